@@ -1,0 +1,82 @@
+"""Compiles the contracts.
+
+`python protos/compile.py gen` writes the Python code, `python protos/compile.py --image FILE`
+the descriptor set that buf reads.
+
+buf/validate/validate.proto comes out of the protovalidate wheel as a descriptor: the constraints
+that a contract states and those that a service checks are then of one version, and no third-party
+file stands in the repository.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
+from grpc_tools import protoc
+from protovalidate._gen.buf.validate import validate_pb
+
+PROTOS = Path(__file__).parent
+VALIDATE = "buf/validate/validate.proto"
+
+
+def _contracts() -> list[str]:
+    return sorted(path.relative_to(PROTOS).as_posix() for path in PROTOS.rglob("*.proto"))
+
+
+def _with_services() -> list[str]:
+    return [name for name in _contracts() if "\nservice " in (PROTOS / name).read_text("utf-8")]
+
+
+def _protoc(*arguments: str) -> None:
+    imports = descriptor_pb2.FileDescriptorSet()
+    for module in (descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2):
+        module.DESCRIPTOR.CopyToProto(imports.file.add())
+    imports.file.add().ParseFromString(validate_pb._DESC.proto.to_binary())
+    with tempfile.NamedTemporaryFile(suffix=".binpb") as file:
+        file.write(imports.SerializeToString())
+        file.flush()
+        command = ["protoc", f"--descriptor_set_in={file.name}", f"-I{PROTOS}", *arguments]
+        if protoc.main(command) != 0:
+            raise SystemExit("protoc failed; its messages stand above")
+
+
+def generate(out: Path) -> None:
+    """Replaces `out` by freshly generated modules and stubs."""
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    plugin = Path(sys.executable).parent / "protoc-gen-mypy_grpc"
+    _protoc(f"--python_out={out}", f"--pyi_out={out}", *_contracts(), VALIDATE)
+    _protoc(
+        f"--plugin={plugin}",
+        f"--grpc_python_out={out}",
+        f"--mypy_grpc_out=quiet:{out}",
+        *_with_services(),
+    )
+
+
+def write_image(path: Path) -> None:
+    """Writes all contracts and their imports, with comments, as one descriptor set."""
+    _protoc(
+        "--include_imports",
+        "--include_source_info",
+        f"--descriptor_set_out={path}",
+        *_contracts(),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compile the contracts.")
+    parser.add_argument("out", nargs="?", type=Path, help="directory for the generated code")
+    parser.add_argument("--image", type=Path, help="file for the descriptor set")
+    arguments = parser.parse_args()
+    if arguments.out:
+        generate(arguments.out)
+    if arguments.image:
+        write_image(arguments.image)
+
+
+if __name__ == "__main__":
+    main()
