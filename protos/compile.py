@@ -19,6 +19,7 @@ from grpc_tools import protoc
 from protovalidate._gen.buf.validate import validate_pb
 
 PROTOS = Path(__file__).parent
+PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 VALIDATE = "buf/validate/validate.proto"
 
 
@@ -47,10 +48,11 @@ def generate(out: Path) -> None:
     """Replaces `out` by freshly generated modules and stubs."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    plugin = Path(sys.executable).parent / "protoc-gen-mypy_grpc"
-    _protoc(f"--python_out={out}", f"--pyi_out={out}", *_contracts(), VALIDATE)
+    plugins = [f"--plugin={Path(sys.executable).parent / name}" for name in PLUGINS]
+    messages = [f"--python_out={out}", f"--mypy_out=quiet:{out}"]
+    _protoc(*plugins, *messages, *_contracts(), VALIDATE)
     _protoc(
-        f"--plugin={plugin}",
+        *plugins,
         f"--grpc_python_out={out}",
         f"--mypy_grpc_out=quiet:{out}",
         *_with_services(),

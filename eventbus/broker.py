@@ -1,0 +1,84 @@
+"""What the bus needs of a broker, and the ways a broker says no. `eventbus.jetstream` is one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from eventbus.event import Event
+
+
+class BrokerUnavailable(Exception):
+    """The broker can't be reached, didn't answer, or can't store now: try again later."""
+
+
+class BatchRefused(Exception):
+    """The broker refused an atomic batch; nothing of it was stored."""
+
+
+class EventRefused(Exception):
+    """The broker will never take this event."""
+
+
+class Publisher(Protocol):
+    """Stores events durably, or raises."""
+
+    async def publish(self, event: Event) -> None:
+        """Stores one event; one stored before under the same id counts as stored.
+
+        Raises BrokerUnavailable or EventRefused.
+        """
+
+    async def publish_batch(self, events: Sequence[Event]) -> None:
+        """Stores all events or none; raises BrokerUnavailable or BatchRefused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One delivery of a message. `delivery_count` is 1 on the first."""
+
+    subject: str
+    headers: dict[str, str]
+    data: bytes
+    stream: str
+    stream_sequence: int
+    delivery_count: int
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a durable consumer is behind. `ack_floor` is a stream sequence."""
+
+    pending: int
+    unacknowledged: int
+    ack_floor: int
+
+
+class Source(Protocol):
+    """A durable consumer: hands out messages until each is acknowledged or terminated."""
+
+    @property
+    def stream(self) -> str:
+        """The stream's name."""
+
+    @property
+    def durable(self) -> str:
+        """The durable consumer's name."""
+
+    async def fetch(self, limit: int, wait_seconds: float) -> list[Message]:
+        """Up to `limit` messages, none if none came in time; raises BrokerUnavailable."""
+
+    async def ack(self, message: Message) -> None:
+        """Marks a message as done. May get lost: the message is then delivered again."""
+
+    async def nak(self, message: Message, delay_seconds: float) -> None:
+        """Asks for redelivery after a delay."""
+
+    async def term(self, message: Message, reason: str) -> None:
+        """Marks a message as given up."""
+
+    async def lag(self) -> Lag:
+        """How far behind it is; raises BrokerUnavailable."""
+
+    async def oldest_unhandled_age(self) -> float:
+        """Seconds since the oldest unacknowledged message was stored; 0 if there is none."""

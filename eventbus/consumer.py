@@ -1,0 +1,329 @@
+"""The consumer: pulls batches and gives each event exactly one effect.
+
+Guarantee: an event's effect, its inbox mark and what it announces commit in one transaction, and
+the message is acknowledged only after. A crash anywhere redelivers; the mark absorbs it. One poison
+message holds up nobody: a batch that fails is rolled back whole and handled one by one, and what
+was delivered before is always handled alone, after a committed note "trying this one", so that a
+crash is charged to the message that caused it.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from ulid import ULID
+
+from eventbus.broker import BrokerUnavailable, Message, Source
+from eventbus.dead_letters import DeadLetters, ReplayFailed, buried
+from eventbus.event import MalformedEnvelope, parse, split_subject
+from eventbus.inbox import Inbox, Mark
+from eventbus.schema import DEAD, DISCARDED, HANDLED, BusTables
+from eventbus.subscriptions import Received, Subscriptions
+from eventbus.tracing import in_traces
+from eventbus.verdicts import Ack, Backoff, Dead, Nak, describe, is_infrastructure, judge
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerSettings:
+    """How a consumer fetches and how long it tries."""
+
+    batch_size: int = 200
+    fetch_seconds: float = 1.0
+    max_attempts: int = 8
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+class Consumer:
+    """One durable consumer's events, handled in this process. Replicas share the durable."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        tables: BusTables,
+        source: Source,
+        subscriptions: Subscriptions,
+        settings: ConsumerSettings,
+        after_commit: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`after_commit` is called after every commit: effects in memory belong there."""
+        self.source = source
+        self.name = source.durable
+        self.last_error = ""
+        self._engine, self._subscriptions, self._settings = engine, subscriptions, settings
+        self._inbox = Inbox(tables, source.durable)
+        self._dead_letters = DeadLetters(tables)
+        self._after_commit = after_commit
+        self._runner = str(ULID())
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ends `run` after the work in hand."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Fetches and handles until stopped; outlives outages of the broker and the database."""
+        troubles = 0
+        while not self._stop.is_set():
+            try:
+                messages = await self.source.fetch(
+                    self._settings.batch_size, self._settings.fetch_seconds
+                )
+                healthy = await self.handle(messages)
+            except BrokerUnavailable as error:
+                self._note(error)
+                healthy = False
+            except Exception as error:  # noqa: BLE001  a defect of ours must not end the consumer
+                _log.exception("consumer failed", consumer=self.name)
+                self._note(error)
+                healthy = False
+            troubles = 0 if healthy else troubles + 1
+            if troubles:
+                await self._pause(min(5.0, 0.2 * 2.0 ** min(troubles, 10)))
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return
+
+    def _note(self, error: Exception) -> None:
+        self.last_error = describe(error)
+        _log.warning("consumer waits", consumer=self.name, error=self.last_error)
+
+    async def handle(self, messages: Sequence[Message]) -> bool:
+        """Handles deliveries; False if the infrastructure failed and waiting would help."""
+        fresh: list[tuple[Message, Received]] = []
+        alone: list[tuple[Message, Received]] = []
+        healthy = True
+        for message in messages:
+            try:
+                event = parse(message.subject, message.headers, message.data)
+                received = self._subscriptions.decode(event, message.stream_sequence)
+            except MalformedEnvelope as error:
+                healthy &= await self._give_up(message, None, describe(error), 1)
+                continue
+            (fresh if message.delivery_count == 1 else alone).append((message, received))
+        healthy &= await self._handle_batch(fresh)
+        for message, received in alone:
+            healthy &= await self._handle_alone(message, received)
+        if healthy and messages:
+            self.last_error = ""
+        return healthy
+
+    async def _handle_batch(self, batch: Sequence[tuple[Message, Received]]) -> bool:
+        if not batch:
+            return True
+        try:
+            async with self._engine.begin() as connection:
+                await self._take_effect(connection, [received for _, received in batch])
+        except Exception as error:  # noqa: BLE001  the verdict decides
+            if is_infrastructure(error):
+                return await self._wait_for_infrastructure(batch, error)
+            _log.info(
+                "batch fails, handled one by one",
+                consumer=self.name,
+                size=len(batch),
+                error=describe(error),
+            )
+            outcomes = [await self._handle_alone(*pair) for pair in batch]
+            return all(outcomes)
+        self._after_commit()
+        for message, _ in batch:
+            await self.source.ack(message)
+        return True
+
+    async def _wait_for_infrastructure(
+        self, batch: Sequence[tuple[Message, Received]], error: Exception
+    ) -> bool:
+        self._note(error)
+        for message, _ in batch:
+            verdict = self._judge(error, message.delivery_count)
+            await self.source.nak(message, getattr(verdict, "delay_seconds", 1.0))
+        return False
+
+    async def _take_effect(self, connection: AsyncConnection, batch: Sequence[Received]) -> None:
+        """Claims what is new and hands it to its handlers, in the caller's transaction."""
+        # The same event may stand in the stream twice, and so twice in a batch.
+        unique = {received.event.id: received for received in batch}
+        claimed = await self._inbox.claim(connection, [_mark(one) for one in unique.values()])
+        new = [unique[event_id] for event_id in unique if event_id in claimed]
+        with _telling_traces(new):
+            await self._subscriptions.dispatch(connection, new)
+        for received in new:
+            _log.info(
+                "event handled",
+                consumer=self.name,
+                event_type=received.event.type,
+                event_id=received.event.id,
+                order_id=received.event.key,
+            )
+
+    async def _handle_alone(self, message: Message, received: Received) -> bool:
+        event = received.event
+        try:
+            async with self._engine.begin() as connection:
+                if await self._inbox.is_marked(connection, event.id):
+                    failures = -1
+                else:
+                    failures = await self._inbox.begin_attempt(connection, event.id, self._runner)
+            if failures < 0:
+                await self.source.ack(message)
+                return True
+            if failures >= self._settings.max_attempts:
+                reason = f"gave up after {failures} tries that ended the process or failed"
+                return await self._give_up(message, received, reason, failures)
+            async with self._engine.begin() as connection:
+                await self._take_effect(connection, [received])
+                await self._inbox.forget_attempts(connection, [event.id])
+        except Exception as error:  # noqa: BLE001  the verdict decides
+            return await self._handle_failure(message, received, error)
+        self._after_commit()
+        await self.source.ack(message)
+        return True
+
+    async def _handle_failure(self, message: Message, received: Received, error: Exception) -> bool:
+        infrastructure = is_infrastructure(error)
+        failures = await self._charge(received.event.id, error, charged=not infrastructure)
+        self.last_error = describe(error)
+        count = message.delivery_count if infrastructure else failures
+        verdict = self._judge(error, count)
+        _log.warning(
+            "event not handled",
+            consumer=self.name,
+            event_type=received.event.type,
+            event_id=received.event.id,
+            order_id=received.event.key,
+            error=describe(error),
+            failures=failures,
+            verdict=type(verdict).__name__,
+            delay_seconds=round(getattr(verdict, "delay_seconds", 0.0), 2),
+        )
+        match verdict:
+            case Dead(reason):
+                return await self._give_up(message, received, reason, failures)
+            case Nak(delay_seconds):
+                await self.source.nak(message, delay_seconds)
+            case Ack():
+                await self.source.ack(message)
+        return not infrastructure
+
+    async def _charge(self, event_id: str, error: Exception, *, charged: bool) -> int:
+        """Notes a failed try and returns the failures charged; 1 if the database can't tell."""
+        try:
+            async with self._engine.begin() as connection:
+                return await self._inbox.end_attempt(
+                    connection, event_id, describe(error), charged=charged
+                )
+        except Exception as failure:  # noqa: BLE001  redelivery comes all the same
+            _log.warning("failed try not noted", consumer=self.name, error=describe(failure))
+            return 1
+
+    def _judge(self, error: Exception, failures: int) -> Ack | Nak | Dead:
+        return judge(
+            error,
+            failures=failures,
+            max_attempts=self._settings.max_attempts,
+            backoff=self._settings.backoff,
+        )
+
+    async def _give_up(
+        self, message: Message, received: Received | None, reason: str, attempts: int
+    ) -> bool:
+        """Keeps a dead letter and marks the event DEAD in one transaction, then terminates it."""
+        event = _identity(message, received)
+        now = datetime.now(UTC)
+        letter = buried(message, self.name, event, reason, attempts, f"dlq_{ULID()}", now)
+        try:
+            async with self._engine.begin() as connection:
+                mark = Mark(letter.event_id, letter.key, message.stream_sequence)
+                if await self._inbox.claim(connection, [mark], DEAD):
+                    await self._dead_letters.add(connection, letter)
+                await self._inbox.forget_attempts(connection, [letter.event_id])
+        except Exception as error:  # noqa: BLE001  kept by the broker until the database is back
+            self._note(error)
+            await self.source.nak(message, 1.0)
+            return False
+        _log.error(
+            "dead letter",
+            consumer=self.name,
+            event_type=letter.event_type,
+            event_id=letter.event_id,
+            order_id=letter.key,
+            reason=reason,
+            dead_letter_id=letter.dead_letter_id,
+        )
+        await self.source.term(message, reason)
+        return True
+
+    async def replay(self, dead_letter_id: str) -> bool:
+        """Handles a dead letter's event now; True if later events of its key were handled before.
+
+        Raises DeadLetterNotFound, DeadLetterClosed, and ReplayFailed after rolling back.
+        """
+        async with self._engine.begin() as connection:
+            letter = await self._dead_letters.get_open(connection, dead_letter_id)
+            passed = await self._inbox.later_handled(connection, letter.key, letter.stream_sequence)
+            try:
+                event = parse(letter.subject, letter.headers, letter.data)
+                received = self._subscriptions.decode(event, letter.stream_sequence)
+                async with connection.begin_nested():
+                    with _telling_traces([received]):
+                        await self._subscriptions.dispatch(connection, [received])
+            except Exception as error:
+                raise ReplayFailed(describe(error)) from error
+            await self._inbox.change_state(connection, letter.event_id, DEAD, HANDLED)
+            await self._dead_letters.resolve(connection, dead_letter_id, HANDLED)
+        self._after_commit()
+        _log.info(
+            "dead letter replayed",
+            consumer=self.name,
+            dead_letter_id=dead_letter_id,
+            event_id=letter.event_id,
+            order_id=letter.key,
+        )
+        return passed
+
+    async def discard(self, dead_letter_id: str) -> None:
+        """Gives a dead letter's event up; raises DeadLetterNotFound, DeadLetterClosed."""
+        async with self._engine.begin() as connection:
+            letter = await self._dead_letters.get_open(connection, dead_letter_id)
+            await self._inbox.change_state(connection, letter.event_id, DEAD, DISCARDED)
+            await self._dead_letters.resolve(connection, dead_letter_id, DISCARDED)
+        _log.info(
+            "dead letter discarded",
+            consumer=self.name,
+            dead_letter_id=dead_letter_id,
+            event_id=letter.event_id,
+            order_id=letter.key,
+        )
+
+
+def _mark(received: Received) -> Mark:
+    return Mark(received.event.id, received.event.key, received.stream_sequence)
+
+
+def _identity(message: Message, received: Received | None) -> tuple[str, str, str]:
+    """Id, type and key of a message's event, as far as it has them."""
+    if received:
+        return received.event.id, received.event.type, received.event.key
+    place = f"{message.stream}/{message.stream_sequence}"
+    try:
+        event = parse(message.subject, message.headers, message.data)
+    except MalformedEnvelope:
+        try:
+            return place, *split_subject(message.subject)
+        except MalformedEnvelope:
+            return place, "", ""
+    return event.id, event.type, event.key
+
+
+@contextmanager
+def _telling_traces(batch: Sequence[Received]) -> Iterator[None]:
+    with in_traces({one.event.key: one.event.traceparent for one in batch if one.event.key}):
+        yield

@@ -1,0 +1,338 @@
+"""NATS JetStream as the broker. The only module of the project that imports nats.
+
+Guarantees: a `publish` or `publish_batch` that returns has been stored on disk by the server
+(streams are file-backed, the server syncs always). One that raises BrokerUnavailable may have been
+stored all the same: its id makes the repeat harmless.
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import nats
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import Error as JetStreamError
+from nats.js.errors import NotFoundError
+
+from eventbus.broker import BatchRefused, BrokerUnavailable, EventRefused, Lag, Message
+from eventbus.event import Event
+from eventbus.topology import ConsumerSpec, StreamSpec, Topology
+
+MAX_BATCH = 1000  # the server's limit for one atomic batch
+_REFUSED_FOR_GOOD = frozenset({10054})  # message size exceeds maximum allowed
+_LINGER_SECONDS = 0.01
+_log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class JetStream:
+    """One connection, kept up: reconnects by itself for ever, also if never connected before."""
+
+    def __init__(self, url: str, user: str, password: str, name: str) -> None:
+        self._url, self._user, self._password, self._name = url, user, password, name
+        self._client = Client()
+        self._connecting: asyncio.Task[None] | None = None
+        self._timeout = 5.0
+        self._violation: asyncio.Future[str] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """True while the broker can be reached."""
+        return self._client.is_connected
+
+    @property
+    def inbox_prefix(self) -> str:
+        """Where replies to this user go; its permissions name the same."""
+        return f"_INBOX_{self._user}"
+
+    def open(self) -> None:
+        """Starts to connect and returns at once; calls fail with BrokerUnavailable until it has."""
+        self._connecting = asyncio.create_task(self._connect(), name="nats-connect")
+
+    async def wait_connected(self, seconds: float) -> None:
+        """Waits for the first connection; raises BrokerUnavailable."""
+        if self._connecting is None:
+            raise BrokerUnavailable("not opened")
+        done, _ = await asyncio.wait({self._connecting}, timeout=seconds)
+        if not done:
+            raise BrokerUnavailable(f"no broker at {self._url} for {seconds} s")
+        self._connecting.result()
+
+    async def close(self) -> None:
+        """Flushes what was sent, acknowledgements among it, and disconnects."""
+        if self._connecting and not self._connecting.done():
+            self._connecting.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._connecting
+        if self._client.is_connected:
+            with suppress(NatsError, TimeoutError):
+                await asyncio.wait_for(self._client.drain(), self._timeout)
+        if not self._client.is_closed:
+            with suppress(NatsError, TimeoutError):
+                await asyncio.wait_for(self._client.close(), self._timeout)
+
+    async def _connect(self) -> None:
+        await self._client.connect(
+            servers=self._url.split(","),
+            user=self._user,
+            password=self._password,
+            name=self._name,
+            inbox_prefix=self.inbox_prefix.encode(),
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=1,
+            connect_timeout=2,
+            ping_interval=10,
+            max_outstanding_pings=2,
+            drain_timeout=5,
+            error_cb=self._on_error,
+            disconnected_cb=self._on_disconnect,
+            reconnected_cb=self._on_reconnect,
+        )
+        _log.info("broker connected", url=self._url)
+
+    async def _on_error(self, error: Exception) -> None:
+        text = str(error) or type(error).__name__
+        if "permissions violation" in text.lower():
+            _log.error("broker refuses: permission denied", detail=text, user=self._user)
+            if self._violation and not self._violation.done():
+                self._violation.set_result(text)
+        else:
+            _log.warning("broker error", detail=text)
+
+    async def _on_disconnect(self) -> None:
+        _log.warning("broker disconnected", url=self._url)
+
+    async def _on_reconnect(self) -> None:
+        _log.info("broker reconnected", url=self._url)
+
+    # Permission errors come only to the error callback; the call itself would end as a time-out.
+    async def call(self, reply: Awaitable[T]) -> T:
+        """Awaits a call to the broker; raises BrokerUnavailable for whatever is not its answer."""
+        if self._violation is None or self._violation.done():
+            self._violation = asyncio.get_running_loop().create_future()
+        violation, task = self._violation, asyncio.ensure_future(reply)
+        waiting: set[asyncio.Future[Any]] = {task, violation}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            raise BrokerUnavailable(violation.result())
+        try:
+            return task.result()
+        except MaxPayloadError as error:
+            raise EventRefused(str(error)) from error
+        except (NatsError, OSError, TimeoutError) as error:
+            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+
+    def client(self) -> Client:
+        """The connected client; raises BrokerUnavailable."""
+        if not self._client.is_connected:
+            raise BrokerUnavailable(f"not connected to {self._url}")
+        return self._client
+
+    async def publish(self, event: Event) -> None:
+        """Stores one event; see `eventbus.broker.Publisher`."""
+        request = self.client().request(
+            event.subject, event.data, timeout=self._timeout, headers=event.headers()
+        )
+        reply = json.loads((await self.call(request)).data)
+        if (error := reply.get("error")) is None:
+            return
+        text = f"{error.get('description')} ({error.get('err_code')})"
+        if error.get("err_code") in _REFUSED_FOR_GOOD:
+            raise EventRefused(text)
+        raise BrokerUnavailable(text)
+
+    async def publish_batch(self, events: Sequence[Event]) -> None:
+        """Stores all events as one atomic batch; see `eventbus.broker.Publisher`."""
+        client = self.client()
+        batch_id = uuid.uuid4().hex
+        for sequence, event in enumerate(events[:-1], start=1):
+            headers = _batch_headers(event, batch_id, sequence)
+            await self.call(client.publish(event.subject, event.data, headers=headers))
+        last = events[-1]
+        headers = _batch_headers(last, batch_id, len(events)) | {"Nats-Batch-Commit": "1"}
+        request = client.request(last.subject, last.data, timeout=self._timeout, headers=headers)
+        reply = json.loads((await self.call(request)).data)
+        if error := reply.get("error"):
+            raise BatchRefused(f"{error.get('description')} ({error.get('err_code')})")
+
+    def source(self, stream: str, durable: str) -> "JetStreamSource":
+        """The durable consumer of a stream, declared before by an administrator."""
+        return JetStreamSource(self, stream, durable)
+
+
+def _batch_headers(event: Event, batch_id: str, sequence: int) -> dict[str, str]:
+    return event.headers() | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(sequence)}
+
+
+class JetStreamSource:
+    """A durable pull consumer; see `eventbus.broker.Source`."""
+
+    def __init__(self, jetstream: JetStream, stream: str, durable: str) -> None:
+        self._jetstream = jetstream
+        self.stream = stream
+        self.durable = durable
+        self._pull: JetStreamContext.PullSubscription | None = None
+        # When each message that waits for its acknowledgement was stored, by stream sequence.
+        self._held: dict[int, datetime] = {}
+
+    async def fetch(self, limit: int, wait_seconds: float) -> list[Message]:
+        """See `Source`. Never cancel it: the pull would live on and take messages with it."""
+        pull = await self._subscription()
+        # The client waits for a full batch or the end of the time. So: wait for one message, then
+        # take those that came with it.
+        messages = await self._fetch(pull, 1, wait_seconds)
+        if messages and limit > 1:
+            messages += await self._fetch(pull, limit - 1, _LINGER_SECONDS)
+        return [self._received(message) for message in messages]
+
+    async def _subscription(self) -> JetStreamContext.PullSubscription:
+        client = self._jetstream.client()
+        if self._pull is None:
+            self._pull = await client.jetstream().pull_subscribe_bind(
+                durable=self.durable, stream=self.stream
+            )
+        return self._pull
+
+    async def _fetch(
+        self, pull: JetStreamContext.PullSubscription, limit: int, wait_seconds: float
+    ) -> list[Msg]:
+        try:
+            return await pull.fetch(limit, timeout=wait_seconds)
+        except TimeoutError:
+            return []
+        except (NatsError, JetStreamError, OSError) as error:
+            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+
+    def _received(self, message: Msg) -> Message:
+        metadata = message.metadata
+        self._held.setdefault(metadata.sequence.stream, metadata.timestamp)
+        return Message(
+            subject=message.subject,
+            headers=dict(message.headers or {}),
+            data=message.data,
+            stream=metadata.stream,
+            stream_sequence=metadata.sequence.stream,
+            delivery_count=metadata.num_delivered or 1,
+            reply=message.reply,
+        )
+
+    async def ack(self, message: Message) -> None:
+        """See `Source`."""
+        await self._answer(message, b"+ACK")
+        self._held.pop(message.stream_sequence, None)
+
+    async def nak(self, message: Message, delay_seconds: float) -> None:
+        """See `Source`."""
+        delay = json.dumps({"delay": int(delay_seconds * 1e9)})
+        await self._answer(message, f"-NAK {delay}".encode())
+
+    async def term(self, message: Message, reason: str) -> None:
+        """See `Source`."""
+        await self._answer(message, f"+TERM {reason[:200]}".encode())
+        self._held.pop(message.stream_sequence, None)
+
+    async def _answer(self, message: Message, verdict: bytes) -> None:
+        # A lost answer means redelivery, which the inbox absorbs: not worth an error.
+        with suppress(BrokerUnavailable, NatsError, OSError):
+            await self._jetstream.client().publish(message.reply, verdict)
+
+    async def lag(self) -> Lag:
+        """See `Source`."""
+        client = self._jetstream.client()
+        try:
+            info = await self._jetstream.call(
+                client.jetstream().consumer_info(self.stream, self.durable)
+            )
+        except JetStreamError as error:
+            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+        floor = info.ack_floor.stream_seq if info.ack_floor else 0
+        for sequence in [sequence for sequence in self._held if sequence <= floor]:
+            del self._held[sequence]
+        return Lag(info.num_pending or 0, info.num_ack_pending or 0, floor)
+
+    async def oldest_unhandled_age(self) -> float:
+        """See `Source`; of the messages that came to this process."""
+        if not self._held:
+            return 0.0
+        return (datetime.now(UTC) - min(self._held.values())).total_seconds()
+
+
+async def connect(url: str, user: str, password: str, name: str, seconds: float) -> Client:
+    """A plain connected client for administration; raises BrokerUnavailable."""
+    try:
+        return await asyncio.wait_for(
+            nats.connect(
+                url,
+                user=user,
+                password=password,
+                name=name,
+                inbox_prefix=f"_INBOX_{user}".encode(),
+                allow_reconnect=False,
+            ),
+            seconds,
+        )
+    except (NatsError, OSError, TimeoutError) as error:
+        raise BrokerUnavailable(f"no broker at {url}: {error or type(error).__name__}") from error
+
+
+async def apply(client: Client, topology: Topology) -> None:
+    """Declares streams and consumers; run again, it changes only what differs."""
+    jetstream = client.jetstream()
+    for stream in topology.streams:
+        config = _stream_config(stream)
+        try:
+            await jetstream.stream_info(stream.name)
+            await jetstream.update_stream(config)
+        except NotFoundError:
+            await jetstream.add_stream(config)
+    for consumer in topology.consumers:
+        await jetstream.add_consumer(consumer.stream, _consumer_config(consumer))
+
+
+def _stream_config(stream: StreamSpec) -> StreamConfig:
+    return StreamConfig(
+        name=stream.name,
+        subjects=stream.subjects,
+        storage=StorageType.FILE,
+        retention=RetentionPolicy.LIMITS,
+        # A full stream refuses, so the outbox holds; discarding old would drop unhandled events.
+        discard=DiscardPolicy.NEW,
+        max_age=stream.max_age_hours * 3600,
+        max_bytes=stream.max_bytes,
+        duplicate_window=stream.duplicate_window_seconds,
+        num_replicas=stream.replicas,
+        allow_atomic=stream.atomic,
+        allow_direct=True,
+    )
+
+
+def _consumer_config(consumer: ConsumerSpec) -> ConsumerConfig:
+    return ConsumerConfig(
+        durable_name=consumer.name,
+        deliver_policy=DeliverPolicy.ALL,
+        ack_policy=AckPolicy.EXPLICIT,
+        # The application counts attempts: beyond max_deliver a message would vanish unhandled.
+        max_deliver=-1,
+        ack_wait=consumer.ack_wait_seconds,
+        max_ack_pending=consumer.max_ack_pending,
+        filter_subjects=consumer.filter_subjects,
+    )

@@ -1,0 +1,77 @@
+"""The writing half of the outbox: an event is announced if and only if its transaction commits.
+
+It knows no broker. The other half is `eventbus.relay`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import exists, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from eventbus.event import Event
+from eventbus.schema import BusTables
+from eventbus.tracing import traceparent_for
+
+# Below nats-server's default max_payload of 1 MiB, with room for subject and headers.
+MAX_DATA_BYTES = 1_000_000
+
+
+class EventTooLarge(ValueError):
+    """An event's body is larger than the broker takes; found while the effect can be undone."""
+
+
+class Outbox:
+    """Announces events inside the caller's transaction."""
+
+    def __init__(self, tables: BusTables, max_data_bytes: int = MAX_DATA_BYTES) -> None:
+        self._outbox = tables.outbox
+        self._max_data_bytes = max_data_bytes
+
+    async def publish(self, connection: AsyncConnection, events: Sequence[Event]) -> None:
+        """Adds events in their order; raises EventTooLarge and then adds none.
+
+        The caller has locked or changed the aggregate before, so that the positions of one
+        aggregate's events follow its versions.
+        """
+        for event in events:
+            if len(event.data) > self._max_data_bytes:
+                raise EventTooLarge(
+                    f"{event.type} {event.id} has {len(event.data)} bytes,"
+                    f" {self._max_data_bytes} are allowed"
+                )
+        if events:
+            await connection.execute(insert(self._outbox), [_row(event) for event in events])
+
+
+def _row(event: Event) -> dict[str, object]:
+    event = event if event.traceparent else replace(event, traceparent=traceparent_for(event.key))
+    return {
+        "id": event.id,
+        "type": event.type,
+        "key": event.key,
+        "data": event.data,
+        "source": event.source,
+        "traceparent": event.traceparent,
+        "occurred_at": event.occurred_at,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits to be published; `parked` of it waits for an operator."""
+
+    count: int
+    oldest_age_seconds: float
+    parked: int
+
+
+async def backlog(connection: AsyncConnection, tables: BusTables) -> Backlog:
+    """How far an outbox is behind."""
+    outbox = tables.outbox
+    parked = outbox.alias("parked")
+    behind = exists().where(parked.c.parked_reason.is_not(None), parked.c.key == outbox.c.key)
+    age = func.extract("epoch", func.clock_timestamp() - func.min(outbox.c.recorded_at))
+    statement = select(func.count(), func.coalesce(age, 0.0), func.count().filter(behind))
+    count, seconds, stuck = (await connection.execute(statement.select_from(outbox))).one()
+    return Backlog(int(count), float(seconds), int(stuck))

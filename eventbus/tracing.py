@@ -1,0 +1,43 @@
+"""W3C trace context across the bus: what an event causes carries the event's trace."""
+
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_current: ContextVar[str] = ContextVar("traceparent", default="")
+# In a batch each event has its own trace; what is caused for a key belongs to that key's event.
+_by_key: ContextVar[Mapping[str, str]] = ContextVar("traceparent_by_key")
+
+
+def continue_trace(incoming: str) -> str:
+    """A traceparent for work caused by `incoming`; begins a trace if that isn't one."""
+    trace = incoming[3:35] if _TRACEPARENT.fullmatch(incoming) else secrets.token_hex(16)
+    return f"00-{trace}-{secrets.token_hex(8)}-01"
+
+
+@contextmanager
+def in_trace(traceparent: str) -> Iterator[None]:
+    """Runs a block as part of one trace."""
+    token = _current.set(traceparent)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def in_traces(by_key: Mapping[str, str]) -> Iterator[None]:
+    """Runs a batch's block as part of each key's trace."""
+    token = _by_key.set(by_key)
+    try:
+        yield
+    finally:
+        _by_key.reset(token)
+
+
+def traceparent_for(key: str) -> str:
+    """The traceparent that an event under this key carries if published here."""
+    return continue_trace(_by_key.get({}).get(key) or _current.get())

@@ -1,0 +1,5 @@
+"""payment: sells interviews.
+
+Owns Order, Payment, Refund and AccessCode. Announces PaymentCompleted, AccessCodeRedeemed and
+Watermark. Listens to interview's InterviewStarted. Calls nobody but the payment provider.
+"""

@@ -1,0 +1,124 @@
+"""Paying, across transactions: the provider is never called inside one.
+
+The payment is committed PENDING before the provider is asked, under an id that is the provider's
+idempotency key. A crash anywhere leaves a payment without outcome; the caller's repeat resumes it,
+and so does the reconciler.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from payment_svc.domain.payments import (
+    Accepted,
+    NeverReached,
+    Outcome,
+    Payment,
+    PaymentFinal,
+    PaymentMethodUnknown,
+    PaymentNotFound,
+    PaymentStatus,
+)
+from payment_svc.gateways import PaymentGateway
+from payment_svc.storage.unit_of_work import Database, UnitOfWork
+from payment_svc.use_cases import (
+    BeginPayment,
+    NewCode,
+    SettlePayment,
+    begin_payment,
+    settle_payment,
+)
+from runtime.idempotency import RequestIdReused
+
+_log = structlog.get_logger(__name__)
+Transactions = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
+
+
+class NotificationMismatch(Exception):
+    """The notification names a payment we don't know, or another order or amount than ours."""
+
+
+class Charging:
+    """Begins payments, asks the provider, settles what it says."""
+
+    def __init__(self, database: Database, gateway: PaymentGateway, codes: NewCode) -> None:
+        self._database, self._gateway, self._codes = database, gateway, codes
+
+    async def pay(self, command: BeginPayment) -> Payment:
+        """Makes or resumes the attempt that a call asks for.
+
+        Raises what `begin_payment` raises, PaymentMethodUnknown and RequestIdReused.
+        """
+        if not self._gateway.accepts(command.payment_method):
+            raise PaymentMethodUnknown(f"no payment method {command.payment_method}")
+        async with self._database.transaction() as uow:
+            payment = await begin_payment(command, uow, now=datetime.now(UTC))
+        if payment.request_hash != command.request_hash:
+            raise RequestIdReused(command.request_id)
+        if payment.final:
+            return payment
+        return await self._settle(payment, await self._gateway.charge(payment))
+
+    async def ingest(self, body: bytes, headers: Mapping[str, str]) -> Payment:
+        """Takes in a provider's notification; again, it changes nothing.
+
+        Raises SignatureInvalid, NotificationMalformed, NotificationMismatch.
+        """
+        told = self._gateway.verify(body, headers, datetime.now(UTC))
+        try:
+            async with self._database.reading() as uow:
+                payment = await uow.payments.get(told.payment_id, lock=False)
+            if (told.order_id, told.amount) != (payment.order_id, payment.amount):
+                raise NotificationMismatch(f"payment {payment.payment_id} is another")
+            return await self._settle(payment, told.outcome)
+        except (PaymentNotFound, PaymentFinal) as error:
+            raise NotificationMismatch(str(error)) from error
+
+    async def resume(self, payment: Payment, give_up_after: timedelta) -> None:
+        """Asks the provider about a payment without outcome and settles what it says."""
+        outcome = await self._gateway.find(payment.payment_id)
+        # A charge of ours may still be on its way to the provider.
+        young = datetime.now(UTC) - payment.created_at < give_up_after
+        if isinstance(outcome, NeverReached) and young:
+            return
+        await self._settle(payment, outcome)
+
+    async def _settle(self, payment: Payment, outcome: Outcome) -> Payment:
+        if isinstance(outcome, Accepted) and payment.status is PaymentStatus.PROCESSING:
+            return payment
+        command = SettlePayment(payment.payment_id, outcome)
+        async with self._database.transaction() as uow:
+            settled = await settle_payment(command, uow, codes=self._codes, now=datetime.now(UTC))
+        _log.info(
+            "payment settled",
+            order_id=payment.order_id,
+            payment_id=payment.payment_id,
+            payment_status=settled.payment.status,
+        )
+        if settled.surplus:
+            _log.error(
+                "captured money backs no order",
+                order_id=payment.order_id,
+                payment_id=payment.payment_id,
+            )
+        return settled.payment
+
+
+class Reconciler:
+    """Asks the provider about payments that have waited too long for their outcome."""
+
+    def __init__(self, database: Database, charging: Charging, after_seconds: float) -> None:
+        self._database, self._charging = database, charging
+        self._after = timedelta(seconds=after_seconds)
+
+    async def reconcile(self) -> None:
+        """One round; a payment that fails to settle doesn't keep the others waiting."""
+        async with self._database.reading() as uow:
+            waiting = await uow.payments.open_since(self._after, limit=100)
+        for payment in waiting:
+            try:
+                await self._charging.resume(payment, give_up_after=4 * self._after)
+            except PaymentFinal:
+                _log.info("settled meanwhile", payment_id=payment.payment_id)

@@ -1,0 +1,1 @@
+"""payment's aggregates, their states and errors. Standard library only."""

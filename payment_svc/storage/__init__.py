@@ -1,0 +1,1 @@
+"""payment's tables, repositories and unit of work."""

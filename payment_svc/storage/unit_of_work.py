@@ -1,0 +1,81 @@
+"""One transaction of payment: its repositories, and what its aggregates announce."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from eventbus import Outbox
+from payment_svc.domain.access_codes import AccessCode
+from payment_svc.domain.orders import Order
+from payment_svc.domain.products import Catalogue
+from payment_svc.messages import DomainEvent, to_bus
+from payment_svc.storage.repositories import AccessCodeRows, OrderRows, PaymentRows, ProductRows
+from payment_svc.storage.tables import bus
+
+
+class _TellingOrders(OrderRows):
+    def __init__(self, connection: AsyncConnection, told: list[DomainEvent]) -> None:
+        super().__init__(connection)
+        self._told = told
+
+    async def save(self, order: Order) -> None:
+        await super().save(order)
+        self._told += order.events
+        order.events.clear()
+
+
+class _TellingAccessCodes(AccessCodeRows):
+    def __init__(self, connection: AsyncConnection, told: list[DomainEvent]) -> None:
+        super().__init__(connection)
+        self._told = told
+
+    async def save_many(self, codes: Sequence[AccessCode]) -> None:
+        await super().save_many(codes)
+        for code in codes:
+            self._told += code.events
+            code.events.clear()
+            code.audit.clear()
+
+
+class UnitOfWork:
+    """The repositories over one connection. `announce` is called once, before the commit."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+        self._told: list[DomainEvent] = []
+        self.orders = _TellingOrders(connection, self._told)
+        self.payments = PaymentRows(connection)
+        self.access_codes = _TellingAccessCodes(connection, self._told)
+        self.products = ProductRows(connection)
+
+    async def catalogue(self) -> Catalogue:
+        """What is on sale."""
+        return await self.products.catalogue()
+
+    async def announce(self) -> None:
+        """Puts what the saved aggregates announced into the outbox."""
+        await Outbox(bus).publish(self.connection, [to_bus(event) for event in self._told])
+        self._told.clear()
+
+
+class Database:
+    """payment's transactions. `after_commit` is called after each that may have announced."""
+
+    def __init__(self, engine: AsyncEngine, after_commit: Callable[[], None]) -> None:
+        self._engine, self._after_commit = engine, after_commit
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[UnitOfWork]:
+        """Commits at the end of the block, or rolls back if it raises."""
+        async with self._engine.begin() as connection:
+            uow = UnitOfWork(connection)
+            yield uow
+            await uow.announce()
+        self._after_commit()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[UnitOfWork]:
+        """For queries only."""
+        async with self._engine.connect() as connection:
+            yield UnitOfWork(connection)

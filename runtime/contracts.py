@@ -1,0 +1,100 @@
+"""Contracts at work: events to and from the bus, and constraints checked, for any service."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from protovalidate import Validator
+from ulid import ULID
+
+from contract.v1 import options_pb2
+from eventbus import Decoded, Event, MalformedEnvelope
+
+_validator = Validator()
+
+
+class NotAnEvent(TypeError):
+    """The message's contract doesn't mark it as an event."""
+
+
+def new_id(prefix: str) -> str:
+    """A new sortable id, such as `ord_01J…`."""
+    return f"{prefix}_{ULID()}"
+
+
+def to_timestamp(moment: datetime) -> Timestamp:
+    """A UTC-aware datetime as a protobuf Timestamp."""
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp
+
+
+def to_datetime(timestamp: Timestamp) -> datetime:
+    """A protobuf Timestamp as a UTC-aware datetime."""
+    return timestamp.ToDatetime(tzinfo=UTC)
+
+
+def violations(message: Message) -> Sequence[tuple[str, str]]:
+    """Field path and description of each constraint that a message breaks."""
+    return [
+        (_path(violation.field), violation.message)
+        for violation in (found.proto for found in _validator.collect_violations(message))
+    ]
+
+
+def _path(field: Any) -> str:
+    return ".".join(_element(element) for element in field.elements) if field else ""
+
+
+def _element(element: Any) -> str:
+    subscript = element.subscript
+    return f"{element.field_name}[{subscript.value}]" if subscript else str(element.field_name)
+
+
+def _options(message_type: type[Message]) -> options_pb2.Event:
+    options = message_type.DESCRIPTOR.GetOptions()
+    if not options.HasExtension(options_pb2.event):
+        raise NotAnEvent(message_type.DESCRIPTOR.full_name)
+    return options.Extensions[options_pb2.event]
+
+
+def to_event(message: Message, source: str, occurred_at: datetime) -> Event:
+    """Wraps a contract's message for the bus; its options say which field keys it."""
+    options = _options(type(message))
+    return Event(
+        id=new_id("evt"),
+        type=message.DESCRIPTOR.full_name,
+        key=getattr(message, options.key_field) if options.key_field else "",
+        data=message.SerializeToString(deterministic=True),
+        occurred_at=occurred_at,
+        source=source,
+    )
+
+
+def decoder(message_type: type[Message]) -> Callable[[Event], Decoded]:
+    """A decoder for one event type: parses, checks constraints and the subject's key."""
+    options = _options(message_type)
+
+    def decode(event: Event) -> Decoded:
+        message = message_type()
+        try:
+            message.ParseFromString(event.data)
+        except DecodeError as error:
+            raise MalformedEnvelope(f"body is not a {event.type}: {error}") from None
+        if broken := violations(message):
+            raise MalformedEnvelope("; ".join(f"{path}: {text}" for path, text in broken))
+        key = getattr(message, options.key_field) if options.key_field else ""
+        if key != event.key:
+            raise MalformedEnvelope(f"subject says {event.key!r}, the body {key!r}")
+        return Decoded(message, options.aggregate, _version(message, options.version_field))
+
+    return decode
+
+
+def _version(message: Message, path: str) -> int:
+    value: Any = message
+    for name in filter(None, path.split(".")):
+        value = getattr(value, name)
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,55 @@
+"""Health by name: "" and each service stand for the database, "bus" for the broker.
+
+A broker outage takes nobody out of rotation: calls work, events wait in the outbox.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+from grpc_health.v1 import health, health_pb2
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from eventbus.jetstream import JetStream
+
+_log = structlog.get_logger(__name__)
+_INTERVAL_SECONDS = 1.0
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class HealthMonitor:
+    """Keeps the health of a process true."""
+
+    def __init__(self, engine: AsyncEngine, broker: JetStream) -> None:
+        self.servicer = health.aio.HealthServicer()
+        self._engine, self._broker = engine, broker
+        self._told: dict[str, bool] = {}
+
+    async def run(self, services: Sequence[str]) -> None:
+        """Looks at both every second until cancelled."""
+        while True:
+            await self._tell(["", *services], await self._database_answers())
+            await self._tell(["bus"], self._broker.connected)
+            await asyncio.sleep(_INTERVAL_SECONDS)
+
+    async def leave(self) -> None:
+        """Says NOT_SERVING for good: new calls should go elsewhere."""
+        await self.servicer.enter_graceful_shutdown()
+
+    async def _database_answers(self) -> bool:
+        try:
+            async with asyncio.timeout(5), self._engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+        except (SQLAlchemyError, OSError, TimeoutError):
+            return False
+        return True
+
+    async def _tell(self, names: Sequence[str], well: bool) -> None:
+        for name in names:
+            if self._told.get(name) != well:
+                self._told[name] = well
+                _log.info("health", name=name or "overall", serving=well)
+                await self.servicer.set(name, _SERVING if well else _NOT_SERVING)

@@ -1,0 +1,131 @@
+"""Requests that are safe to repeat: the first reply to a `request_id` is the only one.
+
+Guarantee: the reply is stored in the transaction of the effect. A repeat with the same body gets
+it byte for byte; two at once have one effect, since the second's claim waits for the first.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from google.protobuf.message import Message
+from sqlalchemy import (
+    Column,
+    Connection,
+    DateTime,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    delete,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+Reply = TypeVar("Reply", bound=Message)
+KEPT = timedelta(hours=48)
+
+
+class RequestIdReused(Exception):
+    """The request_id was used before with another request."""
+
+
+def define_table(metadata: MetaData) -> Table:
+    """The table of replies, in a service's schema."""
+    return Table(
+        "request_replies",
+        metadata,
+        Column("caller", Text),
+        Column("method", Text),
+        Column("request_id", Text),
+        Column("request_hash", LargeBinary, nullable=False),
+        Column("reply", LargeBinary),
+        Column(
+            "created_at",
+            DateTime(timezone=True),
+            server_default=func.now(),
+            nullable=False,
+            index=True,
+        ),
+        PrimaryKeyConstraint("caller", "method", "request_id"),
+    )
+
+
+def create(connection: Connection, schema: str) -> None:
+    """Creates the table in a migration."""
+    define_table(MetaData(schema=schema)).create(connection)
+
+
+class Replies:
+    """Stored replies of one service."""
+
+    def __init__(self, table: Table, engine: AsyncEngine) -> None:
+        self._table, self._engine = table, engine
+
+    async def find(
+        self, connection: AsyncConnection, caller: str, request: Message, reply: type[Reply]
+    ) -> Reply | None:
+        """The reply stored for a request, if there is one; raises RequestIdReused."""
+        table = self._table
+        statement = select(table.c.request_hash, table.c.reply).where(
+            table.c.caller == caller,
+            table.c.method == reply.DESCRIPTOR.full_name,
+            table.c.request_id == _request_id(request),
+        )
+        if (row := (await connection.execute(statement)).first()) is None:
+            return None
+        if row.request_hash != _hash(request):
+            raise RequestIdReused(_request_id(request))
+        return reply.FromString(row.reply) if row.reply is not None else None
+
+    async def once(
+        self,
+        connection: AsyncConnection,
+        caller: str,
+        request: Message,
+        reply: type[Reply],
+        work: Callable[[], Awaitable[Reply]],
+    ) -> Reply:
+        """Runs `work` unless the request was answered before; in the caller's transaction.
+
+        If `work` raises, the transaction rolls back and with it the claim: nothing is stored.
+        Raises RequestIdReused.
+        """
+        table = self._table
+        names = {
+            "caller": caller,
+            "method": reply.DESCRIPTOR.full_name,
+            "request_id": _request_id(request),
+        }
+        claim = insert(table).values(**names, request_hash=_hash(request))
+        claimed = claim.on_conflict_do_nothing().returning(table.c.request_id)
+        if (await connection.execute(claimed)).first() is None:
+            stored = await self.find(connection, caller, request, reply)
+            if stored is not None:
+                return stored
+        answer = await work()
+        await connection.execute(
+            update(table)
+            .where(*(table.c[name] == value for name, value in names.items()))
+            .values(reply=answer.SerializeToString(deterministic=True))
+        )
+        return answer
+
+    async def sweep(self) -> None:
+        """Drops replies that were kept long enough."""
+        old = self._table.c.created_at < func.now() - KEPT
+        async with self._engine.begin() as connection:
+            await connection.execute(delete(self._table).where(old))
+
+
+def _request_id(request: Message) -> str:
+    return str(request.request_id)  # type: ignore[attr-defined]
+
+
+def _hash(request: Message) -> bytes:
+    return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()

@@ -1,0 +1,34 @@
+"""Work done from time to time, in the background of a service."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from eventbus.verdicts import describe
+
+_log = structlog.get_logger(__name__)
+
+
+class Periodic:
+    """Does something at once and then at every interval; a failure waits for the next round."""
+
+    def __init__(self, name: str, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+        self._name, self._seconds, self._work = name, seconds, work
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ends `run` after the work in hand."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Works until stopped; outlives outages of what the work needs."""
+        while not self._stop.is_set():
+            try:
+                await self._work()
+            except Exception as error:  # noqa: BLE001  the next round does it
+                _log.warning("periodic work failed", work=self._name, error=describe(error))
+            try:
+                await asyncio.wait_for(self._stop.wait(), self._seconds)
+            except TimeoutError:
+                continue

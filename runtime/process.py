@@ -1,0 +1,101 @@
+"""The life of a service process: start in order, run until told to stop, stop in reverse order.
+
+Stopping: health says NOT_SERVING, calls in flight finish, consumers finish the work in hand, the
+relay makes a last pass, the broker is drained, the pool closes; all within a grace time. A kill at
+any point loses nothing: what was committed is published at the next start.
+"""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+import structlog
+import uvloop
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from eventbus.jetstream import JetStream
+from runtime import logs
+from runtime.database import DatabaseNotReady, wait_until_ready
+from runtime.grpc_server import GrpcServer, PortTaken
+from runtime.settings import ServiceSettings, read
+
+_log = structlog.get_logger(__name__)
+_WORKER_SECONDS = 15.0
+Settings = TypeVar("Settings", bound=ServiceSettings)
+Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
+
+
+class Worker(Protocol):
+    """Runs until stopped, then finishes the work in hand."""
+
+    async def run(self) -> None:
+        """Works until `stop` was called; raises only for a defect."""
+
+    def stop(self) -> None:
+        """Asks `run` to end soon."""
+
+
+class Process:
+    """One service process. Workers are stopped in the order given."""
+
+    def __init__(
+        self,
+        config: ServiceSettings,
+        package: str,
+        engine: AsyncEngine,
+        broker: JetStream,
+        server: GrpcServer,
+        workers: Sequence[Worker],
+    ) -> None:
+        self._config, self._package, self._engine, self._broker = config, package, engine, broker
+        self._server, self._workers = server, workers
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Runs until `stop` is set; raises DatabaseNotReady, or whatever defect ended a worker."""
+        try:
+            await wait_until_ready(self._engine, self._package, self._config.start_seconds)
+            self._broker.open()
+            self._tasks = [asyncio.create_task(worker.run()) for worker in self._workers]
+            port = await self._server.start()
+            _log.info("serving", port=port)
+            waiting = asyncio.create_task(stop.wait())
+            await asyncio.wait({waiting, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            _log.info("stopping")
+            await self._server.stop(self._config.grace_seconds)
+        finally:
+            await self._stop_workers()
+            await self._broker.close()
+            await self._engine.dispose()
+            _log.info("stopped")
+
+    async def _stop_workers(self) -> None:
+        for worker, task in zip(self._workers, self._tasks, strict=False):
+            worker.stop()
+            done, _ = await asyncio.wait({task}, timeout=_WORKER_SECONDS)
+            if not done:
+                _log.warning("worker did not finish in time", worker=type(worker).__name__)
+                task.cancel()
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                raise error
+
+
+def run(name: str, settings: type[Settings], serve: Serve[Settings]) -> None:
+    """A service's main: runs it until SIGTERM or SIGINT; exit status 1 if it couldn't start."""
+    config = read(settings)
+    logs.configure(name, config.log_level, config.log_format)
+
+    async def until_signal() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await serve(config, stop)
+
+    try:
+        uvloop.run(until_signal())
+    except (DatabaseNotReady, PortTaken) as error:
+        _log.error("could not start", problem=str(error))
+        raise SystemExit(1) from None

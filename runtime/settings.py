@@ -1,0 +1,74 @@
+"""Settings from the environment. Each service has its own prefix, so that all fit one machine."""
+
+import sys
+from typing import Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from eventbus import ConsumerSettings, RelaySettings
+from eventbus.retention import RetentionSettings
+from eventbus.verdicts import Backoff
+
+
+class ServiceSettings(BaseSettings):
+    """What every service is told. Durations are seconds."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    database_url: SecretStr = Field(description="postgresql+asyncpg://… of the runtime role")
+    database_pool_size: int = Field(10, ge=2, le=100)
+    nats_url: str = Field(description="nats://host:port, several separated by commas")
+    nats_user: str
+    nats_password: SecretStr
+    listen: str = Field(description="host:port of the gRPC server; port 0 takes a free one")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+    start_seconds: float = Field(60.0, gt=0, description="how long to wait for the database")
+    grace_seconds: float = Field(10.0, ge=0, description="how long calls may take to finish")
+    max_concurrent_calls: int = Field(1000, ge=1)
+
+    bus_batch_size: int = Field(200, ge=1, le=1000, description="events per fetch")
+    bus_publish_batch_size: int = Field(500, ge=1, le=1000, description="events per publish")
+    bus_max_attempts: int = Field(8, ge=1, description="tries before an event is a dead letter")
+    bus_first_delay: float = Field(0.5, gt=0, description="before the second try; then doubling")
+    bus_max_delay: float = Field(60.0, gt=0)
+    bus_poll_interval: float = Field(0.5, gt=0, description="outbox polling when nothing wakes it")
+    bus_lease_seconds: float = Field(5.0, gt=1, description="a killed relay's lease lasts so long")
+    bus_published_days: int = Field(7, ge=1, description="how long published events are kept")
+    bus_inbox_days: int = Field(30, ge=2, description="how long inbox marks are kept")
+
+    def consumer(self) -> ConsumerSettings:
+        """The bus's consumer settings."""
+        return ConsumerSettings(
+            batch_size=self.bus_batch_size,
+            max_attempts=self.bus_max_attempts,
+            backoff=Backoff(self.bus_first_delay, self.bus_max_delay),
+        )
+
+    def relay(self) -> RelaySettings:
+        """The bus's relay settings."""
+        return RelaySettings(
+            batch_size=self.bus_publish_batch_size,
+            poll_seconds=self.bus_poll_interval,
+            lease_seconds=self.bus_lease_seconds,
+        )
+
+    def retention(self) -> RetentionSettings:
+        """The bus's retention settings."""
+        return RetentionSettings(self.bus_published_days, self.bus_inbox_days)
+
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def read(settings: type[Settings]) -> Settings:
+    """Reads settings from the environment; exits with status 2 and a line per fault."""
+    try:
+        return settings()
+    except ValidationError as error:
+        prefix = str(settings.model_config.get("env_prefix", ""))
+        for fault in error.errors():
+            name = prefix + "_".join(str(part) for part in fault["loc"]).upper()
+            sys.stderr.write(f"setting {name}: {fault['msg']}\n")
+        raise SystemExit(2) from None

@@ -1,0 +1,58 @@
+"""The form of an access code: `XXXX-XXXX-XXXX-XXXX` in Crockford base32, the last symbol a check.
+
+Fifteen random symbols (75 bits) and one check symbol over GF(32): the symbols, taken as the
+coefficients of a polynomial, vanish at a generator of the field. All powers of a generator up to
+the 31st differ and none is zero, so every single wrong symbol and every swap of neighbours shows.
+"""
+
+import unicodedata
+from collections.abc import Callable
+
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LENGTH = 16
+_GROUP = 4
+_VALUE = {symbol: value for value, symbol in enumerate(ALPHABET)} | {"I": 1, "L": 1, "O": 0}
+_SEPARATORS = frozenset("-_ \t\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
+
+
+class MalformedAccessCode(ValueError):
+    """Not an access code: wrong length or symbols, or the check symbol doesn't fit."""
+
+
+def generate(random_below: Callable[[int], int]) -> str:
+    """A new code; `random_below(n)` gives a random integer in [0, n), as `secrets.randbelow`."""
+    values = [random_below(len(ALPHABET)) for _ in range(_LENGTH - 1)]
+    return _text([*values, _times_generator(_evaluate(values))])
+
+
+def normalise(typed: str) -> str:
+    """The code that somebody typed, in its one form; raises MalformedAccessCode.
+
+    Case, spaces, dashes and full-width forms don't matter; I and L count as 1, O as 0.
+    """
+    plain = unicodedata.normalize("NFKC", typed).upper()
+    symbols = [symbol for symbol in plain if symbol not in _SEPARATORS]
+    if len(symbols) != _LENGTH or any(symbol not in _VALUE for symbol in symbols):
+        raise MalformedAccessCode
+    values = [_VALUE[symbol] for symbol in symbols]
+    if _evaluate(values) != 0:
+        raise MalformedAccessCode
+    return _text(values)
+
+
+def _text(values: list[int]) -> str:
+    symbols = "".join(ALPHABET[value] for value in values)
+    return "-".join(symbols[start : start + _GROUP] for start in range(0, _LENGTH, _GROUP))
+
+
+def _evaluate(values: list[int]) -> int:
+    result = 0
+    for value in values:
+        result = _times_generator(result) ^ value
+    return result
+
+
+def _times_generator(value: int) -> int:
+    """Multiplies by x in GF(2)[x] / (x^5 + x^2 + 1)."""
+    value <<= 1
+    return value ^ 0b100101 if value & 0b100000 else value
