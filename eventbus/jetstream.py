@@ -82,9 +82,10 @@ class JetStream:
             self._connecting.cancel()
             with suppress(asyncio.CancelledError):
                 await self._connecting
+        # Not drain(): it waits for the answers to pulls that nobody reads any more.
         if self._client.is_connected:
             with suppress(NatsError, TimeoutError):
-                await asyncio.wait_for(self._client.drain(), self._timeout)
+                await self._client.flush(int(self._timeout))
         if not self._client.is_closed:
             with suppress(NatsError, TimeoutError):
                 await asyncio.wait_for(self._client.close(), self._timeout)
@@ -101,7 +102,6 @@ class JetStream:
             connect_timeout=2,
             ping_interval=10,
             max_outstanding_pings=2,
-            drain_timeout=5,
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnect,
             reconnected_cb=self._on_reconnect,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import structlog
@@ -15,7 +15,7 @@ from runtime.errors import ErrorMapper, InvalidRequest
 _log = structlog.get_logger("calls")
 # Fields that say what a call is about; each is logged if the request has it.
 _SUBJECTS = ("order_id", "payment_id", "session_id", "notification_id", "access_code_id")
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # not subscriptable when it runs
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -28,9 +28,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], "Awaitable[Handler | None]"],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
+    ) -> "Handler | None":
         method = str(handler_call_details.method)
         if wrapped := self._wrapped.get(method):
             return wrapped

@@ -26,6 +26,7 @@ class Answer:
     code: grpc.StatusCode
     reason: str
     details: Details = field(default=lambda _: ())
+    text: str = ""
 
 
 ErrorTable = Mapping[type[Exception], Answer]
@@ -84,7 +85,7 @@ class ErrorMapper:
             return self._status(code, error.reason, str(error), [bad_request])
         for kind in type(error).__mro__:
             if answer := self._table.get(kind):
-                text = str(error) or (type(error).__doc__ or "").split("\n")[0]
+                text = answer.text or str(error) or (type(error).__doc__ or "").split("\n")[0]
                 return self._status(answer.code, answer.reason, text, answer.details(error))
         if is_infrastructure(error) or isinstance(error, PoolTimeoutError):
             _log.warning("call fails for want of the database", error=describe(error))

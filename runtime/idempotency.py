@@ -14,6 +14,7 @@ from sqlalchemy import (
     Column,
     Connection,
     DateTime,
+    Index,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
@@ -34,6 +35,9 @@ KEPT = timedelta(hours=48)
 class RequestIdReused(Exception):
     """The request_id was used before with another request."""
 
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"request_id {request_id} was used before with another request")
+
 
 def define_table(metadata: MetaData) -> Table:
     """The table of replies, in a service's schema."""
@@ -50,9 +54,9 @@ def define_table(metadata: MetaData) -> Table:
             DateTime(timezone=True),
             server_default=func.now(),
             nullable=False,
-            index=True,
         ),
         PrimaryKeyConstraint("caller", "method", "request_id"),
+        Index("request_replies_created_at_idx", "created_at"),
     )
 
 

@@ -1,0 +1,1 @@
+"""interview's aggregates, their states and errors. Standard library only."""

@@ -1,0 +1,140 @@
+"""interview's calls: request → command → reply. Errors get their status by the table below."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+
+from interview.v1 import interview_service_pb2, interview_service_pb2_grpc, session_pb2
+from interview_svc import messages
+from interview_svc.domain.code_entries import (
+    CodeExpired,
+    CodeNotFound,
+    CodeRedeemed,
+    CodeRevoked,
+    CodeStatus,
+    CodeSuspended,
+    refuse,
+)
+from interview_svc.domain.sessions import (
+    SessionNotFound,
+    SessionNotPrepared,
+    SessionNotStartable,
+    ValidationSource,
+)
+from interview_svc.gateways import AccessCodes, PaymentUnavailable, Validation
+from interview_svc.storage.unit_of_work import Database
+from interview_svc.use_cases import StartSession, start_session
+from payment.v1 import access_code_service_pb2
+from runtime.calls import Context, caller_of
+from runtime.errors import Answer, ErrorTable, precondition, retry_after
+from runtime.grpc_server import Servicer
+from runtime.idempotency import Replies, RequestIdReused
+from runtime.paging import cut, last_id, size_of
+from shared_model.access_code import MalformedAccessCode, normalise
+
+_Code = grpc.StatusCode
+_refused = precondition("ACCESS_CODE_STATUS")
+ERRORS: ErrorTable = {
+    # One and the same answer for both: a guess learns nothing.
+    MalformedAccessCode: Answer(
+        _Code.NOT_FOUND, "ACCESS_CODE_NOT_FOUND", text="there is no such access code"
+    ),
+    CodeNotFound: Answer(
+        _Code.NOT_FOUND, "ACCESS_CODE_NOT_FOUND", text="there is no such access code"
+    ),
+    CodeRevoked: Answer(_Code.FAILED_PRECONDITION, "ACCESS_CODE_REVOKED", _refused),
+    CodeSuspended: Answer(_Code.FAILED_PRECONDITION, "ACCESS_CODE_SUSPENDED", _refused),
+    CodeRedeemed: Answer(_Code.FAILED_PRECONDITION, "ACCESS_CODE_REDEEMED", _refused),
+    CodeExpired: Answer(_Code.FAILED_PRECONDITION, "ACCESS_CODE_EXPIRED", _refused),
+    # The code's session was started by another call: the code is used, whatever payment knows yet.
+    SessionNotStartable: Answer(_Code.FAILED_PRECONDITION, "ACCESS_CODE_REDEEMED", _refused),
+    SessionNotPrepared: Answer(_Code.UNAVAILABLE, "SESSION_NOT_PREPARED", retry_after(1.0)),
+    PaymentUnavailable: Answer(_Code.UNAVAILABLE, "PAYMENT_UNAVAILABLE", retry_after(2.0)),
+    SessionNotFound: Answer(_Code.NOT_FOUND, "SESSION_NOT_FOUND"),
+    RequestIdReused: Answer(_Code.ALREADY_EXISTS, "REQUEST_ID_REUSED"),
+}
+
+
+class InterviewServicer(interview_service_pb2_grpc.InterviewServiceServicer):
+    """interview.v1.InterviewService; its contract says what each call does."""
+
+    def __init__(self, database: Database, codes: AccessCodes, replies: Replies) -> None:
+        self._database, self._codes, self._replies = database, codes, replies
+
+    async def CheckAccessCode(  # noqa: N802
+        self, request: interview_service_pb2.CheckAccessCodeRequest, context: Context
+    ) -> interview_service_pb2.CheckAccessCodeResponse:
+        reply = interview_service_pb2.CheckAccessCodeResponse
+        try:
+            code = normalise(request.access_code)
+        except MalformedAccessCode:
+            return reply(reason=access_code_service_pb2.VALIDATION_REASON_NOT_FOUND)
+        validation = await self._codes.validate(code, context.time_remaining())
+        if validation.record is None:
+            return reply(reason=access_code_service_pb2.VALIDATION_REASON_NOT_FOUND)
+        async with self._database.reading() as uow:
+            prepared = await uow.sessions.orders_with_session([validation.record.order_id])
+        return reply(
+            valid=validation.valid,
+            reason=validation.reason,
+            product_id=validation.record.product_id,
+            expire_at=validation.record.expire_at,
+            session_prepared=bool(prepared),
+        )
+
+    async def StartSession(  # noqa: N802
+        self, request: interview_service_pb2.StartSessionRequest, context: Context
+    ) -> interview_service_pb2.StartSessionResponse:
+        code, caller = normalise(request.access_code), caller_of(context)
+        reply = interview_service_pb2.StartSessionResponse
+        async with self._database.reading() as uow:
+            if stored := await self._replies.find(uow.connection, caller, request, reply):
+                return stored
+        _check(await self._codes.validate(code, context.time_remaining()))
+        command = StartSession(code, ValidationSource.PAYMENT)
+        async with self._database.transaction() as uow:
+
+            async def work() -> interview_service_pb2.StartSessionResponse:
+                session = await start_session(command, uow, now=datetime.now(UTC))
+                return reply(session=messages.session(session))
+
+            return await self._replies.once(uow.connection, caller, request, reply, work)
+
+    async def GetSession(  # noqa: N802
+        self, request: interview_service_pb2.GetSessionRequest, _context: Context
+    ) -> interview_service_pb2.GetSessionResponse:
+        async with self._database.reading() as uow:
+            session = await uow.sessions.get(request.session_id)
+        return interview_service_pb2.GetSessionResponse(session=messages.session(session))
+
+    async def ListSessions(  # noqa: N802
+        self, request: interview_service_pb2.ListSessionsRequest, _context: Context
+    ) -> interview_service_pb2.ListSessionsResponse:
+        size, last = size_of(request.page_size), last_id(request.page_token)
+        status = session_pb2.SessionStatus.Name(request.status)
+        wanted = status.removeprefix("SESSION_STATUS_") if request.status else ""
+        async with self._database.reading() as uow:
+            sessions = await uow.sessions.page(
+                request.order_id, request.customer_id, wanted, last, size + 1
+            )
+        page, token = cut(sessions, size, "session_id")
+        return interview_service_pb2.ListSessionsResponse(
+            sessions=[messages.session(session) for session in page], next_page_token=token
+        )
+
+
+def _check(validation: Validation) -> None:
+    """Raises CodeNotFound or a CodeNotStartable unless payment found the code valid."""
+    if validation.valid:
+        return
+    if validation.record is None:
+        raise CodeNotFound
+    name = access_code_service_pb2.ValidationReason.Name(validation.reason)
+    raise refuse(CodeStatus(name.removeprefix("VALIDATION_REASON_")))
+
+
+def servicers(interviews: InterviewServicer) -> list[Servicer]:
+    """What interview serves."""
+    register: Any = interview_service_pb2_grpc.add_InterviewServiceServicer_to_server
+    return [Servicer("interview.v1.InterviewService", register, interviews)]

@@ -1,0 +1,1 @@
+"""interview's tables, repositories and unit of work."""

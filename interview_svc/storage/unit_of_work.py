@@ -1,0 +1,68 @@
+"""One transaction of interview: its repositories, and what its aggregates announce."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from eventbus import Outbox
+from interview_svc.domain.sessions import Session
+from interview_svc.messages import DomainEvent, to_bus
+from interview_svc.storage.repositories import CodeEntryRows, SessionRows, WatermarkRow
+from interview_svc.storage.tables import bus
+
+
+class _TellingSessions(SessionRows):
+    def __init__(self, connection: AsyncConnection, told: list[DomainEvent]) -> None:
+        super().__init__(connection)
+        self._told = told
+
+    async def add_many(self, sessions: Sequence[Session]) -> set[str]:
+        added = await super().add_many(sessions)
+        for session in sessions:
+            self._told += session.events if session.session_id in added else []
+            session.events.clear()
+        return added
+
+    async def save(self, session: Session) -> None:
+        await super().save(session)
+        self._told += session.events
+        session.events.clear()
+
+
+class UnitOfWork:
+    """The repositories over one connection. `announce` is called once, before the commit."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+        self._told: list[DomainEvent] = []
+        self.entries = CodeEntryRows(connection)
+        self.sessions = _TellingSessions(connection, self._told)
+        self.watermark = WatermarkRow(connection)
+
+    async def announce(self) -> None:
+        """Puts what the saved aggregates announced into the outbox."""
+        await Outbox(bus).publish(self.connection, [to_bus(event) for event in self._told])
+        self._told.clear()
+
+
+class Database:
+    """interview's transactions. `after_commit` is called after each that may have announced."""
+
+    def __init__(self, engine: AsyncEngine, after_commit: Callable[[], None]) -> None:
+        self._engine, self._after_commit = engine, after_commit
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[UnitOfWork]:
+        """Commits at the end of the block, or rolls back if it raises."""
+        async with self._engine.begin() as connection:
+            uow = UnitOfWork(connection)
+            yield uow
+            await uow.announce()
+        self._after_commit()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[UnitOfWork]:
+        """For queries only."""
+        async with self._engine.connect() as connection:
+            yield UnitOfWork(connection)
