@@ -8,7 +8,7 @@ stored all the same: its id makes the repeat harmless.
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -277,21 +277,24 @@ class JetStreamSource:
 
 
 async def connect(url: str, user: str, password: str, name: str, seconds: float) -> Client:
-    """A plain connected client for administration; raises BrokerUnavailable."""
+    """A plain connected client, for looking on and for administration; raises BrokerUnavailable."""
     try:
         return await asyncio.wait_for(
-            nats.connect(
-                url,
-                user=user,
-                password=password,
-                name=name,
-                inbox_prefix=f"_INBOX_{user}".encode(),
-                allow_reconnect=False,
-            ),
+            nats.connect(url, user=user, password=password, name=name, allow_reconnect=False),
             seconds,
         )
     except (NatsError, OSError, TimeoutError) as error:
         raise BrokerUnavailable(f"no broker at {url}: {error or type(error).__name__}") from error
+
+
+async def look_on(client: Client, subject: str, see: Callable[[Msg], None]) -> None:
+    """Shows each message that is published on matching subjects from now on, stored or not."""
+
+    async def receive(message: Msg) -> None:
+        see(message)
+
+    await client.subscribe(subject, cb=receive)
+    await client.flush()
 
 
 async def apply(client: Client, topology: Topology) -> None:

@@ -1,0 +1,119 @@
+# Every target sets up what it needs. Python 3.11 or newer and make are enough to begin with.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Arguments for pytest: make test ARGS="-k outbox"
+ARGS ?=
+
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-stamp
+DEVELOPMENT := $(VENV)/.dev-stamp
+CONTRACT_IMAGE := $(VENV)/contracts.binpb
+CONTRACT_PACKAGES := $(patsubst protos/%/,%,$(filter-out %__pycache__/,$(wildcard protos/*/)))
+BUF_RULES := {"version":"v2","lint":{"use":["STANDARD","COMMENTS"]}}
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Running it
+
+.PHONY: demo
+demo: $(RUNTIME) ## Start everything, run the whole journey, show it, stop
+	@$(BIN)/devstack demo
+
+.PHONY: up
+up: $(RUNTIME) ## Start everything and run until Ctrl-C
+	@$(BIN)/devstack up
+
+.PHONY: clean
+clean: ## Remove the stack's data and all caches
+	@if [ -x $(BIN)/devstack ]; then $(BIN)/devstack clean; \
+	elif [ -d .dev ]; then echo "make: run 'make setup clean' to remove .dev" >&2; exit 1; fi
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* \
+		build *.egg-info
+	@find . -path './$(VENV)' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## Remove the virtual environment too
+	@rm -rf $(VENV)
+
+# Working on it
+
+.PHONY: setup
+setup: $(RUNTIME) $(DEVELOPMENT) ## Make the virtual environment with all that development needs
+
+.PHONY: gen
+gen: $(DEVELOPMENT) ## Compile the contracts into gen/
+	@$(BIN)/python protos/compile.py gen
+
+.PHONY: test
+test: $(RUNTIME) $(DEVELOPMENT) ## Run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-unit
+test-unit: $(RUNTIME) $(DEVELOPMENT) ## Run the tests that need no server
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+.PHONY: check
+check: check-style check-types check-imports check-contracts ## Run all static checks
+
+.PHONY: check-style
+check-style: $(DEVELOPMENT)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+.PHONY: check-types
+check-types: $(DEVELOPMENT)
+	@$(BIN)/mypy
+
+.PHONY: check-imports
+check-imports: $(RUNTIME) $(DEVELOPMENT)
+	@$(BIN)/lint-imports
+
+.PHONY: check-contracts
+check-contracts: $(DEVELOPMENT)
+	@$(BIN)/python protos/compile.py --image $(CONTRACT_IMAGE)
+	@$(BIN)/buf lint $(CONTRACT_IMAGE) --config '$(BUF_RULES)' \
+		$(foreach package,$(CONTRACT_PACKAGES),--path $(package))
+
+.PHONY: format
+format: $(DEVELOPMENT) ## Format the code and mend what ruff can
+	@$(BIN)/ruff check --fix --exit-zero --quiet .
+	@$(BIN)/ruff format .
+
+.PHONY: requirements
+requirements: ## Pin all requirements anew, by hash (needs uv)
+	@command -v uv >/dev/null || { echo "make: uv is needed for this: pip install uv" >&2; exit 1; }
+	$(UV_COMPILE) --upgrade pyproject.toml -o requirements.txt
+	$(UV_COMPILE) --upgrade pyproject.toml --group dev -o requirements-dev.txt
+
+# Set-up. A stamp is written last, so that an interrupted set-up is done again.
+
+$(VENV)/.python-stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: Python 3.11 or newer is needed; name one by: make PYTHON=/path/to/python3" >&2; \
+		exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(RUNTIME): requirements.txt pyproject.toml | $(VENV)/.python-stamp
+	@echo "installing what the stack needs"
+	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+# Packages that come later, and the generated ones, are found without another installation.
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' | { \
+		read -r site; printf '%s\n' "$$PWD" "$$PWD/gen" > "$$site/mock_interview.pth"; }
+	@touch $@
+
+$(DEVELOPMENT): requirements-dev.txt | $(VENV)/.python-stamp
+	@echo "installing what development needs"
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@

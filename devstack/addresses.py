@@ -1,0 +1,97 @@
+"""Where the parts of a stack are, and who may enter."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+from devstack.nats_server import USERS, Login
+from devstack.ports import LOOPBACK, Port
+from devstack.postgres import DATABASE, ROLES, SUPERUSER, Server
+from devstack.settings import Settings
+
+SECRETS = ("postgres", "provider", *ROLES, *(f"nats_{user}" for user in USERS))
+
+_NATS_PORT = 4222
+
+
+class Addresses:
+    """Addresses, URLs and credentials; known once the stack is open."""
+
+    def __init__(self, directory: Path, settings: Settings) -> None:
+        self.directory = directory.resolve()
+        self.settings = settings
+        self._ports: Mapping[str, Port] = {}
+        self._secrets: Mapping[str, str] = {}
+
+    def address(self, component: str) -> str:
+        """`host:port` of a component that listens."""
+        return self._ports[component].address
+
+    def port(self, component: str) -> int:
+        return self._ports[component].number
+
+    def log(self, name: str) -> Path:
+        """What a component, or a step such as `migrate-payment`, wrote."""
+        return self.directory / "logs" / f"{name}.log"
+
+    @property
+    def mail_dir(self) -> Path:
+        """Where each accepted mail lies as one `.eml` file."""
+        return self.directory / "mail"
+
+    @property
+    def smtp_host(self) -> str:
+        return LOOPBACK
+
+    @property
+    def smtp_port(self) -> int:
+        return self.port("mailbox")
+
+    @property
+    def provider_secret(self) -> str:
+        """What the sandbox provider signs its notifications with."""
+        return self._secrets["provider"]
+
+    @property
+    def postgres_server(self) -> Server:
+        """The database server, as its superuser."""
+        if self.settings.postgres_url:
+            return Server.from_url(self.settings.postgres_url)
+        return Server(LOOPBACK, self.port("postgres"), SUPERUSER, self._secrets["postgres"])
+
+    @property
+    def superuser_url(self) -> str:
+        """SQLAlchemy URL for the superuser."""
+        server = self.postgres_server
+        return self._database_url(server.user, server.password)
+
+    def database_url(self, role: str) -> str:
+        """SQLAlchemy URL for one of the roles, such as `payment_runtime`."""
+        return self._database_url(role, self._secrets[role])
+
+    def _database_url(self, user: str, password: str) -> str:
+        server = self.postgres_server
+        login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+        return f"postgresql+asyncpg://{login}@{server.host}:{server.port}/{DATABASE}"
+
+    @property
+    def nats_url(self) -> str:
+        """`nats://host:port`, without credentials."""
+        login = self.nats_login("admin")
+        return f"nats://{login.host}:{login.port}"
+
+    def nats_login(self, user: str) -> Login:
+        """How to enter as admin, payment, interview, notification or trace."""
+        if self.settings.nats_url:
+            url = urlsplit(self.settings.nats_url)
+            name, password = unquote(url.username or ""), unquote(url.password or "")
+            return Login(url.hostname or LOOPBACK, url.port or _NATS_PORT, name, password)
+        return Login(LOOPBACK, self.port("nats"), user, self.nats_passwords[user])
+
+    @property
+    def nats_passwords(self) -> dict[str, str]:
+        return {user: self._secrets[f"nats_{user}"] for user in USERS}
+
+    @property
+    def role_passwords(self) -> dict[str, str]:
+        return {role: self._secrets[role] for role in ROLES}

@@ -1,0 +1,89 @@
+"""What a person can paste into another terminal while the stack runs."""
+
+import json
+import secrets
+import shutil
+import sysconfig
+from pathlib import Path
+
+from devstack.stack import Stack
+
+_RECIPIENT = {"email": "li.hua@example.com", "display_name": "李华", "language_code": "zh-CN"}
+
+
+def hints(stack: Stack) -> str:
+    return "\n".join([_addresses(stack), _journey(stack), _events(stack), _operators(stack)])
+
+
+def _addresses(stack: Stack) -> str:
+    names = ("payment", "interview", "notification", "provider")
+    lines = [f"  {name:13} {stack.address(name)}" for name in names]
+    lines += [f"  {'mail':13} smtp {stack.smtp_host}:{stack.smtp_port}, kept in {stack.mail_dir}"]
+    lines += [f"  {'PostgreSQL':13} {stack.superuser_url.replace('+asyncpg', '')}"]
+    lines += [f"  {'logs':13} {stack.directory / 'logs'}"]
+    return "\n".join(["Addresses", *lines, ""])
+
+
+def _journey(stack: Stack) -> str:
+    request = f"up-{secrets.token_hex(4)}"
+    order = {
+        "request_id": f"{request}-order",
+        "customer_id": "li.hua",
+        "product_id": "backend-60",
+        "recipient": _RECIPIENT,
+    }
+    payment = {
+        "request_id": f"{request}-payment",
+        "order_id": "<order_id>",
+        "payment_method": "sandbox_approve",
+    }
+    start = {"request_id": f"{request}-start", "access_code": "<access_code>"}
+    of_order = {"order_id": "<order_id>"}
+    code = {"access_code": "<access_code>"}
+    steps = [
+        ("payment", "payment.v1.PaymentService/ListProducts", {}),
+        ("payment", "payment.v1.PaymentService/CreateOrder", order),
+        ("payment", "payment.v1.PaymentService/CreatePayment", payment),
+        ("notification", "notification.v1.NotificationService/ListNotifications", of_order),
+        ("payment", "payment.v1.AccessCodeService/GetAccessCode", of_order),
+        ("payment", "payment.v1.AccessCodeService/ValidateAccessCode", code),
+        ("interview", "interview.v1.InterviewService/CheckAccessCode", code),
+        ("interview", "interview.v1.InterviewService/StartSession", start),
+        ("interview", "interview.v1.InterviewService/ListSessions", of_order),
+    ]
+    calls = [f"  {_call(stack.address(name), method, body)}" for name, method, body in steps]
+    title = "A journey, from the catalogue to the interview (put in what the replies say)"
+    return "\n".join([title, *calls, ""])
+
+
+def _call(address: str, method: str, body: object) -> str:
+    data = f" -d '{json.dumps(body, ensure_ascii=False)}'" if body else ""
+    return f"grpcurl -plaintext{data} {address} {method}"
+
+
+def _events(stack: Stack) -> str:
+    login = stack.nats_login("trace")
+    server = f"nats://{login.user}:{login.password}@{login.host}:{login.port}"
+    nats = f"nats --server {server}"
+    translate = f"--translate '{_opsctl()} decode {{{{Subject}}}}'"
+    lines = [
+        f"{nats} sub 'payment.v1.>' {translate}",
+        f"{nats} sub '*.v1.*.<order_id>' {translate}",
+        f"{nats} stream view PAYMENT {translate}",
+        f"{nats} stream ls",
+        f"{nats} consumer info PAYMENT interview",
+    ]
+    return "\n".join(["Events", *(f"  {line}" for line in lines), ""])
+
+
+def _operators(stack: Stack) -> str:
+    calls = [
+        _call(stack.address("interview"), "ops.v1.OpsService/GetBusStatus", {}),
+        _call(stack.address("interview"), "ops.v1.OpsService/ListDeadLetters", {}),
+    ]
+    return "\n".join(["Operators", *(f"  {call}" for call in calls)])
+
+
+def _opsctl() -> str:
+    beside = Path(sysconfig.get_path("scripts")) / "opsctl"
+    return str(beside) if beside.exists() else shutil.which("opsctl") or str(beside)

@@ -1,0 +1,61 @@
+"""The provider's composition root: `python -m devstack.provider`."""
+
+import asyncio
+import contextlib
+import signal
+
+import grpc
+import structlog
+
+from devstack.provider.config import ProviderSettings
+from devstack.provider.grpc_server import ProviderServer, ProviderServicer
+from devstack.provider.ledger import Ledger
+from devstack.provider.notifications import Courier
+from runtime import logs
+from runtime.grpc_server import PortTaken
+from runtime.settings import read
+
+_log = structlog.get_logger(__name__)
+_GRACE_SECONDS = 5.0
+# Payment may be down for long: without a limit, gRPC would come back to it only after minutes.
+_CHANNEL = (("grpc.max_reconnect_backoff_ms", 1000),)
+
+
+async def serve(config: ProviderSettings, stop: asyncio.Event) -> None:
+    """Builds the provider and runs it until `stop` is set; raises PortTaken."""
+    ledger = Ledger(config.database)
+    payment = grpc.aio.insecure_channel(config.payment_target, _CHANNEL)
+    courier = Courier(ledger, config.secret.get_secret_value().encode(), payment)
+    server = ProviderServer(ProviderServicer(ledger, config.late_seconds, config.slow_seconds))
+    _log.info("serving", port=await server.start(config.listen))
+    delivering = asyncio.create_task(courier.run())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({delivering, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    await server.stop(_GRACE_SECONDS)
+    delivering.cancel()  # what it cuts short is still owed
+    with contextlib.suppress(asyncio.CancelledError):
+        await delivering
+    await payment.close()
+    ledger.close()
+
+
+async def _until_signal(config: ProviderSettings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(config, stop)
+
+
+def main() -> None:
+    """Runs the provider; exit status 1 if it can't listen, 2 for wrong settings."""
+    config = read(ProviderSettings)
+    logs.configure("provider", "INFO", "json")
+    try:
+        asyncio.run(_until_signal(config))
+    except PortTaken as error:
+        raise SystemExit(f"provider: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

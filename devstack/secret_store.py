@@ -1,0 +1,26 @@
+"""The stack's passwords: random per data directory, made once, readable by their owner only."""
+
+import json
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def load_secrets(path: Path, names: Iterable[str]) -> dict[str, str]:
+    """The secrets in `path`; those that aren't there yet are made and kept."""
+    known: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    missing = [name for name in names if name not in known]
+    if missing:
+        # A letter first: nats-server takes what looks like a number for a number.
+        known |= {name: f"s{secrets.token_hex(20)}" for name in missing}
+        _write(path, json.dumps(known, indent=2, sort_keys=True))
+    return known
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"{text}\n")
+    partial.replace(path)
