@@ -115,10 +115,8 @@ class Demo:
                 return await self._timed(Journey(clients, self._stack.mail_dir))
 
         took = await asyncio.gather(*(one() for _ in range(_MEASURED_JOURNEYS)))
-        for name, values in zip(
-            ("PREPARED", "mail accepted"), zip(*took, strict=True), strict=True
-        ):
-            cuts = statistics.quantiles(values, n=100)
+        for place, name in enumerate(("PREPARED", "mail accepted")):
+            cuts = statistics.quantiles([times[place] for times in took], n=100)
             self._say("measure", f"pay → {name}: p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms")
 
     async def _timed(self, journey: Journey) -> tuple[float, float]:

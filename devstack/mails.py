@@ -4,7 +4,6 @@ import email.policy
 import re
 from email.message import EmailMessage
 from pathlib import Path
-from typing import cast
 
 ACCESS_CODE = re.compile(r"\b(?:[0-9A-HJKMNP-TV-Z]{4}-){3}[0-9A-HJKMNP-TV-Z]{4}\b")
 
@@ -13,7 +12,7 @@ def mails_to(directory: Path, address: str) -> list[EmailMessage]:
     """The mails delivered to an address, oldest first."""
     needle = f"Delivered-To: {address}\r\n".encode()
     return [
-        cast("EmailMessage", email.message_from_bytes(content, policy=email.policy.default))
+        email.message_from_bytes(content, policy=email.policy.default)
         for path in sorted(directory.glob("*.eml"))
         if needle in (content := path.read_bytes())
     ]

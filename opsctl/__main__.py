@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-import payment.v1.events_pb2  # noqa: F401  the types that can be decoded
 from eventbus.event import MalformedEnvelope, split_subject
 from runtime.decoding import Undecodable, to_json
 

@@ -1,5 +1,7 @@
 """Events for people: a body and its type become one line of JSON, secrets masked unless asked."""
 
+import importlib
+
 from google.protobuf import descriptor_pool, json_format, message_factory
 from google.protobuf.message import DecodeError
 
@@ -11,13 +13,12 @@ class Undecodable(ValueError):
 
 
 def to_json(event_type: str, data: bytes, *, reveal: bool = False) -> str:
-    """One line of JSON with the contract's field names; raises Undecodable.
-
-    The type's module must have been imported.
-    """
+    """One line of JSON with the contract's field names; raises Undecodable."""
     try:
+        # A package's events stand in its events.proto.
+        importlib.import_module(f"{event_type.rpartition('.')[0]}.events_pb2")
         descriptor = descriptor_pool.Default().FindMessageTypeByName(event_type)
-    except KeyError:
+    except (ImportError, KeyError):
         raise Undecodable(f"unknown type {event_type}") from None
     try:
         message = message_factory.GetMessageClass(descriptor).FromString(data)
