@@ -162,17 +162,18 @@ class JetStream:
 
     async def publish_batch(self, events: Sequence[Event]) -> None:
         """Stores all events as one atomic batch; see `eventbus.broker.Publisher`."""
-        client = self.client()
+        reply = json.loads((await self.call(self._send_batch(events))).data)
+        if error := reply.get("error"):
+            raise BatchRefused(f"{error.get('description')} ({error.get('err_code')})")
+
+    async def _send_batch(self, events: Sequence[Event]) -> Msg:
+        client, last = self.client(), events[-1]
         batch_id = uuid.uuid4().hex
         for sequence, event in enumerate(events[:-1], start=1):
             headers = _batch_headers(event, batch_id, sequence)
-            await self.call(client.publish(event.subject, event.data, headers=headers))
-        last = events[-1]
+            await client.publish(event.subject, event.data, headers=headers)
         headers = _batch_headers(last, batch_id, len(events)) | {"Nats-Batch-Commit": "1"}
-        request = client.request(last.subject, last.data, timeout=self._timeout, headers=headers)
-        reply = json.loads((await self.call(request)).data)
-        if error := reply.get("error"):
-            raise BatchRefused(f"{error.get('description')} ({error.get('err_code')})")
+        return await client.request(last.subject, last.data, timeout=self._timeout, headers=headers)
 
     def source(self, stream: str, durable: str) -> "JetStreamSource":
         """The durable consumer of a stream, declared before by an administrator."""

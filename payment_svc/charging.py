@@ -5,12 +5,13 @@ idempotency key. A crash anywhere leaves a payment without outcome; the caller's
 and so does the reconciler.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from eventbus.verdicts import describe
+from payment_svc.domain.orders import OrderNotPayable
 from payment_svc.domain.payments import (
     Accepted,
     NeverReached,
@@ -33,7 +34,6 @@ from payment_svc.use_cases import (
 from runtime.idempotency import RequestIdReused
 
 _log = structlog.get_logger(__name__)
-Transactions = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
 
 
 class NotificationMismatch(Exception):
@@ -59,7 +59,11 @@ class Charging:
             raise RequestIdReused(command.request_id)
         if payment.final:
             return payment
-        return await self._settle(payment, await self._gateway.charge(payment))
+        try:
+            return await self._settle(payment, await self._gateway.charge(payment))
+        except PaymentFinal:  # settled meanwhile, by a notification or the reconciler
+            async with self._database.reading() as uow:
+                return await uow.payments.get(payment.payment_id, lock=False)
 
     async def ingest(self, body: bytes, headers: Mapping[str, str]) -> Payment:
         """Takes in a provider's notification; again, it changes nothing.
@@ -76,14 +80,25 @@ class Charging:
         except (PaymentNotFound, PaymentFinal) as error:
             raise NotificationMismatch(str(error)) from error
 
-    async def resume(self, payment: Payment, give_up_after: timedelta) -> None:
-        """Asks the provider about a payment without outcome and settles what it says."""
+    async def resume(self, payment: Payment) -> None:
+        """Settles a payment without outcome: by what the provider knows, or by asking it again.
+
+        A charge that never reached the provider is made now if the order can still be paid: the
+        customer asked for it, and the key makes it one charge. Otherwise it is called off.
+        """
         outcome = await self._gateway.find(payment.payment_id)
-        # A charge of ours may still be on its way to the provider.
-        young = datetime.now(UTC) - payment.created_at < give_up_after
-        if isinstance(outcome, NeverReached) and young:
-            return
+        if isinstance(outcome, NeverReached) and await self._still_payable(payment.order_id):
+            outcome = await self._gateway.charge(payment)
         await self._settle(payment, outcome)
+
+    async def _still_payable(self, order_id: str) -> bool:
+        async with self._database.reading() as uow:
+            order = await uow.orders.get(order_id, lock=False)
+        try:
+            order.check_payable(None, datetime.now(UTC))
+        except OrderNotPayable:
+            return False
+        return True
 
     async def _settle(self, payment: Payment, outcome: Outcome) -> Payment:
         if isinstance(outcome, Accepted) and payment.status is PaymentStatus.PROCESSING:
@@ -119,6 +134,11 @@ class Reconciler:
             waiting = await uow.payments.open_since(self._after, limit=100)
         for payment in waiting:
             try:
-                await self._charging.resume(payment, give_up_after=4 * self._after)
-            except PaymentFinal:
-                _log.info("settled meanwhile", payment_id=payment.payment_id)
+                await self._charging.resume(payment)
+            except Exception as error:  # noqa: BLE001  the next round tries it again
+                _log.warning(
+                    "payment not settled",
+                    payment_id=payment.payment_id,
+                    order_id=payment.order_id,
+                    error=describe(error),
+                )

@@ -55,7 +55,8 @@ class Process:
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set; raises DatabaseNotReady, or whatever defect ended a worker."""
         try:
-            await wait_until_ready(self._engine, self._package, self._config.start_seconds)
+            if not await self._database_ready(stop):
+                return
             self._broker.open()
             self._tasks = [asyncio.create_task(worker.run()) for worker in self._workers]
             port = await self._server.start()
@@ -70,6 +71,19 @@ class Process:
             await self._broker.close()
             await self._engine.dispose()
             _log.info("stopped")
+
+    async def _database_ready(self, stop: asyncio.Event) -> bool:
+        """Waits for the database; False if told to stop meanwhile."""
+        seconds = self._config.start_seconds
+        ready = asyncio.create_task(wait_until_ready(self._engine, self._package, seconds))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not ready.done():
+            ready.cancel()
+            return False
+        ready.result()
+        return True
 
     async def _stop_workers(self) -> None:
         for worker, task in zip(self._workers, self._tasks, strict=False):
