@@ -23,7 +23,7 @@ from payment_svc.domain.payments import (
     PaymentStatus,
 )
 from payment_svc.gateways import PaymentGateway
-from payment_svc.storage.unit_of_work import Database, UnitOfWork
+from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases import (
     BeginPayment,
     NewCode,
