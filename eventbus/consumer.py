@@ -54,13 +54,19 @@ class Consumer:
         """`after_commit` is called after every commit: effects in memory belong there."""
         self.source = source
         self.name = source.durable
-        self.last_error = ""
+        self._trouble = ""
+        self._failure = ""
         self._engine, self._subscriptions, self._settings = engine, subscriptions, settings
         self._inbox = Inbox(tables, source.durable)
         self._dead_letters = DeadLetters(tables)
         self._after_commit = after_commit
         self._runner = str(ULID())
         self._stop = asyncio.Event()
+
+    @property
+    def last_error(self) -> str:
+        """What keeps it from fetching or handling now, or else the last event's failure."""
+        return self._trouble or self._failure
 
     def stop(self) -> None:
         """Ends `run` after the work in hand."""
@@ -93,8 +99,8 @@ class Consumer:
             return
 
     def _note(self, error: Exception) -> None:
-        self.last_error = describe(error)
-        _log.warning("consumer waits", consumer=self.name, error=self.last_error)
+        self._trouble = describe(error)
+        _log.warning("consumer waits", consumer=self.name, error=self._trouble)
 
     async def handle(self, messages: Sequence[Message]) -> bool:
         """Handles deliveries; False if the infrastructure failed and waiting would help."""
@@ -112,8 +118,8 @@ class Consumer:
         healthy &= await self._handle_batch(fresh)
         for message, received in alone:
             healthy &= await self._handle_alone(message, received)
-        if healthy and messages:
-            self.last_error = ""
+        if healthy:
+            self._trouble = ""
         return healthy
 
     async def _handle_batch(self, batch: Sequence[tuple[Message, Received]]) -> bool:
@@ -133,6 +139,7 @@ class Consumer:
             )
             outcomes = [await self._handle_alone(*pair) for pair in batch]
             return all(outcomes)
+        self._failure = ""
         self._after_commit()
         for message, _ in batch:
             await self.source.ack(message)
@@ -190,7 +197,7 @@ class Consumer:
     async def _handle_failure(self, message: Message, received: Received, error: Exception) -> bool:
         infrastructure = is_infrastructure(error)
         failures = await self._charge(received.event.id, error, charged=not infrastructure)
-        self.last_error = describe(error)
+        self._failure = describe(error)
         count = message.delivery_count if infrastructure else failures
         verdict = self._judge(error, count)
         _log.warning(

@@ -7,12 +7,13 @@ from eventbus.retention import Retention
 from interview_svc import question_bank
 from interview_svc.config import InterviewSettings
 from interview_svc.consumers import subscriptions
-from interview_svc.gateways import PaymentAccessCodes, open_channel
+from interview_svc.gateways import SERVICE_CONFIG, PaymentAccessCodes
 from interview_svc.grpc_server import ERRORS, InterviewServicer, servicers
 from interview_svc.storage.tables import SCHEMA, bus, request_replies
 from interview_svc.storage.unit_of_work import Database
 from runtime import ops_servicer
 from runtime.broker import create_broker
+from runtime.channels import open_channel
 from runtime.database import create_engine
 from runtime.errors import ErrorMapper
 from runtime.grpc_server import GrpcServer
@@ -31,7 +32,7 @@ async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
     handlers = subscriptions(question_bank.load())
     consumer = Consumer(engine, bus, source, handlers, config.consumer(), relay.wake)
 
-    payment = open_channel(config.payment_target)
+    payment = open_channel(config.payment_target, SERVICE_CONFIG)
     codes = PaymentAccessCodes(payment, config.validation_seconds)
     replies = Replies(request_replies, engine)
     calls = servicers(InterviewServicer(Database(engine, relay.wake), codes, replies))

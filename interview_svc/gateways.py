@@ -8,7 +8,7 @@ import grpc
 from payment.v1 import access_code_pb2, access_code_service_pb2, access_code_service_pb2_grpc
 
 # Within the call's deadline; hedging does not work in this library, so only these retries.
-_SERVICE_CONFIG = """{
+SERVICE_CONFIG = """{
   "loadBalancingConfig": [{"round_robin": {}}],
   "methodConfig": [{
     "name": [{"service": "payment.v1.AccessCodeService"}],
@@ -21,12 +21,6 @@ _SERVICE_CONFIG = """{
     }
   }]
 }"""
-_CHANNEL_OPTIONS = (
-    ("grpc.service_config", _SERVICE_CONFIG),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-)
 
 
 class PaymentUnavailable(Exception):
@@ -51,11 +45,6 @@ class AccessCodes(Protocol):
 
     async def validate(self, code: str, seconds_left: float | None) -> Validation:
         """Whether a code is valid now; raises PaymentUnavailable."""
-
-
-def open_channel(target: str) -> grpc.aio.Channel:
-    """A channel to payment that finds it again soon after an outage."""
-    return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
 
 
 class PaymentAccessCodes:

@@ -3,8 +3,6 @@
 import asyncio
 import secrets
 
-import grpc
-
 from eventbus import Consumer, Relay
 from eventbus.retention import Retention
 from payment_svc.charging import Charging, Reconciler
@@ -19,6 +17,7 @@ from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases import NewCode
 from runtime import ops_servicer
 from runtime.broker import create_broker
+from runtime.channels import open_channel
 from runtime.contracts import new_id
 from runtime.database import create_engine
 from runtime.errors import ErrorMapper
@@ -38,7 +37,7 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
     source = broker.source("INTERVIEW", "payment")
     consumer = Consumer(engine, bus, source, subscriptions(), config.consumer(), relay.wake)
 
-    provider = grpc.aio.insecure_channel(config.provider_target)
+    provider = open_channel(config.provider_target)
     secret = config.provider_secret.get_secret_value()
     gateway = SandboxGateway(provider, secret, config.provider_seconds)
     database = Database(engine, relay.wake)

@@ -1,0 +1,1 @@
+"""notification's tables, repository and unit of work."""

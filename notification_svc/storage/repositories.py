@@ -1,0 +1,122 @@
+"""notification's repository: rows to aggregates and back, in the transaction it is given."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, bindparam, exists, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from notification_svc.domain import (
+    IssuedCode,
+    Notification,
+    NotificationNotFound,
+    NotificationStatus,
+    Recipient,
+)
+from notification_svc.storage.tables import notifications as table
+from runtime.paging import after
+
+# What changes in the life of a notification.
+_STATE = ("due_at", "status", "attempts", "last_error", "sent_at")
+_FIXED = ("notification_id", "order_id", "customer_id", "event_id", "event_type", "message_id")
+
+
+class NotificationRows:
+    """The notifications."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def add_new(self, notifications: Sequence[Notification]) -> None:
+        """Adds those whose event has caused no mail to their recipient yet."""
+        if not notifications:
+            return
+        # In one order: two replicas that add the same would deadlock otherwise.
+        ordered = sorted(notifications, key=lambda one: (one.event_id, one.recipient.email))
+        statement = insert(table).on_conflict_do_nothing(
+            index_elements=[table.c.event_id, table.c.email]
+        )
+        await self._connection.execute(statement, [_row(one) for one in ordered])
+
+    async def get(self, notification_id: str, *, lock: bool = True) -> Notification:
+        """One notification; raises NotificationNotFound."""
+        statement = select(table).where(table.c.notification_id == notification_id)
+        statement = statement.with_for_update() if lock else statement
+        if (row := (await self._connection.execute(statement)).first()) is None:
+            raise NotificationNotFound(f"no notification {notification_id}")
+        return _notification(row)
+
+    async def page(self, order_id: str, status: str, last: str, limit: int) -> list[Notification]:
+        """Notifications after `last`, newest first; "" doesn't restrict."""
+        statement: Select[Any] = select(table)
+        if order_id:
+            statement = statement.where(table.c.order_id == order_id)
+        if status:
+            statement = statement.where(table.c.status == status)
+        statement = after(statement, table.c.notification_id, last, limit, newest_first=True)
+        return [_notification(row) for row in await self._connection.execute(statement)]
+
+    async def due(self, now: datetime, limit: int) -> list[Notification]:
+        """The longest due, locked; those that another process has locked are left to it.
+
+        At most one of an order, and none beside one that is SENDING.
+        """
+        sending = table.alias("sending")
+        beside = exists().where(
+            sending.c.order_id == table.c.order_id,
+            sending.c.status == NotificationStatus.SENDING,
+        )
+        statement = (
+            select(table)
+            .where(table.c.due_at <= now)
+            .where(or_(table.c.status == NotificationStatus.SENDING, ~beside))
+            .order_by(table.c.due_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        found: dict[str, Notification] = {}
+        for row in await self._connection.execute(statement):
+            found.setdefault(row.order_id, _notification(row))
+        return list(found.values())
+
+    async def save_many(self, notifications: Sequence[Notification]) -> None:
+        """Updates."""
+        if not notifications:
+            return
+        statement = (
+            update(table)
+            .where(table.c.notification_id == bindparam("id"))
+            .values({name: bindparam(f"new_{name}") for name in _STATE})
+        )
+        rows = [
+            {"id": one.notification_id, **{f"new_{name}": getattr(one, name) for name in _STATE}}
+            for one in notifications
+        ]
+        await self._connection.execute(statement, rows)
+
+
+def _row(aggregate: Notification) -> dict[str, Any]:
+    names = (*_FIXED, "created_at", *_STATE)
+    return {
+        **{name: getattr(aggregate, name) for name in names},
+        **asdict(aggregate.recipient),
+        **asdict(aggregate.issued),
+    }
+
+
+def _notification(row: Row[Any]) -> Notification:
+    return Notification(
+        **{name: getattr(row, name) for name in (*_FIXED, "created_at", *_STATE)}
+        | {"status": NotificationStatus(row.status)},
+        recipient=Recipient(row.email, row.display_name, row.language_code),
+        issued=IssuedCode(
+            access_code_id=row.access_code_id,
+            access_code=row.access_code,
+            version=row.version,
+            product_id=row.product_id,
+            expire_at=row.expire_at,
+        ),
+    )
