@@ -8,25 +8,23 @@ crash is charged to the message that caused it.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
 from eventbus.broker import BrokerUnavailable, Message, Source
-from eventbus.dead_letters import DeadLetters, ReplayFailed, buried
-from eventbus.event import MalformedEnvelope, parse, split_subject
+from eventbus.dead_letter_queue import DeadLetterQueue
+from eventbus.event import MalformedEnvelope, parse
 from eventbus.inbox import Inbox, Mark
-from eventbus.schema import DEAD, DISCARDED, HANDLED, BusTables
+from eventbus.schema import BusTables
 from eventbus.subscriptions import Received, Subscriptions
-from eventbus.tracing import in_traces
 from eventbus.verdicts import Ack, Backoff, Dead, Nak, describe, is_infrastructure, judge
 
 _log = structlog.get_logger(__name__)
+_CHECK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +52,22 @@ class Consumer:
         """`after_commit` is called after every commit: effects in memory belong there."""
         self.source = source
         self.name = source.durable
-        self._trouble = ""
+        self.trouble = ""
         self._failure = ""
         self._engine, self._subscriptions, self._settings = engine, subscriptions, settings
         self._inbox = Inbox(tables, source.durable)
-        self._dead_letters = DeadLetters(tables)
+        self.dead_letters = DeadLetterQueue(
+            engine, tables, source.durable, subscriptions, after_commit
+        )
         self._after_commit = after_commit
         self._runner = str(ULID())
         self._stop = asyncio.Event()
+        self._check_due = 0.0
 
     @property
     def last_error(self) -> str:
-        """What keeps it from fetching or handling now, or else the last event's failure."""
-        return self._trouble or self._failure
+        """What keeps it from working now, or else the last failure of an event."""
+        return self.trouble or self._failure
 
     def stop(self) -> None:
         """Ends `run` after the work in hand."""
@@ -80,6 +81,7 @@ class Consumer:
                 messages = await self.source.fetch(
                     self._settings.batch_size, self._settings.fetch_seconds
                 )
+                await self._check_exists(messages)
                 healthy = await self.handle(messages)
             except BrokerUnavailable as error:
                 self._note(error)
@@ -92,6 +94,13 @@ class Consumer:
             if troubles:
                 await self._pause(min(5.0, 0.2 * 2.0 ** min(troubles, 10)))
 
+    async def _check_exists(self, messages: Sequence[Message]) -> None:
+        """A consumer that was deleted fetches nothing and says nothing: asks now and then."""
+        now = asyncio.get_running_loop().time()
+        if not messages and now > self._check_due:
+            await self.source.lag()
+            self._check_due = now + _CHECK_SECONDS
+
     async def _pause(self, seconds: float) -> None:
         try:
             await asyncio.wait_for(self._stop.wait(), seconds)
@@ -99,8 +108,8 @@ class Consumer:
             return
 
     def _note(self, error: Exception) -> None:
-        self._trouble = describe(error)
-        _log.warning("consumer waits", consumer=self.name, error=self._trouble)
+        self.trouble = describe(error)
+        _log.warning("consumer waits", consumer=self.name, error=self.trouble)
 
     async def handle(self, messages: Sequence[Message]) -> bool:
         """Handles deliveries; False if the infrastructure failed and waiting would help."""
@@ -116,11 +125,26 @@ class Consumer:
                 continue
             (fresh if message.delivery_count == 1 else alone).append((message, received))
         healthy &= await self._handle_batch(fresh)
-        for message, received in alone:
+        for message, received in await self._least_suspect_first(alone):
             healthy &= await self._handle_alone(message, received)
         if healthy:
-            self._trouble = ""
+            self.trouble = ""
         return healthy
+
+    async def _least_suspect_first(
+        self, alone: Sequence[tuple[Message, Received]]
+    ) -> Sequence[tuple[Message, Received]]:
+        """Redelivered messages, those that failed or crashed us last: they hold up nobody."""
+        if not alone:
+            return alone
+        try:
+            async with self._engine.connect() as connection:
+                ids = [received.event.id for _, received in alone]
+                failures = await self._inbox.failures(connection, ids, self._runner)
+        except Exception as error:  # noqa: BLE001  only the order is at stake
+            self._note(error)
+            return alone
+        return sorted(alone, key=lambda pair: failures.get(pair[1].event.id, 0))
 
     async def _handle_batch(self, batch: Sequence[tuple[Message, Received]]) -> bool:
         if not batch:
@@ -160,8 +184,7 @@ class Consumer:
         unique = {received.event.id: received for received in batch}
         claimed = await self._inbox.claim(connection, [_mark(one) for one in unique.values()])
         new = [unique[event_id] for event_id in unique if event_id in claimed]
-        with _telling_traces(new):
-            await self._subscriptions.dispatch(connection, new)
+        await self._subscriptions.dispatch(connection, new)
         for received in new:
             _log.info(
                 "event handled",
@@ -242,95 +265,16 @@ class Consumer:
     async def _give_up(
         self, message: Message, received: Received | None, reason: str, attempts: int
     ) -> bool:
-        """Keeps a dead letter and marks the event DEAD in one transaction, then terminates it."""
-        event = _identity(message, received)
-        now = datetime.now(UTC)
-        letter = buried(message, self.name, event, reason, attempts, f"dlq_{ULID()}", now)
+        """A dead letter, then term; False if it couldn't be kept: the broker keeps it for now."""
         try:
-            async with self._engine.begin() as connection:
-                mark = Mark(letter.event_id, letter.key, message.stream_sequence)
-                if await self._inbox.claim(connection, [mark], DEAD):
-                    await self._dead_letters.add(connection, letter)
-                await self._inbox.forget_attempts(connection, [letter.event_id])
-        except Exception as error:  # noqa: BLE001  kept by the broker until the database is back
+            await self.dead_letters.put(message, received, reason, attempts)
+        except Exception as error:  # noqa: BLE001  it comes again
             self._note(error)
             await self.source.nak(message, 1.0)
             return False
-        _log.error(
-            "dead letter",
-            consumer=self.name,
-            event_type=letter.event_type,
-            event_id=letter.event_id,
-            order_id=letter.key,
-            reason=reason,
-            dead_letter_id=letter.dead_letter_id,
-        )
         await self.source.term(message, reason)
         return True
-
-    async def replay(self, dead_letter_id: str) -> bool:
-        """Handles a dead letter's event now; True if later events of its key were handled before.
-
-        Raises DeadLetterNotFound, DeadLetterClosed, and ReplayFailed after rolling back.
-        """
-        async with self._engine.begin() as connection:
-            letter = await self._dead_letters.get_open(connection, dead_letter_id)
-            passed = await self._inbox.later_handled(connection, letter.key, letter.stream_sequence)
-            try:
-                event = parse(letter.subject, letter.headers, letter.data)
-                received = self._subscriptions.decode(event, letter.stream_sequence)
-                async with connection.begin_nested():
-                    with _telling_traces([received]):
-                        await self._subscriptions.dispatch(connection, [received])
-            except Exception as error:
-                raise ReplayFailed(describe(error)) from error
-            await self._inbox.change_state(connection, letter.event_id, DEAD, HANDLED)
-            await self._dead_letters.resolve(connection, dead_letter_id, HANDLED)
-        self._after_commit()
-        _log.info(
-            "dead letter replayed",
-            consumer=self.name,
-            dead_letter_id=dead_letter_id,
-            event_id=letter.event_id,
-            order_id=letter.key,
-        )
-        return passed
-
-    async def discard(self, dead_letter_id: str) -> None:
-        """Gives a dead letter's event up; raises DeadLetterNotFound, DeadLetterClosed."""
-        async with self._engine.begin() as connection:
-            letter = await self._dead_letters.get_open(connection, dead_letter_id)
-            await self._inbox.change_state(connection, letter.event_id, DEAD, DISCARDED)
-            await self._dead_letters.resolve(connection, dead_letter_id, DISCARDED)
-        _log.info(
-            "dead letter discarded",
-            consumer=self.name,
-            dead_letter_id=dead_letter_id,
-            event_id=letter.event_id,
-            order_id=letter.key,
-        )
 
 
 def _mark(received: Received) -> Mark:
     return Mark(received.event.id, received.event.key, received.stream_sequence)
-
-
-def _identity(message: Message, received: Received | None) -> tuple[str, str, str]:
-    """Id, type and key of a message's event, as far as it has them."""
-    if received:
-        return received.event.id, received.event.type, received.event.key
-    place = f"{message.stream}/{message.stream_sequence}"
-    try:
-        event = parse(message.subject, message.headers, message.data)
-    except MalformedEnvelope:
-        try:
-            return place, *split_subject(message.subject)
-        except MalformedEnvelope:
-            return place, "", ""
-    return event.id, event.type, event.key
-
-
-@contextmanager
-def _telling_traces(batch: Sequence[Received]) -> Iterator[None]:
-    with in_traces({one.event.key: one.event.traceparent for one in batch if one.event.key}):
-        yield

@@ -7,7 +7,7 @@ a competing one to end before it tells.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import case, delete, func, select, update
+from sqlalchemy import ColumnElement, Table, case, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -71,13 +71,26 @@ class Inbox:
         )
         return (await connection.execute(statement)).first() is not None
 
+    async def failures(
+        self, connection: AsyncConnection, event_ids: Sequence[str], runner: str
+    ) -> dict[str, int]:
+        """The failures of events that have some; an unended try of another process counts."""
+        attempts = self._attempts
+        crashed = case((_crashed(attempts, runner), 1), else_=0)
+        count = (attempts.c.failures + crashed).label("failures")
+        statement = select(attempts.c.event_id, count).where(
+            attempts.c.consumer == self._consumer, attempts.c.event_id.in_(event_ids)
+        )
+        rows = await connection.execute(statement)
+        return {row.event_id: row.failures for row in rows}
+
     async def begin_attempt(self, connection: AsyncConnection, event_id: str, runner: str) -> int:
         """Notes that this process tries an event now; returns the failures charged so far.
 
         A try that another process began and never ended crashed it, and is charged.
         """
         attempts = self._attempts
-        crashed = attempts.c.runner.is_not(None) & (attempts.c.runner != runner)
+        crashed = _crashed(attempts, runner)
         crash = "the process ended while it handled the event"
         statement = (
             insert(attempts)
@@ -132,3 +145,8 @@ class Inbox:
             self._inbox.c.stream_sequence > stream_sequence,
         )
         return (await connection.execute(statement.limit(1))).first() is not None
+
+
+def _crashed(attempts: Table, runner: str) -> ColumnElement[bool]:
+    """Whether another process began a try and never ended it."""
+    return attempts.c.runner.is_not(None) & (attempts.c.runner != runner)

@@ -54,7 +54,7 @@ class Relay:
         watermark: Callable[[datetime], Event] | None = None,
     ) -> None:
         """`watermark` makes the event that says how complete the feed is; None sends none."""
-        self.last_error = ""
+        self.trouble = ""
         self._engine, self._publisher, self._settings = engine, publisher, settings
         self._outbox, self._published = tables.outbox, tables.outbox_published
         self._lease = tables.relay_lease
@@ -81,11 +81,11 @@ class Relay:
             try:
                 moved = await self.publish_once()
                 await self._publish_watermark()
-                troubles, self.last_error = 0, ""
+                troubles, self.trouble = 0, ""
             except Exception as error:  # noqa: BLE001  rows wait in the outbox; nothing is lost
                 troubles, moved = troubles + 1, 0
-                self.last_error = describe(error)
-                _log.warning("relay waits", error=self.last_error)
+                self.trouble = describe(error)
+                _log.warning("relay waits", error=self.trouble)
             if moved < self._settings.batch_size and not self._stopped:
                 await self._wait(min(5.0, self._settings.poll_seconds * 2.0 ** min(troubles, 5)))
         await self._finish()
@@ -188,7 +188,7 @@ class Relay:
                 parked.add(row.event.key)
                 await self._park(row, describe(error))
             except BrokerUnavailable as error:
-                self.last_error = describe(error)
+                self.trouble = describe(error)
                 await self._mark(confirmed)
                 raise
             else:

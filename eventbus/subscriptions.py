@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus.event import Event, MalformedEnvelope
+from eventbus.tracing import in_traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,10 @@ class Subscriptions:
             by_type: defaultdict[str, list[Received]] = defaultdict(list)
             for one in received:
                 by_type[one.event.type].append(one)
-            for event_type in sorted(by_type):
-                await self._bound[event_type][1](connection, by_type[event_type])
+            traces = {one.event.key: one.event.traceparent for one in received if one.event.key}
+            with in_traces(traces):
+                for event_type in sorted(by_type):
+                    await self._bound[event_type][1](connection, by_type[event_type])
 
 
 def _rounds(batch: Sequence[Received]) -> Iterator[list[Received]]:

@@ -38,7 +38,7 @@ async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
     calls = servicers(InterviewServicer(Database(engine, relay.wake), codes, replies))
     calls.append(ops_servicer.registration(engine, bus, broker, relay, [consumer]))
     errors = ErrorMapper("interview.v1", {**ERRORS, **ops_servicer.ERRORS})
-    server = GrpcServer(config, calls, errors, HealthMonitor(engine, broker))
+    server = GrpcServer(config, calls, errors, HealthMonitor(engine, broker, [relay, consumer]))
     workers: list[Worker] = [
         consumer,
         Periodic("bus retention", 3600, Retention(engine, bus, config.retention()).sweep),

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import grpc
 
+from eventbus.tracing import traceparent_for
 from payment.v1 import access_code_pb2, access_code_service_pb2, access_code_service_pb2_grpc
 
 # Within the call's deadline; hedging does not work in this library, so only these retries.
@@ -59,7 +60,9 @@ class PaymentAccessCodes:
         request = access_code_service_pb2.ValidateAccessCodeRequest(access_code=code)
         timeout = self._seconds if seconds_left is None else min(self._seconds, seconds_left)
         try:
-            reply = await self._service.ValidateAccessCode(request, timeout=timeout)
+            reply = await self._service.ValidateAccessCode(
+                request, timeout=timeout, metadata=(("traceparent", traceparent_for("")),)
+            )
         except grpc.aio.AioRpcError as error:
             raise PaymentUnavailable(f"payment answered {error.code().name}") from error
         return Validation(reply.reason, reply.record if reply.HasField("record") else None)

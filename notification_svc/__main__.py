@@ -42,7 +42,7 @@ async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
         ops_servicer.registration(engine, bus, broker, None, [consumer]),
     ]
     errors = ErrorMapper("notification.v1", {**ERRORS, **ops_servicer.ERRORS})
-    server = GrpcServer(config, calls, errors, HealthMonitor(engine, broker))
+    server = GrpcServer(config, calls, errors, HealthMonitor(engine, broker, [consumer]))
     workers: list[Worker] = [
         consumer,
         Periodic("bus retention", 3600, Retention(engine, bus, config.retention()).sweep),

@@ -52,7 +52,7 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
     )
     calls.append(ops_servicer.registration(engine, bus, broker, relay, [consumer]))
     errors = ErrorMapper("payment.v1", {**ERRORS, **ops_servicer.ERRORS})
-    server = GrpcServer(config, calls, errors, HealthMonitor(engine, broker))
+    server = GrpcServer(config, calls, errors, HealthMonitor(engine, broker, [relay, consumer]))
     workers: list[Worker] = [
         consumer,
         Periodic("reconcile payments", config.reconcile_seconds, reconciler.reconcile),

@@ -1,4 +1,4 @@
-"""Health by name: "" and each service stand for the database, "bus" for the broker.
+"""Health by name: "" and each service stand for the database, "bus" for relay and consumers.
 
 A broker outage takes nobody out of rotation: calls work, events wait in the outbox.
 """
@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from eventbus import Consumer, Relay
 from eventbus.jetstream import JetStream
 
 _log = structlog.get_logger(__name__)
@@ -23,21 +24,26 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 class HealthMonitor:
     """Keeps the health of a process true."""
 
-    def __init__(self, engine: AsyncEngine, broker: JetStream) -> None:
+    def __init__(
+        self, engine: AsyncEngine, broker: JetStream, bus: Sequence[Relay | Consumer]
+    ) -> None:
         self.servicer = health.aio.HealthServicer()
-        self._engine, self._broker = engine, broker
+        self._engine, self._broker, self._bus = engine, broker, bus
         self._told: dict[str, bool] = {}
 
     async def run(self, services: Sequence[str]) -> None:
         """Looks at both every second until cancelled."""
         while True:
             await self._tell(["", *services], await self._database_answers())
-            await self._tell(["bus"], self._broker.connected)
+            await self._tell(["bus"], self._bus_works())
             await asyncio.sleep(_INTERVAL_SECONDS)
 
     async def leave(self) -> None:
         """Says NOT_SERVING for good: new calls should go elsewhere."""
         await self.servicer.enter_graceful_shutdown()
+
+    def _bus_works(self) -> bool:
+        return self._broker.connected and not any(part.trouble for part in self._bus)
 
     async def _database_answers(self) -> bool:
         try:

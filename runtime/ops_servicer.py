@@ -75,7 +75,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
             unpublished_count=waiting.count,
             oldest_unpublished_age=_duration(waiting.oldest_age_seconds),
             parked_count=waiting.parked,
-            last_error=self._relay.last_error if self._relay else "",
+            last_error=self._relay.trouble if self._relay else "",
         )
 
     async def _consumer(self, name: str, dead_letters: int) -> ops_service_pb2.ConsumerStatus:
@@ -125,14 +125,14 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         self, request: ops_service_pb2.ReplayDeadLetterRequest, _context: Context
     ) -> ops_service_pb2.ReplayDeadLetterResponse:
         letter = await self._get(request.dead_letter_id)
-        passed = await self._owner(letter).replay(letter.dead_letter_id)
+        passed = await self._owner(letter).dead_letters.replay(letter.dead_letter_id)
         return ops_service_pb2.ReplayDeadLetterResponse(later_events_passed=passed)
 
     async def DiscardDeadLetter(  # noqa: N802
         self, request: ops_service_pb2.DiscardDeadLetterRequest, _context: Context
     ) -> ops_service_pb2.DiscardDeadLetterResponse:
         letter = await self._get(request.dead_letter_id)
-        await self._owner(letter).discard(letter.dead_letter_id)
+        await self._owner(letter).dead_letters.discard(letter.dead_letter_id)
         return ops_service_pb2.DiscardDeadLetterResponse()
 
     async def _get(self, dead_letter_id: str) -> DeadLetter:
