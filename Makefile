@@ -55,7 +55,7 @@ gen: $(DEVELOPMENT) ## Compile the contracts into gen/
 
 .PHONY: test
 test: $(RUNTIME) $(DEVELOPMENT) ## Run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: test-unit
 test-unit: $(RUNTIME) $(DEVELOPMENT) ## Run the tests that need no server

@@ -59,6 +59,7 @@ class Installation:
             "unix_socket_directories": "",
             "max_connections": str(_MAX_CONNECTIONS),
             "timezone": "UTC",
+            "log_error_verbosity": "terse",  # the details of an error quote what was stored
             "fsync": "on" if fsync else "off",
         }
         command = [str(self._binaries(home) / "postgres"), "-D", str(home / "data")]

@@ -17,7 +17,7 @@ from ulid import ULID
 
 from eventbus.broker import BrokerUnavailable, Message, Source
 from eventbus.dead_letter_queue import DeadLetterQueue
-from eventbus.event import MalformedEnvelope, parse
+from eventbus.event import parse
 from eventbus.inbox import Inbox, Mark
 from eventbus.schema import BusTables
 from eventbus.subscriptions import Received, Subscriptions
@@ -120,7 +120,7 @@ class Consumer:
             try:
                 event = parse(message.subject, message.headers, message.data)
                 received = self._subscriptions.decode(event, message.stream_sequence)
-            except MalformedEnvelope as error:
+            except Exception as error:  # noqa: BLE001  what can't be read is that message's trouble
                 healthy &= await self._give_up(message, None, describe(error), 1)
                 continue
             (fresh if message.delivery_count == 1 else alone).append((message, received))

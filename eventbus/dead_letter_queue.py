@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
 from eventbus.broker import Message
-from eventbus.dead_letters import DeadLetter, DeadLetters, ReplayFailed, buried
+from eventbus.dead_letters import DeadLetter, DeadLetterClosed, DeadLetters, ReplayFailed, buried
 from eventbus.event import MalformedEnvelope, parse, split_subject
 from eventbus.inbox import Inbox, Mark
 from eventbus.schema import DEAD, DISCARDED, HANDLED, BusTables
@@ -61,8 +61,9 @@ class DeadLetterQueue:
         async with self._engine.begin() as connection:
             letter = await self._letters.get_open(connection, dead_letter_id)
             passed = await self._inbox.later_handled(connection, letter.key, letter.stream_sequence)
+            if not await self._inbox.change_state(connection, letter.event_id, DEAD, HANDLED):
+                raise DeadLetterClosed(f"the event {letter.event_id} is not dead any more")
             await self._handle(connection, letter)
-            await self._inbox.change_state(connection, letter.event_id, DEAD, HANDLED)
             await self._letters.resolve(connection, dead_letter_id, HANDLED)
         self._after_commit()
         _log.info("dead letter replayed", **_told(letter))

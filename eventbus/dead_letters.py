@@ -116,7 +116,7 @@ def buried(
         event_id=event_id,
         event_type=event_type,
         subject=_storable(message.subject),
-        key=key,
+        key=_storable(key),
         stream_sequence=message.stream_sequence,
         data=message.data,
         headers={_storable(name): _storable(value) for name, value in message.headers.items()},

@@ -94,13 +94,20 @@ class Inbox:
         crash = "the process ended while it handled the event"
         statement = (
             insert(attempts)
-            .values(consumer=self._consumer, event_id=event_id, failures=0, runner=runner)
+            .values(
+                consumer=self._consumer,
+                event_id=event_id,
+                failures=0,
+                runner=runner,
+                began_at=func.clock_timestamp(),
+            )
             .on_conflict_do_update(
                 index_elements=[attempts.c.consumer, attempts.c.event_id],
                 set_={
                     "failures": attempts.c.failures + case((crashed, 1), else_=0),
                     "last_error": case((crashed, crash), else_=attempts.c.last_error),
                     "runner": runner,
+                    "began_at": func.clock_timestamp(),
                 },
             )
             .returning(attempts.c.failures)
@@ -148,5 +155,12 @@ class Inbox:
 
 
 def _crashed(attempts: Table, runner: str) -> ColumnElement[bool]:
-    """Whether another process began a try and never ended it."""
-    return attempts.c.runner.is_not(None) & (attempts.c.runner != runner)
+    """Whether another process began a try and never ended it.
+
+    If the database has started since, it was the database that ended: nobody could note that.
+    """
+    return (
+        attempts.c.runner.is_not(None)
+        & (attempts.c.runner != runner)
+        & (attempts.c.began_at > func.pg_postmaster_start_time())
+    )

@@ -78,7 +78,9 @@ class JetStream:
 
     async def close(self) -> None:
         """Flushes what was sent, acknowledgements among it, and disconnects."""
-        if self._connecting and not self._connecting.done():
+        if self._connecting is None:  # never opened: the client can't be closed
+            return
+        if not self._connecting.done():
             self._connecting.cancel()
             with suppress(asyncio.CancelledError):
                 await self._connecting

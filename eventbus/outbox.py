@@ -6,7 +6,7 @@ It knows no broker. The other half is `eventbus.relay`.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import exists, func, insert, select
+from sqlalchemy import ColumnElement, FromClause, exists, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus.event import Event
@@ -66,11 +66,19 @@ class Backlog:
     parked: int
 
 
+def stands_behind(parked: FromClause, waiting: FromClause) -> ColumnElement[bool]:
+    """Whether an event waits for a parked one: its own key's, or itself if it has no key."""
+    same = (parked.c.position == waiting.c.position) | (
+        (parked.c.key == waiting.c.key) & (waiting.c.key != "")
+    )
+    return parked.c.parked_reason.is_not(None) & same
+
+
 async def backlog(connection: AsyncConnection, tables: BusTables) -> Backlog:
     """How far an outbox is behind."""
     outbox = tables.outbox
     parked = outbox.alias("parked")
-    behind = exists().where(parked.c.parked_reason.is_not(None), parked.c.key == outbox.c.key)
+    behind = exists().where(stands_behind(parked, outbox))
     age = func.extract("epoch", func.clock_timestamp() - func.min(outbox.c.recorded_at))
     statement = select(func.count(), func.coalesce(age, 0.0), func.count().filter(behind))
     count, seconds, stuck = (await connection.execute(statement.select_from(outbox))).one()

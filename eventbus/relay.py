@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
 from eventbus.broker import BatchRefused, BrokerUnavailable, EventRefused, Publisher
 from eventbus.event import Event
+from eventbus.outbox import stands_behind
 from eventbus.schema import BusTables
 from eventbus.verdicts import describe
 
@@ -140,9 +141,7 @@ class Relay:
     async def _next_rows(self, connection: AsyncConnection) -> list[_Row]:
         outbox = self._outbox
         parked = outbox.alias("parked")
-        behind_parked = exists().where(
-            and_(parked.c.parked_reason.is_not(None), parked.c.key == outbox.c.key)
-        )
+        behind_parked = exists().where(stands_behind(parked, outbox))
         statement = (
             select(outbox)
             .where(~behind_parked)

@@ -77,6 +77,7 @@ class BusTables:
                 Column("failures", Integer, nullable=False),
                 # The process that tries it now. Still set when another comes: that one crashed.
                 Column("runner", Text),
+                Column("began_at", DateTime(timezone=True), nullable=False),
                 Column("last_error", Text, nullable=False, server_default=""),
                 PrimaryKeyConstraint("consumer", "event_id"),
             ),
@@ -212,6 +213,9 @@ BEGIN
                 partition, starts, ends);
         END IF;
     END LOOP;
+    -- Rows of days for which no partition was ever made.
+    DELETE FROM __schema__.outbox_published_default
+    WHERE published_at < (today - retention_days)::timestamp AT TIME ZONE 'UTC';
     FOR partition IN
         SELECT child.relname FROM pg_inherits
         JOIN pg_class child ON child.oid = inhrelid

@@ -37,7 +37,7 @@ async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
     replies = Replies(request_replies, engine)
     calls = servicers(InterviewServicer(Database(engine, relay.wake), codes, replies))
     calls.append(ops_servicer.registration(engine, bus, broker, relay, [consumer]))
-    errors = ErrorMapper("interview.v1", {**ERRORS, **ops_servicer.ERRORS})
+    errors = ErrorMapper({**ERRORS, **ops_servicer.ERRORS})
     server = GrpcServer(config, calls, errors, HealthMonitor(engine, broker, [relay, consumer]))
     workers: list[Worker] = [
         consumer,

@@ -10,6 +10,7 @@ from interview_svc import messages
 from interview_svc.domain.code_entries import (
     CodeExpired,
     CodeNotFound,
+    CodeNotStartable,
     CodeRedeemed,
     CodeRevoked,
     CodeStatus,
@@ -88,10 +89,15 @@ class InterviewServicer(interview_service_pb2_grpc.InterviewServiceServicer):
     ) -> interview_service_pb2.StartSessionResponse:
         code, caller = normalise(request.access_code), caller_of(context)
         reply = interview_service_pb2.StartSessionResponse
-        async with self._database.reading() as uow:
-            if stored := await self._replies.find(uow.connection, caller, request, reply):
+        if stored := await self._stored(caller, request):
+            return stored
+        try:
+            _check(await self._codes.validate(code, context.time_remaining()))
+        except CodeNotStartable:
+            # Our own first call may have started it while this repeat of it was on its way.
+            if stored := await self._stored(caller, request):
                 return stored
-        _check(await self._codes.validate(code, context.time_remaining()))
+            raise
         command = StartSession(code, ValidationSource.PAYMENT)
         async with self._database.transaction() as uow:
 
@@ -100,6 +106,14 @@ class InterviewServicer(interview_service_pb2_grpc.InterviewServiceServicer):
                 return reply(session=messages.session(session))
 
             return await self._replies.once(uow.connection, caller, request, reply, work)
+
+    async def _stored(
+        self, caller: str, request: interview_service_pb2.StartSessionRequest
+    ) -> interview_service_pb2.StartSessionResponse | None:
+        async with self._database.reading() as uow:
+            return await self._replies.find(
+                uow.connection, caller, request, interview_service_pb2.StartSessionResponse
+            )
 
     async def GetSession(  # noqa: N802
         self, request: interview_service_pb2.GetSessionRequest, _context: Context

@@ -41,7 +41,7 @@ async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
         registration(database),
         ops_servicer.registration(engine, bus, broker, None, [consumer]),
     ]
-    errors = ErrorMapper("notification.v1", {**ERRORS, **ops_servicer.ERRORS})
+    errors = ErrorMapper({**ERRORS, **ops_servicer.ERRORS})
     server = GrpcServer(config, calls, errors, HealthMonitor(engine, broker, [consumer]))
     workers: list[Worker] = [
         consumer,

@@ -51,7 +51,7 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
         AccessCodeServicer(database, CodeLookup(engine)),
     )
     calls.append(ops_servicer.registration(engine, bus, broker, relay, [consumer]))
-    errors = ErrorMapper("payment.v1", {**ERRORS, **ops_servicer.ERRORS})
+    errors = ErrorMapper({**ERRORS, **ops_servicer.ERRORS})
     server = GrpcServer(config, calls, errors, HealthMonitor(engine, broker, [relay, consumer]))
     workers: list[Worker] = [
         consumer,

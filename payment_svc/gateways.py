@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,9 @@ from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
 
 SIGNATURE_HEADER = "sandbox-signature"
 _TOLERANCE_SECONDS = 300
+_PAYMENT_ID = re.compile(r"pay_[0-9A-HJKMNP-TV-Z]{26}")
+_ORDER_ID = re.compile(r"ord_[0-9A-HJKMNP-TV-Z]{26}")
+_STAMP = re.compile(r"[0-9]{1,12}")
 
 
 class SignatureInvalid(Exception):
@@ -115,9 +119,15 @@ class SandboxGateway:
         if not hmac.compare_digest(expected.encode(), stated.get("v1", "").encode()):
             raise SignatureInvalid
         # Both skews: a signature from the future is as wrong as an old one.
-        if abs(now.timestamp() - int(stated["t"])) > _TOLERANCE_SECONDS:
+        if not _is_current(stated.get("t", ""), now):
             raise SignatureInvalid("the signature is stale or from the future")
         return _read(body)
+
+
+def _is_current(stamp: str, now: datetime) -> bool:
+    # int() alone takes signs, blanks and digits of other scripts, and there is no end to its size.
+    stated = int(stamp) if _STAMP.fullmatch(stamp) else 0
+    return abs(now.timestamp() - stated) <= _TOLERANCE_SECONDS
 
 
 def _read(body: bytes) -> ProviderNotification:
@@ -125,13 +135,20 @@ def _read(body: bytes) -> ProviderNotification:
         charge = json.loads(body)["charge"]
         status = provider_service_pb2.ChargeStatus.Value(f"CHARGE_STATUS_{charge['status']}")
         return ProviderNotification(
-            payment_id=str(charge["idempotency_key"]),
-            order_id=str(charge["order_id"]),
+            payment_id=_matching(_PAYMENT_ID, charge["idempotency_key"]),
+            order_id=_matching(_ORDER_ID, charge["order_id"]),
             amount=Money(int(charge["amount_minor"]), str(charge["currency_code"])),
             outcome=_outcome(status, str(charge.get("decline_reason", ""))),
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise NotificationMalformed(f"{type(error).__name__}: {error}") from error
+    except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise NotificationMalformed(type(error).__name__) from error
+
+
+def _matching(pattern: re.Pattern[str], value: object) -> str:
+    """An id of ours; raises ValueError for what can't be one."""
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ValueError("not an id of ours")
+    return value
 
 
 def _outcome(status: provider_service_pb2.ChargeStatus.ValueType, reason: str) -> Outcome:

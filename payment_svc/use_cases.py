@@ -29,7 +29,7 @@ class Payments(Protocol):
         """Locked until the end of the transaction; raises PaymentNotFound."""
 
     async def find_by_request(self, caller: str, request_id: str) -> Payment | None:
-        """The payment that a call began."""
+        """The payment that a call began; calls with the same id wait for each other."""
 
     async def find_open(self, order_id: str) -> Payment | None:
         """A payment of the order whose outcome isn't known."""
@@ -134,9 +134,9 @@ async def begin_payment(command: BeginPayment, uow: UnitOfWork, *, now: datetime
 
     Raises OrderNotFound, OrderNotPayable, AmountMismatch, PaymentInProgress.
     """
-    order = await uow.orders.get(command.order_id)
     if begun := await uow.payments.find_by_request(command.caller, command.request_id):
         return begun
+    order = await uow.orders.get(command.order_id)
     order.check_payable(command.amount, now)
     if other := await uow.payments.find_open(order.order_id):
         raise PaymentInProgress(other.payment_id)

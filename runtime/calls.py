@@ -43,6 +43,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _wrap(self, method: str, handler: Handler) -> Handler:
         call: Callable[[Any, Context], Awaitable[Any]] = handler.unary_unary  # type: ignore[assignment]
         deserialize = handler.request_deserializer
+        package = method[1:].partition("/")[0].rpartition(".")[0]
 
         def tolerant(data: bytes) -> Any:
             # gRPC answers INTERNAL for bytes that aren't the message; they are the caller's fault.
@@ -64,7 +65,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     outcome = str(context.code())
                     raise
                 except Exception as error:  # noqa: BLE001  every error gets a status here
-                    status = self._errors.status(error)
+                    status = self._errors.status(error, package)
                     outcome = status.code.name
                     await context.abort_with_status(status)
                 except BaseException:

@@ -18,7 +18,7 @@ def to_json(event_type: str, data: bytes, *, reveal: bool = False) -> str:
         # A package's events stand in its events.proto.
         importlib.import_module(f"{event_type.rpartition('.')[0]}.events_pb2")
         descriptor = descriptor_pool.Default().FindMessageTypeByName(event_type)
-    except (ImportError, KeyError):
+    except (ImportError, KeyError, TypeError, ValueError):  # such as a name without a package
         raise Undecodable(f"unknown type {event_type}") from None
     try:
         message = message_factory.GetMessageClass(descriptor).FromString(data)

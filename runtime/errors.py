@@ -14,8 +14,10 @@ from grpc_status import rpc_status
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from eventbus.verdicts import describe, is_infrastructure
+from runtime.masking import mask
 
 _log = structlog.get_logger(__name__)
+_LONGEST_TEXT, _LONGEST_PATH, _MOST_VIOLATIONS = 400, 120, 16
 Details = Callable[[Exception], Sequence[Message]]
 
 
@@ -37,7 +39,9 @@ def precondition(kind: str) -> Details:
 
     def details(error: Exception) -> Sequence[Message]:
         violation = error_details_pb2.PreconditionFailure.Violation(
-            type=kind, subject=str(getattr(error, "subject", "")), description=str(error)
+            type=kind,
+            subject=_short(str(getattr(error, "subject", ""))),
+            description=_short(str(error)),
         )
         return [error_details_pb2.PreconditionFailure(violations=[violation])]
 
@@ -70,47 +74,69 @@ _INFRASTRUCTURE = Answer(grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE", re
 class ErrorMapper:
     """Maps errors to statuses by a service's table; what isn't in it is INTERNAL, untold."""
 
-    def __init__(self, domain: str, table: ErrorTable) -> None:
-        self._domain, self._table = domain, table
+    def __init__(self, table: ErrorTable) -> None:
+        self._table = table
 
-    def status(self, error: Exception) -> grpc.Status:
-        """The status with which a call that raised `error` ends."""
+    def status(self, error: Exception, domain: str) -> grpc.Status:
+        """The status with which a call that raised `error` ends; `domain` is its package."""
+        status = self._status_of(error)
+        info = error_details_pb2.ErrorInfo()
+        status.details[0].Unpack(info)
+        info.domain = domain
+        status.details[0].Pack(info)
+        return rpc_status.to_status(status)
+
+    def _status_of(self, error: Exception) -> status_pb2.Status:
         if isinstance(error, InvalidRequest):
-            fields = [
-                error_details_pb2.BadRequest.FieldViolation(field=path, description=text)
-                for path, text in error.violations
-            ]
+            fields = _field_violations(error.violations)
             bad_request = error_details_pb2.BadRequest(field_violations=fields)
             code = grpc.StatusCode.INVALID_ARGUMENT
-            return self._status(code, error.reason, str(error), [bad_request])
+            return _status(code, error.reason, str(error), [bad_request])
         for kind in type(error).__mro__:
             if answer := self._table.get(kind):
                 text = answer.text or str(error) or (type(error).__doc__ or "").split("\n")[0]
-                return self._status(answer.code, answer.reason, text, answer.details(error))
+                return _status(answer.code, answer.reason, text, answer.details(error))
         if is_infrastructure(error) or isinstance(error, PoolTimeoutError):
             _log.warning("call fails for want of the database", error=describe(error))
             answer = _INFRASTRUCTURE
             text = "the service's database is unavailable"
-            return self._status(answer.code, answer.reason, text, answer.details(error))
+            return _status(answer.code, answer.reason, text, answer.details(error))
         incident = uuid.uuid4().hex
         _log.error("unexpected error", incident=incident, exc_info=error)
         text = f"unexpected error, incident {incident}"
-        return self._status(
-            grpc.StatusCode.INTERNAL, "INTERNAL", text, [], {"incident_id": incident}
-        )
+        return _status(grpc.StatusCode.INTERNAL, "INTERNAL", text, [], {"incident_id": incident})
 
-    def _status(
-        self,
-        code: grpc.StatusCode,
-        reason: str,
-        text: str,
-        details: Sequence[Message],
-        metadata: Mapping[str, str] | None = None,
-    ) -> grpc.Status:
-        info = error_details_pb2.ErrorInfo(
-            reason=reason, domain=self._domain, metadata=dict(metadata or {})
+
+def _status(
+    code: grpc.StatusCode,
+    reason: str,
+    text: str,
+    details: Sequence[Message],
+    metadata: Mapping[str, str] | None = None,
+) -> status_pb2.Status:
+    info = error_details_pb2.ErrorInfo(reason=reason, metadata=dict(metadata or {}))
+    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=_short(text))
+    for detail in (info, *details):
+        status.details.add().Pack(detail)
+    return status
+
+
+def _field_violations(
+    violations: Sequence[tuple[str, str]],
+) -> list[error_details_pb2.BadRequest.FieldViolation]:
+    """Every violation; only absurdly many are counted instead of listed."""
+    told = [
+        error_details_pb2.BadRequest.FieldViolation(
+            field=_short(path, _LONGEST_PATH), description=_short(text, _LONGEST_PATH)
         )
-        status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=text)
-        for detail in (info, *details):
-            status.details.add().Pack(detail)
-        return rpc_status.to_status(status)
+        for path, text in violations[:_MOST_VIOLATIONS]
+    ]
+    if more := len(violations) - len(told):
+        told.append(error_details_pb2.BadRequest.FieldViolation(description=f"and {more} more"))
+    return told
+
+
+def _short(text: str, most: int = _LONGEST_TEXT) -> str:
+    """What is sent back is cut, since errors travel in headers of limited size, and masked."""
+    text = mask(text[: 2 * most])
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -73,6 +73,7 @@ class GrpcServer:
             port = self._server.add_insecure_port(self._listen)
         except RuntimeError as error:
             raise PortTaken(f"can't listen on {self._listen}: {error}") from error
+        await self._health.begin(self._services)
         await self._server.start()
         self._monitor = asyncio.create_task(self._health.run(self._services))
         return port

@@ -34,9 +34,13 @@ class HealthMonitor:
     async def run(self, services: Sequence[str]) -> None:
         """Looks at both every second until cancelled."""
         while True:
-            await self._tell(["", *services], await self._database_answers())
             await self._tell(["bus"], self._bus_works())
+            await self._tell(["", *services], await self._database_answers())
             await asyncio.sleep(_INTERVAL_SECONDS)
+
+    async def begin(self, services: Sequence[str]) -> None:
+        """Says NOT_SERVING for every name, so that none is unknown while we start."""
+        await self._tell(["", "bus", *services], False)
 
     async def leave(self) -> None:
         """Says NOT_SERVING for good: new calls should go elsewhere."""

@@ -2,19 +2,28 @@
 
 import re
 
-_SYMBOL = "[0-9A-Za-z]"
-# Four groups of four, with or without dashes; not a part of a longer word such as a ULID.
+_SYMBOL = "[0-9A-HJ-KM-NP-TV-Za-hj-km-np-tv-z]"
+_UUID = r"(?P<uuid>[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12})"
+# Four groups of four wherever they stand, but in a UUID; without dashes only as a word of its own,
+# with a digit, in capitals: a ULID is longer.
 _ACCESS_CODE = re.compile(
-    rf"(?<![0-9A-Za-z_-])(?:{_SYMBOL}{{4}}-){{3}}({_SYMBOL}{{4}})(?![0-9A-Za-z-])"
-    r"|(?<![0-9A-Za-z_-])(?=[0-9A-Za-z]*[0-9])[0-9A-HJ-KM-NP-TV-Z]{12}"
-    r"([0-9A-HJ-KM-NP-TV-Z]{4})(?![0-9A-Za-z_-])"
+    rf"{_UUID}|(?:{_SYMBOL}{{4}}-){{3}}(?P<dashed>{_SYMBOL}{{4}})"
+    r"|(?<![0-9A-Za-z_-])(?=[A-Z]{0,15}[0-9])[0-9A-HJ-KM-NP-TV-Z]{12}"
+    r"(?P<plain>[0-9A-HJ-KM-NP-TV-Z]{4})(?![0-9A-Za-z_-])"
 )
+# Every part is bounded: what people send is masked too, and must not take long.
+_LOCAL = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]"
 _MAIL_ADDRESS = re.compile(
-    r"([A-Za-z0-9])[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]*@([A-Za-z0-9-]+\.[A-Za-z0-9.-]+)"
+    rf"(?<!{_LOCAL})({_LOCAL}){_LOCAL}{{0,255}}@([A-Za-z0-9-]{{1,63}}(?:\.[A-Za-z0-9-]{{1,63}}){{1,8}})"
 )
 
 
 def mask(text: str) -> str:
     """Text with access codes cut to their last four symbols, mail addresses to their domain."""
-    text = _ACCESS_CODE.sub(lambda m: f"****-****-****-{m.group(1) or m.group(2)}", text)
-    return _MAIL_ADDRESS.sub(r"\1***@\2", text)
+    return _MAIL_ADDRESS.sub(r"\1***@\2", _ACCESS_CODE.sub(_masked, text))
+
+
+def _masked(found: re.Match[str]) -> str:
+    if found["uuid"]:
+        return found[0]
+    return f"****-****-****-{found['dashed'] or found['plain']}"

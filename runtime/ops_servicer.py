@@ -26,6 +26,7 @@ from runtime.contracts import to_timestamp
 from runtime.decoding import Undecodable, to_json
 from runtime.errors import Answer, ErrorTable, precondition
 from runtime.grpc_server import Servicer
+from runtime.masking import mask
 from runtime.paging import cut, last_id, size_of
 
 ERRORS: ErrorTable = {
@@ -75,7 +76,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
             unpublished_count=waiting.count,
             oldest_unpublished_age=_duration(waiting.oldest_age_seconds),
             parked_count=waiting.parked,
-            last_error=self._relay.trouble if self._relay else "",
+            last_error=mask(self._relay.trouble) if self._relay else "",
         )
 
     async def _consumer(self, name: str, dead_letters: int) -> ops_service_pb2.ConsumerStatus:
@@ -92,7 +93,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
             unacknowledged_count=lag.unacknowledged,
             oldest_unhandled_age=_duration(await consumer.source.oldest_unhandled_age()),
             dead_letter_count=dead_letters,
-            last_error=error,
+            last_error=mask(error),
         )
 
     async def ListDeadLetters(  # noqa: N802
@@ -172,7 +173,7 @@ def _dead_letter(letter: DeadLetter) -> ops_service_pb2.DeadLetter:
         event_type=letter.event_type,
         subject=letter.subject,
         key=letter.key,
-        reason=letter.reason,
+        reason=mask(letter.reason),
         attempts=letter.attempts,
         dead_at=to_timestamp(letter.dead_at),
     )

@@ -98,7 +98,7 @@ class ProviderServer:
     def __init__(self, servicer: ProviderServicer) -> None:
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[CallInterceptor(ErrorMapper("sandbox.v1", ERRORS))],
+            interceptors=[CallInterceptor(ErrorMapper(ERRORS))],
             # Two processes on one port would share its calls unnoticed.
             options=[("grpc.so_reuseport", 0)],
         )

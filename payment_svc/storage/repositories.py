@@ -107,7 +107,10 @@ class PaymentRows:
         return _payment(row)
 
     async def find_by_request(self, caller: str, request_id: str) -> Payment | None:
-        """The payment that a call began."""
+        """The payment that a call began; calls with the same id wait for each other."""
+        call = f"payment request {caller} {request_id}"
+        lock = func.pg_advisory_xact_lock(func.hashtextextended(call, 0))
+        await self._connection.execute(select(lock))
         table = tables.payments
         return await self._first(
             select(table).where(table.c.caller == caller, table.c.request_id == request_id)

@@ -1,0 +1,110 @@
+"""Stacks for the system tests: each worker has one to look at, and one to be rough with."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from devstack.clients import Clients
+from devstack.programs import PROJECT
+from devstack.settings import Settings
+from devstack.stack import COMPONENTS, Stack
+from interview.v1 import interview_service_pb2
+from notification.v1 import notification_service_pb2
+from payment.v1 import payment_service_pb2
+from tests.system.outside import Outside, insist
+
+_HERE = Path(__file__).parent
+
+# Delays that a person would sit out, cut short.
+ENVIRONMENT = {
+    "payment": {
+        "PAYMENT_BUS_FIRST_DELAY": "0.1",
+        "PAYMENT_BUS_LEASE_SECONDS": "2",
+        "PAYMENT_RECONCILE_SECONDS": "0.5",
+        "PAYMENT_RECONCILE_AFTER": "4",
+    },
+    "interview": {
+        "INTERVIEW_BUS_FIRST_DELAY": "0.1",
+        "INTERVIEW_BUS_LEASE_SECONDS": "2",
+        "INTERVIEW_BUS_MAX_ATTEMPTS": "6",
+        "INTERVIEW_VALIDATION_SECONDS": "3",
+    },
+    "notification": {
+        "NOTIFICATION_BUS_FIRST_DELAY": "0.1",
+        "NOTIFICATION_MAIL_FIRST_DELAY": "0.2",
+        "NOTIFICATION_MAIL_MAX_DELAY": "2",
+        "NOTIFICATION_SMTP_SECONDS": "3",
+        "NOTIFICATION_MAIL_CLAIM_SECONDS": "4",
+    },
+    "provider": {"PROVIDER_SLOW_SECONDS": "1.5", "PROVIDER_LATE_SECONDS": "1"},
+}
+
+
+_ACK_WAIT_SECONDS = 4
+
+
+def settings(directory: Path) -> Settings:
+    """Free ports, so that stacks run side by side; the platform's topology, but impatient."""
+    declared = (PROJECT / "deploy" / "nats" / "topology.toml").read_text("utf-8")
+    topology = directory.with_suffix(".toml")
+    hurried = re.sub(r"ack_wait_seconds = \d+", f"ack_wait_seconds = {_ACK_WAIT_SECONDS}", declared)
+    topology.write_text(hurried, "utf-8")
+    return replace(
+        Settings.on_free_ports(), fsync=False, environment=ENVIRONMENT, topology=topology
+    )
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Stacks live as long as the session: so does the loop, and it runs in the main thread."""
+    marker = pytest.mark.asyncio(loop_scope="session")
+    for item in items:
+        if item.path.is_relative_to(_HERE) and pytest_asyncio.is_async_test(item):
+            item.add_marker(marker, append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outside]:
+    """A running stack that nobody disturbs."""
+    directory = tmp_path_factory.mktemp("calm")
+    async with Stack(directory, settings(directory)) as stack, Clients(stack) as clients:
+        yield Outside(stack, clients)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _rough(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outside]:
+    directory = tmp_path_factory.mktemp("rough")
+    async with Stack(directory, settings(directory)) as stack, Clients(stack) as clients:
+        yield Outside(stack, clients)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def rough(_rough: Outside) -> AsyncIterator[Outside]:
+    """A running stack whose parts may be stopped, suspended and killed; mended afterwards."""
+    await mend(_rough)
+    yield _rough
+    await mend(_rough)
+
+
+async def mend(outside: Outside) -> None:
+    """Brings every component back, and waits until each finds the others again."""
+    stack, clients = outside.stack, outside.clients
+    for name in COMPONENTS:
+        if stack.is_running(name):
+            stack.resume(name)
+        else:
+            await stack.start(name)
+    check = interview_service_pb2.CheckAccessCodeRequest(access_code="0000-0000-0000-0000")
+    listed = notification_service_pb2.ListNotificationsRequest(page_size=1)
+    await insist(lambda: clients.interviews.CheckAccessCode(check), "interview asks payment")
+    await insist(lambda: clients.notifications.ListNotifications(listed), "notification")
+
+    async def provider_answers() -> bool:
+        journey = outside.journey()
+        payment = await journey.pay((await journey.order()).order_id, "sandbox_decline")
+        return payment.status == payment_service_pb2.PAYMENT_STATUS_FAILED
+
+    await insist(provider_answers, "payment asks the provider")
