@@ -11,6 +11,7 @@ DEVELOPMENT := $(VENV)/.dev-stamp
 CONTRACT_IMAGE := $(VENV)/contracts.binpb
 CONTRACT_PACKAGES := $(patsubst protos/%/,%,$(filter-out %__pycache__/,$(wildcard protos/*/)))
 BUF_RULES := {"version":"v2","lint":{"use":["STANDARD","COMMENTS"]}}
+BUF_BREAKING := {"version":"v2","breaking":{"use":["FILE"]}}
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q
@@ -53,6 +54,14 @@ setup: $(RUNTIME) $(DEVELOPMENT) ## Make the virtual environment with all that d
 gen: $(DEVELOPMENT) ## Compile the contracts into gen/
 	@$(BIN)/python protos/compile.py gen
 
+.PHONY: fuzz
+fuzz: $(RUNTIME) $(DEVELOPMENT) ## Send many more odd requests than the tests do
+	@FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest tests/system/test_fuzzing.py --timeout 7200 $(ARGS)
+
+.PHONY: publish-contracts
+publish-contracts: gen ## Note the contracts as published; refuses what would break them
+	@$(BIN)/python protos/publish.py
+
 .PHONY: test
 test: $(RUNTIME) $(DEVELOPMENT) ## Run all tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
@@ -80,6 +89,8 @@ check-imports: $(RUNTIME) $(DEVELOPMENT)
 .PHONY: check-contracts
 check-contracts: $(DEVELOPMENT)
 	@$(BIN)/python protos/compile.py --image $(CONTRACT_IMAGE)
+	@$(BIN)/buf breaking $(CONTRACT_IMAGE) --against tests/contract/golden/contracts.binpb \
+		--config '$(BUF_BREAKING)'
 	@$(BIN)/buf lint $(CONTRACT_IMAGE) --config '$(BUF_RULES)' \
 		$(foreach package,$(CONTRACT_PACKAGES),--path $(package))
 
@@ -87,6 +98,12 @@ check-contracts: $(DEVELOPMENT)
 format: $(DEVELOPMENT) ## Format the code and mend what ruff can
 	@$(BIN)/ruff check --fix --exit-zero --quiet .
 	@$(BIN)/ruff format .
+
+.PHONY: audit
+audit: $(RUNTIME) ## Look for known vulnerabilities in what is installed (needs pip-audit)
+	@command -v pip-audit >/dev/null || { \
+		echo "make: pip-audit is needed for this: pip install pip-audit" >&2; exit 1; }
+	pip-audit --require-hashes --disable-pip -r requirements.txt
 
 .PHONY: requirements
 requirements: ## Pin all requirements anew, by hash (needs uv)

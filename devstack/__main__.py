@@ -10,8 +10,10 @@ import typer
 from devstack.demo import Demo
 from devstack.errors import DevstackError
 from devstack.hints import hints
+from devstack.keys import Keys
 from devstack.settings import Settings
 from devstack.stack import Stack
+from runtime.identity import KeysUnreadable, Role
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -45,6 +47,19 @@ def demo(data_dir: DataDir = _DEFAULT_DIR / "demo") -> None:
         raise SystemExit(f"devstack: {error}") from error
     typer.echo("every step held" if held else "a step did not hold")
     raise SystemExit(0 if held else 1)
+
+
+@app.command()
+def token(
+    role: Annotated[Role, typer.Argument(help="What the bearer is.")],
+    subject: Annotated[str, typer.Argument(help="Who the bearer is; a customer's customer_id.")],
+    data_dir: DataDir = _DEFAULT_DIR,
+) -> None:
+    """Print a token of this installation, valid for a day."""
+    try:
+        typer.echo(Keys(data_dir.resolve()).token(subject, role))
+    except KeysUnreadable as error:
+        raise SystemExit(f"devstack: {error}; 'devstack up' makes the keys") from error
 
 
 @app.command()

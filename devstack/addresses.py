@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from devstack.keys import Keys
 from devstack.nats_server import USERS, Login
 from devstack.ports import LOOPBACK, Port
 from devstack.postgres import DATABASE, ROLES, SUPERUSER, Server
@@ -20,6 +21,7 @@ class Addresses:
     def __init__(self, directory: Path, settings: Settings) -> None:
         self.directory = directory.resolve()
         self.settings = settings
+        self.keys = Keys(self.directory)
         self._ports: Mapping[str, Port] = {}
         self._secrets: Mapping[str, str] = {}
 

@@ -1,8 +1,9 @@
 """Stubs for a running stack's services."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 
@@ -11,15 +12,43 @@ from interview.v1 import interview_service_pb2_grpc
 from notification.v1 import notification_service_pb2_grpc
 from ops.v1 import ops_service_pb2_grpc
 from payment.v1 import access_code_service_pb2_grpc, payment_service_pb2_grpc
+from runtime.identity import Role
+
+
+class Bearer(grpc.aio.UnaryUnaryClientInterceptor):
+    """Says with each call who makes it."""
+
+    def __init__(self, token: str) -> None:
+        self._header = ("authorization", f"Bearer {token}")
+
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Any],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: Any,
+    ) -> Any:
+        details = client_call_details
+        changed = grpc.aio.ClientCallDetails(
+            details.method,
+            details.timeout,
+            grpc.aio.Metadata(*(details.metadata or ()), self._header),
+            details.credentials,
+            details.wait_for_ready,
+        )
+        return await continuation(changed, request)
 
 
 class Clients:
     """One channel to each service, open inside `async with`."""
 
-    def __init__(self, addresses: Addresses) -> None:
+    def __init__(self, addresses: Addresses, token: str = "") -> None:
+        """`token` says who calls; without one, a shop that may also operate."""
+        token = token or addresses.keys.token("devstack", Role.STOREFRONT, Role.OPERATOR)
         self._channels = {
             name: grpc.aio.insecure_channel(
-                addresses.address(name), options=[("grpc.max_reconnect_backoff_ms", 500)]
+                addresses.address(name),
+                options=[("grpc.max_reconnect_backoff_ms", 500)],
+                interceptors=[Bearer(token)],
             )
             for name in ("payment", "interview", "notification")
         }

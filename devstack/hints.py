@@ -51,14 +51,20 @@ def _journey(stack: Stack) -> str:
         ("interview", "interview.v1.InterviewService/StartSession", start),
         ("interview", "interview.v1.InterviewService/ListSessions", of_order),
     ]
-    calls = [f"  {_call(stack.address(name), method, body)}" for name, method, body in steps]
+    # The code itself is the operator's to look up; all else a shop does for its customers.
+    roles = {"payment.v1.AccessCodeService/GetAccessCode": "operator"}
+    calls = [
+        f"  {_call(stack, roles.get(method, 'storefront'), name, method, body)}"
+        for name, method, body in steps
+    ]
     title = "A journey, from the catalogue to the interview (put in what the replies say)"
     return "\n".join([title, *calls, ""])
 
 
-def _call(address: str, method: str, body: object) -> str:
+def _call(stack: Stack, role: str, name: str, method: str, body: object) -> str:
+    token = f'-H "authorization: Bearer $(cat {stack.keys.tokens / role})"'
     data = f" -d '{json.dumps(body, ensure_ascii=False)}'" if body else ""
-    return f"grpcurl -plaintext{data} {address} {method}"
+    return f"grpcurl -plaintext {token}{data} {stack.address(name)} {method}"
 
 
 def _events(stack: Stack) -> str:
@@ -78,8 +84,8 @@ def _events(stack: Stack) -> str:
 
 def _operators(stack: Stack) -> str:
     calls = [
-        _call(stack.address("interview"), "ops.v1.OpsService/GetBusStatus", {}),
-        _call(stack.address("interview"), "ops.v1.OpsService/ListDeadLetters", {}),
+        _call(stack, "operator", "interview", "ops.v1.OpsService/GetBusStatus", {}),
+        _call(stack, "operator", "interview", "ops.v1.OpsService/ListDeadLetters", {}),
     ]
     return "\n".join(["Operators", *(f"  {call}" for call in calls)])
 

@@ -25,6 +25,7 @@ def provider(stack: Addresses) -> Program:
         "PROVIDER_DATABASE": str(stack.directory / "provider.sqlite"),
         "PROVIDER_SECRET": stack.provider_secret,
         "PROVIDER_PAYMENT_TARGET": stack.address("payment"),
+        **_keys(stack, "PROVIDER_", "provider"),
     }
     return _python(stack, "provider", ["devstack.provider"], told)
 
@@ -65,6 +66,7 @@ def service_environment(stack: Addresses, name: str) -> dict[str, str]:
         f"{prefix}LISTEN": stack.address(name),
         f"{prefix}DATABASE_URL": stack.database_url(f"{name}_runtime"),
         **_nats(stack, prefix, name),
+        **_keys(stack, prefix, name),
     }
     match name:
         case "payment":
@@ -77,6 +79,13 @@ def service_environment(stack: Addresses, name: str) -> dict[str, str]:
             told["NOTIFICATION_SMTP_PORT"] = str(stack.smtp_port)
             told["NOTIFICATION_MAIL_FROM"] = MAIL_FROM
     return told
+
+
+def _keys(stack: Addresses, prefix: str, issuer: str) -> dict[str, str]:
+    return {
+        f"{prefix}AUTH_KEYS": str(stack.keys.public),
+        f"{prefix}AUTH_SIGNING_KEY": str(stack.keys.private(issuer)),
+    }
 
 
 def _nats(stack: Addresses, prefix: str, user: str) -> dict[str, str]:

@@ -14,11 +14,12 @@ def load_secrets(path: Path, names: Iterable[str]) -> dict[str, str]:
     if missing:
         # A letter first: nats-server takes what looks like a number for a number.
         known |= {name: f"s{secrets.token_hex(20)}" for name in missing}
-        _write(path, json.dumps(known, indent=2, sort_keys=True))
+        write_private(path, json.dumps(known, indent=2, sort_keys=True))
     return known
 
 
-def _write(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Replaces a file by one that only its owner can read."""
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

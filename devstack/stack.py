@@ -141,6 +141,7 @@ class Stack(Addresses):
         if left:
             self._report(f"ended what a killed stack left running: {', '.join(left)}")
         self._secrets = load_secrets(self.directory / "secrets.json", SECRETS)
+        self.keys.prepare()
         self._ports = {name: self._claim(name) for name in COMPONENTS}
 
     def _claim(self, name: str) -> Port:

@@ -48,26 +48,30 @@ class DeadLetterQueue:
         letter = buried(message, self._consumer, event, reason, attempts, f"dlq_{ULID()}", now)
         async with self._engine.begin() as connection:
             mark = Mark(letter.event_id, letter.key, message.stream_sequence)
-            if await self._inbox.claim(connection, [mark], DEAD):
+            if new := await self._inbox.claim(connection, [mark], DEAD):
                 await self._letters.add(connection, letter)
             await self._inbox.forget_attempts(connection, [letter.event_id])
-        _log.error("dead letter", reason=reason, event_type=letter.event_type, **_told(letter))
+        if new:
+            _log.error("dead letter", reason=reason, event_type=letter.event_type, **_told(letter))
 
-    async def replay(self, dead_letter_id: str) -> bool:
+    async def replay(self, connection: AsyncConnection, dead_letter_id: str) -> bool:
         """Handles a dead letter's event now; True if later events of its key were handled before.
 
-        Raises DeadLetterNotFound, DeadLetterClosed, and ReplayFailed after rolling back.
+        In the caller's transaction, which must roll back if this raises: DeadLetterNotFound,
+        DeadLetterClosed, ReplayFailed. After the commit, `committed` is to be called.
         """
-        async with self._engine.begin() as connection:
-            letter = await self._letters.get_open(connection, dead_letter_id)
-            passed = await self._inbox.later_handled(connection, letter.key, letter.stream_sequence)
-            if not await self._inbox.change_state(connection, letter.event_id, DEAD, HANDLED):
-                raise DeadLetterClosed(f"the event {letter.event_id} is not dead any more")
-            await self._handle(connection, letter)
-            await self._letters.resolve(connection, dead_letter_id, HANDLED)
-        self._after_commit()
+        letter = await self._letters.get_open(connection, dead_letter_id)
+        passed = await self._inbox.later_handled(connection, letter.key, letter.stream_sequence)
+        if not await self._inbox.change_state(connection, letter.event_id, DEAD, HANDLED):
+            raise DeadLetterClosed(f"the event {letter.event_id} is not dead any more")
+        await self._handle(connection, letter)
+        await self._letters.resolve(connection, dead_letter_id, HANDLED)
         _log.info("dead letter replayed", **_told(letter))
         return passed
+
+    def committed(self) -> None:
+        """Says that a replay was committed: effects in memory follow."""
+        self._after_commit()
 
     async def _handle(self, connection: AsyncConnection, letter: DeadLetter) -> None:
         try:
@@ -77,12 +81,14 @@ class DeadLetterQueue:
         except Exception as error:
             raise ReplayFailed(describe(error)) from error
 
-    async def discard(self, dead_letter_id: str) -> None:
-        """Gives a dead letter's event up for good; raises DeadLetterNotFound, DeadLetterClosed."""
-        async with self._engine.begin() as connection:
-            letter = await self._letters.get_open(connection, dead_letter_id)
-            await self._inbox.change_state(connection, letter.event_id, DEAD, DISCARDED)
-            await self._letters.resolve(connection, dead_letter_id, DISCARDED)
+    async def discard(self, connection: AsyncConnection, dead_letter_id: str) -> None:
+        """Gives a dead letter's event up for good, in the caller's transaction.
+
+        Raises DeadLetterNotFound, DeadLetterClosed.
+        """
+        letter = await self._letters.get_open(connection, dead_letter_id)
+        await self._inbox.change_state(connection, letter.event_id, DEAD, DISCARDED)
+        await self._letters.resolve(connection, dead_letter_id, DISCARDED)
         _log.info("dead letter discarded", **_told(letter))
 
 

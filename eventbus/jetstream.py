@@ -8,7 +8,7 @@ stored all the same: its id makes the repeat harmless.
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -43,15 +43,31 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
+class _TolerantClient(Client):
+    """Hands on what would end the library's read loop or be taken for the server's own word.
+
+    The bus finds out by itself that such a message is no event.
+    """
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
+        if headers and reply.startswith(b"$JS.ACK"):
+            headers = {f"X-{name}" if name == "Status" else name: headers[name] for name in headers}
+        readable = subject.decode("utf-8", "replace").encode()
+        message: Msg = super()._build_message(sid, readable, reply, data, headers)
+        return message
+
+
 class JetStream:
     """One connection, kept up: reconnects by itself for ever, also if never connected before."""
 
     def __init__(self, url: str, user: str, password: str, name: str) -> None:
         self._url, self._user, self._password, self._name = url, user, password, name
-        self._client = Client()
+        self._client = _TolerantClient()
         self._connecting: asyncio.Task[None] | None = None
         self._timeout = 5.0
-        self._violation: asyncio.Future[str] | None = None
+        self._watchers: set[tuple[frozenset[str], asyncio.Future[str]]] = set()
 
     @property
     def connected(self) -> bool:
@@ -114,8 +130,9 @@ class JetStream:
         text = str(error) or type(error).__name__
         if "permissions violation" in text.lower():
             _log.error("broker refuses: permission denied", detail=text, user=self._user)
-            if self._violation and not self._violation.done():
-                self._violation.set_result(text)
+            for subjects, denied in self._watchers:
+                if not denied.done() and any(subject in text.lower() for subject in subjects):
+                    denied.set_result(text)
         else:
             _log.warning("broker error", detail=text)
 
@@ -125,23 +142,29 @@ class JetStream:
     async def _on_reconnect(self) -> None:
         _log.info("broker reconnected", url=self._url)
 
-    # Permission errors come only to the error callback; the call itself would end as a time-out.
-    async def call(self, reply: Awaitable[T]) -> T:
-        """Awaits a call to the broker; raises BrokerUnavailable for whatever is not its answer."""
-        if self._violation is None or self._violation.done():
-            self._violation = asyncio.get_running_loop().create_future()
-        violation, task = self._violation, asyncio.ensure_future(reply)
-        waiting: set[asyncio.Future[Any]] = {task, violation}
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-            raise BrokerUnavailable(violation.result())
+    async def call(self, reply: Awaitable[T], subjects: Collection[str]) -> T:
+        """Awaits a call to the broker; raises BrokerUnavailable for whatever is not its answer.
+
+        A denied permission comes only to the error callback, naming the subject; left to itself,
+        the call would end as a time-out.
+        """
+        denied: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        watcher = (frozenset(subject.lower() for subject in subjects), denied)
+        self._watchers.add(watcher)
+        task = asyncio.ensure_future(reply)
+        waiting: set[asyncio.Future[Any]] = {task, denied}
         try:
-            return task.result()
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if denied.done() and not task.done():
+                raise BrokerUnavailable(denied.result())
+            return await task
         except MaxPayloadError as error:
             raise EventRefused(str(error)) from error
         except (NatsError, OSError, TimeoutError) as error:
             raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+        finally:
+            self._watchers.discard(watcher)
+            task.cancel()
 
     def client(self) -> Client:
         """The connected client; raises BrokerUnavailable."""
@@ -154,7 +177,7 @@ class JetStream:
         request = self.client().request(
             event.subject, event.data, timeout=self._timeout, headers=event.headers()
         )
-        reply = json.loads((await self.call(request)).data)
+        reply = json.loads((await self.call(request, [event.subject])).data)
         if (error := reply.get("error")) is None:
             return
         text = f"{error.get('description')} ({error.get('err_code')})"
@@ -164,7 +187,8 @@ class JetStream:
 
     async def publish_batch(self, events: Sequence[Event]) -> None:
         """Stores all events as one atomic batch; see `eventbus.broker.Publisher`."""
-        reply = json.loads((await self.call(self._send_batch(events))).data)
+        subjects = {event.subject for event in events}
+        reply = json.loads((await self.call(self._send_batch(events), subjects)).data)
         if error := reply.get("error"):
             raise BatchRefused(f"{error.get('description')} ({error.get('err_code')})")
 
@@ -218,12 +242,8 @@ class JetStreamSource:
     async def _fetch(
         self, pull: JetStreamContext.PullSubscription, limit: int, wait_seconds: float
     ) -> list[Msg]:
-        try:
-            return await pull.fetch(limit, timeout=wait_seconds)
-        except TimeoutError:
-            return []
-        except (NatsError, JetStreamError, OSError) as error:
-            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+        next_subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self.durable}"
+        return await self._jetstream.call(_fetched(pull, limit, wait_seconds), [next_subject])
 
     def _received(self, message: Msg) -> Message:
         metadata = message.metadata
@@ -263,7 +283,8 @@ class JetStreamSource:
         client = self._jetstream.client()
         try:
             info = await self._jetstream.call(
-                client.jetstream().consumer_info(self.stream, self.durable)
+                client.jetstream().consumer_info(self.stream, self.durable),
+                [f"$JS.API.CONSUMER.INFO.{self.stream}.{self.durable}"],
             )
         except JetStreamError as error:
             raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
@@ -277,6 +298,17 @@ class JetStreamSource:
         if not self._held:
             return 0.0
         return (datetime.now(UTC) - min(self._held.values())).total_seconds()
+
+
+async def _fetched(
+    pull: JetStreamContext.PullSubscription, limit: int, wait_seconds: float
+) -> list[Msg]:
+    try:
+        return await pull.fetch(limit, timeout=wait_seconds)
+    except TimeoutError:
+        return []
+    except JetStreamError as error:
+        raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
 
 
 async def connect(url: str, user: str, password: str, name: str, seconds: float) -> Client:

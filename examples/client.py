@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""From an order to an interview: `python examples/client.py`, while `devstack up` runs."""
+"""From an order to an interview: `python examples/client.py PAYMENT INTERVIEW TOKEN MAIL_ADDRESS`.
+
+While `make up` runs: .venv/bin/python examples/client.py 127.0.0.1:50051 127.0.0.1:50052 \
+    "$(cat .dev/tokens/storefront)" li.hua@example.com     (the mail lies in .dev/mail)
+"""
 
 import sys
 import uuid
@@ -7,45 +11,30 @@ import uuid
 import grpc
 
 from interview.v1 import interview_service_pb2, interview_service_pb2_grpc
-from payment.v1 import (
-    access_code_service_pb2,
-    access_code_service_pb2_grpc,
-    payment_service_pb2,
-    payment_service_pb2_grpc,
-)
-
-# The session is prepared a moment after the payment: StartSession is UNAVAILABLE until then.
-_RETRY = """{"methodConfig": [{"name": [{}], "retryPolicy": {
-  "maxAttempts": 5, "initialBackoff": "0.2s", "maxBackoff": "2s", "backoffMultiplier": 2,
-  "retryableStatusCodes": ["UNAVAILABLE"]}}]}"""
-_OPTIONS = [("grpc.service_config", _RETRY)]
+from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 
 
-def main(payment: str = "127.0.0.1:50051", interview: str = "127.0.0.1:50052") -> None:
-    """Orders, pays and starts; the code also comes by mail, to `.dev/mail`."""
-    with (
-        grpc.insecure_channel(payment, _OPTIONS) as sales,
-        grpc.insecure_channel(interview, _OPTIONS) as interviews,
-    ):
-        payments = payment_service_pb2_grpc.PaymentServiceStub(sales)
-        codes = access_code_service_pb2_grpc.AccessCodeServiceStub(sales)
-        request_id = uuid.uuid4().hex  # the same call with the same id has one effect
+def main(payment: str, interview: str, token: str, email: str) -> None:
+    """Orders and pays; asks for the code that comes by mail; starts the interview."""
+    caller = [("authorization", f"Bearer {token}")]
+    request_id = uuid.uuid4().hex  # the same call with the same id has one effect
+    with grpc.insecure_channel(payment) as channel:
+        payments = payment_service_pb2_grpc.PaymentServiceStub(channel)
         wanted = payment_service_pb2.CreateOrderRequest(
-            request_id=request_id, customer_id="li-hua", product_id="backend-60"
+            request_id=request_id, customer_id="li.hua", product_id="backend-60"
         )
-        wanted.recipient.email, wanted.recipient.language_code = "li.hua@example.com", "en"
-        order_id = payments.CreateOrder(wanted).order.order_id
-        payments.CreatePayment(
-            payment_service_pb2.CreatePaymentRequest(
-                request_id=request_id, order_id=order_id, payment_method="sandbox_approve"
-            )
+        wanted.recipient.email = email
+        order = payments.CreateOrder(wanted, metadata=caller).order
+        attempt = payment_service_pb2.CreatePaymentRequest(
+            request_id=request_id, order_id=order.order_id, payment_method="sandbox_approve"
         )
-        name = access_code_service_pb2.GetAccessCodeRequest(order_id=order_id)
-        start = interview_service_pb2.StartSessionRequest(
-            request_id=request_id, access_code=codes.GetAccessCode(name).record.code
-        )
-        session = interview_service_pb2_grpc.InterviewServiceStub(interviews).StartSession(start)
-        print(f"{session.session.session_id} is under way")  # noqa: T201
+        payments.CreatePayment(attempt, metadata=caller)
+    code = input(f"{order.order_id} is paid. The access code in the mail: ")
+    with grpc.insecure_channel(interview) as channel:
+        interviews = interview_service_pb2_grpc.InterviewServiceStub(channel)
+        start = interview_service_pb2.StartSessionRequest(request_id=request_id, access_code=code)
+        session = interviews.StartSession(start, metadata=caller).session
+    print(f"{session.session_id} is under way")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from runtime.channels import open_channel
 from runtime.database import create_engine
 from runtime.errors import ErrorMapper
 from runtime.grpc_server import GrpcServer
+from runtime.guessing import GuessLimiter
 from runtime.health import HealthMonitor
 from runtime.idempotency import Replies
 from runtime.periodic import Periodic
@@ -32,13 +33,16 @@ async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
     handlers = subscriptions(question_bank.load())
     consumer = Consumer(engine, bus, source, handlers, config.consumer(), relay.wake)
 
-    payment = open_channel(config.payment_target, SERVICE_CONFIG)
+    payment = open_channel(config, config.payment_target, "payment", SERVICE_CONFIG)
     codes = PaymentAccessCodes(payment, config.validation_seconds)
     replies = Replies(request_replies, engine)
-    calls = servicers(InterviewServicer(Database(engine, relay.wake), codes, replies))
-    calls.append(ops_servicer.registration(engine, bus, broker, relay, [consumer]))
+    guesses = GuessLimiter(*config.guesses())
+    calls = servicers(InterviewServicer(Database(engine, relay.wake), codes, replies, guesses))
+    calls.append(ops_servicer.registration(engine, bus, broker, relay, [consumer], replies))
     errors = ErrorMapper({**ERRORS, **ops_servicer.ERRORS})
-    server = GrpcServer(config, calls, errors, HealthMonitor(engine, broker, [relay, consumer]))
+    server = GrpcServer(
+        config, SCHEMA, calls, errors, HealthMonitor(engine, broker, [relay, consumer])
+    )
     workers: list[Worker] = [
         consumer,
         Periodic("bus retention", 3600, Retention(engine, bus, config.retention()).sweep),

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import grpc
 
-from eventbus.tracing import traceparent_for
+from interview_svc.domain.code_entries import CodeNotFound
 from payment.v1 import access_code_pb2, access_code_service_pb2, access_code_service_pb2_grpc
 
 # Within the call's deadline; hedging does not work in this library, so only these retries.
@@ -30,10 +30,10 @@ class PaymentUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """payment's answer; `record` is None if there is no such code."""
+    """payment's answer about a code that exists."""
 
     reason: access_code_service_pb2.ValidationReason.ValueType
-    record: access_code_pb2.AccessCode | None
+    record: access_code_pb2.AccessCode
 
     @property
     def valid(self) -> bool:
@@ -44,25 +44,24 @@ class Validation:
 class AccessCodes(Protocol):
     """Whom to ask about access codes."""
 
-    async def validate(self, code: str, seconds_left: float | None) -> Validation:
-        """Whether a code is valid now; raises PaymentUnavailable."""
+    async def validate(self, code: str) -> Validation:
+        """Whether a code is valid now; raises CodeNotFound, PaymentUnavailable."""
 
 
 class PaymentAccessCodes:
-    """payment's AccessCodeService."""
+    """payment's AccessCodeService. A call takes no longer than what is left of the caller's."""
 
     def __init__(self, channel: grpc.aio.Channel, seconds: float) -> None:
         self._service = access_code_service_pb2_grpc.AccessCodeServiceStub(channel)
         self._seconds = seconds
 
-    async def validate(self, code: str, seconds_left: float | None) -> Validation:
-        """See `AccessCodes`. Takes what is left of the caller's deadline, if that is less."""
+    async def validate(self, code: str) -> Validation:
+        """See `AccessCodes`."""
         request = access_code_service_pb2.ValidateAccessCodeRequest(access_code=code)
-        timeout = self._seconds if seconds_left is None else min(self._seconds, seconds_left)
         try:
-            reply = await self._service.ValidateAccessCode(
-                request, timeout=timeout, metadata=(("traceparent", traceparent_for("")),)
-            )
+            reply = await self._service.ValidateAccessCode(request, timeout=self._seconds)
         except grpc.aio.AioRpcError as error:
             raise PaymentUnavailable(f"payment answered {error.code().name}") from error
-        return Validation(reply.reason, reply.record if reply.HasField("record") else None)
+        if not reply.HasField("record"):
+            raise CodeNotFound
+        return Validation(reply.reason, reply.record)

@@ -10,7 +10,7 @@ from notification_svc.grpc_server import ERRORS, registration
 from notification_svc.letters import Letters
 from notification_svc.mailer import SmtpMailer
 from notification_svc.sending import Sending
-from notification_svc.storage.tables import SCHEMA, bus
+from notification_svc.storage.tables import SCHEMA, bus, request_replies
 from notification_svc.storage.unit_of_work import Database
 from notification_svc.use_cases import NewIdentity
 from runtime import ops_servicer
@@ -20,6 +20,7 @@ from runtime.database import create_engine
 from runtime.errors import ErrorMapper
 from runtime.grpc_server import GrpcServer
 from runtime.health import HealthMonitor
+from runtime.idempotency import Replies
 from runtime.periodic import Periodic
 from runtime.process import Process, Worker, run
 
@@ -37,15 +38,17 @@ async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
     source = broker.source("PAYMENT", "notification")
     consumer = Consumer(engine, bus, source, handlers, config.consumer(), sending.wake)
 
+    replies = Replies(request_replies, engine)
     calls = [
         registration(database),
-        ops_servicer.registration(engine, bus, broker, None, [consumer]),
+        ops_servicer.registration(engine, bus, broker, None, [consumer], replies),
     ]
     errors = ErrorMapper({**ERRORS, **ops_servicer.ERRORS})
-    server = GrpcServer(config, calls, errors, HealthMonitor(engine, broker, [consumer]))
+    server = GrpcServer(config, SCHEMA, calls, errors, HealthMonitor(engine, broker, [consumer]))
     workers: list[Worker] = [
         consumer,
         Periodic("bus retention", 3600, Retention(engine, bus, config.retention()).sweep),
+        Periodic("replies retention", 3600, replies.sweep),
         sending,
     ]
     await Process(config, "notification_svc", engine, broker, server, workers).run(stop)

@@ -11,10 +11,11 @@ from notification_svc.storage.unit_of_work import Database
 from runtime.calls import Context
 from runtime.errors import Answer, ErrorTable
 from runtime.grpc_server import Servicer
+from runtime.identity import current_caller
 from runtime.paging import cut, last_id, size_of
 
 ERRORS: ErrorTable = {
-    NotificationNotFound: Answer(grpc.StatusCode.NOT_FOUND, "NOTIFICATION_NOT_FOUND"),
+    NotificationNotFound: Answer(grpc.StatusCode.NOT_FOUND, "NOTIFICATION_NOT_FOUND", "通知不存在"),
 }
 
 
@@ -28,7 +29,9 @@ class NotificationServicer(notification_service_pb2_grpc.NotificationServiceServ
         self, request: notification_service_pb2.GetNotificationRequest, _context: Context
     ) -> notification_service_pb2.GetNotificationResponse:
         async with self._database.reading() as uow:
-            found = await uow.notifications.get(request.notification_id, lock=False)
+            found = await uow.notifications.get(
+                request.notification_id, lock=False, only=current_caller().customer
+            )
         return notification_service_pb2.GetNotificationResponse(
             notification=messages.notification(found)
         )
@@ -40,7 +43,9 @@ class NotificationServicer(notification_service_pb2_grpc.NotificationServiceServ
         status = notification_service_pb2.NotificationStatus.Name(request.status)
         wanted = status.removeprefix("NOTIFICATION_STATUS_") if request.status else ""
         async with self._database.reading() as uow:
-            found = await uow.notifications.page(request.order_id, wanted, last, size + 1)
+            found = await uow.notifications.page(
+                request.order_id, wanted, last, size + 1, only=current_caller().customer
+            )
         page, token = cut(found, size, "notification_id")
         return notification_service_pb2.ListNotificationsResponse(
             notifications=[messages.notification(one) for one in page], next_page_token=token

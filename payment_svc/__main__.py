@@ -22,6 +22,7 @@ from runtime.contracts import new_id
 from runtime.database import create_engine
 from runtime.errors import ErrorMapper
 from runtime.grpc_server import GrpcServer
+from runtime.guessing import GuessLimiter
 from runtime.health import HealthMonitor
 from runtime.idempotency import Replies
 from runtime.periodic import Periodic
@@ -37,7 +38,7 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
     source = broker.source("INTERVIEW", "payment")
     consumer = Consumer(engine, bus, source, subscriptions(), config.consumer(), relay.wake)
 
-    provider = open_channel(config.provider_target)
+    provider = open_channel(config, config.provider_target, "provider")
     secret = config.provider_secret.get_secret_value()
     gateway = SandboxGateway(provider, secret, config.provider_seconds)
     database = Database(engine, relay.wake)
@@ -45,14 +46,17 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
     charging = Charging(database, gateway, codes)
     reconciler = Reconciler(database, charging, config.reconcile_after)
 
+    guesses = GuessLimiter(*config.guesses())
     replies = Replies(request_replies, engine)
     calls = servicers(
         PaymentServicer(database, charging, replies),
-        AccessCodeServicer(database, CodeLookup(engine)),
+        AccessCodeServicer(database, CodeLookup(engine), guesses),
     )
-    calls.append(ops_servicer.registration(engine, bus, broker, relay, [consumer]))
+    calls.append(ops_servicer.registration(engine, bus, broker, relay, [consumer], replies))
     errors = ErrorMapper({**ERRORS, **ops_servicer.ERRORS})
-    server = GrpcServer(config, calls, errors, HealthMonitor(engine, broker, [relay, consumer]))
+    server = GrpcServer(
+        config, SCHEMA, calls, errors, HealthMonitor(engine, broker, [relay, consumer])
+    )
     workers: list[Worker] = [
         consumer,
         Periodic("reconcile payments", config.reconcile_seconds, reconciler.reconcile),

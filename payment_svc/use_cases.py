@@ -76,12 +76,13 @@ class PlaceOrder:
 
 @dataclass(frozen=True, slots=True)
 class BeginPayment:
-    """A customer wants to pay an order."""
+    """Somebody wants to pay an order; `customer` if that may only be this customer's."""
 
     payment_id: str
     order_id: str
     amount: Money | None
     payment_method: str
+    customer: str | None
     caller: str
     request_id: str
     request_hash: bytes
@@ -137,6 +138,7 @@ async def begin_payment(command: BeginPayment, uow: UnitOfWork, *, now: datetime
     if begun := await uow.payments.find_by_request(command.caller, command.request_id):
         return begun
     order = await uow.orders.get(command.order_id)
+    order.check_visible(command.customer)
     order.check_payable(command.amount, now)
     if other := await uow.payments.find_open(order.order_id):
         raise PaymentInProgress(other.payment_id)

@@ -1,7 +1,12 @@
-"""What surrounds every unary call: constraints checked, errors mapped, trace continued, logged."""
+"""What surrounds every unary call.
+
+The caller is admitted, constraints are checked, time is limited, errors are mapped, the trace goes
+on, and all is logged.
+"""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import grpc
@@ -9,21 +14,27 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from eventbus.tracing import continue_trace, in_trace
+from runtime.access import OPEN_PREFIX, Guard
 from runtime.contracts import violations
+from runtime.deadlines import limited
 from runtime.errors import ErrorMapper, InvalidRequest
+from runtime.identity import set_caller
 
 _log = structlog.get_logger("calls")
 # Fields that say what a call is about; each is logged if the request has it.
 _SUBJECTS = ("order_id", "payment_id", "session_id", "notification_id", "access_code_id")
+_LONGEST_SUBJECT = 64
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # not subscriptable when it runs
 Context = grpc.aio.ServicerContext[Any, Any]
+Servicing = Callable[[Any, Context], Awaitable[Any]]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every unary handler once; streaming ones (health, reflection) pass."""
+    """Wraps every unary handler once; health and reflection pass."""
 
-    def __init__(self, errors: ErrorMapper) -> None:
-        self._errors = errors
+    def __init__(self, guard: Guard, errors: ErrorMapper, most_seconds: float) -> None:
+        """`most_seconds` bounds every call, also one without a deadline."""
+        self._guard, self._errors, self._most_seconds = guard, errors, most_seconds
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -35,51 +46,72 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if wrapped := self._wrapped.get(method):
             return wrapped
         handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None or method.startswith("/grpc."):
+        if handler is None or handler.unary_unary is None or method.startswith(OPEN_PREFIX):
             return handler
-        self._wrapped[method] = self._wrap(method, handler)
-        return self._wrapped[method]
-
-    def _wrap(self, method: str, handler: Handler) -> Handler:
-        call: Callable[[Any, Context], Awaitable[Any]] = handler.unary_unary  # type: ignore[assignment]
-        deserialize = handler.request_deserializer
-        package = method[1:].partition("/")[0].rpartition(".")[0]
-
-        def tolerant(data: bytes) -> Any:
-            # gRPC answers INTERNAL for bytes that aren't the message; they are the caller's fault.
-            try:
-                return deserialize(data) if deserialize else data
-            except DecodeError:
-                return None
-
-        async def wrapped(request: Any, context: Context) -> Any:
-            started = time.perf_counter()
-            metadata = dict(context.invocation_metadata() or ())
-            traceparent = continue_trace(str(metadata.get("traceparent", "")))
-            outcome = "OK"
-            with in_trace(traceparent), _about(request, traceparent):
-                try:
-                    _check(request)
-                    return await call(request, context)
-                except grpc.aio.AbortError:
-                    outcome = str(context.code())
-                    raise
-                except Exception as error:  # noqa: BLE001  every error gets a status here
-                    status = self._errors.status(error, package)
-                    outcome = status.code.name
-                    await context.abort_with_status(status)
-                except BaseException:
-                    outcome = "CANCELLED"
-                    raise
-                finally:
-                    duration = round((time.perf_counter() - started) * 1000, 2)
-                    _log.info("call", method=method, status=outcome, duration_ms=duration)
-
-        return grpc.unary_unary_rpc_method_handler(
-            wrapped,
-            request_deserializer=tolerant,
+        self._wrapped[method] = grpc.unary_unary_rpc_method_handler(
+            self._surround(method, handler.unary_unary),  # type: ignore[arg-type]
+            request_deserializer=_tolerant(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
+        return self._wrapped[method]
+
+    def _surround(self, method: str, call: Servicing) -> Servicing:
+        package = method[1:].partition("/")[0].rpartition(".")[0]
+
+        async def surrounded(request: Any, context: Context) -> Any:
+            started = time.perf_counter()
+            metadata = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
+            traceparent = continue_trace(metadata.get("traceparent", ""))
+            outcome = "CANCELLED"
+            with in_trace(traceparent), _about(request, traceparent):
+                try:
+                    reply = await self._answer(method, call, request, context, metadata)
+                    outcome = "OK"
+                except Exception as error:  # noqa: BLE001  every error gets a status here
+                    status = self._errors.status(
+                        error, package, metadata.get("accept-language", "")
+                    )
+                    outcome = status.code.name
+                    await context.abort_with_status(status)
+                else:
+                    return reply
+                finally:
+                    duration = round((time.perf_counter() - started) * 1000, 2)
+                    _log.info(
+                        "call",
+                        method=method,
+                        status=outcome,
+                        duration_ms=duration,
+                        peer=context.peer(),
+                    )
+
+        return surrounded
+
+    async def _answer(
+        self,
+        method: str,
+        call: Servicing,
+        request: Any,
+        context: Context,
+        metadata: Mapping[str, str],
+    ) -> Any:
+        caller = self._guard.admit(method, metadata)
+        set_caller(caller)
+        structlog.contextvars.bind_contextvars(caller=caller.scope)
+        _check(request)
+        async with limited(context.time_remaining(), self._most_seconds):
+            return await call(request, context)
+
+
+def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    def tolerant(data: bytes) -> Any:
+        # gRPC answers INTERNAL for bytes that aren't the message; they are the caller's fault.
+        try:
+            return deserialize(data) if deserialize else data
+        except DecodeError:
+            return None
+
+    return tolerant
 
 
 def _check(request: Any) -> None:
@@ -89,15 +121,12 @@ def _check(request: Any) -> None:
         raise InvalidRequest(broken)
 
 
-def _about(request: Any, traceparent: str) -> Any:
+def _about(request: Any, traceparent: str) -> AbstractContextManager[None]:
     subjects = {
         name: value
         for name in _SUBJECTS
-        if (value := getattr(request, name, "")) and len(value) < 64  # noqa: PLR2004
+        if (value := getattr(request, name, "")) and len(value) < _LONGEST_SUBJECT
     }
-    return structlog.contextvars.bound_contextvars(trace_id=traceparent[3:35], **subjects)
-
-
-def caller_of(_context: Context) -> str:
-    """Who calls. Callers don't prove who they are yet: all share one scope of request ids."""
-    return "anonymous"
+    return structlog.contextvars.bound_contextvars(
+        trace_id=traceparent[3:35], caller="", **subjects
+    )

@@ -3,7 +3,7 @@
 import asyncio
 
 import structlog
-from sqlalchemy import MetaData, Text, column, select, table
+from sqlalchemy import MetaData, Text, column, select, table, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -24,6 +24,10 @@ NAMING = {
 
 class DatabaseNotReady(Exception):
     """The database can't be reached or isn't migrated."""
+
+
+class UnsafeRole(Exception):
+    """The database role has rights that a running service must not have."""
 
 
 def metadata(schema: str) -> MetaData:
@@ -59,6 +63,7 @@ async def wait_until_ready(engine: AsyncEngine, package: str, seconds: float) ->
             async with engine.connect() as connection:
                 found = await connection.scalar(select(versions.c.version_num))
             if found == head:
+                await _refuse_unsafe_role(engine, schema)
                 return
             problem = f"schema {schema} is at revision {found}, this service needs {head}"
         except (DBAPIError, OSError, TimeoutError) as error:
@@ -67,3 +72,27 @@ async def wait_until_ready(engine: AsyncEngine, package: str, seconds: float) ->
             raise DatabaseNotReady(problem)
         _log.warning("waiting for the database", problem=problem)
         await asyncio.sleep(_RETRY_SECONDS)
+
+
+_RIGHTS = """
+SELECT rolname, rolsuper, rolcreaterole, rolbypassrls,
+       EXISTS (SELECT FROM pg_namespace WHERE nspname = :schema
+               AND pg_has_role(current_user, nspowner, 'MEMBER')) AS owner
+FROM pg_roles WHERE rolname = current_user
+"""
+
+
+async def _refuse_unsafe_role(engine: AsyncEngine, schema: str) -> None:
+    """A service that could change its own rights has no wall; raises UnsafeRole."""
+    async with engine.connect() as connection:
+        row = (await connection.execute(text(_RIGHTS), {"schema": schema})).one()
+    for right, what in (
+        (row.rolsuper, "a superuser"),
+        (row.rolcreaterole, "allowed to create roles"),
+        (row.rolbypassrls, "allowed to bypass row security"),
+        (row.owner, f"an owner of schema {schema}"),
+    ):
+        if right:
+            raise UnsafeRole(
+                f"role {row.rolname} is {what}; a service runs as {schema}_runtime, which isn't"
+            )

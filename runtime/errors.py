@@ -11,22 +11,29 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from eventbus.verdicts import describe, is_infrastructure
+from runtime.access import NotAllowed
+from runtime.deadlines import DeadlineExceeded
+from runtime.identity import TokenExpired, TokenInvalid, TokenMissing
 from runtime.masking import mask
 
 _log = structlog.get_logger(__name__)
+_Code = grpc.StatusCode
 _LONGEST_TEXT, _LONGEST_PATH, _MOST_VIOLATIONS = 400, 120, 16
 Details = Callable[[Exception], Sequence[Message]]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a domain error becomes: status, UPPER_SNAKE reason, further details if it has some."""
+    """What an error becomes: a status, an UPPER_SNAKE reason, and what a person reads in Chinese.
+
+    English is the error's own text, or `text` if the error's own would tell too much.
+    """
 
     code: grpc.StatusCode
     reason: str
+    zh: str
     details: Details = field(default=lambda _: ())
     text: str = ""
 
@@ -41,7 +48,7 @@ def precondition(kind: str) -> Details:
         violation = error_details_pb2.PreconditionFailure.Violation(
             type=kind,
             subject=_short(str(getattr(error, "subject", ""))),
-            description=_short(str(error)),
+            description=_short(_text(error)),
         )
         return [error_details_pb2.PreconditionFailure(violations=[violation])]
 
@@ -68,43 +75,74 @@ class InvalidRequest(Exception):
         self.violations, self.reason = violations, reason
 
 
-_INFRASTRUCTURE = Answer(grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE", retry_after(1.0))
+REQUEST_ID_REUSED = Answer(
+    _Code.ALREADY_EXISTS, "REQUEST_ID_REUSED", "同一 request_id 已用于不同的请求"
+)
+_UNPROVEN = "身份令牌缺失或无效"
+_COMMON: ErrorTable = {
+    TokenMissing: Answer(_Code.UNAUTHENTICATED, "TOKEN_MISSING", _UNPROVEN),
+    TokenInvalid: Answer(_Code.UNAUTHENTICATED, "TOKEN_INVALID", _UNPROVEN),
+    TokenExpired: Answer(_Code.UNAUTHENTICATED, "TOKEN_EXPIRED", "身份令牌已过期"),
+    NotAllowed: Answer(_Code.PERMISSION_DENIED, "METHOD_NOT_ALLOWED", "您无权调用此方法"),
+    DeadlineExceeded: Answer(_Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "处理超时"),
+}
+_INFRASTRUCTURE = Answer(
+    _Code.UNAVAILABLE,
+    "DATABASE_UNAVAILABLE",
+    "服务暂时不可用,请稍后再试",
+    retry_after(1.0),
+    "the service's database is unavailable",
+)
 
 
 class ErrorMapper:
     """Maps errors to statuses by a service's table; what isn't in it is INTERNAL, untold."""
 
     def __init__(self, table: ErrorTable) -> None:
-        self._table = table
+        self._table = {**_COMMON, **table}
 
-    def status(self, error: Exception, domain: str) -> grpc.Status:
-        """The status with which a call that raised `error` ends; `domain` is its package."""
-        status = self._status_of(error)
+    def status(self, error: Exception, domain: str, accept_language: str = "") -> grpc.Status:
+        """The status with which a call that raised `error` ends, in the caller's language too.
+
+        `domain` is the package of the method that was called.
+        """
+        status = self._status_of(error, chinese=_prefers_chinese(accept_language))
         info = error_details_pb2.ErrorInfo()
         status.details[0].Unpack(info)
         info.domain = domain
         status.details[0].Pack(info)
         return rpc_status.to_status(status)
 
-    def _status_of(self, error: Exception) -> status_pb2.Status:
+    def _status_of(self, error: Exception, *, chinese: bool) -> status_pb2.Status:
         if isinstance(error, InvalidRequest):
-            fields = _field_violations(error.violations)
-            bad_request = error_details_pb2.BadRequest(field_violations=fields)
-            code = grpc.StatusCode.INVALID_ARGUMENT
-            return _status(code, error.reason, str(error), [bad_request])
+            return _invalid(error, chinese=chinese)
         for kind in type(error).__mro__:
             if answer := self._table.get(kind):
-                text = answer.text or str(error) or (type(error).__doc__ or "").split("\n")[0]
-                return _status(answer.code, answer.reason, text, answer.details(error))
-        if is_infrastructure(error) or isinstance(error, PoolTimeoutError):
+                return _answered(answer, error, chinese=chinese)
+        if is_infrastructure(error):
             _log.warning("call fails for want of the database", error=describe(error))
-            answer = _INFRASTRUCTURE
-            text = "the service's database is unavailable"
-            return _status(answer.code, answer.reason, text, answer.details(error))
+            return _answered(_INFRASTRUCTURE, error, chinese=chinese)
         incident = uuid.uuid4().hex
         _log.error("unexpected error", incident=incident, exc_info=error)
         text = f"unexpected error, incident {incident}"
-        return _status(grpc.StatusCode.INTERNAL, "INTERNAL", text, [], {"incident_id": incident})
+        localized = _localized(
+            f"内部错误,事件编号 {incident}" if chinese else text, chinese=chinese
+        )
+        return _status(_Code.INTERNAL, "INTERNAL", text, [localized], incident)
+
+
+def _invalid(error: InvalidRequest, *, chinese: bool) -> status_pb2.Status:
+    details = [
+        error_details_pb2.BadRequest(field_violations=_field_violations(error.violations)),
+        _localized("请求内容不符合要求" if chinese else str(error), chinese=chinese),
+    ]
+    return _status(_Code.INVALID_ARGUMENT, error.reason, str(error), details)
+
+
+def _answered(answer: Answer, error: Exception, *, chinese: bool) -> status_pb2.Status:
+    text = answer.text or _text(error)
+    localized = _localized(answer.zh if chinese else text, chinese=chinese)
+    return _status(answer.code, answer.reason, text, [*answer.details(error), localized])
 
 
 def _status(
@@ -112,13 +150,30 @@ def _status(
     reason: str,
     text: str,
     details: Sequence[Message],
-    metadata: Mapping[str, str] | None = None,
+    incident: str = "",
 ) -> status_pb2.Status:
-    info = error_details_pb2.ErrorInfo(reason=reason, metadata=dict(metadata or {}))
+    metadata = {"incident_id": incident} if incident else {}
+    info = error_details_pb2.ErrorInfo(reason=reason, metadata=metadata)
     status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=_short(text))
     for detail in (info, *details):
         status.details.add().Pack(detail)
     return status
+
+
+def _text(error: Exception) -> str:
+    """An error's own text, or what its class says of itself."""
+    return str(error) or (type(error).__doc__ or "").split("\n")[0]
+
+
+def _prefers_chinese(accept_language: str) -> bool:
+    """Whether the first of the languages that we speak is Chinese, by weight (RFC 9110)."""
+    weighed = []
+    for place, entry in enumerate(accept_language.split(",")):
+        tag, *parameters = (part.strip().lower() for part in entry.split(";"))
+        weight = next((one[2:] for one in parameters if one.startswith("q=")), "1")
+        if tag.split("-")[0] in {"zh", "en"} and weight.replace(".", "", 1).isdigit():
+            weighed.append((-float(weight), place, tag))
+    return bool(weighed) and min(weighed)[2].startswith("zh")
 
 
 def _field_violations(
@@ -140,3 +195,9 @@ def _short(text: str, most: int = _LONGEST_TEXT) -> str:
     """What is sent back is cut, since errors travel in headers of limited size, and masked."""
     text = mask(text[: 2 * most])
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _localized(message: str, *, chinese: bool) -> Message:
+    locale = "zh-CN" if chinese else "en"
+    localized: Message = error_details_pb2.LocalizedMessage(locale=locale, message=_short(message))
+    return localized

@@ -10,10 +10,13 @@ from google.rpc import error_details_pb2  # noqa: F401  reflection shows clients
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from runtime.access import Guard
 from runtime.calls import CallInterceptor
 from runtime.errors import ErrorMapper
 from runtime.health import HealthMonitor
+from runtime.identity import KeyRing, Verifier
 from runtime.settings import ServiceSettings
+from runtime.tls import server_credentials
 
 _MAX_MESSAGE_BYTES = 1024 * 1024
 _OPTIONS = (
@@ -49,34 +52,45 @@ class GrpcServer:
     def __init__(
         self,
         config: ServiceSettings,
+        audience: str,
         servicers: Sequence[Servicer],
         errors: ErrorMapper,
         health: HealthMonitor,
     ) -> None:
+        """Raises KeysUnreadable, MethodWithoutPolicy. `audience` is our name in tokens."""
         self._listen, self._health = config.listen, health
         self._monitor: asyncio.Task[None] | None = None
+        self._services = [servicer.name for servicer in servicers]
+        verifier = Verifier(KeyRing(config.auth_keys), audience)
+        guard = Guard(verifier, self._services)
+        self._config = config
         self._server = grpc.aio.server(
-            interceptors=[CallInterceptor(errors)],
+            interceptors=[CallInterceptor(guard, errors, config.call_seconds)],
             options=_OPTIONS,
             maximum_concurrent_rpcs=config.max_concurrent_calls,
         )
         for servicer in servicers:
             servicer.register(servicer.implementation, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(health.servicer, self._server)
-        self._services = [servicer.name for servicer in servicers]
         names = [*self._services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
         reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
 
     async def start(self) -> int:
         """Listens; returns the port. Raises PortTaken."""
         try:
-            port = self._server.add_insecure_port(self._listen)
+            port = self._add_port()
         except RuntimeError as error:
             raise PortTaken(f"can't listen on {self._listen}: {error}") from error
         await self._health.begin(self._services)
         await self._server.start()
         self._monitor = asyncio.create_task(self._health.run(self._services))
         return port
+
+    def _add_port(self) -> int:
+        certificate, key = self._config.tls_certificate, self._config.tls_key
+        if certificate is None or key is None:
+            return self._server.add_insecure_port(self._listen)
+        return self._server.add_secure_port(self._listen, server_credentials(certificate, key))
 
     async def stop(self, grace_seconds: float) -> None:
         """Says so by health, takes no more calls and lets those in flight finish."""

@@ -44,6 +44,13 @@ def run_environment(metadata: MetaData) -> None:
         # Two deployments at once: the second waits and finds nothing to do.
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('migrate'))"))
         context.run_migrations()
+        # The runtime role gets rights on every table by default; on this one it only looks.
+        connection.execute(
+            text(
+                f"REVOKE INSERT, UPDATE, DELETE ON {metadata.schema}.alembic_version"
+                f" FROM {metadata.schema}_runtime"
+            )
+        )
 
 
 async def upgrade(package: str, url: str) -> None:

@@ -24,18 +24,28 @@ from ops.v1 import ops_service_pb2, ops_service_pb2_grpc
 from runtime.calls import Context
 from runtime.contracts import to_timestamp
 from runtime.decoding import Undecodable, to_json
-from runtime.errors import Answer, ErrorTable, precondition
+from runtime.errors import REQUEST_ID_REUSED, Answer, ErrorTable, precondition
 from runtime.grpc_server import Servicer
+from runtime.idempotency import Replies, RequestIdReused
+from runtime.identity import current_caller
 from runtime.masking import mask
 from runtime.paging import cut, last_id, size_of
 
+_closed = precondition("DEAD_LETTER")
 ERRORS: ErrorTable = {
-    DeadLetterNotFound: Answer(grpc.StatusCode.NOT_FOUND, "DEAD_LETTER_NOT_FOUND"),
+    RequestIdReused: REQUEST_ID_REUSED,
+    DeadLetterNotFound: Answer(grpc.StatusCode.NOT_FOUND, "DEAD_LETTER_NOT_FOUND", "死信不存在"),
     DeadLetterClosed: Answer(
-        grpc.StatusCode.FAILED_PRECONDITION, "DEAD_LETTER_CLOSED", precondition("DEAD_LETTER")
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "DEAD_LETTER_CLOSED",
+        "死信已处理",
+        precondition("DEAD_LETTER"),
     ),
     ReplayFailed: Answer(
-        grpc.StatusCode.FAILED_PRECONDITION, "REPLAY_FAILED", precondition("DEAD_LETTER")
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "REPLAY_FAILED",
+        "重放失败",
+        precondition("DEAD_LETTER"),
     ),
 }
 
@@ -50,8 +60,10 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         broker: JetStream,
         relay: Relay | None,
         consumers: Sequence[Consumer],
+        replies: Replies,
     ) -> None:
         """`relay` is None in a service that announces nothing."""
+        self._replies = replies
         self._engine, self._tables, self._broker, self._relay = engine, tables, broker, relay
         self._consumers = {consumer.name: consumer for consumer in consumers}
         self._dead_letters = DeadLetters(tables)
@@ -126,15 +138,33 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         self, request: ops_service_pb2.ReplayDeadLetterRequest, _context: Context
     ) -> ops_service_pb2.ReplayDeadLetterResponse:
         letter = await self._get(request.dead_letter_id)
-        passed = await self._owner(letter).dead_letters.replay(letter.dead_letter_id)
-        return ops_service_pb2.ReplayDeadLetterResponse(later_events_passed=passed)
+        queue = self._owner(letter).dead_letters
+        reply = ops_service_pb2.ReplayDeadLetterResponse
+        async with self._engine.begin() as connection:
+
+            async def work() -> ops_service_pb2.ReplayDeadLetterResponse:
+                passed = await queue.replay(connection, letter.dead_letter_id)
+                return reply(later_events_passed=passed)
+
+            caller = current_caller().scope
+            answer = await self._replies.once(connection, caller, request, reply, work)
+        queue.committed()
+        return answer
 
     async def DiscardDeadLetter(  # noqa: N802
         self, request: ops_service_pb2.DiscardDeadLetterRequest, _context: Context
     ) -> ops_service_pb2.DiscardDeadLetterResponse:
         letter = await self._get(request.dead_letter_id)
-        await self._owner(letter).dead_letters.discard(letter.dead_letter_id)
-        return ops_service_pb2.DiscardDeadLetterResponse()
+        queue = self._owner(letter).dead_letters
+        reply = ops_service_pb2.DiscardDeadLetterResponse
+        async with self._engine.begin() as connection:
+
+            async def work() -> ops_service_pb2.DiscardDeadLetterResponse:
+                await queue.discard(connection, letter.dead_letter_id)
+                return reply()
+
+            caller = current_caller().scope
+            return await self._replies.once(connection, caller, request, reply, work)
 
     async def _get(self, dead_letter_id: str) -> DeadLetter:
         async with self._engine.connect() as connection:
@@ -152,10 +182,11 @@ def registration(
     broker: JetStream,
     relay: Relay | None,
     consumers: Sequence[Consumer],
+    replies: Replies,
 ) -> Servicer:
     """The servicer of one service, ready to be served."""
     register: Any = ops_service_pb2_grpc.add_OpsServiceServicer_to_server
-    servicer = OpsServicer(engine, tables, broker, relay, consumers)
+    servicer = OpsServicer(engine, tables, broker, relay, consumers, replies)
     return Servicer("ops.v1.OpsService", register, servicer)
 
 

@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus.jetstream import JetStream
 from runtime import logs
-from runtime.database import DatabaseNotReady, wait_until_ready
+from runtime.database import DatabaseNotReady, UnsafeRole, wait_until_ready
 from runtime.grpc_server import GrpcServer, PortTaken
+from runtime.identity import KeysUnreadable
 from runtime.settings import ServiceSettings, read
 
 _log = structlog.get_logger(__name__)
@@ -110,6 +111,6 @@ def run(name: str, settings: type[Settings], serve: Serve[Settings]) -> None:
 
     try:
         uvloop.run(until_signal())
-    except (DatabaseNotReady, PortTaken) as error:
+    except (DatabaseNotReady, KeysUnreadable, PortTaken, UnsafeRole) as error:
         _log.error("could not start", problem=str(error))
         raise SystemExit(1) from None

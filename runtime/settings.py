@@ -1,9 +1,10 @@
 """Settings from the environment. Each service has its own prefix, so that all fit one machine."""
 
 import sys
-from typing import Literal, TypeVar
+from pathlib import Path
+from typing import Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from eventbus import ConsumerSettings, RelaySettings
@@ -11,7 +12,15 @@ from eventbus.retention import RetentionSettings
 from eventbus.verdicts import Backoff
 
 
-class ServiceSettings(BaseSettings):
+class CallSettings(BaseSettings):
+    """What every process is told that answers calls and makes some."""
+
+    auth_keys: Path = Field(description="JWK set: whose tokens are believed, read when it changes")
+    auth_signing_key: Path = Field(description="JWK: this process's own private key")
+    tls_roots: Path | None = Field(None, description="PEM file of whom to trust in calls we make")
+
+
+class ServiceSettings(CallSettings):
     """What every service is told. Durations are seconds."""
 
     model_config = SettingsConfigDict(extra="ignore")
@@ -22,6 +31,17 @@ class ServiceSettings(BaseSettings):
     nats_user: str
     nats_password: SecretStr
     listen: str = Field(description="host:port of the gRPC server; port 0 takes a free one")
+    tls_certificate: Path | None = Field(None, description="PEM file; with it, calls are by TLS")
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's private key")
+    call_seconds: float = Field(30.0, gt=0, description="most that a call may take")
+    guesses_per_caller: int = Field(20, ge=1, description="failed validations a minute")
+    guesses_per_peer: int = Field(60, ge=1, description="the same, by address")
+    guesses_per_shop: int = Field(600, ge=1, description="the same of a storefront or operator")
+
+    def guesses(self) -> tuple[int, int, int]:
+        """Limits on failed validations a minute: per caller, per peer, per shop."""
+        return self.guesses_per_caller, self.guesses_per_peer, self.guesses_per_shop
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
     start_seconds: float = Field(60.0, gt=0, description="how long to wait for the database")
@@ -37,6 +57,12 @@ class ServiceSettings(BaseSettings):
     bus_lease_seconds: float = Field(5.0, gt=1, description="a killed relay's lease lasts so long")
     bus_published_days: int = Field(7, ge=1, description="how long published events are kept")
     bus_inbox_days: int = Field(30, ge=2, description="how long inbox marks are kept")
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together")
+        return self
 
     def consumer(self) -> ConsumerSettings:
         """The bus's consumer settings."""

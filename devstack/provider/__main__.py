@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import signal
 
-import grpc
 import structlog
 
 from devstack.provider.config import ProviderSettings
@@ -12,21 +11,22 @@ from devstack.provider.grpc_server import ProviderServer, ProviderServicer
 from devstack.provider.ledger import Ledger
 from devstack.provider.notifications import Courier
 from runtime import logs
+from runtime.channels import open_channel
 from runtime.grpc_server import PortTaken
+from runtime.identity import KeyRing, KeysUnreadable
 from runtime.settings import read
 
 _log = structlog.get_logger(__name__)
 _GRACE_SECONDS = 5.0
-# Payment may be down for long: without a limit, gRPC would come back to it only after minutes.
-_CHANNEL = (("grpc.max_reconnect_backoff_ms", 1000),)
 
 
 async def serve(config: ProviderSettings, stop: asyncio.Event) -> None:
     """Builds the provider and runs it until `stop` is set; raises PortTaken."""
     ledger = Ledger(config.database)
-    payment = grpc.aio.insecure_channel(config.payment_target, _CHANNEL)
+    payment = open_channel(config, config.payment_target, "payment")
     courier = Courier(ledger, config.secret.get_secret_value().encode(), payment)
-    server = ProviderServer(ProviderServicer(ledger, config.late_seconds, config.slow_seconds))
+    servicer = ProviderServicer(ledger, config.late_seconds, config.slow_seconds)
+    server = ProviderServer(servicer, KeyRing(config.auth_keys))
     _log.info("serving", port=await server.start(config.listen))
     delivering = asyncio.create_task(courier.run())
     stopping = asyncio.create_task(stop.wait())
@@ -53,7 +53,7 @@ def main() -> None:
     logs.configure("provider", "INFO", "json")
     try:
         asyncio.run(_until_signal(config))
-    except PortTaken as error:
+    except (KeysUnreadable, PortTaken) as error:
         raise SystemExit(f"provider: {error}") from error
 
 

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
+
+from runtime.settings import CallSettings
 
 
-class ProviderSettings(BaseSettings):
+class ProviderSettings(CallSettings):
     """Read from the environment variables PROVIDER_…. Durations are seconds."""
 
     model_config = SettingsConfigDict(env_prefix="PROVIDER_", extra="ignore")

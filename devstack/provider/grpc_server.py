@@ -11,13 +11,16 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from devstack.provider.ledger import Charge, ChargeNotFound, KeyReused, Ledger
+from runtime.access import Guard
 from runtime.calls import CallInterceptor, Context
 from runtime.contracts import new_id
 from runtime.errors import Answer, ErrorMapper, ErrorTable
 from runtime.grpc_server import PortTaken
+from runtime.identity import KeyRing, Verifier
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
 
 SERVICE = "sandbox.v1.ProviderService"
+_MOST_SECONDS = 60.0
 APPROVE, DECLINE = "sandbox_approve", "sandbox_decline"
 SLOW, LATE = "sandbox_slow", "sandbox_late"
 
@@ -26,10 +29,15 @@ class PaymentMethodUnknown(ValueError):
     """There is no such payment method."""
 
 
+_Code = grpc.StatusCode
 ERRORS: ErrorTable = {
-    PaymentMethodUnknown: Answer(grpc.StatusCode.INVALID_ARGUMENT, "PAYMENT_METHOD_UNKNOWN"),
-    KeyReused: Answer(grpc.StatusCode.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED"),
-    ChargeNotFound: Answer(grpc.StatusCode.NOT_FOUND, "CHARGE_NOT_FOUND"),
+    PaymentMethodUnknown: Answer(
+        grpc.StatusCode.INVALID_ARGUMENT, "PAYMENT_METHOD_UNKNOWN", "不支持该支付方式"
+    ),
+    KeyReused: Answer(
+        grpc.StatusCode.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED", "幂等键已用于另一笔交易"
+    ),
+    ChargeNotFound: Answer(_Code.NOT_FOUND, "CHARGE_NOT_FOUND", "交易不存在"),
 }
 
 
@@ -95,10 +103,12 @@ def _message(charge: Charge, now: float) -> provider_service_pb2.Charge:
 class ProviderServer:
     """The servicer with health and reflection, not listening yet."""
 
-    def __init__(self, servicer: ProviderServicer) -> None:
+    def __init__(self, servicer: ProviderServicer, keys: KeyRing) -> None:
+        guard = Guard(Verifier(keys, "provider"), [SERVICE])
+        errors = ErrorMapper(ERRORS)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[CallInterceptor(ErrorMapper(ERRORS))],
+            interceptors=[CallInterceptor(guard, errors, _MOST_SECONDS)],
             # Two processes on one port would share its calls unnoticed.
             options=[("grpc.so_reuseport", 0)],
         )

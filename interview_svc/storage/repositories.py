@@ -65,10 +65,12 @@ class SessionRows:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def get(self, session_id: str) -> Session:
-        """One session; raises SessionNotFound."""
+    async def get(self, session_id: str, *, only: str | None) -> Session:
+        """One session, if `only` may see it; raises SessionNotFound."""
         table = tables.sessions
         statement = select(table).where(table.c.session_id == session_id)
+        if only is not None:
+            statement = statement.where(table.c.customer_id == only)
         if (row := (await self._connection.execute(statement)).first()) is None:
             raise SessionNotFound(f"no session {session_id}")
         return _session(row)
@@ -87,11 +89,20 @@ class SessionRows:
         return _session(row) if row else None
 
     async def page(
-        self, order_id: str, customer_id: str, status: str, last: str, limit: int
+        self,
+        order_id: str,
+        customer_id: str,
+        status: str,
+        last: str,
+        limit: int,
+        *,
+        only: str | None,
     ) -> list[Session]:
-        """Sessions after `last`, newest first; "" doesn't restrict."""
+        """Sessions after `last`, newest first; "" doesn't restrict. `only` is who may see them."""
         table = tables.sessions
         statement: Select[Any] = select(table)
+        if only is not None:
+            statement = statement.where(table.c.customer_id == only)
         wanted = {"order_id": order_id, "customer_id": customer_id, "status": status}
         for name, value in wanted.items():
             statement = statement.where(table.c[name] == value) if value else statement

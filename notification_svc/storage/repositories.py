@@ -41,17 +41,25 @@ class NotificationRows:
         )
         await self._connection.execute(statement, [_row(one) for one in ordered])
 
-    async def get(self, notification_id: str, *, lock: bool = True) -> Notification:
-        """One notification; raises NotificationNotFound."""
+    async def get(
+        self, notification_id: str, *, lock: bool = True, only: str | None = None
+    ) -> Notification:
+        """One notification, if `only` may see it; raises NotificationNotFound."""
         statement = select(table).where(table.c.notification_id == notification_id)
+        if only is not None:
+            statement = statement.where(table.c.customer_id == only)
         statement = statement.with_for_update() if lock else statement
         if (row := (await self._connection.execute(statement)).first()) is None:
             raise NotificationNotFound(f"no notification {notification_id}")
         return _notification(row)
 
-    async def page(self, order_id: str, status: str, last: str, limit: int) -> list[Notification]:
-        """Notifications after `last`, newest first; "" doesn't restrict."""
+    async def page(
+        self, order_id: str, status: str, last: str, limit: int, *, only: str | None
+    ) -> list[Notification]:
+        """Notifications after `last`, newest first; "" doesn't restrict; `only` may see them."""
         statement: Select[Any] = select(table)
+        if only is not None:
+            statement = statement.where(table.c.customer_id == only)
         if order_id:
             statement = statement.where(table.c.order_id == order_id)
         if status:

@@ -4,10 +4,12 @@ from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, Table, Text
 
 from eventbus import BusTables
 from runtime.database import metadata as schema_metadata
+from runtime.idempotency import define_table
 
 SCHEMA = "notification"
 metadata = schema_metadata(SCHEMA)
 bus = BusTables.define(metadata)
+request_replies = define_table(metadata)
 
 notifications = Table(
     "notifications",

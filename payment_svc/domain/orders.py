@@ -98,6 +98,11 @@ class Order:
             expire_at=now + TIME_TO_PAY,
         )
 
+    def check_visible(self, customer: str | None) -> None:
+        """Raises OrderNotFound unless it is this customer's; None may see all."""
+        if customer is not None and customer != self.customer_id:
+            raise OrderNotFound(f"no order {self.order_id}")
+
     def check_payable(self, amount: Money | None, now: datetime) -> None:
         """Raises OrderNotPayable or AmountMismatch if a payment may not begin now."""
         if self.status is not OrderStatus.PENDING_PAYMENT:

@@ -64,10 +64,14 @@ class OrderRows:
             raise OrderNotFound(f"no order {order_id}")
         return _order(row)
 
-    async def page(self, customer_id: str, status: str, last: str, limit: int) -> list[Order]:
-        """Orders after `last`, newest first; "" doesn't restrict."""
+    async def page(
+        self, customer_id: str, status: str, last: str, limit: int, *, only: str | None
+    ) -> list[Order]:
+        """Orders after `last`, newest first; "" doesn't restrict. `only` is who may see them."""
         table = tables.orders
         statement: Select[Any] = select(table)
+        if only is not None:
+            statement = statement.where(table.c.customer_id == only)
         if customer_id:
             statement = statement.where(table.c.customer_id == customer_id)
         if status:
@@ -98,9 +102,10 @@ class PaymentRows:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def get(self, payment_id: str, *, lock: bool = True) -> Payment:
-        """One payment; raises PaymentNotFound."""
+    async def get(self, payment_id: str, *, lock: bool = True, only: str | None = None) -> Payment:
+        """One payment, if `only` may see it; raises PaymentNotFound."""
         statement = select(tables.payments).where(tables.payments.c.payment_id == payment_id)
+        statement = _seen_by(statement, only)
         statement = statement.with_for_update() if lock else statement
         if (row := (await self._connection.execute(statement)).first()) is None:
             raise PaymentNotFound(f"no payment {payment_id}")
@@ -138,10 +143,12 @@ class PaymentRows:
         )
         return [_payment(row) for row in await self._connection.execute(statement)]
 
-    async def page(self, order_id: str, last: str, limit: int) -> list[Payment]:
-        """An order's payments after `last`, oldest first."""
+    async def page(
+        self, order_id: str, last: str, limit: int, *, only: str | None
+    ) -> list[Payment]:
+        """An order's payments after `last`, oldest first, if `only` may see them."""
         table = tables.payments
-        statement = select(table).where(table.c.order_id == order_id)
+        statement = _seen_by(select(table).where(table.c.order_id == order_id), only)
         statement = after(statement, table.c.payment_id, last, limit, newest_first=False)
         return [_payment(row) for row in await self._connection.execute(statement)]
 
@@ -153,6 +160,15 @@ class PaymentRows:
             if name != "amount"
         }
         await _save(self._connection, tables.payments, [row | asdict(payment.amount)])
+
+
+def _seen_by(statement: Select[Any], customer: str | None) -> Select[Any]:
+    """Restricts a query of payments to those for a customer's orders."""
+    if customer is None:
+        return statement
+    orders = tables.orders
+    theirs = select(orders.c.order_id).where(orders.c.customer_id == customer)
+    return statement.where(tables.payments.c.order_id.in_(theirs))
 
 
 _CODE_COLUMNS = [column.name for column in tables.access_codes.columns]

@@ -97,11 +97,9 @@ def test_every_mutation_takes_a_request_id_or_says_why_it_is_idempotent(
     files: list[descriptor_pb2.FileDescriptorProto],
 ) -> None:
     reads = ("Get", "List", "Check", "Validate")
-    # Idempotent by what they name: a signed notification, a dead letter, the merchant's key.
+    # Idempotent by what they name: a signed notification, the merchant's key.
     by_nature = {
         "IngestPaymentNotification",
-        "ReplayDeadLetter",
-        "DiscardDeadLetter",
         "CreateCharge",
     }
     fields = {name: {field.name for field in message.field} for name, message in messages(files)}

@@ -287,6 +287,18 @@ class Bus:
             self.admin = await connect(url, login.user, login.password, "tests", 10)
         return self.admin
 
+    async def replay(self, consumer: Consumer, dead_letter_id: str) -> bool:
+        """Handles a dead letter's event again, in a transaction of its own."""
+        async with self.engine.begin() as connection:
+            passed = await consumer.dead_letters.replay(connection, dead_letter_id)
+        consumer.dead_letters.committed()
+        return passed
+
+    async def discard(self, consumer: Consumer, dead_letter_id: str) -> None:
+        """Gives a dead letter's event up, in a transaction of its own."""
+        async with self.engine.begin() as connection:
+            await consumer.dead_letters.discard(connection, dead_letter_id)
+
 
 def assert_each_once(found: Sequence[str], events: Sequence[Event]) -> None:
     """Exactly the events, none missing, none twice."""

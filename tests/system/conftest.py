@@ -22,12 +22,14 @@ _HERE = Path(__file__).parent
 # Delays that a person would sit out, cut short.
 ENVIRONMENT = {
     "payment": {
+        "PAYMENT_GUESSES_PER_SHOP": "1000000",
         "PAYMENT_BUS_FIRST_DELAY": "0.1",
         "PAYMENT_BUS_LEASE_SECONDS": "2",
         "PAYMENT_RECONCILE_SECONDS": "0.5",
         "PAYMENT_RECONCILE_AFTER": "4",
     },
     "interview": {
+        "INTERVIEW_GUESSES_PER_SHOP": "1000000",
         "INTERVIEW_BUS_FIRST_DELAY": "0.1",
         "INTERVIEW_BUS_LEASE_SECONDS": "2",
         "INTERVIEW_BUS_MAX_ATTEMPTS": "6",

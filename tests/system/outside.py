@@ -16,13 +16,15 @@ from grpc_status import rpc_status
 from nats.aio.client import Client
 from nats.js.api import RawStreamMsg
 
-from devstack.clients import Clients
+from devstack.clients import Bearer, Clients
 from devstack.journey import Journey
+from devstack.keys import AUDIENCE
 from devstack.mails import mails_to
 from devstack.postgres import DATABASE, SERVICES
 from devstack.stack import Stack
 from devstack.waiting import eventually
 from payment.v1 import access_code_pb2, payment_service_pb2
+from runtime.identity import Role, Signer
 
 T = TypeVar("T")
 
@@ -70,6 +72,14 @@ PAID = Effects(1, 1, 0, 0, 1, 0, 1, 1)
 STARTED = Effects(1, 1, 1, 1, 1, 1, 1, 1)
 
 
+# Methods that are for services only, and one that may call each.
+SERVICE_CALLERS = {
+    "IngestPaymentNotification": "provider",
+    "CreateCharge": "payment",
+    "GetCharge": "payment",
+}
+
+
 class Outside:
     """What can be seen of a stack, and done to it, without being a part of it."""
 
@@ -79,6 +89,22 @@ class Outside:
     def journey(self, **settings: str) -> Journey:
         """A new customer."""
         return Journey(self.clients, self.stack.mail_dir, **settings)
+
+    # Callers
+
+    def token(self, method: str = "") -> str:
+        """A token of somebody who may call a method; a shop that may also operate, if a person."""
+        keys = self.stack.keys
+        if (name := SERVICE_CALLERS.get(method)) is None:
+            return keys.token("devstack", Role.STOREFRONT, Role.OPERATOR)
+        signer = Signer(keys.private(name))
+        return signer.issue(name, [*AUDIENCE, "provider"], [Role.SERVICE])
+
+    def channel(self, server: str, method: str = "") -> grpc.aio.Channel:
+        """A channel to a server, as somebody who may call a method."""
+        return grpc.aio.insecure_channel(
+            self.stack.address(server), interceptors=[Bearer(self.token(method))]
+        )
 
     # SQL
 

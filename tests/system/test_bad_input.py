@@ -191,7 +191,7 @@ async def test_bad_input_gets_a_documented_refusal_and_writes_nothing(
     await calm.quiet()
     before = await calm.row_counts()
     unexpected = []
-    async with grpc.aio.insecure_channel(calm.stack.address(server)) as channel:
+    async with calm.channel(server, method.name) as channel:
         call = channel.unary_unary(f"/{method.containing_service.full_name}/{method.name}")
         for data in _inputs(method):
             try:

@@ -5,21 +5,28 @@ import sys
 
 from devstack.programs import PROJECT
 from interview.v1 import interview_service_pb2, session_pb2
+from runtime.identity import Role
 from tests.system.outside import Outside
 
 
 async def test_the_example_takes_a_customer_from_order_to_interview(calm: Outside) -> None:
-    """It prints the session that it has started."""
+    """It asks for the code that came by mail, and prints the session that it has started."""
+    journey = calm.journey()
     client = await asyncio.create_subprocess_exec(
         sys.executable,
         str(PROJECT / "examples" / "client.py"),
         calm.stack.address("payment"),
         calm.stack.address("interview"),
+        calm.stack.keys.token("a shop", Role.STOREFRONT),
+        journey.email,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    said, complained = await client.communicate()
+    code = await journey.code_from_mail()
+    said, complained = await client.communicate(f"{code}\n".encode())
     assert client.returncode == 0, complained.decode()
-    request = interview_service_pb2.GetSessionRequest(session_id=said.decode().split()[0])
+    session_id = said.decode().rpartition("mail: ")[2].split()[0]
+    request = interview_service_pb2.GetSessionRequest(session_id=session_id)
     session = (await calm.clients.interviews.GetSession(request)).session
     assert session.status == session_pb2.SESSION_STATUS_IN_PROGRESS

@@ -38,6 +38,7 @@ METHODS = {
     for server, files in _SERVERS.items()
 }
 # Requests with which a call must fail, and the reason it must give; the others must succeed.
+_NO_LETTER = {"dead_letter_id": f"dlq_{_ULID}", "request_id": "g"}
 _FAILING: dict[str, tuple[dict[str, Any], str]] = {
     "CreateOrder": ({"request_id": "g", "customer_id": "g"}, "INVALID_REQUEST"),
     "GetOrder": ({"order_id": f"ord_{_ULID}"}, "ORDER_NOT_FOUND"),
@@ -52,8 +53,14 @@ _FAILING: dict[str, tuple[dict[str, Any], str]] = {
     "GetSession": ({"session_id": f"ses_{_ULID}"}, "SESSION_NOT_FOUND"),
     "GetNotification": ({"notification_id": f"ntf_{_ULID}"}, "NOTIFICATION_NOT_FOUND"),
     "GetDeadLetter": ({"dead_letter_id": f"dlq_{_ULID}"}, "DEAD_LETTER_NOT_FOUND"),
-    "ReplayDeadLetter": ({"dead_letter_id": f"dlq_{_ULID}"}, "DEAD_LETTER_NOT_FOUND"),
-    "DiscardDeadLetter": ({"dead_letter_id": f"dlq_{_ULID}"}, "DEAD_LETTER_NOT_FOUND"),
+    "ReplayDeadLetter": (
+        {"dead_letter_id": f"dlq_{_ULID}", "request_id": "g"},
+        "DEAD_LETTER_NOT_FOUND",
+    ),
+    "DiscardDeadLetter": (
+        {"dead_letter_id": f"dlq_{_ULID}", "request_id": "g"},
+        "DEAD_LETTER_NOT_FOUND",
+    ),
     "GetCharge": ({"idempotency_key": "g"}, "CHARGE_NOT_FOUND"),
     "CreateCharge": (
         {
@@ -94,10 +101,12 @@ async def _run(*command: str, given: bytes = b"") -> tuple[int, str, str]:
 
 
 async def _call(
-    grpcurl: str, address: str, method: MethodDescriptor, request: dict[str, Any]
+    calm: Outside, grpcurl: str, server: str, method: str, request: dict[str, Any]
 ) -> tuple[int, str, str]:
-    name = f"{method.containing_service.full_name}/{method.name}"
-    return await _run(grpcurl, "-plaintext", "-d", json.dumps(request), address, name)
+    token = calm.token(method.rpartition("/")[2])
+    header = ("-H", f"authorization: Bearer {token}")
+    address = calm.stack.address(server)
+    return await _run(grpcurl, "-plaintext", *header, "-d", json.dumps(request), address, method)
 
 
 @pytest.mark.parametrize("server", METHODS)
@@ -127,10 +136,10 @@ async def test_grpcurl_calls_every_method_and_shows_error_details(
     calm: Outside, grpcurl: str, server: str, method: MethodDescriptor
 ) -> None:
     """A refusal shows google.rpc.ErrorInfo in words; a success its reply as JSON."""
-    address = calm.stack.address(server)
+    name = f"{method.containing_service.full_name}/{method.name}"
     if method.name in _FAILING:
         request, reason = _FAILING[method.name]
-        status, _, complained = await _call(grpcurl, address, method, request)
+        status, _, complained = await _call(calm, grpcurl, server, name, request)
         assert status != 0
         shown = "".join(complained.split())
         assert '"@type":"type.googleapis.com/google.rpc.ErrorInfo"' in shown
@@ -141,20 +150,18 @@ async def test_grpcurl_calls_every_method_and_shows_error_details(
         assert f'"domain":"{method.containing_service.file.package}"' in shown
     else:
         request = _WORKING.get(method.name, {})
-        status, said, complained = await _call(grpcurl, address, method, request)
+        status, said, complained = await _call(calm, grpcurl, server, name, request)
         assert status == 0, complained
         json.loads(said)
 
 
 async def test_a_journey_by_grpcurl_alone(calm: Outside, grpcurl: str) -> None:
     """Order, pay, ask for the code, start."""
-    payment, interview = calm.stack.address("payment"), calm.stack.address("interview")
+    payment, interview = "payment", "interview"
     name = calm.journey().name
 
-    async def call(address: str, method: str, reply: M, **request: Any) -> M:
-        status, said, complained = await _run(
-            grpcurl, "-plaintext", "-d", json.dumps(request), address, method
-        )
+    async def call(server: str, method: str, reply: M, **request: Any) -> M:
+        status, said, complained = await _call(calm, grpcurl, server, method, request)
         assert status == 0, complained
         return json_format.Parse(said, reply)
 

@@ -103,6 +103,8 @@ async def test_an_error_that_quotes_code_and_address_is_masked(rough: Outside) -
     for secret in (code, journey.email):
         assert secret not in letter.reason
         assert secret not in str(status)
-    replay = ops_service_pb2.ReplayDeadLetterRequest(dead_letter_id=letter.dead_letter_id)
+    replay = ops_service_pb2.ReplayDeadLetterRequest(
+        dead_letter_id=letter.dead_letter_id, request_id=f"{letter.dead_letter_id}-Replay"
+    )
     await ops.ReplayDeadLetter(replay)
     await rough.came_to(order_id, PAID)

@@ -64,7 +64,7 @@ async def test_fifty_parallel_starts_with_one_request_id_get_one_reply(
     request = interview_service_pb2.StartSessionRequest(
         request_id=f"{journey.name}-{turn}", access_code=code
     ).SerializeToString()
-    async with grpc.aio.insecure_channel(calm.stack.address("interview")) as channel:
+    async with calm.channel("interview") as channel:
         call = channel.unary_unary(START)
 
         async def start() -> bytes:

@@ -98,7 +98,9 @@ async def test_proof_18_beyond_the_limit_it_is_a_dead_letter_and_a_replay_mends_
         assert shown.headers["ce-id"] == letter.event_id
         code = (await rough.code(order_id)).code
         assert json.loads(shown.decoded_json)["access_code"] == f"****-****-****-{code[-4:]}"
-        replay = ops_service_pb2.ReplayDeadLetterRequest(dead_letter_id=letter.dead_letter_id)
+        replay = ops_service_pb2.ReplayDeadLetterRequest(
+            dead_letter_id=letter.dead_letter_id, request_id=f"{letter.dead_letter_id}-Replay"
+        )
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await ops.ReplayDeadLetter(replay)
         assert reason_of(refused.value) == "REPLAY_FAILED"
@@ -106,6 +108,8 @@ async def test_proof_18_beyond_the_limit_it_is_a_dead_letter_and_a_replay_mends_
         assert await rough.effects(order_id) == Effects(1, 1, 0, 0, 0, 0, 1, 1)
     assert not (await ops.ReplayDeadLetter(replay)).later_events_passed
     await rough.came_to(order_id, PAID)
+    assert not (await ops.ReplayDeadLetter(replay)).later_events_passed
+    replay.request_id = f"{letter.dead_letter_id}-again"
     with pytest.raises(grpc.aio.AioRpcError) as closed:
         await ops.ReplayDeadLetter(replay)
     assert reason_of(closed.value) == "DEAD_LETTER_CLOSED"
@@ -122,7 +126,9 @@ async def test_proof_18_a_discarded_dead_letter_stays_without_effect(rough: Outs
     async with _no_session_for(rough, order_id):
         await journey.pay(order_id)
         letter = await _dead_letter(rough, order_id)
-    discard = ops_service_pb2.DiscardDeadLetterRequest(dead_letter_id=letter.dead_letter_id)
+    discard = ops_service_pb2.DiscardDeadLetterRequest(
+        dead_letter_id=letter.dead_letter_id, request_id=f"{letter.dead_letter_id}-Discard"
+    )
     await ops.DiscardDeadLetter(discard)
     message = await rough.stored(f"payment.v1.PaymentCompleted.{order_id}")
     headers = {**(message.headers or {}), "Nats-Msg-Id": journey.name}
@@ -130,6 +136,7 @@ async def test_proof_18_a_discarded_dead_letter_stays_without_effect(rough: Outs
         await client.request(message.subject or "", message.data or b"", headers=headers)
     await rough.quiet()
     assert (await rough.effects(order_id)).sessions == 0
+    discard.request_id = f"{letter.dead_letter_id}-again"
     with pytest.raises(grpc.aio.AioRpcError) as closed:
         await ops.DiscardDeadLetter(discard)
     assert reason_of(closed.value) == "DEAD_LETTER_CLOSED"
@@ -164,5 +171,7 @@ async def test_a_message_that_is_no_event_is_a_dead_letter_at_once(rough: Outsid
     assert letter.attempts == 1
     await journey.pay(order_id)
     await rough.came_to(order_id, PAID)
-    discard = ops_service_pb2.DiscardDeadLetterRequest(dead_letter_id=letter.dead_letter_id)
+    discard = ops_service_pb2.DiscardDeadLetterRequest(
+        dead_letter_id=letter.dead_letter_id, request_id=f"{letter.dead_letter_id}-Discard"
+    )
     await rough.clients.ops["interview"].DiscardDeadLetter(discard)

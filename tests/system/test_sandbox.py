@@ -12,7 +12,7 @@ import pytest
 
 from devstack.provider.notifications import sign
 from devstack.waiting import eventually
-from payment.v1 import payment_service_pb2
+from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 from tests.system.outside import PAID, Effects, Outside, insist, paid_for_sure, reason_of
 
 NOTHING = Effects(0, 0, 0, 0, 0, 0, 0, 0)
@@ -192,7 +192,9 @@ async def _ingest(
     outside: Outside, body: bytes, headers: Mapping[str, str]
 ) -> payment_service_pb2.Payment:
     request = payment_service_pb2.IngestPaymentNotificationRequest(body=body, headers=headers)
-    return (await outside.clients.payments.IngestPaymentNotification(request)).payment
+    async with outside.channel("payment", "IngestPaymentNotification") as channel:
+        payments = payment_service_pb2_grpc.PaymentServiceStub(channel)
+        return (await payments.IngestPaymentNotification(request)).payment
 
 
 async def _is_refused(

@@ -29,10 +29,15 @@ class NotFound(LookupError):
 MAPPER = ErrorMapper(
     {
         NotPayable: Answer(
-            grpc.StatusCode.FAILED_PRECONDITION, "NOT_PAYABLE", precondition("ORDER_STATUS")
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "NOT_PAYABLE",
+            "不能支付",
+            precondition("ORDER_STATUS"),
         ),
-        NotFound: Answer(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", text="no such order"),
-        ConnectionResetError: Answer(grpc.StatusCode.UNAVAILABLE, "GONE", retry_after(1.5)),
+        NotFound: Answer(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "不存在", text="no such order"),
+        ConnectionResetError: Answer(
+            grpc.StatusCode.UNAVAILABLE, "GONE", "已断开", retry_after(1.5)
+        ),
     },
 )
 

@@ -123,7 +123,7 @@ async def ordered(uow: InMemory, order_id: str = "ord_1") -> Order:
 
 def attempt(number: int = 1, amount: Money | None = None) -> BeginPayment:
     return BeginPayment(
-        f"pay_{number}", "ord_1", amount, "card", "me", f"req_{number}", b"%d" % number
+        f"pay_{number}", "ord_1", amount, "card", None, "me", f"req_{number}", b"%d" % number
     )
 
 
@@ -163,7 +163,7 @@ async def test_a_payment_begins_pending_at_the_orders_price(uow: InMemory) -> No
 async def test_the_same_call_again_finds_the_payment_that_it_began(uow: InMemory) -> None:
     await ordered(uow)
     first = await begun(uow)
-    repeat = BeginPayment("pay_9", "ord_1", None, "card", "me", "req_1", b"1")
+    repeat = BeginPayment("pay_9", "ord_1", None, "card", None, "me", "req_1", b"1")
     assert await begin_payment(repeat, uow, now=NOW) == first
     assert list(uow.payments.saved) == ["pay_1"]
 
@@ -179,7 +179,7 @@ async def test_the_same_call_again_finds_it_also_when_the_order_is_paid(uow: InM
 async def test_a_request_id_belongs_to_its_caller(uow: InMemory) -> None:
     await ordered(uow)
     await begun(uow)
-    other = BeginPayment("pay_2", "ord_1", None, "card", "somebody else", "req_1", b"1")
+    other = BeginPayment("pay_2", "ord_1", None, "card", None, "somebody else", "req_1", b"1")
     with pytest.raises(PaymentInProgress):
         await begin_payment(other, uow, now=NOW)
 

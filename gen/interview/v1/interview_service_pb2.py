@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from contract.v1 import options_pb2 as contract_dot_v1_dot_options__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from interview.v1 import session_pb2 as interview_dot_v1_dot_session__pb2
 from payment.v1 import access_code_service_pb2 as payment_dot_v1_dot_access__code__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$interview/v1/interview_service.proto\x12\x0cinterview.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ainterview/v1/session.proto\x1a$payment/v1/access_code_service.proto\"9\n\x16\x43heckAccessCodeRequest\x12\x1f\n\x0b\x61\x63\x63\x65ss_code\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"\xb3\x01\n\x17\x43heckAccessCodeResponse\x12\r\n\x05valid\x18\x01 \x01(\x08\x12,\n\x06reason\x18\x02 \x01(\x0e\x32\x1c.payment.v1.ValidationReason\x12\x12\n\nproduct_id\x18\x03 \x01(\t\x12-\n\texpire_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10session_prepared\x18\x05 \x01(\x08\"j\n\x13StartSessionRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12\x1f\n\x0b\x61\x63\x63\x65ss_code\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\">\n\x14StartSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.interview.v1.Session\"L\n\x11GetSessionRequest\x12\x37\n\nsession_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ses_[0-9A-HJKMNP-TV-Z]{26}$\"<\n\x12GetSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.interview.v1.Session\"\x86\x02\n\x13ListSessionsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x38\n\x08order_id\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\xd8\x01\x01\x12\x41\n\x0b\x63ustomer_id\x18\x04 \x01(\tB,\xbaH)r$2\"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$\xd8\x01\x01\x12\x35\n\x06status\x18\x05 \x01(\x0e\x32\x1b.interview.v1.SessionStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\"X\n\x14ListSessionsResponse\x12\'\n\x08sessions\x18\x01 \x03(\x0b\x32\x15.interview.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf1\x02\n\x10InterviewService\x12^\n\x0f\x43heckAccessCode\x12$.interview.v1.CheckAccessCodeRequest\x1a%.interview.v1.CheckAccessCodeResponse\x12U\n\x0cStartSession\x12!.interview.v1.StartSessionRequest\x1a\".interview.v1.StartSessionResponse\x12O\n\nGetSession\x12\x1f.interview.v1.GetSessionRequest\x1a .interview.v1.GetSessionResponse\x12U\n\x0cListSessions\x12!.interview.v1.ListSessionsRequest\x1a\".interview.v1.ListSessionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$interview/v1/interview_service.proto\x12\x0cinterview.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ainterview/v1/session.proto\x1a$payment/v1/access_code_service.proto\"9\n\x16\x43heckAccessCodeRequest\x12\x1f\n\x0b\x61\x63\x63\x65ss_code\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"\xb3\x01\n\x17\x43heckAccessCodeResponse\x12\r\n\x05valid\x18\x01 \x01(\x08\x12,\n\x06reason\x18\x02 \x01(\x0e\x32\x1c.payment.v1.ValidationReason\x12\x12\n\nproduct_id\x18\x03 \x01(\t\x12-\n\texpire_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10session_prepared\x18\x05 \x01(\x08\"j\n\x13StartSessionRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12\x1f\n\x0b\x61\x63\x63\x65ss_code\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\">\n\x14StartSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.interview.v1.Session\"L\n\x11GetSessionRequest\x12\x37\n\nsession_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ses_[0-9A-HJKMNP-TV-Z]{26}$\"<\n\x12GetSessionResponse\x12&\n\x07session\x18\x01 \x01(\x0b\x32\x15.interview.v1.Session\"\x86\x02\n\x13ListSessionsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x38\n\x08order_id\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\xd8\x01\x01\x12\x41\n\x0b\x63ustomer_id\x18\x04 \x01(\tB,\xbaH)r$2\"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$\xd8\x01\x01\x12\x35\n\x06status\x18\x05 \x01(\x0e\x32\x1b.interview.v1.SessionStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\"X\n\x14ListSessionsResponse\x12\'\n\x08sessions\x18\x01 \x03(\x0b\x32\x15.interview.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x9c\x03\n\x10InterviewService\x12i\n\x0f\x43heckAccessCode\x12$.interview.v1.CheckAccessCodeRequest\x1a%.interview.v1.CheckAccessCodeResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x12_\n\x0cStartSession\x12!.interview.v1.StartSessionRequest\x1a\".interview.v1.StartSessionResponse\"\x08\x92\xb5\x18\x04\n\x02\x01\x02\x12Z\n\nGetSession\x12\x1f.interview.v1.GetSessionRequest\x1a .interview.v1.GetSessionResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x12`\n\x0cListSessions\x12!.interview.v1.ListSessionsRequest\x1a\".interview.v1.ListSessionsResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,22 +54,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSESSIONSREQUEST'].fields_by_name['customer_id']._serialized_options = b'\272H)r$2\"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$\330\001\001'
   _globals['_LISTSESSIONSREQUEST'].fields_by_name['status']._loaded_options = None
   _globals['_LISTSESSIONSREQUEST'].fields_by_name['status']._serialized_options = b'\272H\005\202\001\002\020\001'
-  _globals['_CHECKACCESSCODEREQUEST']._serialized_start=182
-  _globals['_CHECKACCESSCODEREQUEST']._serialized_end=239
-  _globals['_CHECKACCESSCODERESPONSE']._serialized_start=242
-  _globals['_CHECKACCESSCODERESPONSE']._serialized_end=421
-  _globals['_STARTSESSIONREQUEST']._serialized_start=423
-  _globals['_STARTSESSIONREQUEST']._serialized_end=529
-  _globals['_STARTSESSIONRESPONSE']._serialized_start=531
-  _globals['_STARTSESSIONRESPONSE']._serialized_end=593
-  _globals['_GETSESSIONREQUEST']._serialized_start=595
-  _globals['_GETSESSIONREQUEST']._serialized_end=671
-  _globals['_GETSESSIONRESPONSE']._serialized_start=673
-  _globals['_GETSESSIONRESPONSE']._serialized_end=733
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=736
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=998
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1000
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1088
-  _globals['_INTERVIEWSERVICE']._serialized_start=1091
-  _globals['_INTERVIEWSERVICE']._serialized_end=1460
+  _globals['_INTERVIEWSERVICE'].methods_by_name['CheckAccessCode']._loaded_options = None
+  _globals['_INTERVIEWSERVICE'].methods_by_name['CheckAccessCode']._serialized_options = b'\222\265\030\005\n\003\001\002\003'
+  _globals['_INTERVIEWSERVICE'].methods_by_name['StartSession']._loaded_options = None
+  _globals['_INTERVIEWSERVICE'].methods_by_name['StartSession']._serialized_options = b'\222\265\030\004\n\002\001\002'
+  _globals['_INTERVIEWSERVICE'].methods_by_name['GetSession']._loaded_options = None
+  _globals['_INTERVIEWSERVICE'].methods_by_name['GetSession']._serialized_options = b'\222\265\030\005\n\003\001\002\003'
+  _globals['_INTERVIEWSERVICE'].methods_by_name['ListSessions']._loaded_options = None
+  _globals['_INTERVIEWSERVICE'].methods_by_name['ListSessions']._serialized_options = b'\222\265\030\005\n\003\001\002\003'
+  _globals['_CHECKACCESSCODEREQUEST']._serialized_start=209
+  _globals['_CHECKACCESSCODEREQUEST']._serialized_end=266
+  _globals['_CHECKACCESSCODERESPONSE']._serialized_start=269
+  _globals['_CHECKACCESSCODERESPONSE']._serialized_end=448
+  _globals['_STARTSESSIONREQUEST']._serialized_start=450
+  _globals['_STARTSESSIONREQUEST']._serialized_end=556
+  _globals['_STARTSESSIONRESPONSE']._serialized_start=558
+  _globals['_STARTSESSIONRESPONSE']._serialized_end=620
+  _globals['_GETSESSIONREQUEST']._serialized_start=622
+  _globals['_GETSESSIONREQUEST']._serialized_end=698
+  _globals['_GETSESSIONRESPONSE']._serialized_start=700
+  _globals['_GETSESSIONRESPONSE']._serialized_end=760
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=763
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1025
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1027
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1115
+  _globals['_INTERVIEWSERVICE']._serialized_start=1118
+  _globals['_INTERVIEWSERVICE']._serialized_end=1530
 # @@protoc_insertion_point(module_scope)

@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from contract.v1 import options_pb2 as contract_dot_v1_dot_options__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*notification/v1/notification_service.proto\x12\x0fnotification.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x03\n\x0cNotification\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\x17\n\x0frecipient_email\x18\x05 \x01(\t\x12\x15\n\rlanguage_code\x18\x06 \x01(\t\x12\x33\n\x06status\x18\x07 \x01(\x0e\x32#.notification.v1.NotificationStatus\x12\x12\n\nmessage_id\x18\x08 \x01(\t\x12\x10\n\x08\x61ttempts\x18\t \x01(\x05\x12\x12\n\nlast_error\x18\n \x01(\t\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fnext_attempt_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07sent_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x16GetNotificationRequest\x12<\n\x0fnotification_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ntf_[0-9A-HJKMNP-TV-Z]{26}$\"N\n\x17GetNotificationResponse\x12\x33\n\x0cnotification\x18\x01 \x01(\x0b\x32\x1d.notification.v1.Notification\"\xd0\x01\n\x18ListNotificationsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x38\n\x08order_id\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\xd8\x01\x01\x12=\n\x06status\x18\x04 \x01(\x0e\x32#.notification.v1.NotificationStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\"j\n\x19ListNotificationsResponse\x12\x34\n\rnotifications\x18\x01 \x03(\x0b\x32\x1d.notification.v1.Notification\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xfe\x01\n\x12NotificationStatus\x12#\n\x1fNOTIFICATION_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aNOTIFICATION_STATUS_QUEUED\x10\x01\x12\x1f\n\x1bNOTIFICATION_STATUS_SENDING\x10\x02\x12\x1c\n\x18NOTIFICATION_STATUS_SENT\x10\x03\x12 \n\x1cNOTIFICATION_STATUS_DEFERRED\x10\x04\x12\x1e\n\x1aNOTIFICATION_STATUS_FAILED\x10\x05\x12\"\n\x1eNOTIFICATION_STATUS_SUPPRESSED\x10\x06\x32\xe7\x01\n\x13NotificationService\x12\x64\n\x0fGetNotification\x12\'.notification.v1.GetNotificationRequest\x1a(.notification.v1.GetNotificationResponse\x12j\n\x11ListNotifications\x12).notification.v1.ListNotificationsRequest\x1a*.notification.v1.ListNotificationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*notification/v1/notification_service.proto\x12\x0fnotification.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x03\n\x0cNotification\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\x17\n\x0frecipient_email\x18\x05 \x01(\t\x12\x15\n\rlanguage_code\x18\x06 \x01(\t\x12\x33\n\x06status\x18\x07 \x01(\x0e\x32#.notification.v1.NotificationStatus\x12\x12\n\nmessage_id\x18\x08 \x01(\t\x12\x10\n\x08\x61ttempts\x18\t \x01(\x05\x12\x12\n\nlast_error\x18\n \x01(\t\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fnext_attempt_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07sent_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x16GetNotificationRequest\x12<\n\x0fnotification_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ntf_[0-9A-HJKMNP-TV-Z]{26}$\"N\n\x17GetNotificationResponse\x12\x33\n\x0cnotification\x18\x01 \x01(\x0b\x32\x1d.notification.v1.Notification\"\xd0\x01\n\x18ListNotificationsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x38\n\x08order_id\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\xd8\x01\x01\x12=\n\x06status\x18\x04 \x01(\x0e\x32#.notification.v1.NotificationStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\"j\n\x19ListNotificationsResponse\x12\x34\n\rnotifications\x18\x01 \x03(\x0b\x32\x1d.notification.v1.Notification\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xfe\x01\n\x12NotificationStatus\x12#\n\x1fNOTIFICATION_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aNOTIFICATION_STATUS_QUEUED\x10\x01\x12\x1f\n\x1bNOTIFICATION_STATUS_SENDING\x10\x02\x12\x1c\n\x18NOTIFICATION_STATUS_SENT\x10\x03\x12 \n\x1cNOTIFICATION_STATUS_DEFERRED\x10\x04\x12\x1e\n\x1aNOTIFICATION_STATUS_FAILED\x10\x05\x12\"\n\x1eNOTIFICATION_STATUS_SUPPRESSED\x10\x06\x32\xfd\x01\n\x13NotificationService\x12o\n\x0fGetNotification\x12\'.notification.v1.GetNotificationRequest\x1a(.notification.v1.GetNotificationResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x12u\n\x11ListNotifications\x12).notification.v1.ListNotificationsRequest\x1a*.notification.v1.ListNotificationsResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,18 +44,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTNOTIFICATIONSREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H#r\0362\034^ord_[0-9A-HJKMNP-TV-Z]{26}$\330\001\001'
   _globals['_LISTNOTIFICATIONSREQUEST'].fields_by_name['status']._loaded_options = None
   _globals['_LISTNOTIFICATIONSREQUEST'].fields_by_name['status']._serialized_options = b'\272H\005\202\001\002\020\001'
-  _globals['_NOTIFICATIONSTATUS']._serialized_start=1016
-  _globals['_NOTIFICATIONSTATUS']._serialized_end=1270
-  _globals['_NOTIFICATION']._serialized_start=126
-  _globals['_NOTIFICATION']._serialized_end=526
-  _globals['_GETNOTIFICATIONREQUEST']._serialized_start=528
-  _globals['_GETNOTIFICATIONREQUEST']._serialized_end=614
-  _globals['_GETNOTIFICATIONRESPONSE']._serialized_start=616
-  _globals['_GETNOTIFICATIONRESPONSE']._serialized_end=694
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=697
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=905
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=907
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=1013
-  _globals['_NOTIFICATIONSERVICE']._serialized_start=1273
-  _globals['_NOTIFICATIONSERVICE']._serialized_end=1504
+  _globals['_NOTIFICATIONSERVICE'].methods_by_name['GetNotification']._loaded_options = None
+  _globals['_NOTIFICATIONSERVICE'].methods_by_name['GetNotification']._serialized_options = b'\222\265\030\005\n\003\001\002\003'
+  _globals['_NOTIFICATIONSERVICE'].methods_by_name['ListNotifications']._loaded_options = None
+  _globals['_NOTIFICATIONSERVICE'].methods_by_name['ListNotifications']._serialized_options = b'\222\265\030\005\n\003\001\002\003'
+  _globals['_NOTIFICATIONSTATUS']._serialized_start=1043
+  _globals['_NOTIFICATIONSTATUS']._serialized_end=1297
+  _globals['_NOTIFICATION']._serialized_start=153
+  _globals['_NOTIFICATION']._serialized_end=553
+  _globals['_GETNOTIFICATIONREQUEST']._serialized_start=555
+  _globals['_GETNOTIFICATIONREQUEST']._serialized_end=641
+  _globals['_GETNOTIFICATIONRESPONSE']._serialized_start=643
+  _globals['_GETNOTIFICATIONRESPONSE']._serialized_end=721
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=724
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=932
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=934
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=1040
+  _globals['_NOTIFICATIONSERVICE']._serialized_start=1300
+  _globals['_NOTIFICATIONSERVICE']._serialized_end=1553
 # @@protoc_insertion_point(module_scope)

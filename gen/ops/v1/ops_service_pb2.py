@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from contract.v1 import options_pb2 as contract_dot_v1_dot_options__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18ops/v1/ops_service.proto\x12\x06ops.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n\x13GetBusStatusRequest\"\x81\x01\n\x14GetBusStatusResponse\x12$\n\x06outbox\x18\x01 \x01(\x0b\x32\x14.ops.v1.OutboxStatus\x12)\n\tconsumers\x18\x02 \x03(\x0b\x32\x16.ops.v1.ConsumerStatus\x12\x18\n\x10\x62roker_connected\x18\x03 \x01(\x08\"\x8e\x01\n\x0cOutboxStatus\x12\x19\n\x11unpublished_count\x18\x01 \x01(\x03\x12\x39\n\x16oldest_unpublished_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cparked_count\x18\x03 \x01(\x03\x12\x12\n\nlast_error\x18\x04 \x01(\t\"\xcf\x01\n\x0e\x43onsumerStatus\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x15\n\rpending_count\x18\x03 \x01(\x03\x12\x1c\n\x14unacknowledged_count\x18\x04 \x01(\x03\x12\x37\n\x14oldest_unhandled_age\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11\x64\x65\x61\x64_letter_count\x18\x06 \x01(\x03\x12\x12\n\nlast_error\x18\x07 \x01(\t\"\xc9\x01\n\nDeadLetter\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\x10\n\x08\x63onsumer\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x0b\n\x03key\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12+\n\x07\x64\x65\x61\x64_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x16ListDeadLettersRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\\\n\x17ListDeadLettersResponse\x12(\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x12.ops.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x14GetDeadLetterRequest\x12;\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^dlq_[0-9A-HJKMNP-TV-Z]{26}$\"\xd1\x01\n\x15GetDeadLetterResponse\x12\'\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32\x12.ops.v1.DeadLetter\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12;\n\x07headers\x18\x03 \x03(\x0b\x32*.ops.v1.GetDeadLetterResponse.HeadersEntry\x12\x14\n\x0c\x64\x65\x63oded_json\x18\x04 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"V\n\x17ReplayDeadLetterRequest\x12;\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^dlq_[0-9A-HJKMNP-TV-Z]{26}$\"7\n\x18ReplayDeadLetterResponse\x12\x1b\n\x13later_events_passed\x18\x01 \x01(\x08\"W\n\x18\x44iscardDeadLetterRequest\x12;\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^dlq_[0-9A-HJKMNP-TV-Z]{26}$\"\x1b\n\x19\x44iscardDeadLetterResponse2\xaa\x03\n\nOpsService\x12I\n\x0cGetBusStatus\x12\x1b.ops.v1.GetBusStatusRequest\x1a\x1c.ops.v1.GetBusStatusResponse\x12R\n\x0fListDeadLetters\x12\x1e.ops.v1.ListDeadLettersRequest\x1a\x1f.ops.v1.ListDeadLettersResponse\x12L\n\rGetDeadLetter\x12\x1c.ops.v1.GetDeadLetterRequest\x1a\x1d.ops.v1.GetDeadLetterResponse\x12U\n\x10ReplayDeadLetter\x12\x1f.ops.v1.ReplayDeadLetterRequest\x1a .ops.v1.ReplayDeadLetterResponse\x12X\n\x11\x44iscardDeadLetter\x12 .ops.v1.DiscardDeadLetterRequest\x1a!.ops.v1.DiscardDeadLetterResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18ops/v1/ops_service.proto\x12\x06ops.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n\x13GetBusStatusRequest\"\x81\x01\n\x14GetBusStatusResponse\x12$\n\x06outbox\x18\x01 \x01(\x0b\x32\x14.ops.v1.OutboxStatus\x12)\n\tconsumers\x18\x02 \x03(\x0b\x32\x16.ops.v1.ConsumerStatus\x12\x18\n\x10\x62roker_connected\x18\x03 \x01(\x08\"\x8e\x01\n\x0cOutboxStatus\x12\x19\n\x11unpublished_count\x18\x01 \x01(\x03\x12\x39\n\x16oldest_unpublished_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cparked_count\x18\x03 \x01(\x03\x12\x12\n\nlast_error\x18\x04 \x01(\t\"\xcf\x01\n\x0e\x43onsumerStatus\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x15\n\rpending_count\x18\x03 \x01(\x03\x12\x1c\n\x14unacknowledged_count\x18\x04 \x01(\x03\x12\x37\n\x14oldest_unhandled_age\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11\x64\x65\x61\x64_letter_count\x18\x06 \x01(\x03\x12\x12\n\nlast_error\x18\x07 \x01(\t\"\xc9\x01\n\nDeadLetter\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\x10\n\x08\x63onsumer\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x0b\n\x03key\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12+\n\x07\x64\x65\x61\x64_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x16ListDeadLettersRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\\\n\x17ListDeadLettersResponse\x12(\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x12.ops.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x14GetDeadLetterRequest\x12;\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^dlq_[0-9A-HJKMNP-TV-Z]{26}$\"\xd1\x01\n\x15GetDeadLetterResponse\x12\'\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32\x12.ops.v1.DeadLetter\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12;\n\x07headers\x18\x03 \x03(\x0b\x32*.ops.v1.GetDeadLetterResponse.HeadersEntry\x12\x14\n\x0c\x64\x65\x63oded_json\x18\x04 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8a\x01\n\x17ReplayDeadLetterRequest\x12;\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^dlq_[0-9A-HJKMNP-TV-Z]{26}$\x12\x32\n\nrequest_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\"7\n\x18ReplayDeadLetterResponse\x12\x1b\n\x13later_events_passed\x18\x01 \x01(\x08\"\x8b\x01\n\x18\x44iscardDeadLetterRequest\x12;\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^dlq_[0-9A-HJKMNP-TV-Z]{26}$\x12\x32\n\nrequest_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\"\x1b\n\x19\x44iscardDeadLetterResponse2\xd7\x03\n\nOpsService\x12R\n\x0cGetBusStatus\x12\x1b.ops.v1.GetBusStatusRequest\x1a\x1c.ops.v1.GetBusStatusResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12[\n\x0fListDeadLetters\x12\x1e.ops.v1.ListDeadLettersRequest\x1a\x1f.ops.v1.ListDeadLettersResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12U\n\rGetDeadLetter\x12\x1c.ops.v1.GetDeadLetterRequest\x1a\x1d.ops.v1.GetDeadLetterResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12^\n\x10ReplayDeadLetter\x12\x1f.ops.v1.ReplayDeadLetterRequest\x1a .ops.v1.ReplayDeadLetterResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12\x61\n\x11\x44iscardDeadLetter\x12 .ops.v1.DiscardDeadLetterRequest\x1a!.ops.v1.DiscardDeadLetterResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,36 +45,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETDEADLETTERRESPONSE_HEADERSENTRY']._serialized_options = b'8\001'
   _globals['_REPLAYDEADLETTERREQUEST'].fields_by_name['dead_letter_id']._loaded_options = None
   _globals['_REPLAYDEADLETTERREQUEST'].fields_by_name['dead_letter_id']._serialized_options = b'\272H r\0362\034^dlq_[0-9A-HJKMNP-TV-Z]{26}$'
+  _globals['_REPLAYDEADLETTERREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_REPLAYDEADLETTERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._:-]{1,64}$'
   _globals['_DISCARDDEADLETTERREQUEST'].fields_by_name['dead_letter_id']._loaded_options = None
   _globals['_DISCARDDEADLETTERREQUEST'].fields_by_name['dead_letter_id']._serialized_options = b'\272H r\0362\034^dlq_[0-9A-HJKMNP-TV-Z]{26}$'
-  _globals['_GETBUSSTATUSREQUEST']._serialized_start=130
-  _globals['_GETBUSSTATUSREQUEST']._serialized_end=151
-  _globals['_GETBUSSTATUSRESPONSE']._serialized_start=154
-  _globals['_GETBUSSTATUSRESPONSE']._serialized_end=283
-  _globals['_OUTBOXSTATUS']._serialized_start=286
-  _globals['_OUTBOXSTATUS']._serialized_end=428
-  _globals['_CONSUMERSTATUS']._serialized_start=431
-  _globals['_CONSUMERSTATUS']._serialized_end=638
-  _globals['_DEADLETTER']._serialized_start=641
-  _globals['_DEADLETTER']._serialized_end=842
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=844
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=929
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=931
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1023
-  _globals['_GETDEADLETTERREQUEST']._serialized_start=1025
-  _globals['_GETDEADLETTERREQUEST']._serialized_end=1108
-  _globals['_GETDEADLETTERRESPONSE']._serialized_start=1111
-  _globals['_GETDEADLETTERRESPONSE']._serialized_end=1320
-  _globals['_GETDEADLETTERRESPONSE_HEADERSENTRY']._serialized_start=1274
-  _globals['_GETDEADLETTERRESPONSE_HEADERSENTRY']._serialized_end=1320
-  _globals['_REPLAYDEADLETTERREQUEST']._serialized_start=1322
-  _globals['_REPLAYDEADLETTERREQUEST']._serialized_end=1408
-  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_start=1410
-  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_end=1465
-  _globals['_DISCARDDEADLETTERREQUEST']._serialized_start=1467
-  _globals['_DISCARDDEADLETTERREQUEST']._serialized_end=1554
-  _globals['_DISCARDDEADLETTERRESPONSE']._serialized_start=1556
-  _globals['_DISCARDDEADLETTERRESPONSE']._serialized_end=1583
-  _globals['_OPSSERVICE']._serialized_start=1586
-  _globals['_OPSSERVICE']._serialized_end=2012
+  _globals['_DISCARDDEADLETTERREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_DISCARDDEADLETTERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._:-]{1,64}$'
+  _globals['_OPSSERVICE'].methods_by_name['GetBusStatus']._loaded_options = None
+  _globals['_OPSSERVICE'].methods_by_name['GetBusStatus']._serialized_options = b'\222\265\030\003\n\001\003'
+  _globals['_OPSSERVICE'].methods_by_name['ListDeadLetters']._loaded_options = None
+  _globals['_OPSSERVICE'].methods_by_name['ListDeadLetters']._serialized_options = b'\222\265\030\003\n\001\003'
+  _globals['_OPSSERVICE'].methods_by_name['GetDeadLetter']._loaded_options = None
+  _globals['_OPSSERVICE'].methods_by_name['GetDeadLetter']._serialized_options = b'\222\265\030\003\n\001\003'
+  _globals['_OPSSERVICE'].methods_by_name['ReplayDeadLetter']._loaded_options = None
+  _globals['_OPSSERVICE'].methods_by_name['ReplayDeadLetter']._serialized_options = b'\222\265\030\003\n\001\003'
+  _globals['_OPSSERVICE'].methods_by_name['DiscardDeadLetter']._loaded_options = None
+  _globals['_OPSSERVICE'].methods_by_name['DiscardDeadLetter']._serialized_options = b'\222\265\030\003\n\001\003'
+  _globals['_GETBUSSTATUSREQUEST']._serialized_start=157
+  _globals['_GETBUSSTATUSREQUEST']._serialized_end=178
+  _globals['_GETBUSSTATUSRESPONSE']._serialized_start=181
+  _globals['_GETBUSSTATUSRESPONSE']._serialized_end=310
+  _globals['_OUTBOXSTATUS']._serialized_start=313
+  _globals['_OUTBOXSTATUS']._serialized_end=455
+  _globals['_CONSUMERSTATUS']._serialized_start=458
+  _globals['_CONSUMERSTATUS']._serialized_end=665
+  _globals['_DEADLETTER']._serialized_start=668
+  _globals['_DEADLETTER']._serialized_end=869
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=871
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=956
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=958
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1050
+  _globals['_GETDEADLETTERREQUEST']._serialized_start=1052
+  _globals['_GETDEADLETTERREQUEST']._serialized_end=1135
+  _globals['_GETDEADLETTERRESPONSE']._serialized_start=1138
+  _globals['_GETDEADLETTERRESPONSE']._serialized_end=1347
+  _globals['_GETDEADLETTERRESPONSE_HEADERSENTRY']._serialized_start=1301
+  _globals['_GETDEADLETTERRESPONSE_HEADERSENTRY']._serialized_end=1347
+  _globals['_REPLAYDEADLETTERREQUEST']._serialized_start=1350
+  _globals['_REPLAYDEADLETTERREQUEST']._serialized_end=1488
+  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_start=1490
+  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_end=1545
+  _globals['_DISCARDDEADLETTERREQUEST']._serialized_start=1548
+  _globals['_DISCARDDEADLETTERREQUEST']._serialized_end=1687
+  _globals['_DISCARDDEADLETTERRESPONSE']._serialized_start=1689
+  _globals['_DISCARDDEADLETTERRESPONSE']._serialized_end=1716
+  _globals['_OPSSERVICE']._serialized_start=1719
+  _globals['_OPSSERVICE']._serialized_end=2190
 # @@protoc_insertion_point(module_scope)

@@ -28,7 +28,10 @@ if _version_not_supported:
 class OpsServiceStub:
     """Shows a service's outbox, consumers and dead letters, and mends them.
 
-    Every error carries google.rpc.ErrorInfo with domain "ops.v1".
+    Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
+    makes a mutation safe to repeat: the same id with the same body gets the first
+    reply again; with another body it gets ALREADY_EXISTS, reason
+    REQUEST_ID_REUSED.
     """
 
     def __init__(self, channel):
@@ -67,7 +70,10 @@ class OpsServiceStub:
 class OpsServiceServicer:
     """Shows a service's outbox, consumers and dead letters, and mends them.
 
-    Every error carries google.rpc.ErrorInfo with domain "ops.v1".
+    Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
+    makes a mutation safe to repeat: the same id with the same body gets the first
+    reply again; with another body it gets ALREADY_EXISTS, reason
+    REQUEST_ID_REUSED.
     """
 
     def GetBusStatus(self, request, context):
@@ -95,8 +101,8 @@ class OpsServiceServicer:
 
     def ReplayDeadLetter(self, request, context):
         """Handles a dead letter's event again, now, in the consumer that gave it up.
-        Its effect and the end of the dead letter commit together; repeated, it
-        finds no open dead letter and changes nothing.
+        Its effect and the end of the dead letter commit together. Idempotent by
+        `request_id`.
 
         Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND; FAILED_PRECONDITION
         DEAD_LETTER_CLOSED (replayed or discarded before) or REPLAY_FAILED (the
@@ -107,7 +113,7 @@ class OpsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DiscardDeadLetter(self, request, context):
-        """Gives a dead letter's event up for good. Repeated, it changes nothing.
+        """Gives a dead letter's event up for good. Idempotent by `request_id`.
         Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND; FAILED_PRECONDITION
         DEAD_LETTER_CLOSED.
         """
@@ -154,7 +160,10 @@ def add_OpsServiceServicer_to_server(servicer, server):
 class OpsService:
     """Shows a service's outbox, consumers and dead letters, and mends them.
 
-    Every error carries google.rpc.ErrorInfo with domain "ops.v1".
+    Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
+    makes a mutation safe to repeat: the same id with the same body gets the first
+    reply again; with another body it gets ALREADY_EXISTS, reason
+    REQUEST_ID_REUSED.
     """
 
     @staticmethod

@@ -29,7 +29,10 @@ GRPC_VERSION: str
 class OpsServiceStub:
     """Shows a service's outbox, consumers and dead letters, and mends them.
 
-    Every error carries google.rpc.ErrorInfo with domain "ops.v1".
+    Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
+    makes a mutation safe to repeat: the same id with the same body gets the first
+    reply again; with another body it gets ALREADY_EXISTS, reason
+    REQUEST_ID_REUSED.
     """
 
     @_typing.overload
@@ -48,15 +51,15 @@ class OpsServiceStub:
     """
     ReplayDeadLetter: _grpc.UnaryUnaryMultiCallable[_ops_service_pb2.ReplayDeadLetterRequest, _ops_service_pb2.ReplayDeadLetterResponse]
     """Handles a dead letter's event again, now, in the consumer that gave it up.
-    Its effect and the end of the dead letter commit together; repeated, it
-    finds no open dead letter and changes nothing.
+    Its effect and the end of the dead letter commit together. Idempotent by
+    `request_id`.
 
     Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND; FAILED_PRECONDITION
     DEAD_LETTER_CLOSED (replayed or discarded before) or REPLAY_FAILED (the
     handler failed again; the dead letter stays open).
     """
     DiscardDeadLetter: _grpc.UnaryUnaryMultiCallable[_ops_service_pb2.DiscardDeadLetterRequest, _ops_service_pb2.DiscardDeadLetterResponse]
-    """Gives a dead letter's event up for good. Repeated, it changes nothing.
+    """Gives a dead letter's event up for good. Idempotent by `request_id`.
     Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND; FAILED_PRECONDITION
     DEAD_LETTER_CLOSED.
     """
@@ -65,7 +68,10 @@ class OpsServiceStub:
 class OpsServiceAsyncStub(OpsServiceStub):
     """Shows a service's outbox, consumers and dead letters, and mends them.
 
-    Every error carries google.rpc.ErrorInfo with domain "ops.v1".
+    Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
+    makes a mutation safe to repeat: the same id with the same body gets the first
+    reply again; with another body it gets ALREADY_EXISTS, reason
+    REQUEST_ID_REUSED.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -81,15 +87,15 @@ class OpsServiceAsyncStub(OpsServiceStub):
     """
     ReplayDeadLetter: _aio.UnaryUnaryMultiCallable[_ops_service_pb2.ReplayDeadLetterRequest, _ops_service_pb2.ReplayDeadLetterResponse]  # type: ignore[assignment]
     """Handles a dead letter's event again, now, in the consumer that gave it up.
-    Its effect and the end of the dead letter commit together; repeated, it
-    finds no open dead letter and changes nothing.
+    Its effect and the end of the dead letter commit together. Idempotent by
+    `request_id`.
 
     Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND; FAILED_PRECONDITION
     DEAD_LETTER_CLOSED (replayed or discarded before) or REPLAY_FAILED (the
     handler failed again; the dead letter stays open).
     """
     DiscardDeadLetter: _aio.UnaryUnaryMultiCallable[_ops_service_pb2.DiscardDeadLetterRequest, _ops_service_pb2.DiscardDeadLetterResponse]  # type: ignore[assignment]
-    """Gives a dead letter's event up for good. Repeated, it changes nothing.
+    """Gives a dead letter's event up for good. Idempotent by `request_id`.
     Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND; FAILED_PRECONDITION
     DEAD_LETTER_CLOSED.
     """
@@ -97,7 +103,10 @@ class OpsServiceAsyncStub(OpsServiceStub):
 class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Shows a service's outbox, consumers and dead letters, and mends them.
 
-    Every error carries google.rpc.ErrorInfo with domain "ops.v1".
+    Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
+    makes a mutation safe to repeat: the same id with the same body gets the first
+    reply again; with another body it gets ALREADY_EXISTS, reason
+    REQUEST_ID_REUSED.
     """
 
     @_abc_1.abstractmethod
@@ -135,8 +144,8 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ops_service_pb2.ReplayDeadLetterResponse, _abc.Awaitable[_ops_service_pb2.ReplayDeadLetterResponse]]:
         """Handles a dead letter's event again, now, in the consumer that gave it up.
-        Its effect and the end of the dead letter commit together; repeated, it
-        finds no open dead letter and changes nothing.
+        Its effect and the end of the dead letter commit together. Idempotent by
+        `request_id`.
 
         Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND; FAILED_PRECONDITION
         DEAD_LETTER_CLOSED (replayed or discarded before) or REPLAY_FAILED (the
@@ -149,7 +158,7 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ops_service_pb2.DiscardDeadLetterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ops_service_pb2.DiscardDeadLetterResponse, _abc.Awaitable[_ops_service_pb2.DiscardDeadLetterResponse]]:
-        """Gives a dead letter's event up for good. Repeated, it changes nothing.
+        """Gives a dead letter's event up for good. Idempotent by `request_id`.
         Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND; FAILED_PRECONDITION
         DEAD_LETTER_CLOSED.
         """

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from contract.v1 import options_pb2 as contract_dot_v1_dot_options__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from payment.v1 import access_code_pb2 as payment_dot_v1_dot_access__code__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$payment/v1/access_code_service.proto\x12\npayment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpayment/v1/access_code.proto\"u\n\x19ValidateAccessCodeRequest\x12\x1f\n\x0b\x61\x63\x63\x65ss_code\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x37\n\nproduct_id\x18\x02 \x01(\tB#\xbaH r\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\xd8\x01\x01\"\xac\x01\n\x1aValidateAccessCodeResponse\x12\r\n\x05valid\x18\x01 \x01(\x08\x12,\n\x06reason\x18\x02 \x01(\x0e\x32\x1c.payment.v1.ValidationReason\x12&\n\x06record\x18\x03 \x01(\x0b\x32\x16.payment.v1.AccessCode\x12)\n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc0\x01\n\x14GetAccessCodeRequest\x12=\n\x0e\x61\x63\x63\x65ss_code_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$H\x00\x12!\n\x0b\x61\x63\x63\x65ss_code\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x37\n\x08order_id\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$H\x00\x42\r\n\x04name\x12\x05\xbaH\x02\x08\x01\"~\n\x15GetAccessCodeResponse\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.payment.v1.AccessCode\x12(\n\trecipient\x18\x02 \x01(\x0b\x32\x15.payment.v1.Recipient\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t*\xbb\x02\n\x10ValidationReason\x12!\n\x1dVALIDATION_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17VALIDATION_REASON_VALID\x10\x01\x12\x1f\n\x1bVALIDATION_REASON_MALFORMED\x10\x02\x12\x1f\n\x1bVALIDATION_REASON_NOT_FOUND\x10\x03\x12\x1d\n\x19VALIDATION_REASON_REVOKED\x10\x04\x12\x1f\n\x1bVALIDATION_REASON_SUSPENDED\x10\x05\x12\x1e\n\x1aVALIDATION_REASON_REDEEMED\x10\x06\x12\x1d\n\x19VALIDATION_REASON_EXPIRED\x10\x07\x12&\n\"VALIDATION_REASON_PRODUCT_MISMATCH\x10\x08\x32\xce\x01\n\x11\x41\x63\x63\x65ssCodeService\x12\x63\n\x12ValidateAccessCode\x12%.payment.v1.ValidateAccessCodeRequest\x1a&.payment.v1.ValidateAccessCodeResponse\x12T\n\rGetAccessCode\x12 .payment.v1.GetAccessCodeRequest\x1a!.payment.v1.GetAccessCodeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$payment/v1/access_code_service.proto\x12\npayment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpayment/v1/access_code.proto\"u\n\x19ValidateAccessCodeRequest\x12\x1f\n\x0b\x61\x63\x63\x65ss_code\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x37\n\nproduct_id\x18\x02 \x01(\tB#\xbaH r\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\xd8\x01\x01\"\xac\x01\n\x1aValidateAccessCodeResponse\x12\r\n\x05valid\x18\x01 \x01(\x08\x12,\n\x06reason\x18\x02 \x01(\x0e\x32\x1c.payment.v1.ValidationReason\x12&\n\x06record\x18\x03 \x01(\x0b\x32\x16.payment.v1.AccessCode\x12)\n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc0\x01\n\x14GetAccessCodeRequest\x12=\n\x0e\x61\x63\x63\x65ss_code_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$H\x00\x12!\n\x0b\x61\x63\x63\x65ss_code\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x37\n\x08order_id\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$H\x00\x42\r\n\x04name\x12\x05\xbaH\x02\x08\x01\"~\n\x15GetAccessCodeResponse\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.payment.v1.AccessCode\x12(\n\trecipient\x18\x02 \x01(\x0b\x32\x15.payment.v1.Recipient\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t*\xbb\x02\n\x10ValidationReason\x12!\n\x1dVALIDATION_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17VALIDATION_REASON_VALID\x10\x01\x12\x1f\n\x1bVALIDATION_REASON_MALFORMED\x10\x02\x12\x1f\n\x1bVALIDATION_REASON_NOT_FOUND\x10\x03\x12\x1d\n\x19VALIDATION_REASON_REVOKED\x10\x04\x12\x1f\n\x1bVALIDATION_REASON_SUSPENDED\x10\x05\x12\x1e\n\x1aVALIDATION_REASON_REDEEMED\x10\x06\x12\x1d\n\x19VALIDATION_REASON_EXPIRED\x10\x07\x12&\n\"VALIDATION_REASON_PRODUCT_MISMATCH\x10\x08\x32\xf8\x01\n\x11\x41\x63\x63\x65ssCodeService\x12y\n\x12ValidateAccessCode\x12%.payment.v1.ValidateAccessCodeRequest\x1a&.payment.v1.ValidateAccessCodeResponse\"\x14\x92\xb5\x18\x10\n\x03\x01\x02\x03\x12\tinterview\x12h\n\rGetAccessCode\x12 .payment.v1.GetAccessCodeRequest\x1a!.payment.v1.GetAccessCodeResponse\"\x12\x92\xb5\x18\x0e\n\x01\x03\x12\tinterviewb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,16 +47,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETACCESSCODEREQUEST'].fields_by_name['access_code']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
   _globals['_GETACCESSCODEREQUEST'].fields_by_name['order_id']._loaded_options = None
   _globals['_GETACCESSCODEREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H r\0362\034^ord_[0-9A-HJKMNP-TV-Z]{26}$'
-  _globals['_VALIDATIONREASON']._serialized_start=762
-  _globals['_VALIDATIONREASON']._serialized_end=1077
-  _globals['_VALIDATEACCESSCODEREQUEST']._serialized_start=144
-  _globals['_VALIDATEACCESSCODEREQUEST']._serialized_end=261
-  _globals['_VALIDATEACCESSCODERESPONSE']._serialized_start=264
-  _globals['_VALIDATEACCESSCODERESPONSE']._serialized_end=436
-  _globals['_GETACCESSCODEREQUEST']._serialized_start=439
-  _globals['_GETACCESSCODEREQUEST']._serialized_end=631
-  _globals['_GETACCESSCODERESPONSE']._serialized_start=633
-  _globals['_GETACCESSCODERESPONSE']._serialized_end=759
-  _globals['_ACCESSCODESERVICE']._serialized_start=1080
-  _globals['_ACCESSCODESERVICE']._serialized_end=1286
+  _globals['_ACCESSCODESERVICE'].methods_by_name['ValidateAccessCode']._loaded_options = None
+  _globals['_ACCESSCODESERVICE'].methods_by_name['ValidateAccessCode']._serialized_options = b'\222\265\030\020\n\003\001\002\003\022\tinterview'
+  _globals['_ACCESSCODESERVICE'].methods_by_name['GetAccessCode']._loaded_options = None
+  _globals['_ACCESSCODESERVICE'].methods_by_name['GetAccessCode']._serialized_options = b'\222\265\030\016\n\001\003\022\tinterview'
+  _globals['_VALIDATIONREASON']._serialized_start=789
+  _globals['_VALIDATIONREASON']._serialized_end=1104
+  _globals['_VALIDATEACCESSCODEREQUEST']._serialized_start=171
+  _globals['_VALIDATEACCESSCODEREQUEST']._serialized_end=288
+  _globals['_VALIDATEACCESSCODERESPONSE']._serialized_start=291
+  _globals['_VALIDATEACCESSCODERESPONSE']._serialized_end=463
+  _globals['_GETACCESSCODEREQUEST']._serialized_start=466
+  _globals['_GETACCESSCODEREQUEST']._serialized_end=658
+  _globals['_GETACCESSCODERESPONSE']._serialized_start=660
+  _globals['_GETACCESSCODERESPONSE']._serialized_end=786
+  _globals['_ACCESSCODESERVICE']._serialized_start=1107
+  _globals['_ACCESSCODESERVICE']._serialized_end=1355
 # @@protoc_insertion_point(module_scope)

@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from contract.v1 import options_pb2 as contract_dot_v1_dot_options__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from payment.v1 import access_code_pb2 as payment_dot_v1_dot_access__code__pb2
 from payment.v1 import money_pb2 as payment_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n payment/v1/payment_service.proto\x12\npayment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpayment/v1/access_code.proto\x1a\x16payment/v1/money.proto\"z\n\x07Product\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x10\n\x08title_zh\x18\x02 \x01(\t\x12\x10\n\x08title_en\x18\x03 \x01(\t\x12 \n\x05price\x18\x04 \x01(\x0b\x32\x11.payment.v1.Money\x12\x15\n\rvalidity_days\x18\x05 \x01(\x05\"\xdb\x02\n\x05Order\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x12\n\nproduct_id\x18\x03 \x01(\t\x12 \n\x05price\x18\x04 \x01(\x0b\x32\x11.payment.v1.Money\x12\'\n\x06status\x18\x05 \x01(\x0e\x32\x17.payment.v1.OrderStatus\x12(\n\trecipient\x18\x06 \x01(\x0b\x32\x15.payment.v1.Recipient\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\texpire_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07paid_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x61\x63\x63\x65ss_code_id\x18\n \x01(\t\"\xf5\x01\n\x07Payment\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12!\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x11.payment.v1.Money\x12)\n\x06status\x18\x04 \x01(\x0e\x32\x19.payment.v1.PaymentStatus\x12\x16\n\x0e\x66\x61ilure_reason\x18\x05 \x01(\t\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x15\n\x13ListProductsRequest\"=\n\x14ListProductsResponse\x12%\n\x08products\x18\x01 \x03(\x0b\x32\x13.payment.v1.Product\"\x9b\x02\n\x12\x43reateOrderRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12>\n\x0b\x63ustomer_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$\x12\x34\n\nproduct_id\x18\x03 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12)\n\x0e\x65xpected_price\x18\x04 \x01(\x0b\x32\x11.payment.v1.Money\x12\x30\n\trecipient\x18\x05 \x01(\x0b\x32\x15.payment.v1.RecipientB\x06\xbaH\x03\xc8\x01\x01\"7\n\x13\x43reateOrderResponse\x12 \n\x05order\x18\x01 \x01(\x0b\x32\x11.payment.v1.Order\"H\n\x0fGetOrderRequest\x12\x35\n\x08order_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\"4\n\x10GetOrderResponse\x12 \n\x05order\x18\x01 \x01(\x0b\x32\x11.payment.v1.Order\"\xc6\x01\n\x11ListOrdersRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x41\n\x0b\x63ustomer_id\x18\x03 \x01(\tB,\xbaH)r$2\"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$\xd8\x01\x01\x12\x31\n\x06status\x18\x04 \x01(\x0e\x32\x17.payment.v1.OrderStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\"P\n\x12ListOrdersResponse\x12!\n\x06orders\x18\x01 \x03(\x0b\x32\x11.payment.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xda\x01\n\x14\x43reatePaymentRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12\x35\n\x08order_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12!\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x11.payment.v1.Money\x12\x34\n\x0epayment_method\x18\x04 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_]{1,128}$\"=\n\x15\x43reatePaymentResponse\x12$\n\x07payment\x18\x01 \x01(\x0b\x32\x13.payment.v1.Payment\"L\n\x11GetPaymentRequest\x12\x37\n\npayment_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^pay_[0-9A-HJKMNP-TV-Z]{26}$\":\n\x12GetPaymentResponse\x12$\n\x07payment\x18\x01 \x01(\x0b\x32\x13.payment.v1.Payment\"\x89\x01\n\x13ListPaymentsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x35\n\x08order_id\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\"V\n\x14ListPaymentsResponse\x12%\n\x08payments\x18\x01 \x03(\x0b\x32\x13.payment.v1.Payment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd1\x01\n IngestPaymentNotificationRequest\x12\x19\n\x04\x62ody\x18\x01 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80\x04\x12\x62\n\x07headers\x18\x02 \x03(\x0b\x32\x39.payment.v1.IngestPaymentNotificationRequest.HeadersEntryB\x16\xbaH\x13\x9a\x01\x10\x10\x64\"\x05r\x03\x18\x80\x02*\x05r\x03\x18\x80@\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"I\n!IngestPaymentNotificationResponse\x12$\n\x07payment\x18\x01 \x01(\x0b\x32\x13.payment.v1.Payment*\x9a\x01\n\x0bOrderStatus\x12\x1c\n\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12 \n\x1cORDER_STATUS_PENDING_PAYMENT\x10\x01\x12\x15\n\x11ORDER_STATUS_PAID\x10\x02\x12\x18\n\x14ORDER_STATUS_EXPIRED\x10\x03\x12\x1a\n\x16ORDER_STATUS_CANCELLED\x10\x04*\xdd\x01\n\rPaymentStatus\x12\x1e\n\x1aPAYMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16PAYMENT_STATUS_PENDING\x10\x01\x12\x1d\n\x19PAYMENT_STATUS_PROCESSING\x10\x02\x12\x1c\n\x18PAYMENT_STATUS_SUCCEEDED\x10\x03\x12\x19\n\x15PAYMENT_STATUS_FAILED\x10\x04\x12\x1c\n\x18PAYMENT_STATUS_CANCELLED\x10\x05\x12\x1a\n\x16PAYMENT_STATUS_UNKNOWN\x10\x06\x32\xb7\x05\n\x0ePaymentService\x12Q\n\x0cListProducts\x12\x1f.payment.v1.ListProductsRequest\x1a .payment.v1.ListProductsResponse\x12N\n\x0b\x43reateOrder\x12\x1e.payment.v1.CreateOrderRequest\x1a\x1f.payment.v1.CreateOrderResponse\x12\x45\n\x08GetOrder\x12\x1b.payment.v1.GetOrderRequest\x1a\x1c.payment.v1.GetOrderResponse\x12K\n\nListOrders\x12\x1d.payment.v1.ListOrdersRequest\x1a\x1e.payment.v1.ListOrdersResponse\x12T\n\rCreatePayment\x12 .payment.v1.CreatePaymentRequest\x1a!.payment.v1.CreatePaymentResponse\x12K\n\nGetPayment\x12\x1d.payment.v1.GetPaymentRequest\x1a\x1e.payment.v1.GetPaymentResponse\x12Q\n\x0cListPayments\x12\x1f.payment.v1.ListPaymentsRequest\x1a .payment.v1.ListPaymentsResponse\x12x\n\x19IngestPaymentNotification\x12,.payment.v1.IngestPaymentNotificationRequest\x1a-.payment.v1.IngestPaymentNotificationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n payment/v1/payment_service.proto\x12\npayment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpayment/v1/access_code.proto\x1a\x16payment/v1/money.proto\"z\n\x07Product\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x10\n\x08title_zh\x18\x02 \x01(\t\x12\x10\n\x08title_en\x18\x03 \x01(\t\x12 \n\x05price\x18\x04 \x01(\x0b\x32\x11.payment.v1.Money\x12\x15\n\rvalidity_days\x18\x05 \x01(\x05\"\xdb\x02\n\x05Order\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\x12\x12\n\nproduct_id\x18\x03 \x01(\t\x12 \n\x05price\x18\x04 \x01(\x0b\x32\x11.payment.v1.Money\x12\'\n\x06status\x18\x05 \x01(\x0e\x32\x17.payment.v1.OrderStatus\x12(\n\trecipient\x18\x06 \x01(\x0b\x32\x15.payment.v1.Recipient\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\texpire_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07paid_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x61\x63\x63\x65ss_code_id\x18\n \x01(\t\"\xf5\x01\n\x07Payment\x12\x12\n\npayment_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12!\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x11.payment.v1.Money\x12)\n\x06status\x18\x04 \x01(\x0e\x32\x19.payment.v1.PaymentStatus\x12\x16\n\x0e\x66\x61ilure_reason\x18\x05 \x01(\t\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x15\n\x13ListProductsRequest\"=\n\x14ListProductsResponse\x12%\n\x08products\x18\x01 \x03(\x0b\x32\x13.payment.v1.Product\"\x9b\x02\n\x12\x43reateOrderRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12>\n\x0b\x63ustomer_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$\x12\x34\n\nproduct_id\x18\x03 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\x12)\n\x0e\x65xpected_price\x18\x04 \x01(\x0b\x32\x11.payment.v1.Money\x12\x30\n\trecipient\x18\x05 \x01(\x0b\x32\x15.payment.v1.RecipientB\x06\xbaH\x03\xc8\x01\x01\"7\n\x13\x43reateOrderResponse\x12 \n\x05order\x18\x01 \x01(\x0b\x32\x11.payment.v1.Order\"H\n\x0fGetOrderRequest\x12\x35\n\x08order_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\"4\n\x10GetOrderResponse\x12 \n\x05order\x18\x01 \x01(\x0b\x32\x11.payment.v1.Order\"\xc6\x01\n\x11ListOrdersRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x41\n\x0b\x63ustomer_id\x18\x03 \x01(\tB,\xbaH)r$2\"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$\xd8\x01\x01\x12\x31\n\x06status\x18\x04 \x01(\x0e\x32\x17.payment.v1.OrderStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\"P\n\x12ListOrdersResponse\x12!\n\x06orders\x18\x01 \x03(\x0b\x32\x11.payment.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xda\x01\n\x14\x43reatePaymentRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12\x35\n\x08order_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12!\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x11.payment.v1.Money\x12\x34\n\x0epayment_method\x18\x04 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^[A-Za-z0-9_]{1,128}$\"=\n\x15\x43reatePaymentResponse\x12$\n\x07payment\x18\x01 \x01(\x0b\x32\x13.payment.v1.Payment\"L\n\x11GetPaymentRequest\x12\x37\n\npayment_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^pay_[0-9A-HJKMNP-TV-Z]{26}$\":\n\x12GetPaymentResponse\x12$\n\x07payment\x18\x01 \x01(\x0b\x32\x13.payment.v1.Payment\"\x89\x01\n\x13ListPaymentsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x35\n\x08order_id\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\"V\n\x14ListPaymentsResponse\x12%\n\x08payments\x18\x01 \x03(\x0b\x32\x13.payment.v1.Payment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd1\x01\n IngestPaymentNotificationRequest\x12\x19\n\x04\x62ody\x18\x01 \x01(\x0c\x42\x0b\xbaH\x08z\x06\x10\x01\x18\x80\x80\x04\x12\x62\n\x07headers\x18\x02 \x03(\x0b\x32\x39.payment.v1.IngestPaymentNotificationRequest.HeadersEntryB\x16\xbaH\x13\x9a\x01\x10\x10\x64\"\x05r\x03\x18\x80\x02*\x05r\x03\x18\x80@\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"I\n!IngestPaymentNotificationResponse\x12$\n\x07payment\x18\x01 \x01(\x0b\x32\x13.payment.v1.Payment*\x9a\x01\n\x0bOrderStatus\x12\x1c\n\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12 \n\x1cORDER_STATUS_PENDING_PAYMENT\x10\x01\x12\x15\n\x11ORDER_STATUS_PAID\x10\x02\x12\x18\n\x14ORDER_STATUS_EXPIRED\x10\x03\x12\x1a\n\x16ORDER_STATUS_CANCELLED\x10\x04*\xdd\x01\n\rPaymentStatus\x12\x1e\n\x1aPAYMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16PAYMENT_STATUS_PENDING\x10\x01\x12\x1d\n\x19PAYMENT_STATUS_PROCESSING\x10\x02\x12\x1c\n\x18PAYMENT_STATUS_SUCCEEDED\x10\x03\x12\x19\n\x15PAYMENT_STATUS_FAILED\x10\x04\x12\x1c\n\x18PAYMENT_STATUS_CANCELLED\x10\x05\x12\x1a\n\x16PAYMENT_STATUS_UNKNOWN\x10\x06\x32\x93\x06\n\x0ePaymentService\x12\\\n\x0cListProducts\x12\x1f.payment.v1.ListProductsRequest\x1a .payment.v1.ListProductsResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x12X\n\x0b\x43reateOrder\x12\x1e.payment.v1.CreateOrderRequest\x1a\x1f.payment.v1.CreateOrderResponse\"\x08\x92\xb5\x18\x04\n\x02\x01\x02\x12P\n\x08GetOrder\x12\x1b.payment.v1.GetOrderRequest\x1a\x1c.payment.v1.GetOrderResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x12V\n\nListOrders\x12\x1d.payment.v1.ListOrdersRequest\x1a\x1e.payment.v1.ListOrdersResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x12^\n\rCreatePayment\x12 .payment.v1.CreatePaymentRequest\x1a!.payment.v1.CreatePaymentResponse\"\x08\x92\xb5\x18\x04\n\x02\x01\x02\x12V\n\nGetPayment\x12\x1d.payment.v1.GetPaymentRequest\x1a\x1e.payment.v1.GetPaymentResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x12\\\n\x0cListPayments\x12\x1f.payment.v1.ListPaymentsRequest\x1a .payment.v1.ListPaymentsResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x12\x88\x01\n\x19IngestPaymentNotification\x12,.payment.v1.IngestPaymentNotificationRequest\x1a-.payment.v1.IngestPaymentNotificationResponse\"\x0e\x92\xb5\x18\n\x12\x08providerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -73,50 +74,66 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INGESTPAYMENTNOTIFICATIONREQUEST'].fields_by_name['body']._serialized_options = b'\272H\010z\006\020\001\030\200\200\004'
   _globals['_INGESTPAYMENTNOTIFICATIONREQUEST'].fields_by_name['headers']._loaded_options = None
   _globals['_INGESTPAYMENTNOTIFICATIONREQUEST'].fields_by_name['headers']._serialized_options = b'\272H\023\232\001\020\020d\"\005r\003\030\200\002*\005r\003\030\200@'
-  _globals['_ORDERSTATUS']._serialized_start=2664
-  _globals['_ORDERSTATUS']._serialized_end=2818
-  _globals['_PAYMENTSTATUS']._serialized_start=2821
-  _globals['_PAYMENTSTATUS']._serialized_end=3042
-  _globals['_PRODUCT']._serialized_start=164
-  _globals['_PRODUCT']._serialized_end=286
-  _globals['_ORDER']._serialized_start=289
-  _globals['_ORDER']._serialized_end=636
-  _globals['_PAYMENT']._serialized_start=639
-  _globals['_PAYMENT']._serialized_end=884
-  _globals['_LISTPRODUCTSREQUEST']._serialized_start=886
-  _globals['_LISTPRODUCTSREQUEST']._serialized_end=907
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=909
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=970
-  _globals['_CREATEORDERREQUEST']._serialized_start=973
-  _globals['_CREATEORDERREQUEST']._serialized_end=1256
-  _globals['_CREATEORDERRESPONSE']._serialized_start=1258
-  _globals['_CREATEORDERRESPONSE']._serialized_end=1313
-  _globals['_GETORDERREQUEST']._serialized_start=1315
-  _globals['_GETORDERREQUEST']._serialized_end=1387
-  _globals['_GETORDERRESPONSE']._serialized_start=1389
-  _globals['_GETORDERRESPONSE']._serialized_end=1441
-  _globals['_LISTORDERSREQUEST']._serialized_start=1444
-  _globals['_LISTORDERSREQUEST']._serialized_end=1642
-  _globals['_LISTORDERSRESPONSE']._serialized_start=1644
-  _globals['_LISTORDERSRESPONSE']._serialized_end=1724
-  _globals['_CREATEPAYMENTREQUEST']._serialized_start=1727
-  _globals['_CREATEPAYMENTREQUEST']._serialized_end=1945
-  _globals['_CREATEPAYMENTRESPONSE']._serialized_start=1947
-  _globals['_CREATEPAYMENTRESPONSE']._serialized_end=2008
-  _globals['_GETPAYMENTREQUEST']._serialized_start=2010
-  _globals['_GETPAYMENTREQUEST']._serialized_end=2086
-  _globals['_GETPAYMENTRESPONSE']._serialized_start=2088
-  _globals['_GETPAYMENTRESPONSE']._serialized_end=2146
-  _globals['_LISTPAYMENTSREQUEST']._serialized_start=2149
-  _globals['_LISTPAYMENTSREQUEST']._serialized_end=2286
-  _globals['_LISTPAYMENTSRESPONSE']._serialized_start=2288
-  _globals['_LISTPAYMENTSRESPONSE']._serialized_end=2374
-  _globals['_INGESTPAYMENTNOTIFICATIONREQUEST']._serialized_start=2377
-  _globals['_INGESTPAYMENTNOTIFICATIONREQUEST']._serialized_end=2586
-  _globals['_INGESTPAYMENTNOTIFICATIONREQUEST_HEADERSENTRY']._serialized_start=2540
-  _globals['_INGESTPAYMENTNOTIFICATIONREQUEST_HEADERSENTRY']._serialized_end=2586
-  _globals['_INGESTPAYMENTNOTIFICATIONRESPONSE']._serialized_start=2588
-  _globals['_INGESTPAYMENTNOTIFICATIONRESPONSE']._serialized_end=2661
-  _globals['_PAYMENTSERVICE']._serialized_start=3045
-  _globals['_PAYMENTSERVICE']._serialized_end=3740
+  _globals['_PAYMENTSERVICE'].methods_by_name['ListProducts']._loaded_options = None
+  _globals['_PAYMENTSERVICE'].methods_by_name['ListProducts']._serialized_options = b'\222\265\030\005\n\003\001\002\003'
+  _globals['_PAYMENTSERVICE'].methods_by_name['CreateOrder']._loaded_options = None
+  _globals['_PAYMENTSERVICE'].methods_by_name['CreateOrder']._serialized_options = b'\222\265\030\004\n\002\001\002'
+  _globals['_PAYMENTSERVICE'].methods_by_name['GetOrder']._loaded_options = None
+  _globals['_PAYMENTSERVICE'].methods_by_name['GetOrder']._serialized_options = b'\222\265\030\005\n\003\001\002\003'
+  _globals['_PAYMENTSERVICE'].methods_by_name['ListOrders']._loaded_options = None
+  _globals['_PAYMENTSERVICE'].methods_by_name['ListOrders']._serialized_options = b'\222\265\030\005\n\003\001\002\003'
+  _globals['_PAYMENTSERVICE'].methods_by_name['CreatePayment']._loaded_options = None
+  _globals['_PAYMENTSERVICE'].methods_by_name['CreatePayment']._serialized_options = b'\222\265\030\004\n\002\001\002'
+  _globals['_PAYMENTSERVICE'].methods_by_name['GetPayment']._loaded_options = None
+  _globals['_PAYMENTSERVICE'].methods_by_name['GetPayment']._serialized_options = b'\222\265\030\005\n\003\001\002\003'
+  _globals['_PAYMENTSERVICE'].methods_by_name['ListPayments']._loaded_options = None
+  _globals['_PAYMENTSERVICE'].methods_by_name['ListPayments']._serialized_options = b'\222\265\030\005\n\003\001\002\003'
+  _globals['_PAYMENTSERVICE'].methods_by_name['IngestPaymentNotification']._loaded_options = None
+  _globals['_PAYMENTSERVICE'].methods_by_name['IngestPaymentNotification']._serialized_options = b'\222\265\030\n\022\010provider'
+  _globals['_ORDERSTATUS']._serialized_start=2691
+  _globals['_ORDERSTATUS']._serialized_end=2845
+  _globals['_PAYMENTSTATUS']._serialized_start=2848
+  _globals['_PAYMENTSTATUS']._serialized_end=3069
+  _globals['_PRODUCT']._serialized_start=191
+  _globals['_PRODUCT']._serialized_end=313
+  _globals['_ORDER']._serialized_start=316
+  _globals['_ORDER']._serialized_end=663
+  _globals['_PAYMENT']._serialized_start=666
+  _globals['_PAYMENT']._serialized_end=911
+  _globals['_LISTPRODUCTSREQUEST']._serialized_start=913
+  _globals['_LISTPRODUCTSREQUEST']._serialized_end=934
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=936
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=997
+  _globals['_CREATEORDERREQUEST']._serialized_start=1000
+  _globals['_CREATEORDERREQUEST']._serialized_end=1283
+  _globals['_CREATEORDERRESPONSE']._serialized_start=1285
+  _globals['_CREATEORDERRESPONSE']._serialized_end=1340
+  _globals['_GETORDERREQUEST']._serialized_start=1342
+  _globals['_GETORDERREQUEST']._serialized_end=1414
+  _globals['_GETORDERRESPONSE']._serialized_start=1416
+  _globals['_GETORDERRESPONSE']._serialized_end=1468
+  _globals['_LISTORDERSREQUEST']._serialized_start=1471
+  _globals['_LISTORDERSREQUEST']._serialized_end=1669
+  _globals['_LISTORDERSRESPONSE']._serialized_start=1671
+  _globals['_LISTORDERSRESPONSE']._serialized_end=1751
+  _globals['_CREATEPAYMENTREQUEST']._serialized_start=1754
+  _globals['_CREATEPAYMENTREQUEST']._serialized_end=1972
+  _globals['_CREATEPAYMENTRESPONSE']._serialized_start=1974
+  _globals['_CREATEPAYMENTRESPONSE']._serialized_end=2035
+  _globals['_GETPAYMENTREQUEST']._serialized_start=2037
+  _globals['_GETPAYMENTREQUEST']._serialized_end=2113
+  _globals['_GETPAYMENTRESPONSE']._serialized_start=2115
+  _globals['_GETPAYMENTRESPONSE']._serialized_end=2173
+  _globals['_LISTPAYMENTSREQUEST']._serialized_start=2176
+  _globals['_LISTPAYMENTSREQUEST']._serialized_end=2313
+  _globals['_LISTPAYMENTSRESPONSE']._serialized_start=2315
+  _globals['_LISTPAYMENTSRESPONSE']._serialized_end=2401
+  _globals['_INGESTPAYMENTNOTIFICATIONREQUEST']._serialized_start=2404
+  _globals['_INGESTPAYMENTNOTIFICATIONREQUEST']._serialized_end=2613
+  _globals['_INGESTPAYMENTNOTIFICATIONREQUEST_HEADERSENTRY']._serialized_start=2567
+  _globals['_INGESTPAYMENTNOTIFICATIONREQUEST_HEADERSENTRY']._serialized_end=2613
+  _globals['_INGESTPAYMENTNOTIFICATIONRESPONSE']._serialized_start=2615
+  _globals['_INGESTPAYMENTNOTIFICATIONRESPONSE']._serialized_end=2688
+  _globals['_PAYMENTSERVICE']._serialized_start=3072
+  _globals['_PAYMENTSERVICE']._serialized_end=3859
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from eventbus import schema as bus_schema
+from runtime import idempotency
 
 revision = "0001"
 down_revision = None
@@ -25,6 +26,7 @@ def _text(name: str) -> sa.Column[object]:
 
 def upgrade() -> None:
     bus_schema.create(op.get_bind(), SCHEMA, RUNTIME)
+    idempotency.create(op.get_bind(), SCHEMA)
     op.create_table(
         "notifications",
         sa.Column("notification_id", sa.Text, primary_key=True),

@@ -1,0 +1,50 @@
+"""TLS from files: a renewed certificate is taken up by the next connection, without a restart."""
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+
+class CertificateUnreadable(OSError):
+    """The certificate or its key can't be read."""
+
+
+class _Certificate:
+    """A certificate and its key, read again when one of the files changes."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        self._certificate, self._key = certificate, key
+        self._seen = self._modified()
+
+    def _modified(self) -> tuple[int, int]:
+        return self._certificate.stat().st_mtime_ns, self._key.stat().st_mtime_ns
+
+    def read(self) -> grpc.ServerCertificateConfiguration:
+        pair = [(self._key.read_bytes(), self._certificate.read_bytes())]
+        return grpc.ssl_server_certificate_configuration(pair)
+
+    def fetch(self) -> Any:  # the stubs don't know that None means "as before"
+        """What gRPC asks at every connection: the new pair, or None for "as before"."""
+        try:
+            if (modified := self._modified()) == self._seen:
+                return None
+            configuration = self.read()
+        except OSError:
+            return None
+        self._seen = modified
+        return configuration
+
+
+def server_credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
+    """A server's credentials; raises CertificateUnreadable."""
+    try:
+        pair = _Certificate(certificate, key)
+        return grpc.dynamic_ssl_server_credentials(pair.read(), pair.fetch)
+    except OSError as error:
+        raise CertificateUnreadable(str(error)) from error
+
+
+def channel_credentials(roots: Path | None) -> grpc.ChannelCredentials | None:
+    """A client's credentials that trust these roots; None for calls without TLS."""
+    return grpc.ssl_channel_credentials(roots.read_bytes()) if roots else None

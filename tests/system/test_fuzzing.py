@@ -1,0 +1,91 @@
+"""Odd requests to every method: never UNKNOWN, never INTERNAL, and nothing written if refused.
+
+About 20,000 requests; FUZZ_EXAMPLES=1000 (make fuzz) sends many more.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import sandbox.v1.provider_service_pb2  # noqa: F401  the others are loaded by the clients
+from tests.system.fuzzing import requests
+from tests.system.outside import Outside
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "50"))
+AT_ONCE = 20
+SERVICES = [
+    ("payment", "payment.v1.PaymentService"),
+    ("payment", "payment.v1.AccessCodeService"),
+    ("interview", "interview.v1.InterviewService"),
+    ("notification", "notification.v1.NotificationService"),
+    ("interview", "ops.v1.OpsService"),
+    ("provider", "sandbox.v1.ProviderService"),
+]
+DEFECTS = {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DEADLINE_EXCEEDED}
+
+
+def methods() -> Iterator[tuple[str, MethodDescriptor]]:
+    for server, service in SERVICES:
+        for method in descriptor_pool.Default().FindServiceByName(service).methods:
+            yield server, method
+
+
+def business_rows(outside: Outside) -> Mapping[str, int]:
+    """Rows of every table but the bus's, which earlier tests' events may still move."""
+    counts = asyncio.run(outside.row_counts())
+    return {name: count for name, count in counts.items() if "box" not in name}
+
+
+def reason(error: grpc.RpcError) -> str:
+    info = error_details_pb2.ErrorInfo()
+    status = rpc_status.from_call(error)
+    for detail in status.details if status else ():
+        detail.Unpack(info)
+    return info.reason
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("server", "method"), list(methods()), ids=lambda value: getattr(value, "full_name", value)
+)
+def test_no_request_makes_a_method_fail_in_an_undocumented_way(
+    calm: Outside, server: str, method: MethodDescriptor
+) -> None:
+    metadata = [("authorization", f"Bearer {calm.token(method.name)}")]
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    before = business_rows(calm)
+    accepted = 0
+
+    with grpc.insecure_channel(calm.stack.address(server)) as channel:
+        call = channel.unary_unary(path)
+
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(st.lists(requests(method.input_type), min_size=AT_ONCE, max_size=AT_ONCE))
+        def send(bodies: Sequence[bytes]) -> None:
+            nonlocal accepted
+            calls = [call.future(body, metadata=metadata, timeout=30) for body in bodies]
+            for body, answer in zip(bodies, calls, strict=True):
+                error = answer.exception()
+                if error is None:
+                    accepted += 1
+                    continue
+                assert error.code() not in DEFECTS, (body, error.code(), error.details())
+                assert reason(error), (body, error.code(), error.details())
+
+        send()
+    if not accepted:
+        assert business_rows(calm) == before

@@ -1,0 +1,47 @@
+"""A service refuses to run with rights or keys that would be no wall, and says why."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from devstack.programs import service
+from devstack.stack import Stack
+from tests.system.conftest import settings
+from tests.system.running import run_to_end
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stopped(tmp_path: Path) -> AsyncIterator[Stack]:
+    """A stack that is not started yet."""
+    stack = Stack(tmp_path, settings(tmp_path))
+    yield stack
+    await stack.stop()
+
+
+@pytest.mark.parametrize(
+    ("role", "why"), [("", "is a superuser"), ("payment_owner", "is an owner of schema payment")]
+)
+async def test_a_service_refuses_to_run_as_a_superuser_or_an_owner(
+    stopped: Stack, role: str, why: str
+) -> None:
+    await stopped.start_only(["postgres", "nats"])
+    await stopped.migrate("payment")
+    program = service(stopped, "payment")
+    url = stopped.database_url(role) if role else stopped.superuser_url
+    status, output = await run_to_end(program, {"PAYMENT_DATABASE_URL": url})
+    assert status == 1
+    assert why in output
+
+
+async def test_a_service_refuses_keys_that_it_can_not_read(stopped: Stack) -> None:
+    await stopped.start_only(["postgres", "nats"])
+    await stopped.migrate("payment")
+    file = stopped.directory / "broken.json"
+    file.write_text(json.dumps({"keys": [{"kty": "OKP"}]}))
+    program = service(stopped, "payment")
+    status, output = await run_to_end(program, {"PAYMENT_AUTH_KEYS": str(file)})
+    assert status == 1
+    assert "broken.json" in output
