@@ -1,0 +1,109 @@
+"""Notes the contracts as published: `python protos/publish.py` (make publish-contracts).
+
+What is published can't be broken: the descriptor set and one encoded example of every version of
+every event are kept under tests/contract/golden, and the contract tests compare with them. This
+adds what is new and refuses what breaks; it changes no example that is there.
+"""
+
+import importlib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from compile import PROTOS, write_image
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+GOLDEN = PROTOS.parent / "tests" / "contract" / "golden"
+IMAGE = GOLDEN / "contracts.binpb"
+RULES = '{"version":"v2","breaking":{"use":["FILE"]}}'
+_MOMENT = 1_790_000_000
+
+
+def breaks(image: Path, published: Path) -> str:
+    """What of the published contracts an image breaks; empty if nothing."""
+    buf = Path(sys.executable).parent / "buf"
+    command = [buf, "breaking", image, "--against", published, "--config", RULES]
+    return subprocess.run(  # noqa: S603  our own tool and files
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    ).stdout
+
+
+def events(image: Path) -> list[str]:
+    """Full names of all events in an image."""
+    files = descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes()).file
+    return [
+        f"{file.package}.{message.name}"
+        for file in files
+        if file.name.endswith("/events.proto")
+        for message in file.message_type
+    ]
+
+
+def message_class(name: str) -> type[Message]:
+    """The generated class of an event."""
+    importlib.import_module(f"{name.rpartition('.')[0]}.events_pb2")
+    return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(name))
+
+
+def example(message_type: type[Message]) -> Message:
+    """A message with every field set."""
+    message = message_type()
+    for field in message.DESCRIPTOR.fields:
+        _fill(message, field)
+    return message
+
+
+def _fill(message: Message, field: FieldDescriptor) -> None:
+    if field.message_type is None:
+        value = {
+            FieldDescriptor.CPPTYPE_STRING: f"the {field.name}",
+            FieldDescriptor.CPPTYPE_ENUM: 1,
+            FieldDescriptor.CPPTYPE_BOOL: True,
+        }.get(field.cpp_type, field.number + 100)
+        setattr(message, field.name, value)
+    elif field.message_type.full_name == "google.protobuf.Timestamp":
+        getattr(message, field.name).FromSeconds(_MOMENT + field.number)
+    else:
+        for inner in field.message_type.fields:
+            _fill(getattr(message, field.name), inner)
+
+
+def _without_comments(image: Path) -> bytes:
+    files = descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes())
+    for file in files.file:
+        file.ClearField("source_code_info")
+    return files.SerializeToString(deterministic=True)
+
+
+def _keep_example(name: str) -> None:
+    encoded = example(message_class(name)).SerializeToString(deterministic=True)
+    directory = GOLDEN / "events" / name
+    directory.mkdir(parents=True, exist_ok=True)
+    known = sorted(directory.glob("*.binpb"))
+    if any(path.read_bytes() == encoded for path in known):
+        return
+    number = len(known) + 1
+    (directory / f"{number}.binpb").write_bytes(encoded)
+    decoded = json_format.MessageToJson(
+        message_class(name).FromString(encoded), preserving_proto_field_name=True, sort_keys=True
+    )
+    (directory / f"{number}.json").write_text(f"{decoded}\n", "utf-8")
+
+
+def main() -> None:
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        image = Path(directory) / "contracts.binpb"
+        write_image(image)
+        if IMAGE.exists() and (broken := breaks(image, IMAGE)):
+            raise SystemExit(f"this would break what is published:\n{broken}")
+        IMAGE.write_bytes(_without_comments(image))
+    for name in events(IMAGE):
+        _keep_example(name)
+
+
+if __name__ == "__main__":
+    main()
