@@ -32,6 +32,16 @@ class InterviewServiceStub:
     reason named here. A request that breaks a constraint of this contract gets
     INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
     per violation, and changes nothing.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
+    A code is a bearer's right: whoever holds it may start its interview.
     """
 
     def __init__(self, channel):
@@ -69,6 +79,16 @@ class InterviewServiceServicer:
     reason named here. A request that breaks a constraint of this contract gets
     INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
     per violation, and changes nothing.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
+    A code is a bearer's right: whoever holds it may start its interview.
     """
 
     def CheckAccessCode(self, request, context):
@@ -76,7 +96,8 @@ class InterviewServiceServicer:
         Idempotent. A malformed and an unknown code get one and the same answer.
 
         Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if payment
-        can't be asked.
+        can't be asked; RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
+        google.rpc.RetryInfo, after too many malformed or unknown codes in a minute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,7 +114,8 @@ class InterviewServiceServicer:
         ACCESS_CODE_REDEEMED or ACCESS_CODE_EXPIRED, with
         google.rpc.PreconditionFailure; UNAVAILABLE SESSION_NOT_PREPARED (the
         payment is known, its session is still being prepared) or
-        PAYMENT_UNAVAILABLE, both with google.rpc.RetryInfo.
+        PAYMENT_UNAVAILABLE, both with google.rpc.RetryInfo; RESOURCE_EXHAUSTED
+        TOO_MANY_FAILED_VALIDATIONS as for CheckAccessCode.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,6 +174,16 @@ class InterviewService:
     reason named here. A request that breaks a constraint of this contract gets
     INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
     per violation, and changes nothing.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
+    A code is a bearer's right: whoever holds it may start its interview.
     """
 
     @staticmethod

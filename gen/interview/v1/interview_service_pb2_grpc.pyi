@@ -33,6 +33,16 @@ class InterviewServiceStub:
     reason named here. A request that breaks a constraint of this contract gets
     INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
     per violation, and changes nothing.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
+    A code is a bearer's right: whoever holds it may start its interview.
     """
 
     @_typing.overload
@@ -44,7 +54,8 @@ class InterviewServiceStub:
     Idempotent. A malformed and an unknown code get one and the same answer.
 
     Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if payment
-    can't be asked.
+    can't be asked; RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
+    google.rpc.RetryInfo, after too many malformed or unknown codes in a minute.
     """
     StartSession: _grpc.UnaryUnaryMultiCallable[_interview_service_pb2.StartSessionRequest, _interview_service_pb2.StartSessionResponse]
     """Starts the interview that a code opens. payment is asked whether the code is
@@ -57,7 +68,8 @@ class InterviewServiceStub:
     ACCESS_CODE_REDEEMED or ACCESS_CODE_EXPIRED, with
     google.rpc.PreconditionFailure; UNAVAILABLE SESSION_NOT_PREPARED (the
     payment is known, its session is still being prepared) or
-    PAYMENT_UNAVAILABLE, both with google.rpc.RetryInfo.
+    PAYMENT_UNAVAILABLE, both with google.rpc.RetryInfo; RESOURCE_EXHAUSTED
+    TOO_MANY_FAILED_VALIDATIONS as for CheckAccessCode.
     """
     GetSession: _grpc.UnaryUnaryMultiCallable[_interview_service_pb2.GetSessionRequest, _interview_service_pb2.GetSessionResponse]
     """Gets one session. Idempotent. Errors: NOT_FOUND SESSION_NOT_FOUND."""
@@ -74,6 +86,16 @@ class InterviewServiceAsyncStub(InterviewServiceStub):
     reason named here. A request that breaks a constraint of this contract gets
     INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
     per violation, and changes nothing.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
+    A code is a bearer's right: whoever holds it may start its interview.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -82,7 +104,8 @@ class InterviewServiceAsyncStub(InterviewServiceStub):
     Idempotent. A malformed and an unknown code get one and the same answer.
 
     Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if payment
-    can't be asked.
+    can't be asked; RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
+    google.rpc.RetryInfo, after too many malformed or unknown codes in a minute.
     """
     StartSession: _aio.UnaryUnaryMultiCallable[_interview_service_pb2.StartSessionRequest, _interview_service_pb2.StartSessionResponse]  # type: ignore[assignment]
     """Starts the interview that a code opens. payment is asked whether the code is
@@ -95,7 +118,8 @@ class InterviewServiceAsyncStub(InterviewServiceStub):
     ACCESS_CODE_REDEEMED or ACCESS_CODE_EXPIRED, with
     google.rpc.PreconditionFailure; UNAVAILABLE SESSION_NOT_PREPARED (the
     payment is known, its session is still being prepared) or
-    PAYMENT_UNAVAILABLE, both with google.rpc.RetryInfo.
+    PAYMENT_UNAVAILABLE, both with google.rpc.RetryInfo; RESOURCE_EXHAUSTED
+    TOO_MANY_FAILED_VALIDATIONS as for CheckAccessCode.
     """
     GetSession: _aio.UnaryUnaryMultiCallable[_interview_service_pb2.GetSessionRequest, _interview_service_pb2.GetSessionResponse]  # type: ignore[assignment]
     """Gets one session. Idempotent. Errors: NOT_FOUND SESSION_NOT_FOUND."""
@@ -111,6 +135,16 @@ class InterviewServiceServicer(metaclass=_abc_1.ABCMeta):
     reason named here. A request that breaks a constraint of this contract gets
     INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
     per violation, and changes nothing.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
+    A code is a bearer's right: whoever holds it may start its interview.
     """
 
     @_abc_1.abstractmethod
@@ -123,7 +157,8 @@ class InterviewServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotent. A malformed and an unknown code get one and the same answer.
 
         Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if payment
-        can't be asked.
+        can't be asked; RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
+        google.rpc.RetryInfo, after too many malformed or unknown codes in a minute.
         """
 
     @_abc_1.abstractmethod
@@ -142,7 +177,8 @@ class InterviewServiceServicer(metaclass=_abc_1.ABCMeta):
         ACCESS_CODE_REDEEMED or ACCESS_CODE_EXPIRED, with
         google.rpc.PreconditionFailure; UNAVAILABLE SESSION_NOT_PREPARED (the
         payment is known, its session is still being prepared) or
-        PAYMENT_UNAVAILABLE, both with google.rpc.RetryInfo.
+        PAYMENT_UNAVAILABLE, both with google.rpc.RetryInfo; RESOURCE_EXHAUSTED
+        TOO_MANY_FAILED_VALIDATIONS as for CheckAccessCode.
         """
 
     @_abc_1.abstractmethod

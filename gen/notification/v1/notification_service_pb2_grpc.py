@@ -31,6 +31,15 @@ class NotificationServiceStub:
     Every error carries google.rpc.ErrorInfo with domain "notification.v1". A
     request that breaks a constraint of this contract gets INVALID_ARGUMENT,
     reason INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
     """
 
     def __init__(self, channel):
@@ -57,6 +66,15 @@ class NotificationServiceServicer:
     Every error carries google.rpc.ErrorInfo with domain "notification.v1". A
     request that breaks a constraint of this contract gets INVALID_ARGUMENT,
     reason INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
     """
 
     def GetNotification(self, request, context):
@@ -101,6 +119,15 @@ class NotificationService:
     Every error carries google.rpc.ErrorInfo with domain "notification.v1". A
     request that breaks a constraint of this contract gets INVALID_ARGUMENT,
     reason INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
     """
 
     @staticmethod

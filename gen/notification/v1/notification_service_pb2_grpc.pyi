@@ -32,6 +32,15 @@ class NotificationServiceStub:
     Every error carries google.rpc.ErrorInfo with domain "notification.v1". A
     request that breaks a constraint of this contract gets INVALID_ARGUMENT,
     reason INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
     """
 
     @_typing.overload
@@ -52,6 +61,15 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
     Every error carries google.rpc.ErrorInfo with domain "notification.v1". A
     request that breaks a constraint of this contract gets INVALID_ARGUMENT,
     reason INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -68,6 +86,15 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
     Every error carries google.rpc.ErrorInfo with domain "notification.v1". A
     request that breaks a constraint of this contract gets INVALID_ARGUMENT,
     reason INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
     """
 
     @_abc_1.abstractmethod

@@ -32,6 +32,13 @@ class OpsServiceStub:
     makes a mutation safe to repeat: the same id with the same body gets the first
     reply again; with another body it gets ALREADY_EXISTS, reason
     REQUEST_ID_REUSED.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
     def __init__(self, channel):
@@ -74,6 +81,13 @@ class OpsServiceServicer:
     makes a mutation safe to repeat: the same id with the same body gets the first
     reply again; with another body it gets ALREADY_EXISTS, reason
     REQUEST_ID_REUSED.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
     def GetBusStatus(self, request, context):
@@ -164,6 +178,13 @@ class OpsService:
     makes a mutation safe to repeat: the same id with the same body gets the first
     reply again; with another body it gets ALREADY_EXISTS, reason
     REQUEST_ID_REUSED.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
     @staticmethod

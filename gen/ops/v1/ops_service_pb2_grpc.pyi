@@ -33,6 +33,13 @@ class OpsServiceStub:
     makes a mutation safe to repeat: the same id with the same body gets the first
     reply again; with another body it gets ALREADY_EXISTS, reason
     REQUEST_ID_REUSED.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
     @_typing.overload
@@ -72,6 +79,13 @@ class OpsServiceAsyncStub(OpsServiceStub):
     makes a mutation safe to repeat: the same id with the same body gets the first
     reply again; with another body it gets ALREADY_EXISTS, reason
     REQUEST_ID_REUSED.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -107,6 +121,13 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
     makes a mutation safe to repeat: the same id with the same body gets the first
     reply again; with another body it gets ALREADY_EXISTS, reason
     REQUEST_ID_REUSED.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
     @_abc_1.abstractmethod

@@ -114,7 +114,7 @@ class ValidateAccessCodeResponse(_message.Message):
     """Why, or why not."""
     @_builtins.property
     def record(self) -> _access_code_pb2.AccessCode:
-        """The code's record; unset if MALFORMED or NOT_FOUND."""
+        """The code's record; unset if MALFORMED or NOT_FOUND, and for customers."""
 
     @_builtins.property
     def as_of(self) -> _timestamp_pb2.Timestamp:

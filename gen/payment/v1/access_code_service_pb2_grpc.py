@@ -28,7 +28,16 @@ if _version_not_supported:
 class AccessCodeServiceStub:
     """Knows every access code and answers for it.
 
-    Every error carries google.rpc.ErrorInfo with domain "payment.v1".
+    Every error carries google.rpc.ErrorInfo with domain "payment.v1". A request
+    that breaks a constraint of this contract gets INVALID_ARGUMENT, reason
+    INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
     def __init__(self, channel):
@@ -52,13 +61,28 @@ class AccessCodeServiceStub:
 class AccessCodeServiceServicer:
     """Knows every access code and answers for it.
 
-    Every error carries google.rpc.ErrorInfo with domain "payment.v1".
+    Every error carries google.rpc.ErrorInfo with domain "payment.v1". A request
+    that breaks a constraint of this contract gets INVALID_ARGUMENT, reason
+    INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
     def ValidateAccessCode(self, request, context):
         """Says whether a code may start an interview now, and if not, why. Reads the
         truth, changes nothing. Idempotent. A code that is malformed, unknown or
         not valid is an OK reply with `valid` false.
+
+        A customer gets NOT_FOUND also for a malformed code, and no record: a code
+        proves nothing about whose order it is.
+
+        Errors: RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
+        google.rpc.RetryInfo, after too many malformed or unknown codes in a minute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,7 +120,16 @@ def add_AccessCodeServiceServicer_to_server(servicer, server):
 class AccessCodeService:
     """Knows every access code and answers for it.
 
-    Every error carries google.rpc.ErrorInfo with domain "payment.v1".
+    Every error carries google.rpc.ErrorInfo with domain "payment.v1". A request
+    that breaks a constraint of this contract gets INVALID_ARGUMENT, reason
+    INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
     @staticmethod

@@ -29,7 +29,16 @@ GRPC_VERSION: str
 class AccessCodeServiceStub:
     """Knows every access code and answers for it.
 
-    Every error carries google.rpc.ErrorInfo with domain "payment.v1".
+    Every error carries google.rpc.ErrorInfo with domain "payment.v1". A request
+    that breaks a constraint of this contract gets INVALID_ARGUMENT, reason
+    INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
     @_typing.overload
@@ -40,6 +49,12 @@ class AccessCodeServiceStub:
     """Says whether a code may start an interview now, and if not, why. Reads the
     truth, changes nothing. Idempotent. A code that is malformed, unknown or
     not valid is an OK reply with `valid` false.
+
+    A customer gets NOT_FOUND also for a malformed code, and no record: a code
+    proves nothing about whose order it is.
+
+    Errors: RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
+    google.rpc.RetryInfo, after too many malformed or unknown codes in a minute.
     """
     GetAccessCode: _grpc.UnaryUnaryMultiCallable[_access_code_service_pb2.GetAccessCodeRequest, _access_code_service_pb2.GetAccessCodeResponse]
     """Gets the record of one code and all else that PaymentCompleted told of it.
@@ -50,7 +65,16 @@ class AccessCodeServiceStub:
 class AccessCodeServiceAsyncStub(AccessCodeServiceStub):
     """Knows every access code and answers for it.
 
-    Every error carries google.rpc.ErrorInfo with domain "payment.v1".
+    Every error carries google.rpc.ErrorInfo with domain "payment.v1". A request
+    that breaks a constraint of this contract gets INVALID_ARGUMENT, reason
+    INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -58,6 +82,12 @@ class AccessCodeServiceAsyncStub(AccessCodeServiceStub):
     """Says whether a code may start an interview now, and if not, why. Reads the
     truth, changes nothing. Idempotent. A code that is malformed, unknown or
     not valid is an OK reply with `valid` false.
+
+    A customer gets NOT_FOUND also for a malformed code, and no record: a code
+    proves nothing about whose order it is.
+
+    Errors: RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
+    google.rpc.RetryInfo, after too many malformed or unknown codes in a minute.
     """
     GetAccessCode: _aio.UnaryUnaryMultiCallable[_access_code_service_pb2.GetAccessCodeRequest, _access_code_service_pb2.GetAccessCodeResponse]  # type: ignore[assignment]
     """Gets the record of one code and all else that PaymentCompleted told of it.
@@ -67,7 +97,16 @@ class AccessCodeServiceAsyncStub(AccessCodeServiceStub):
 class AccessCodeServiceServicer(metaclass=_abc_1.ABCMeta):
     """Knows every access code and answers for it.
 
-    Every error carries google.rpc.ErrorInfo with domain "payment.v1".
+    Every error carries google.rpc.ErrorInfo with domain "payment.v1". A request
+    that breaks a constraint of this contract gets INVALID_ARGUMENT, reason
+    INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
     @_abc_1.abstractmethod
@@ -79,6 +118,12 @@ class AccessCodeServiceServicer(metaclass=_abc_1.ABCMeta):
         """Says whether a code may start an interview now, and if not, why. Reads the
         truth, changes nothing. Idempotent. A code that is malformed, unknown or
         not valid is an OK reply with `valid` false.
+
+        A customer gets NOT_FOUND also for a malformed code, and no record: a code
+        proves nothing about whose order it is.
+
+        Errors: RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
+        google.rpc.RetryInfo, after too many malformed or unknown codes in a minute.
         """
 
     @_abc_1.abstractmethod

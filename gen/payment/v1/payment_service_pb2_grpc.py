@@ -34,6 +34,15 @@ class PaymentServiceStub:
     per violation, and changes nothing. A `request_id` makes a mutation safe to
     repeat: the same id with the same body gets the first reply again; with
     another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
     """
 
     def __init__(self, channel):
@@ -93,6 +102,15 @@ class PaymentServiceServicer:
     per violation, and changes nothing. A `request_id` makes a mutation safe to
     repeat: the same id with the same body gets the first reply again; with
     another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
     """
 
     def ListProducts(self, request, context):
@@ -108,7 +126,8 @@ class PaymentServiceServicer:
 
         Errors: NOT_FOUND PRODUCT_NOT_FOUND; INVALID_ARGUMENT CURRENCY_NOT_SUPPORTED
         if nothing is sold in the expected price's currency; FAILED_PRECONDITION
-        PRICE_MISMATCH if the expected price isn't the catalogue's.
+        PRICE_MISMATCH if the expected price isn't the catalogue's; PERMISSION_DENIED
+        NOT_YOUR_CUSTOMER_ID if a customer orders for somebody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -233,6 +252,15 @@ class PaymentService:
     per violation, and changes nothing. A `request_id` makes a mutation safe to
     repeat: the same id with the same body gets the first reply again; with
     another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
     """
 
     @staticmethod

@@ -35,6 +35,15 @@ class PaymentServiceStub:
     per violation, and changes nothing. A `request_id` makes a mutation safe to
     repeat: the same id with the same body gets the first reply again; with
     another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
     """
 
     @_typing.overload
@@ -49,7 +58,8 @@ class PaymentServiceStub:
 
     Errors: NOT_FOUND PRODUCT_NOT_FOUND; INVALID_ARGUMENT CURRENCY_NOT_SUPPORTED
     if nothing is sold in the expected price's currency; FAILED_PRECONDITION
-    PRICE_MISMATCH if the expected price isn't the catalogue's.
+    PRICE_MISMATCH if the expected price isn't the catalogue's; PERMISSION_DENIED
+    NOT_YOUR_CUSTOMER_ID if a customer orders for somebody else.
     """
     GetOrder: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.GetOrderRequest, _payment_service_pb2.GetOrderResponse]
     """Gets one order. Idempotent. Errors: NOT_FOUND ORDER_NOT_FOUND."""
@@ -95,6 +105,15 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     per violation, and changes nothing. A `request_id` makes a mutation safe to
     repeat: the same id with the same body gets the first reply again; with
     another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -106,7 +125,8 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
 
     Errors: NOT_FOUND PRODUCT_NOT_FOUND; INVALID_ARGUMENT CURRENCY_NOT_SUPPORTED
     if nothing is sold in the expected price's currency; FAILED_PRECONDITION
-    PRICE_MISMATCH if the expected price isn't the catalogue's.
+    PRICE_MISMATCH if the expected price isn't the catalogue's; PERMISSION_DENIED
+    NOT_YOUR_CUSTOMER_ID if a customer orders for somebody else.
     """
     GetOrder: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.GetOrderRequest, _payment_service_pb2.GetOrderResponse]  # type: ignore[assignment]
     """Gets one order. Idempotent. Errors: NOT_FOUND ORDER_NOT_FOUND."""
@@ -151,6 +171,15 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
     per violation, and changes nothing. A `request_id` makes a mutation safe to
     repeat: the same id with the same body gets the first reply again; with
     another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+
+    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
+    method stands in its option `contract.v1.access`. Every method may answer
+    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
+    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
+    leave it out.
     """
 
     @_abc_1.abstractmethod
@@ -172,7 +201,8 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND PRODUCT_NOT_FOUND; INVALID_ARGUMENT CURRENCY_NOT_SUPPORTED
         if nothing is sold in the expected price's currency; FAILED_PRECONDITION
-        PRICE_MISMATCH if the expected price isn't the catalogue's.
+        PRICE_MISMATCH if the expected price isn't the catalogue's; PERMISSION_DENIED
+        NOT_YOUR_CUSTOMER_ID if a customer orders for somebody else.
         """
 
     @_abc_1.abstractmethod
