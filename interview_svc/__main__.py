@@ -10,7 +10,7 @@ from interview_svc.consumers import subscriptions
 from interview_svc.gateways import SERVICE_CONFIG, PaymentAccessCodes
 from interview_svc.grpc_server import ERRORS, InterviewServicer, servicers
 from interview_svc.storage.tables import SCHEMA, bus, request_replies
-from interview_svc.storage.unit_of_work import Database
+from interview_svc.storage.unit_of_work import Database, UnitOfWork
 from runtime import ops_servicer
 from runtime.broker import create_broker
 from runtime.channels import open_channel
@@ -37,7 +37,8 @@ async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
     codes = PaymentAccessCodes(payment, config.validation_seconds)
     replies = Replies(request_replies, engine)
     guesses = GuessLimiter(*config.guesses())
-    calls = servicers(InterviewServicer(Database(engine, relay.wake), codes, replies, guesses))
+    database = Database(engine, UnitOfWork, relay.wake)
+    calls = servicers(InterviewServicer(database, codes, replies, guesses))
     calls.append(ops_servicer.registration(engine, bus, broker, relay, [consumer], replies))
     errors = ErrorMapper({**ERRORS, **ops_servicer.ERRORS})
     server = GrpcServer(

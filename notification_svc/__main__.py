@@ -11,7 +11,7 @@ from notification_svc.letters import Letters
 from notification_svc.mailer import SmtpMailer
 from notification_svc.sending import Sending
 from notification_svc.storage.tables import SCHEMA, bus, request_replies
-from notification_svc.storage.unit_of_work import Database
+from notification_svc.storage.unit_of_work import Database, UnitOfWork
 from notification_svc.use_cases import NewIdentity
 from runtime import ops_servicer
 from runtime.broker import create_broker
@@ -29,7 +29,7 @@ async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
     """Builds the service and runs it until `stop` is set."""
     engine = create_engine(config, SCHEMA)
     broker = create_broker(config, SCHEMA)
-    database = Database(engine)
+    database = Database(engine, UnitOfWork)
 
     domain = config.sender.domain
     mailer = SmtpMailer(config.mail_server(), Letters(config.sender), domain)

@@ -13,7 +13,7 @@ from payment_svc.grpc_server import ERRORS, AccessCodeServicer, PaymentServicer,
 from payment_svc.messages import watermark
 from payment_svc.storage.code_lookup import CodeLookup
 from payment_svc.storage.tables import SCHEMA, bus, request_replies
-from payment_svc.storage.unit_of_work import Database
+from payment_svc.storage.unit_of_work import Database, UnitOfWork
 from payment_svc.use_cases import NewCode
 from runtime import ops_servicer
 from runtime.broker import create_broker
@@ -41,7 +41,7 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
     provider = open_channel(config, config.provider_target, "provider")
     secret = config.provider_secret.get_secret_value()
     gateway = SandboxGateway(provider, secret, config.provider_seconds)
-    database = Database(engine, relay.wake)
+    database = Database(engine, UnitOfWork, relay.wake)
     codes = NewCode(lambda: new_id("acc"), lambda: generate(secrets.randbelow))
     charging = Charging(database, gateway, codes)
     reconciler = Reconciler(database, charging, config.reconcile_after)

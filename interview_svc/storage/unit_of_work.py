@@ -1,15 +1,15 @@
 """One transaction of interview: its repositories, and what its aggregates announce."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus import Outbox
 from interview_svc.domain.sessions import Session
 from interview_svc.messages import DomainEvent, to_bus
 from interview_svc.storage.repositories import CodeEntryRows, SessionRows, WatermarkRow
 from interview_svc.storage.tables import bus
+from runtime.transactions import Transactions
 
 
 class _TellingSessions(SessionRows):
@@ -46,23 +46,4 @@ class UnitOfWork:
         self._told.clear()
 
 
-class Database:
-    """interview's transactions. `after_commit` is called after each that may have announced."""
-
-    def __init__(self, engine: AsyncEngine, after_commit: Callable[[], None]) -> None:
-        self._engine, self._after_commit = engine, after_commit
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[UnitOfWork]:
-        """Commits at the end of the block, or rolls back if it raises."""
-        async with self._engine.begin() as connection:
-            uow = UnitOfWork(connection)
-            yield uow
-            await uow.announce()
-        self._after_commit()
-
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[UnitOfWork]:
-        """For queries only."""
-        async with self._engine.connect() as connection:
-            yield UnitOfWork(connection)
+Database = Transactions[UnitOfWork]

@@ -1,13 +1,12 @@
 """One transaction of notification."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from notification_svc.storage.repositories import NotificationRows
+from runtime.transactions import Transactions
 
 
 class UnitOfWork:
@@ -22,21 +21,8 @@ class UnitOfWork:
         moment: datetime = (await self._connection.execute(select(func.now()))).scalar_one()
         return moment
 
+    async def announce(self) -> None:
+        """Does nothing: notification announces no events."""
 
-class Database:
-    """notification's transactions."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[UnitOfWork]:
-        """Commits at the end of the block, or rolls back if it raises."""
-        async with self._engine.begin() as connection:
-            yield UnitOfWork(connection)
-
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[UnitOfWork]:
-        """For queries only."""
-        async with self._engine.connect() as connection:
-            yield UnitOfWork(connection)
+Database = Transactions[UnitOfWork]
