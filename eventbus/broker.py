@@ -77,6 +77,9 @@ class Source(Protocol):
     async def term(self, message: Message, reason: str) -> None:
         """Marks a message as given up."""
 
+    async def in_progress(self, message: Message) -> None:
+        """Says that a message is still being handled: its time for an answer begins again."""
+
     async def lag(self) -> Lag:
         """How far behind it is; raises BrokerUnavailable."""
 

@@ -8,7 +8,8 @@ crash is charged to the message that caused it.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -33,6 +34,8 @@ class ConsumerSettings:
 
     batch_size: int = 200
     fetch_seconds: float = 1.0
+    # How often the broker hears that we are still at it: well within the consumer's ack_wait.
+    progress_seconds: float = 5.0
     max_attempts: int = 8
     backoff: Backoff = field(default_factory=Backoff)
 
@@ -94,6 +97,25 @@ class Consumer:
             if troubles:
                 await self._pause(min(5.0, 0.2 * 2.0 ** min(troubles, 10)))
 
+    @asynccontextmanager
+    async def _holding(self, messages: Sequence[Message]) -> AsyncIterator[None]:
+        """Keeps messages ours while they are handled, however slow the database is.
+
+        Otherwise another replica would get them too, and take our try for one that crashed.
+        """
+
+        async def hold() -> None:
+            while True:
+                await asyncio.sleep(self._settings.progress_seconds)
+                for message in messages:
+                    await self.source.in_progress(message)
+
+        holding = asyncio.create_task(hold())
+        try:
+            yield
+        finally:
+            holding.cancel()
+
     async def _check_exists(self, messages: Sequence[Message]) -> None:
         """A consumer that was deleted fetches nothing and says nothing: asks now and then."""
         now = asyncio.get_running_loop().time()
@@ -113,6 +135,10 @@ class Consumer:
 
     async def handle(self, messages: Sequence[Message]) -> bool:
         """Handles deliveries; False if the infrastructure failed and waiting would help."""
+        async with self._holding(messages):
+            return await self._handle(messages)
+
+    async def _handle(self, messages: Sequence[Message]) -> bool:
         fresh: list[tuple[Message, Received]] = []
         alone: list[tuple[Message, Received]] = []
         healthy = True

@@ -220,6 +220,7 @@ class JetStreamSource:
         self._pull: JetStreamContext.PullSubscription | None = None
         # When each message that waits for its acknowledgement was stored, by stream sequence.
         self._held: dict[int, datetime] = {}
+        self._unanswered: set[int] = set()
 
     async def fetch(self, limit: int, wait_seconds: float) -> list[Message]:
         """See `Source`. Never cancel it: the pull would live on and take messages with it."""
@@ -248,6 +249,7 @@ class JetStreamSource:
     def _received(self, message: Msg) -> Message:
         metadata = message.metadata
         self._held.setdefault(metadata.sequence.stream, metadata.timestamp)
+        self._unanswered.add(metadata.sequence.stream)
         return Message(
             subject=message.subject,
             headers=dict(message.headers or {}),
@@ -273,7 +275,16 @@ class JetStreamSource:
         await self._answer(message, f"+TERM {reason[:200]}".encode())
         self._held.pop(message.stream_sequence, None)
 
+    async def in_progress(self, message: Message) -> None:
+        """See `Source`. A message that was answered is left alone."""
+        if message.stream_sequence in self._unanswered:
+            await self._send(message, b"+WPI")
+
     async def _answer(self, message: Message, verdict: bytes) -> None:
+        self._unanswered.discard(message.stream_sequence)
+        await self._send(message, verdict)
+
+    async def _send(self, message: Message, verdict: bytes) -> None:
         # A lost answer means redelivery, which the inbox absorbs: not worth an error.
         with suppress(BrokerUnavailable, NatsError, OSError):
             await self._jetstream.client().publish(message.reply, verdict)

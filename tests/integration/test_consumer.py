@@ -361,6 +361,28 @@ async def test_an_outage_of_the_database_isnt_charged_as_a_crash_to_a_replica(bu
     assert await bus.effect_ids() == [event.id]
 
 
+async def test_a_message_stays_ours_however_long_its_handling_takes(bus: Bus) -> None:
+    """It outlasts one of the same age that nobody is at, which another replica gets."""
+    await bus.declare_consumer(bus.durable, ack_wait_seconds=1)
+    slow, forgotten = bus.event("a"), bus.event("b")
+    await bus.send(slow, forgotten)
+    source, replica = bus.source(), bus.source()
+    messages = await bus.fetch(2, source)
+    came: list[str] = []
+
+    async def until_the_other_came(_: Received) -> None:
+        async def look() -> bool:
+            came.extend(one.headers["ce-id"] for one in await replica.fetch(10, 0.2))
+            return bool(came)
+
+        await eventually(look, "the redelivery of the forgotten message")
+
+    consumer = bus.consumer(bus.handler(until_the_other_came), source=source, progress_seconds=0.1)
+    await consumer.handle([one for one in messages if one.headers["ce-id"] == slow.id])
+    assert came == [forgotten.id]
+    assert await bus.effect_ids() == [slow.id]
+
+
 async def test_replicas_on_one_durable_handle_each_event_once_and_never_deadlock(bus: Bus) -> None:
     """Also when the same events reach both at once, in different orders."""
     events = bus.events(600, keys=7)
