@@ -1,4 +1,4 @@
-"""NATS JetStream as the broker. The only module of the project that imports nats.
+"""The connection to JetStream, and publishing over it.
 
 Guarantees: a `publish` or `publish_batch` that returns has been stored on disk by the server
 (streams are file-backed, the server syncs always). One that raises BrokerUnavailable may have been
@@ -8,37 +8,21 @@ stored all the same: its id makes the repeat harmless.
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import nats
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
-from nats.js import JetStreamContext
-from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    DeliverPolicy,
-    DiscardPolicy,
-    RetentionPolicy,
-    StorageType,
-    StreamConfig,
-)
-from nats.js.errors import Error as JetStreamError
-from nats.js.errors import NotFoundError
 
-from eventbus.broker import BatchRefused, BrokerUnavailable, EventRefused, Lag, Message
+from eventbus.broker import BatchRefused, BrokerUnavailable, EventRefused
 from eventbus.event import Event
-from eventbus.topology import ConsumerSpec, StreamSpec, Topology
+from eventbus.jetstream.source import JetStreamSource
 
-MAX_BATCH = 1000  # the server's limit for one atomic batch
 _REFUSED_FOR_GOOD = frozenset({10054})  # message size exceeds maximum allowed
-_LINGER_SECONDS = 0.01
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
@@ -201,187 +185,10 @@ class JetStream:
         headers = _batch_headers(last, batch_id, len(events)) | {"Nats-Batch-Commit": "1"}
         return await client.request(last.subject, last.data, timeout=self._timeout, headers=headers)
 
-    def source(self, stream: str, durable: str) -> "JetStreamSource":
+    def source(self, stream: str, durable: str) -> JetStreamSource:
         """The durable consumer of a stream, declared before by an administrator."""
         return JetStreamSource(self, stream, durable)
 
 
 def _batch_headers(event: Event, batch_id: str, sequence: int) -> dict[str, str]:
     return event.headers() | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(sequence)}
-
-
-class JetStreamSource:
-    """A durable pull consumer; see `eventbus.broker.Source`."""
-
-    def __init__(self, jetstream: JetStream, stream: str, durable: str) -> None:
-        self._jetstream = jetstream
-        self.stream = stream
-        self.durable = durable
-        self._pull: JetStreamContext.PullSubscription | None = None
-        # When each message that waits for its acknowledgement was stored, by stream sequence.
-        self._held: dict[int, datetime] = {}
-        self._unanswered: set[int] = set()
-
-    async def fetch(self, limit: int, wait_seconds: float) -> list[Message]:
-        """See `Source`. Never cancel it: the pull would live on and take messages with it."""
-        pull = await self._subscription()
-        # The client waits for a full batch or the end of the time. So: wait for one message, then
-        # take those that came with it.
-        messages = await self._fetch(pull, 1, wait_seconds)
-        if messages and limit > 1:
-            messages += await self._fetch(pull, limit - 1, _LINGER_SECONDS)
-        return [self._received(message) for message in messages]
-
-    async def _subscription(self) -> JetStreamContext.PullSubscription:
-        client = self._jetstream.client()
-        if self._pull is None:
-            self._pull = await client.jetstream().pull_subscribe_bind(
-                durable=self.durable, stream=self.stream
-            )
-        return self._pull
-
-    async def _fetch(
-        self, pull: JetStreamContext.PullSubscription, limit: int, wait_seconds: float
-    ) -> list[Msg]:
-        next_subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self.durable}"
-        return await self._jetstream.call(_fetched(pull, limit, wait_seconds), [next_subject])
-
-    def _received(self, message: Msg) -> Message:
-        metadata = message.metadata
-        self._held.setdefault(metadata.sequence.stream, metadata.timestamp)
-        self._unanswered.add(metadata.sequence.stream)
-        return Message(
-            subject=message.subject,
-            headers=dict(message.headers or {}),
-            data=message.data,
-            stream=metadata.stream,
-            stream_sequence=metadata.sequence.stream,
-            delivery_count=metadata.num_delivered or 1,
-            reply=message.reply,
-        )
-
-    async def ack(self, message: Message) -> None:
-        """See `Source`."""
-        await self._answer(message, b"+ACK")
-        self._held.pop(message.stream_sequence, None)
-
-    async def nak(self, message: Message, delay_seconds: float) -> None:
-        """See `Source`."""
-        delay = json.dumps({"delay": int(delay_seconds * 1e9)})
-        await self._answer(message, f"-NAK {delay}".encode())
-
-    async def term(self, message: Message, reason: str) -> None:
-        """See `Source`."""
-        await self._answer(message, f"+TERM {reason[:200]}".encode())
-        self._held.pop(message.stream_sequence, None)
-
-    async def in_progress(self, message: Message) -> None:
-        """See `Source`. A message that was answered is left alone."""
-        if message.stream_sequence in self._unanswered:
-            await self._send(message, b"+WPI")
-
-    async def _answer(self, message: Message, verdict: bytes) -> None:
-        self._unanswered.discard(message.stream_sequence)
-        await self._send(message, verdict)
-
-    async def _send(self, message: Message, verdict: bytes) -> None:
-        # A lost answer means redelivery, which the inbox absorbs: not worth an error.
-        with suppress(BrokerUnavailable, NatsError, OSError):
-            await self._jetstream.client().publish(message.reply, verdict)
-
-    async def lag(self) -> Lag:
-        """See `Source`."""
-        client = self._jetstream.client()
-        try:
-            info = await self._jetstream.call(
-                client.jetstream().consumer_info(self.stream, self.durable),
-                [f"$JS.API.CONSUMER.INFO.{self.stream}.{self.durable}"],
-            )
-        except JetStreamError as error:
-            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
-        floor = info.ack_floor.stream_seq if info.ack_floor else 0
-        for sequence in [sequence for sequence in self._held if sequence <= floor]:
-            del self._held[sequence]
-        return Lag(info.num_pending or 0, info.num_ack_pending or 0, floor)
-
-    async def oldest_unhandled_age(self) -> float:
-        """See `Source`; of the messages that came to this process."""
-        if not self._held:
-            return 0.0
-        return (datetime.now(UTC) - min(self._held.values())).total_seconds()
-
-
-async def _fetched(
-    pull: JetStreamContext.PullSubscription, limit: int, wait_seconds: float
-) -> list[Msg]:
-    try:
-        return await pull.fetch(limit, timeout=wait_seconds)
-    except TimeoutError:
-        return []
-    except JetStreamError as error:
-        raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
-
-
-async def connect(url: str, user: str, password: str, name: str, seconds: float) -> Client:
-    """A plain connected client, for looking on and for administration; raises BrokerUnavailable."""
-    try:
-        return await asyncio.wait_for(
-            nats.connect(url, user=user, password=password, name=name, allow_reconnect=False),
-            seconds,
-        )
-    except (NatsError, OSError, TimeoutError) as error:
-        raise BrokerUnavailable(f"no broker at {url}: {error or type(error).__name__}") from error
-
-
-async def look_on(client: Client, subject: str, see: Callable[[Msg], None]) -> None:
-    """Shows each message that is published on matching subjects from now on, stored or not."""
-
-    async def receive(message: Msg) -> None:
-        see(message)
-
-    await client.subscribe(subject, cb=receive)
-    await client.flush()
-
-
-async def apply(client: Client, topology: Topology) -> None:
-    """Declares streams and consumers; run again, it changes only what differs."""
-    jetstream = client.jetstream()
-    for stream in topology.streams:
-        config = _stream_config(stream)
-        try:
-            await jetstream.stream_info(stream.name)
-            await jetstream.update_stream(config)
-        except NotFoundError:
-            await jetstream.add_stream(config)
-    for consumer in topology.consumers:
-        await jetstream.add_consumer(consumer.stream, _consumer_config(consumer))
-
-
-def _stream_config(stream: StreamSpec) -> StreamConfig:
-    return StreamConfig(
-        name=stream.name,
-        subjects=stream.subjects,
-        storage=StorageType.FILE,
-        retention=RetentionPolicy.LIMITS,
-        # A full stream refuses, so the outbox holds; discarding old would drop unhandled events.
-        discard=DiscardPolicy.NEW,
-        max_age=stream.max_age_hours * 3600,
-        max_bytes=stream.max_bytes,
-        duplicate_window=stream.duplicate_window_seconds,
-        num_replicas=stream.replicas,
-        allow_atomic=stream.atomic,
-        allow_direct=True,
-    )
-
-
-def _consumer_config(consumer: ConsumerSpec) -> ConsumerConfig:
-    return ConsumerConfig(
-        durable_name=consumer.name,
-        deliver_policy=DeliverPolicy.ALL,
-        ack_policy=AckPolicy.EXPLICIT,
-        # The application counts attempts: beyond max_deliver a message would vanish unhandled.
-        max_deliver=-1,
-        ack_wait=consumer.ack_wait_seconds,
-        max_ack_pending=consumer.max_ack_pending,
-        filter_subjects=consumer.filter_subjects,
-    )

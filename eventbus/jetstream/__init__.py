@@ -1,0 +1,7 @@
+"""NATS JetStream as the broker. The only package of the project that imports nats."""
+
+from eventbus.jetstream.administration import apply, connect, look_on
+from eventbus.jetstream.connection import JetStream
+from eventbus.jetstream.source import JetStreamSource
+
+__all__ = ["JetStream", "JetStreamSource", "apply", "connect", "look_on"]
