@@ -51,7 +51,9 @@ class Keys:
             write_private(self.tokens / role, self.token(f"devstack-{role}", role))
 
     def token(self, subject: str, *roles: Role) -> str:
-        """A token for a person or a shop, valid for a day at every service."""
+        """A token for a person or a shop, or a service's own, valid for a day at every service."""
+        if Role.SERVICE in roles:
+            return Signer(self.private(subject)).issue(subject, AUDIENCE, roles, _TOKEN_LIFETIME)
         return Signer(self.private(IDENTITY)).issue(subject, AUDIENCE, roles, _TOKEN_LIFETIME)
 
     def _load_or_make(self, issuer: str) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 ID_HEADER = "Nats-Msg-Id"
+# A server puts these on a stored message that it hands out directly. The broker checks where a
+# request goes, not where its reply goes: such a reply may land on another domain's subject.
+_COPIED = frozenset({"Nats-Stream", "Nats-Subject", "Nats-Sequence"})
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*\.[A-Z][A-Za-z0-9]*")
 _KEY = re.compile(r"[A-Za-z0-9_-]{0,128}")
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -73,6 +76,8 @@ def split_subject(subject: str) -> tuple[str, str]:
 
 def parse(subject: str, headers: Mapping[str, str], data: bytes) -> Event:
     """Reads a message back into its event; raises MalformedEnvelope saying what is wrong."""
+    if foreign := headers.keys() & _COPIED:
+        raise MalformedEnvelope(f"a copy out of a stream, by its header {min(foreign)}")
     type_, key = split_subject(subject)
     if (stated := headers.get("ce-type", type_)) != type_:
         raise MalformedEnvelope(f"header ce-type says {stated!r}, the subject {type_!r}")

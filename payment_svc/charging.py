@@ -14,6 +14,7 @@ from eventbus.verdicts import describe
 from payment_svc.domain.orders import OrderNotPayable
 from payment_svc.domain.payments import (
     Accepted,
+    Captured,
     NeverReached,
     Outcome,
     Payment,
@@ -104,8 +105,19 @@ class Charging:
         if isinstance(outcome, Accepted) and payment.status is PaymentStatus.PROCESSING:
             return payment
         command = SettlePayment(payment.payment_id, outcome)
-        async with self._database.transaction() as uow:
-            settled = await settle_payment(command, uow, codes=self._codes, now=datetime.now(UTC))
+        try:
+            async with self._database.transaction() as uow:
+                now = datetime.now(UTC)
+                settled = await settle_payment(command, uow, codes=self._codes, now=now)
+        except PaymentFinal as error:
+            if isinstance(outcome, Captured):
+                _log.error(
+                    "captured money backs no order",
+                    order_id=payment.order_id,
+                    payment_id=payment.payment_id,
+                    problem=str(error),
+                )
+            raise
         _log.info(
             "payment settled",
             order_id=payment.order_id,

@@ -41,6 +41,8 @@ def policies(services: Iterable[str]) -> dict[str, Policy]:
     found = {}
     for service in services:
         for method in descriptor_pool.Default().FindServiceByName(service).methods:
+            if method.client_streaming or method.server_streaming:
+                raise MethodWithoutPolicy(f"{method.full_name} streams, which nothing here guards")
             options = method.GetOptions()
             if not options.HasExtension(options_pb2.access):
                 raise MethodWithoutPolicy(f"{method.full_name} doesn't say who may call it")

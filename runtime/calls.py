@@ -46,7 +46,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if wrapped := self._wrapped.get(method):
             return wrapped
         handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None or method.startswith(OPEN_PREFIX):
+        if handler is None or method.startswith(OPEN_PREFIX):
             return handler
         self._wrapped[method] = grpc.unary_unary_rpc_method_handler(
             self._surround(method, handler.unary_unary),  # type: ignore[arg-type]

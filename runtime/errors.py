@@ -171,7 +171,8 @@ def _prefers_chinese(accept_language: str) -> bool:
     for place, entry in enumerate(accept_language.split(",")):
         tag, *parameters = (part.strip().lower() for part in entry.split(";"))
         weight = next((one[2:] for one in parameters if one.startswith("q=")), "1")
-        if tag.split("-")[0] in {"zh", "en"} and weight.replace(".", "", 1).isdigit():
+        spoken = tag.split("-")[0] in {"zh", "en"}
+        if spoken and weight.replace(".", "", 1).isdigit() and float(weight) > 0:
             weighed.append((-float(weight), place, tag))
     return bool(weighed) and min(weighed)[2].startswith("zh")
 

@@ -176,7 +176,7 @@ class Verifier:
             raise TokenExpired from error
         except (jwt.PyJWTError, ValueError) as error:
             raise TokenInvalid(f"the token is not valid here: {type(error).__name__}") from error
-        return _caller_of(claims, key), float(claims["exp"])
+        return _caller_of(claims, key), float(claims["exp"]) + _LEEWAY_SECONDS
 
 
 def _public_key(jwk: dict[str, Any]) -> _PublicKey:

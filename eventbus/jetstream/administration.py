@@ -70,7 +70,8 @@ def _stream_config(stream: StreamSpec) -> StreamConfig:
         duplicate_window=stream.duplicate_window_seconds,
         num_replicas=stream.replicas,
         allow_atomic=stream.atomic,
-        allow_direct=True,
+        # Direct replies are raw events, and go to whatever subject the caller names.
+        allow_direct=False,
     )
 
 

@@ -216,9 +216,17 @@ class Bus:
 
         await eventually(done, "all messages acknowledged or given up")
 
-    async def nothing_pending(self) -> bool:
-        lag = await self.source().lag()
+    async def nothing_pending(self, source: Source | None = None) -> bool:
+        lag = await (source or self.source()).lag()
         return lag.pending == 0 and lag.unacknowledged == 0
+
+    async def all_answered(self, source: Source | None = None) -> None:
+        """Waits for the broker to have heard every answer: it takes them in by and by."""
+
+        async def heard() -> bool:
+            return await self.nothing_pending(source)
+
+        await eventually(heard, "every message answered")
 
     async def declare_consumer(self, durable: str, ack_wait_seconds: int = 30) -> None:
         spec = ConsumerSpec(durable, self.stream, [], ack_wait_seconds, 5000)

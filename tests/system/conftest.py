@@ -27,6 +27,7 @@ ENVIRONMENT = {
         "PAYMENT_BUS_LEASE_SECONDS": "2",
         "PAYMENT_RECONCILE_SECONDS": "0.5",
         "PAYMENT_RECONCILE_AFTER": "4",
+        "PAYMENT_PROVIDER_SECONDS": "3",
     },
     "interview": {
         "INTERVIEW_GUESSES_PER_SHOP": "1000000",

@@ -128,3 +128,11 @@ def test_a_time_of_another_zone_is_the_same_moment() -> None:
 def test_a_message_whose_time_is_none_is_no_event(time: str) -> None:
     with pytest.raises(MalformedEnvelope, match="ce-time"):
         parse(TYPE, {"ce-id": "e", "ce-time": time}, b"")
+
+
+@pytest.mark.parametrize("header", ["Nats-Stream", "Nats-Subject", "Nats-Sequence"])
+def test_a_copy_that_the_server_handed_out_is_no_event(header: str) -> None:
+    """A direct reply may be made to land on another domain's subject, genuine headers and all."""
+    headers = {"ce-id": "evt_1", "ce-type": "payment.v1.PaymentCompleted", header: "INTERVIEW"}
+    with pytest.raises(MalformedEnvelope, match="a copy out of a stream"):
+        parse("payment.v1.PaymentCompleted.ord_1", headers, b"")

@@ -65,7 +65,7 @@ class CheckAccessCodeResponse(_message.Message):
     product_id: _builtins.str
     """The product that the code opens; empty if NOT_FOUND."""
     session_prepared: _builtins.bool
-    """True if the session is prepared, so that StartSession needn't wait."""
+    """True if the code's session exists, so that StartSession needn't wait for it."""
     @_builtins.property
     def expire_at(self) -> _timestamp_pb2.Timestamp:
         """When the code stops being valid (UTC); unset if NOT_FOUND."""

@@ -41,7 +41,8 @@ class InterviewServiceStub:
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.
-    A code is a bearer's right: whoever holds it may start its interview.
+    A code is a bearer's right: whoever holds it may start its interview, and is
+    told the session; later it is found by its customer only.
     """
 
     def __init__(self, channel):
@@ -88,7 +89,8 @@ class InterviewServiceServicer:
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.
-    A code is a bearer's right: whoever holds it may start its interview.
+    A code is a bearer's right: whoever holds it may start its interview, and is
+    told the session; later it is found by its customer only.
     """
 
     def CheckAccessCode(self, request, context):
@@ -183,7 +185,8 @@ class InterviewService:
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.
-    A code is a bearer's right: whoever holds it may start its interview.
+    A code is a bearer's right: whoever holds it may start its interview, and is
+    told the session; later it is found by its customer only.
     """
 
     @staticmethod

@@ -42,7 +42,8 @@ class InterviewServiceStub:
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.
-    A code is a bearer's right: whoever holds it may start its interview.
+    A code is a bearer's right: whoever holds it may start its interview, and is
+    told the session; later it is found by its customer only.
     """
 
     @_typing.overload
@@ -95,7 +96,8 @@ class InterviewServiceAsyncStub(InterviewServiceStub):
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.
-    A code is a bearer's right: whoever holds it may start its interview.
+    A code is a bearer's right: whoever holds it may start its interview, and is
+    told the session; later it is found by its customer only.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -144,7 +146,8 @@ class InterviewServiceServicer(metaclass=_abc_1.ABCMeta):
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.
-    A code is a bearer's right: whoever holds it may start its interview.
+    A code is a bearer's right: whoever holds it may start its interview, and is
+    told the session; later it is found by its customer only.
     """
 
     @_abc_1.abstractmethod
