@@ -63,12 +63,17 @@ def _fill(message: Message, field: FieldDescriptor) -> None:
             FieldDescriptor.CPPTYPE_ENUM: 1,
             FieldDescriptor.CPPTYPE_BOOL: True,
         }.get(field.cpp_type, field.number + 100)
-        setattr(message, field.name, value)
+        if field.is_repeated:
+            getattr(message, field.name).append(value)
+        else:
+            setattr(message, field.name, value)
     elif field.message_type.full_name == "google.protobuf.Timestamp":
         getattr(message, field.name).FromSeconds(_MOMENT + field.number)
     else:
+        part = getattr(message, field.name)
+        part = part.add() if field.is_repeated else part
         for inner in field.message_type.fields:
-            _fill(getattr(message, field.name), inner)
+            _fill(part, inner)
 
 
 def _without_comments(image: Path) -> bytes:

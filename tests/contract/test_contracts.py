@@ -96,19 +96,17 @@ def test_every_message_of_an_events_file_is_an_event_with_a_key_it_has(
 def test_every_mutation_takes_a_request_id_or_says_why_it_is_idempotent(
     files: list[descriptor_pb2.FileDescriptorProto],
 ) -> None:
-    reads = ("Get", "List", "Check", "Validate")
-    # Idempotent by what they name: a signed notification, the merchant's key.
-    by_nature = {
-        "IngestPaymentNotification",
-        "CreateCharge",
-    }
+    reads = ("Get", "List", "Check", "Validate", "Preview")
+    # Idempotent by what they name: a signed notification.
+    by_nature = {"IngestPaymentNotification"}
+    keys = {"request_id", "idempotency_key"}  # the latter is the merchant's, at the provider
     fields = {name: {field.name for field in message.field} for name, message in messages(files)}
     for file in files:
         for service in file.service:
             for method in service.method:
                 if method.name.startswith(reads) or method.name in by_nature:
                     continue
-                assert "request_id" in fields[method.input_type.lstrip(".")], method.name
+                assert keys & fields[method.input_type.lstrip(".")], method.name
 
 
 def test_the_mission_s_events_have_the_mission_s_fields(

@@ -26,9 +26,10 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from contract.v1 import options_pb2 as contract_dot_v1_dot_options__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from interview.v1 import session_pb2 as interview_dot_v1_dot_session__pb2
+from payment.v1 import access_code_pb2 as payment_dot_v1_dot_access__code__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19interview/v1/events.proto\x12\x0cinterview.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ainterview/v1/session.proto\"\xa6\x02\n\x0fSessionPrepared\x12\x37\n\nsession_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ses_[0-9A-HJKMNP-TV-Z]{26}$\x12\x35\n\x08order_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12;\n\x0e\x61\x63\x63\x65ss_code_id\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\x12\x1d\n\nproduct_id\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x37\n\x0bprepared_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01:\x0e\x8a\xb5\x18\n\n\x08order_id\"\x97\x03\n\x10InterviewStarted\x12\x37\n\nsession_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ses_[0-9A-HJKMNP-TV-Z]{26}$\x12N\n\x0b\x61\x63\x63\x65ss_code\x18\x02 \x01(\tB9\xbaH6r422^([0-9A-HJKMNP-TV-Z]{4}-){3}[0-9A-HJKMNP-TV-Z]{4}$\x12\x35\n\x08order_id\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12;\n\x0e\x61\x63\x63\x65ss_code_id\x18\x04 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\x12\x36\n\nstarted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12>\n\x0cvalidated_by\x18\x06 \x01(\x0e\x32\x1e.interview.v1.ValidationSourceB\x08\xbaH\x05\x82\x01\x02\x10\x01:\x0e\x8a\xb5\x18\n\n\x08order_idb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19interview/v1/events.proto\x12\x0cinterview.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ainterview/v1/session.proto\x1a\x1cpayment/v1/access_code.proto\"\xa6\x02\n\x0fSessionPrepared\x12\x37\n\nsession_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ses_[0-9A-HJKMNP-TV-Z]{26}$\x12\x35\n\x08order_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12;\n\x0e\x61\x63\x63\x65ss_code_id\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\x12\x1d\n\nproduct_id\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x37\n\x0bprepared_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01:\x0e\x8a\xb5\x18\n\n\x08order_id\"\xd2\x03\n\x10InterviewStarted\x12\x37\n\nsession_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ses_[0-9A-HJKMNP-TV-Z]{26}$\x12N\n\x0b\x61\x63\x63\x65ss_code\x18\x02 \x01(\tB9\xbaH6r422^([0-9A-HJKMNP-TV-Z]{4}-){3}[0-9A-HJKMNP-TV-Z]{4}$\x12\x35\n\x08order_id\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12;\n\x0e\x61\x63\x63\x65ss_code_id\x18\x04 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\x12\x36\n\nstarted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12>\n\x0cvalidated_by\x18\x06 \x01(\x0e\x32\x1e.interview.v1.ValidationSourceB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x39\n\trefund_id\x18\x07 \x01(\tB&\xbaH#r\x1e\x32\x1c^ref_[0-9A-HJKMNP-TV-Z]{26}$\xd8\x01\x01:\x0e\x8a\xb5\x18\n\n\x08order_id\"\xdd\x01\n\x0fSessionWithheld\x12\x35\n\x08order_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12\x36\n\trefund_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^ref_[0-9A-HJKMNP-TV-Z]{26}$\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x37\n\x0bwithheld_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01:\x0e\x8a\xb5\x18\n\n\x08order_id\"\xfe\x01\n\x12InterviewCompleted\x12\x37\n\nsession_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ses_[0-9A-HJKMNP-TV-Z]{26}$\x12\x35\n\x08order_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12\x16\n\x0e\x61nswered_count\x18\x03 \x01(\x05\x12\x16\n\x0equestion_count\x18\x04 \x01(\x05\x12\x38\n\x0c\x63ompleted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01:\x0e\x8a\xb5\x18\n\n\x08order_id\"\x80\x03\n\x10SessionCancelled\x12\x37\n\nsession_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ses_[0-9A-HJKMNP-TV-Z]{26}$\x12\x35\n\x08order_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12\x42\n\rcancel_reason\x18\x03 \x01(\x0e\x32!.interview.v1.SessionCancelReasonB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x13\n\x0bwas_started\x18\x04 \x01(\x08\x12\x13\n\x0b\x63ustomer_id\x18\x05 \x01(\t\x12\x30\n\trecipient\x18\x06 \x01(\x0b\x32\x15.payment.v1.RecipientB\x06\xbaH\x03\xc8\x01\x01\x12\x12\n\nproduct_id\x18\x07 \x01(\t\x12\x38\n\x0c\x63\x61ncelled_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01:\x0e\x8a\xb5\x18\n\n\x08order_id\"\xdd\x01\n\x0eSessionExpired\x12\x37\n\nsession_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ses_[0-9A-HJKMNP-TV-Z]{26}$\x12\x35\n\x08order_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12\x13\n\x0bwas_started\x18\x03 \x01(\x08\x12\x36\n\nexpired_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01:\x0e\x8a\xb5\x18\n\n\x08order_id\"\xf2\x02\n\x11\x46\x65\x65\x64\x62\x61\x63kPublished\x12\x37\n\nsession_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ses_[0-9A-HJKMNP-TV-Z]{26}$\x12\x35\n\x08order_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12\x38\n\x0b\x66\x65\x65\x64\x62\x61\x63k_id\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^fbk_[0-9A-HJKMNP-TV-Z]{26}$\x12\x0e\n\x06rating\x18\x04 \x01(\x05\x12\x13\n\x0b\x63ustomer_id\x18\x05 \x01(\t\x12\x30\n\trecipient\x18\x06 \x01(\x0b\x32\x15.payment.v1.RecipientB\x06\xbaH\x03\xc8\x01\x01\x12\x12\n\nproduct_id\x18\x07 \x01(\t\x12\x38\n\x0cpublished_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01:\x0e\x8a\xb5\x18\n\n\x08order_idb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,10 +60,70 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INTERVIEWSTARTED'].fields_by_name['started_at']._serialized_options = b'\272H\003\310\001\001'
   _globals['_INTERVIEWSTARTED'].fields_by_name['validated_by']._loaded_options = None
   _globals['_INTERVIEWSTARTED'].fields_by_name['validated_by']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_INTERVIEWSTARTED'].fields_by_name['refund_id']._loaded_options = None
+  _globals['_INTERVIEWSTARTED'].fields_by_name['refund_id']._serialized_options = b'\272H#r\0362\034^ref_[0-9A-HJKMNP-TV-Z]{26}$\330\001\001'
   _globals['_INTERVIEWSTARTED']._loaded_options = None
   _globals['_INTERVIEWSTARTED']._serialized_options = b'\212\265\030\n\n\010order_id'
-  _globals['_SESSIONPREPARED']._serialized_start=161
-  _globals['_SESSIONPREPARED']._serialized_end=455
-  _globals['_INTERVIEWSTARTED']._serialized_start=458
-  _globals['_INTERVIEWSTARTED']._serialized_end=865
+  _globals['_SESSIONWITHHELD'].fields_by_name['order_id']._loaded_options = None
+  _globals['_SESSIONWITHHELD'].fields_by_name['order_id']._serialized_options = b'\272H r\0362\034^ord_[0-9A-HJKMNP-TV-Z]{26}$'
+  _globals['_SESSIONWITHHELD'].fields_by_name['refund_id']._loaded_options = None
+  _globals['_SESSIONWITHHELD'].fields_by_name['refund_id']._serialized_options = b'\272H r\0362\034^ref_[0-9A-HJKMNP-TV-Z]{26}$'
+  _globals['_SESSIONWITHHELD'].fields_by_name['withheld_at']._loaded_options = None
+  _globals['_SESSIONWITHHELD'].fields_by_name['withheld_at']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_SESSIONWITHHELD']._loaded_options = None
+  _globals['_SESSIONWITHHELD']._serialized_options = b'\212\265\030\n\n\010order_id'
+  _globals['_INTERVIEWCOMPLETED'].fields_by_name['session_id']._loaded_options = None
+  _globals['_INTERVIEWCOMPLETED'].fields_by_name['session_id']._serialized_options = b'\272H r\0362\034^ses_[0-9A-HJKMNP-TV-Z]{26}$'
+  _globals['_INTERVIEWCOMPLETED'].fields_by_name['order_id']._loaded_options = None
+  _globals['_INTERVIEWCOMPLETED'].fields_by_name['order_id']._serialized_options = b'\272H r\0362\034^ord_[0-9A-HJKMNP-TV-Z]{26}$'
+  _globals['_INTERVIEWCOMPLETED'].fields_by_name['completed_at']._loaded_options = None
+  _globals['_INTERVIEWCOMPLETED'].fields_by_name['completed_at']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_INTERVIEWCOMPLETED']._loaded_options = None
+  _globals['_INTERVIEWCOMPLETED']._serialized_options = b'\212\265\030\n\n\010order_id'
+  _globals['_SESSIONCANCELLED'].fields_by_name['session_id']._loaded_options = None
+  _globals['_SESSIONCANCELLED'].fields_by_name['session_id']._serialized_options = b'\272H r\0362\034^ses_[0-9A-HJKMNP-TV-Z]{26}$'
+  _globals['_SESSIONCANCELLED'].fields_by_name['order_id']._loaded_options = None
+  _globals['_SESSIONCANCELLED'].fields_by_name['order_id']._serialized_options = b'\272H r\0362\034^ord_[0-9A-HJKMNP-TV-Z]{26}$'
+  _globals['_SESSIONCANCELLED'].fields_by_name['cancel_reason']._loaded_options = None
+  _globals['_SESSIONCANCELLED'].fields_by_name['cancel_reason']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_SESSIONCANCELLED'].fields_by_name['recipient']._loaded_options = None
+  _globals['_SESSIONCANCELLED'].fields_by_name['recipient']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_SESSIONCANCELLED'].fields_by_name['cancelled_at']._loaded_options = None
+  _globals['_SESSIONCANCELLED'].fields_by_name['cancelled_at']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_SESSIONCANCELLED']._loaded_options = None
+  _globals['_SESSIONCANCELLED']._serialized_options = b'\212\265\030\n\n\010order_id'
+  _globals['_SESSIONEXPIRED'].fields_by_name['session_id']._loaded_options = None
+  _globals['_SESSIONEXPIRED'].fields_by_name['session_id']._serialized_options = b'\272H r\0362\034^ses_[0-9A-HJKMNP-TV-Z]{26}$'
+  _globals['_SESSIONEXPIRED'].fields_by_name['order_id']._loaded_options = None
+  _globals['_SESSIONEXPIRED'].fields_by_name['order_id']._serialized_options = b'\272H r\0362\034^ord_[0-9A-HJKMNP-TV-Z]{26}$'
+  _globals['_SESSIONEXPIRED'].fields_by_name['expired_at']._loaded_options = None
+  _globals['_SESSIONEXPIRED'].fields_by_name['expired_at']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_SESSIONEXPIRED']._loaded_options = None
+  _globals['_SESSIONEXPIRED']._serialized_options = b'\212\265\030\n\n\010order_id'
+  _globals['_FEEDBACKPUBLISHED'].fields_by_name['session_id']._loaded_options = None
+  _globals['_FEEDBACKPUBLISHED'].fields_by_name['session_id']._serialized_options = b'\272H r\0362\034^ses_[0-9A-HJKMNP-TV-Z]{26}$'
+  _globals['_FEEDBACKPUBLISHED'].fields_by_name['order_id']._loaded_options = None
+  _globals['_FEEDBACKPUBLISHED'].fields_by_name['order_id']._serialized_options = b'\272H r\0362\034^ord_[0-9A-HJKMNP-TV-Z]{26}$'
+  _globals['_FEEDBACKPUBLISHED'].fields_by_name['feedback_id']._loaded_options = None
+  _globals['_FEEDBACKPUBLISHED'].fields_by_name['feedback_id']._serialized_options = b'\272H r\0362\034^fbk_[0-9A-HJKMNP-TV-Z]{26}$'
+  _globals['_FEEDBACKPUBLISHED'].fields_by_name['recipient']._loaded_options = None
+  _globals['_FEEDBACKPUBLISHED'].fields_by_name['recipient']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_FEEDBACKPUBLISHED'].fields_by_name['published_at']._loaded_options = None
+  _globals['_FEEDBACKPUBLISHED'].fields_by_name['published_at']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_FEEDBACKPUBLISHED']._loaded_options = None
+  _globals['_FEEDBACKPUBLISHED']._serialized_options = b'\212\265\030\n\n\010order_id'
+  _globals['_SESSIONPREPARED']._serialized_start=191
+  _globals['_SESSIONPREPARED']._serialized_end=485
+  _globals['_INTERVIEWSTARTED']._serialized_start=488
+  _globals['_INTERVIEWSTARTED']._serialized_end=954
+  _globals['_SESSIONWITHHELD']._serialized_start=957
+  _globals['_SESSIONWITHHELD']._serialized_end=1178
+  _globals['_INTERVIEWCOMPLETED']._serialized_start=1181
+  _globals['_INTERVIEWCOMPLETED']._serialized_end=1435
+  _globals['_SESSIONCANCELLED']._serialized_start=1438
+  _globals['_SESSIONCANCELLED']._serialized_end=1822
+  _globals['_SESSIONEXPIRED']._serialized_start=1825
+  _globals['_SESSIONEXPIRED']._serialized_end=2046
+  _globals['_FEEDBACKPUBLISHED']._serialized_start=2049
+  _globals['_FEEDBACKPUBLISHED']._serialized_end=2419
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from interview.v1 import session_pb2 as _session_pb2
+from payment.v1 import access_code_pb2 as _access_code_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -62,7 +63,9 @@ Global___SessionPrepared: _TypeAlias = SessionPrepared  # noqa: Y015
 
 @_typing.final
 class InterviewStarted(_message.Message):
-    """An interview was started with an access code."""
+    """An interview was started with an access code. Announced again, under another
+    event id, for a refund that asks, and to mend what got lost.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -72,6 +75,7 @@ class InterviewStarted(_message.Message):
     ACCESS_CODE_ID_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     VALIDATED_BY_FIELD_NUMBER: _builtins.int
+    REFUND_ID_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The started session."""
     access_code: _builtins.str
@@ -82,6 +86,10 @@ class InterviewStarted(_message.Message):
     """Identity of the code."""
     validated_by: _session_pb2.ValidationSource.ValueType
     """Who found the code valid."""
+    refund_id: _builtins.str
+    """The refund that asked whether the interview has started, if this is the
+    answer to one; else empty. The same session may be announced several times.
+    """
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """When it started (UTC)."""
@@ -95,11 +103,236 @@ class InterviewStarted(_message.Message):
         access_code_id: _builtins.str = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         validated_by: _session_pb2.ValidationSource.ValueType = ...,
+        refund_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_code", b"access_code", "access_code_id", b"access_code_id", "order_id", b"order_id", "session_id", b"session_id", "started_at", b"started_at", "validated_by", b"validated_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_code", b"access_code", "access_code_id", b"access_code_id", "order_id", b"order_id", "refund_id", b"refund_id", "session_id", b"session_id", "started_at", b"started_at", "validated_by", b"validated_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InterviewStarted: _TypeAlias = InterviewStarted  # noqa: Y015
+
+@_typing.final
+class SessionWithheld(_message.Message):
+    """The answer to a refund that asks: the interview has not started, and it won't
+    while the refund waits.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    REFUND_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    WITHHELD_AT_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """The order."""
+    refund_id: _builtins.str
+    """The refund that asked."""
+    session_id: _builtins.str
+    """The order's session; empty if it has none."""
+    @_builtins.property
+    def withheld_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was withheld (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        refund_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        withheld_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["withheld_at", b"withheld_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "refund_id", b"refund_id", "session_id", b"session_id", "withheld_at", b"withheld_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionWithheld: _TypeAlias = SessionWithheld  # noqa: Y015
+
+@_typing.final
+class InterviewCompleted(_message.Message):
+    """An interview was completed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    ANSWERED_COUNT_FIELD_NUMBER: _builtins.int
+    QUESTION_COUNT_FIELD_NUMBER: _builtins.int
+    COMPLETED_AT_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session."""
+    order_id: _builtins.str
+    """The order."""
+    answered_count: _builtins.int
+    """How many questions were answered."""
+    question_count: _builtins.int
+    """How many there were."""
+    @_builtins.property
+    def completed_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was completed (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        answered_count: _builtins.int = ...,
+        question_count: _builtins.int = ...,
+        completed_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completed_at", b"completed_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_count", b"answered_count", "completed_at", b"completed_at", "order_id", b"order_id", "question_count", b"question_count", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InterviewCompleted: _TypeAlias = InterviewCompleted  # noqa: Y015
+
+@_typing.final
+class SessionCancelled(_message.Message):
+    """A session was called off."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    CANCEL_REASON_FIELD_NUMBER: _builtins.int
+    WAS_STARTED_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    PRODUCT_ID_FIELD_NUMBER: _builtins.int
+    CANCELLED_AT_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session."""
+    order_id: _builtins.str
+    """The order."""
+    cancel_reason: _session_pb2.SessionCancelReason.ValueType
+    """Why."""
+    was_started: _builtins.bool
+    """True if the interview had started."""
+    customer_id: _builtins.str
+    """Whose session it was."""
+    product_id: _builtins.str
+    """The product it was for."""
+    @_builtins.property
+    def recipient(self) -> _access_code_pb2.Recipient:
+        """Whom to tell."""
+
+    @_builtins.property
+    def cancelled_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was cancelled (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        cancel_reason: _session_pb2.SessionCancelReason.ValueType = ...,
+        was_started: _builtins.bool = ...,
+        customer_id: _builtins.str = ...,
+        recipient: _access_code_pb2.Recipient | None = ...,
+        product_id: _builtins.str = ...,
+        cancelled_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancelled_at", b"cancelled_at", "recipient", b"recipient"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel_reason", b"cancel_reason", "cancelled_at", b"cancelled_at", "customer_id", b"customer_id", "order_id", b"order_id", "product_id", b"product_id", "recipient", b"recipient", "session_id", b"session_id", "was_started", b"was_started"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionCancelled: _TypeAlias = SessionCancelled  # noqa: Y015
+
+@_typing.final
+class SessionExpired(_message.Message):
+    """A session was ended by the clock: its code ran out before it was started, or the
+    time for the interview was over.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    WAS_STARTED_FIELD_NUMBER: _builtins.int
+    EXPIRED_AT_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session."""
+    order_id: _builtins.str
+    """The order."""
+    was_started: _builtins.bool
+    """True if the interview had started."""
+    @_builtins.property
+    def expired_at(self) -> _timestamp_pb2.Timestamp:
+        """When it ended (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        was_started: _builtins.bool = ...,
+        expired_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expired_at", b"expired_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expired_at", b"expired_at", "order_id", b"order_id", "session_id", b"session_id", "was_started", b"was_started"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SessionExpired: _TypeAlias = SessionExpired  # noqa: Y015
+
+@_typing.final
+class FeedbackPublished(_message.Message):
+    """Feedback on an interview was given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    FEEDBACK_ID_FIELD_NUMBER: _builtins.int
+    RATING_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    PRODUCT_ID_FIELD_NUMBER: _builtins.int
+    PUBLISHED_AT_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session."""
+    order_id: _builtins.str
+    """The order."""
+    feedback_id: _builtins.str
+    """The feedback."""
+    rating: _builtins.int
+    """The rating, 1 (poor) to 5 (excellent)."""
+    customer_id: _builtins.str
+    """Whose session it was."""
+    product_id: _builtins.str
+    """The product it was for."""
+    @_builtins.property
+    def recipient(self) -> _access_code_pb2.Recipient:
+        """Whom to tell."""
+
+    @_builtins.property
+    def published_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was given (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        order_id: _builtins.str = ...,
+        feedback_id: _builtins.str = ...,
+        rating: _builtins.int = ...,
+        customer_id: _builtins.str = ...,
+        recipient: _access_code_pb2.Recipient | None = ...,
+        product_id: _builtins.str = ...,
+        published_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["published_at", b"published_at", "recipient", b"recipient"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "feedback_id", b"feedback_id", "order_id", b"order_id", "product_id", b"product_id", "published_at", b"published_at", "rating", b"rating", "recipient", b"recipient", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeedbackPublished: _TypeAlias = FeedbackPublished  # noqa: Y015

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from interview.v1 import session_pb2 as _session_pb2
 from payment.v1 import access_code_service_pb2 as _access_code_service_pb2
 import builtins as _builtins
@@ -20,6 +21,92 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _QARecordStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QARecordStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QARecordStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QA_RECORD_STATUS_UNSPECIFIED: _QARecordStatus.ValueType  # 0
+    """Not a status; never sent."""
+    QA_RECORD_STATUS_OPEN: _QARecordStatus.ValueType  # 1
+    """Asked; may be answered until `answer_by`."""
+    QA_RECORD_STATUS_ANSWERED: _QARecordStatus.ValueType  # 2
+    """Answered in time."""
+    QA_RECORD_STATUS_MISSED: _QARecordStatus.ValueType  # 3
+    """Not answered in time."""
+
+class QARecordStatus(_QARecordStatus, metaclass=_QARecordStatusEnumTypeWrapper):
+    """What became of a question."""
+
+QA_RECORD_STATUS_UNSPECIFIED: QARecordStatus.ValueType  # 0
+"""Not a status; never sent."""
+QA_RECORD_STATUS_OPEN: QARecordStatus.ValueType  # 1
+"""Asked; may be answered until `answer_by`."""
+QA_RECORD_STATUS_ANSWERED: QARecordStatus.ValueType  # 2
+"""Answered in time."""
+QA_RECORD_STATUS_MISSED: QARecordStatus.ValueType  # 3
+"""Not answered in time."""
+Global___QARecordStatus: _TypeAlias = QARecordStatus  # noqa: Y015
+
+class _DriftKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DriftKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DriftKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DRIFT_KIND_UNSPECIFIED: _DriftKind.ValueType  # 0
+    """Not a kind; never sent."""
+    DRIFT_KIND_CODE_WITHOUT_SESSION: _DriftKind.ValueType  # 1
+    """A code was issued and interview has no session for it. Mended by taking in
+    payment's record.
+    """
+    DRIFT_KIND_STARTED_NOT_REDEEMED: _DriftKind.ValueType  # 2
+    """A session was started and its code is not REDEEMED. Mended by announcing
+    InterviewStarted again; payment redeems the code, or rejects its use.
+    """
+    DRIFT_KIND_STALE_ENTRY: _DriftKind.ValueType  # 3
+    """interview's copy of a code differs from the shared table. Mended by taking in
+    payment's record.
+    """
+    DRIFT_KIND_SESSION_WITHOUT_CODE: _DriftKind.ValueType  # 4
+    """A session's code doesn't exist in the shared table. Mended by binding the
+    session to the order's current code, or by calling it off if payment knows
+    none.
+    """
+    DRIFT_KIND_USED_WITHOUT_RIGHT: _DriftKind.ValueType  # 5
+    """A session was completed with a code that gave no right to it. Reported, not
+    mended.
+    """
+
+class DriftKind(_DriftKind, metaclass=_DriftKindEnumTypeWrapper):
+    """How interview's half and the shared table drifted apart."""
+
+DRIFT_KIND_UNSPECIFIED: DriftKind.ValueType  # 0
+"""Not a kind; never sent."""
+DRIFT_KIND_CODE_WITHOUT_SESSION: DriftKind.ValueType  # 1
+"""A code was issued and interview has no session for it. Mended by taking in
+payment's record.
+"""
+DRIFT_KIND_STARTED_NOT_REDEEMED: DriftKind.ValueType  # 2
+"""A session was started and its code is not REDEEMED. Mended by announcing
+InterviewStarted again; payment redeems the code, or rejects its use.
+"""
+DRIFT_KIND_STALE_ENTRY: DriftKind.ValueType  # 3
+"""interview's copy of a code differs from the shared table. Mended by taking in
+payment's record.
+"""
+DRIFT_KIND_SESSION_WITHOUT_CODE: DriftKind.ValueType  # 4
+"""A session's code doesn't exist in the shared table. Mended by binding the
+session to the order's current code, or by calling it off if payment knows
+none.
+"""
+DRIFT_KIND_USED_WITHOUT_RIGHT: DriftKind.ValueType  # 5
+"""A session was completed with a code that gave no right to it. Reported, not
+mended.
+"""
+Global___DriftKind: _TypeAlias = DriftKind  # noqa: Y015
 
 @_typing.final
 class CheckAccessCodeRequest(_message.Message):
@@ -248,3 +335,645 @@ class ListSessionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListSessionsResponse: _TypeAlias = ListSessionsResponse  # noqa: Y015
+
+@_typing.final
+class GetNextQuestionRequest(_message.Message):
+    """Asks for the open question or the next one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, unique per caller and method."""
+    session_id: _builtins.str
+    """Which session."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNextQuestionRequest: _TypeAlias = GetNextQuestionRequest  # noqa: Y015
+
+@_typing.final
+class GetNextQuestionResponse(_message.Message):
+    """The question that is to be answered now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def question(self) -> Global___AskedQuestion:
+        """The question; unset once all were asked."""
+
+    def __init__(
+        self,
+        *,
+        question: Global___AskedQuestion | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetNextQuestionResponse: _TypeAlias = GetNextQuestionResponse  # noqa: Y015
+
+@_typing.final
+class AskedQuestion(_message.Message):
+    """A question, as it was asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    QUESTION_COUNT_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    ASKED_AT_FIELD_NUMBER: _builtins.int
+    ANSWER_BY_FIELD_NUMBER: _builtins.int
+    question_id: _builtins.str
+    """Identity of the question within its set."""
+    number: _builtins.int
+    """Its place in the session, from 1."""
+    question_count: _builtins.int
+    """How many questions the session has."""
+    text: _builtins.str
+    """The question, in the session's language."""
+    @_builtins.property
+    def asked_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was asked (UTC)."""
+
+    @_builtins.property
+    def answer_by(self) -> _timestamp_pb2.Timestamp:
+        """Until when it may be answered (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        question_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        question_count: _builtins.int = ...,
+        text: _builtins.str = ...,
+        asked_at: _timestamp_pb2.Timestamp | None = ...,
+        answer_by: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_by", b"answer_by", "asked_at", b"asked_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_by", b"answer_by", "asked_at", b"asked_at", "number", b"number", "question_count", b"question_count", "question_id", b"question_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskedQuestion: _TypeAlias = AskedQuestion  # noqa: Y015
+
+@_typing.final
+class SubmitAnswerRequest(_message.Message):
+    """Answers a question."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    QUESTION_ID_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, unique per caller and method."""
+    session_id: _builtins.str
+    """Which session."""
+    question_id: _builtins.str
+    """Which question: the open one."""
+    answer: _builtins.str
+    """The answer; any text without the character NUL."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        question_id: _builtins.str = ...,
+        answer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "question_id", b"question_id", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitAnswerRequest: _TypeAlias = SubmitAnswerRequest  # noqa: Y015
+
+@_typing.final
+class SubmitAnswerResponse(_message.Message):
+    """The answer was taken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def record(self) -> Global___QARecord:
+        """The question with its answer."""
+
+    def __init__(
+        self,
+        *,
+        record: Global___QARecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitAnswerResponse: _TypeAlias = SubmitAnswerResponse  # noqa: Y015
+
+@_typing.final
+class QARecord(_message.Message):
+    """One question of a session and its answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    ANSWERED_AT_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session."""
+    status: Global___QARecordStatus.ValueType
+    """What became of it."""
+    answer: _builtins.str
+    """The answer; empty unless ANSWERED."""
+    @_builtins.property
+    def question(self) -> Global___AskedQuestion:
+        """The question."""
+
+    @_builtins.property
+    def answered_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was answered (UTC); unset unless ANSWERED."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        question: Global___AskedQuestion | None = ...,
+        status: Global___QARecordStatus.ValueType = ...,
+        answer: _builtins.str = ...,
+        answered_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answered_at", b"answered_at", "question", b"question"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_at", b"answered_at", "question", b"question", "session_id", b"session_id", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QARecord: _TypeAlias = QARecord  # noqa: Y015
+
+@_typing.final
+class CompleteSessionRequest(_message.Message):
+    """Asks to end an interview."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, unique per caller and method."""
+    session_id: _builtins.str
+    """Which session."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompleteSessionRequest: _TypeAlias = CompleteSessionRequest  # noqa: Y015
+
+@_typing.final
+class CompleteSessionResponse(_message.Message):
+    """The interview has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def session(self) -> _session_pb2.Session:
+        """The session as it stands."""
+
+    def __init__(
+        self,
+        *,
+        session: _session_pb2.Session | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompleteSessionResponse: _TypeAlias = CompleteSessionResponse  # noqa: Y015
+
+@_typing.final
+class CancelSessionRequest(_message.Message):
+    """Asks to call an interview off."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, unique per caller and method."""
+    session_id: _builtins.str
+    """Which session."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelSessionRequest: _TypeAlias = CancelSessionRequest  # noqa: Y015
+
+@_typing.final
+class CancelSessionResponse(_message.Message):
+    """The interview was called off."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def session(self) -> _session_pb2.Session:
+        """The session as it stands."""
+
+    def __init__(
+        self,
+        *,
+        session: _session_pb2.Session | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelSessionResponse: _TypeAlias = CancelSessionResponse  # noqa: Y015
+
+@_typing.final
+class ListQARecordsRequest(_message.Message):
+    """Asks for a page of a session's questions and answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Most entries wanted, up to 500; 0 means 50."""
+    page_token: _builtins.str
+    """The previous page's `next_page_token`; empty for the first page."""
+    session_id: _builtins.str
+    """Which session."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQARecordsRequest: _TypeAlias = ListQARecordsRequest  # noqa: Y015
+
+@_typing.final
+class ListQARecordsResponse(_message.Message):
+    """A page of questions and answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token for the next page; empty on the last."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___QARecord]:
+        """The entries, in the order in which they were asked."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[Global___QARecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQARecordsResponse: _TypeAlias = ListQARecordsResponse  # noqa: Y015
+
+@_typing.final
+class Feedback(_message.Message):
+    """What somebody thinks of an interview."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEEDBACK_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    RATING_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    COMMENTS_FIELD_NUMBER: _builtins.int
+    GIVEN_BY_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    feedback_id: _builtins.str
+    """Identity of the feedback, `fbk_` and a ULID."""
+    session_id: _builtins.str
+    """The session."""
+    rating: _builtins.int
+    """The rating, 1 (poor) to 5 (excellent)."""
+    summary: _builtins.str
+    """The whole, in words."""
+    given_by: _builtins.str
+    """Who gave it: a caller such as "operator:mei"."""
+    @_builtins.property
+    def comments(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuestionComment]:
+        """On single questions."""
+
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was given (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        feedback_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        rating: _builtins.int = ...,
+        summary: _builtins.str = ...,
+        comments: _abc.Iterable[Global___QuestionComment] | None = ...,
+        given_by: _builtins.str = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comments", b"comments", "created_at", b"created_at", "feedback_id", b"feedback_id", "given_by", b"given_by", "rating", b"rating", "session_id", b"session_id", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Feedback: _TypeAlias = Feedback  # noqa: Y015
+
+@_typing.final
+class QuestionComment(_message.Message):
+    """What somebody thinks of one answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    question_id: _builtins.str
+    """The question."""
+    text: _builtins.str
+    """The comment; any text without the character NUL."""
+    def __init__(
+        self,
+        *,
+        question_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["question_id", b"question_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuestionComment: _TypeAlias = QuestionComment  # noqa: Y015
+
+@_typing.final
+class CreateFeedbackRequest(_message.Message):
+    """Gives feedback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    RATING_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    COMMENTS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, unique per caller and method."""
+    session_id: _builtins.str
+    """On which session."""
+    rating: _builtins.int
+    """The rating, 1 (poor) to 5 (excellent)."""
+    summary: _builtins.str
+    """The whole, in words; any text without the character NUL."""
+    @_builtins.property
+    def comments(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuestionComment]:
+        """On single questions; may be empty."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        rating: _builtins.int = ...,
+        summary: _builtins.str = ...,
+        comments: _abc.Iterable[Global___QuestionComment] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comments", b"comments", "rating", b"rating", "request_id", b"request_id", "session_id", b"session_id", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateFeedbackRequest: _TypeAlias = CreateFeedbackRequest  # noqa: Y015
+
+@_typing.final
+class CreateFeedbackResponse(_message.Message):
+    """The feedback was given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEEDBACK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def feedback(self) -> Global___Feedback:
+        """The feedback."""
+
+    def __init__(
+        self,
+        *,
+        feedback: Global___Feedback | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateFeedbackResponse: _TypeAlias = CreateFeedbackResponse  # noqa: Y015
+
+@_typing.final
+class GetFeedbackRequest(_message.Message):
+    """Asks for the feedback on a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """Which session."""
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFeedbackRequest: _TypeAlias = GetFeedbackRequest  # noqa: Y015
+
+@_typing.final
+class GetFeedbackResponse(_message.Message):
+    """The feedback on a session."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEEDBACK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def feedback(self) -> Global___Feedback:
+        """The feedback."""
+
+    def __init__(
+        self,
+        *,
+        feedback: Global___Feedback | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFeedbackResponse: _TypeAlias = GetFeedbackResponse  # noqa: Y015
+
+@_typing.final
+class Drift(_message.Message):
+    """One drift."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    ACCESS_CODE_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    REPAIRED_FIELD_NUMBER: _builtins.int
+    kind: Global___DriftKind.ValueType
+    """Its kind."""
+    order_id: _builtins.str
+    """The order, if interview knows it."""
+    access_code_id: _builtins.str
+    """Identity of the code, if there is one."""
+    session_id: _builtins.str
+    """The session, if there is one."""
+    detail: _builtins.str
+    """What differs, for a person to read."""
+    repaired: _builtins.bool
+    """True if it was mended, or what mends it was announced."""
+    def __init__(
+        self,
+        *,
+        kind: Global___DriftKind.ValueType = ...,
+        order_id: _builtins.str = ...,
+        access_code_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        repaired: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_code_id", b"access_code_id", "detail", b"detail", "kind", b"kind", "order_id", b"order_id", "repaired", b"repaired", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Drift: _TypeAlias = Drift  # noqa: Y015
+
+@_typing.final
+class CheckConsistencyRequest(_message.Message):
+    """Asks to compare."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPAIR_FIELD_NUMBER: _builtins.int
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    repair: _builtins.bool
+    """Whether to mend what can be."""
+    order_id: _builtins.str
+    """Only this order. Empty means all."""
+    def __init__(
+        self,
+        *,
+        repair: _builtins.bool = ...,
+        order_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "repair", b"repair"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckConsistencyRequest: _TypeAlias = CheckConsistencyRequest  # noqa: Y015
+
+@_typing.final
+class CheckConsistencyResponse(_message.Message):
+    """What was found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DRIFTS_FIELD_NUMBER: _builtins.int
+    COMPARED_COUNT_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
+    compared_count: _builtins.int
+    """How many sessions and codes were compared."""
+    @_builtins.property
+    def drifts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Drift]:
+        """The drifts, the first 1000."""
+
+    @_builtins.property
+    def as_of(self) -> _timestamp_pb2.Timestamp:
+        """The moment for which the answer holds (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        drifts: _abc.Iterable[Global___Drift] | None = ...,
+        compared_count: _builtins.int = ...,
+        as_of: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "compared_count", b"compared_count", "drifts", b"drifts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckConsistencyResponse: _TypeAlias = CheckConsistencyResponse  # noqa: Y015

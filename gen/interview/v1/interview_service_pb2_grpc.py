@@ -71,6 +71,46 @@ class InterviewServiceStub:
                 request_serializer=interview_dot_v1_dot_interview__service__pb2.ListSessionsRequest.SerializeToString,
                 response_deserializer=interview_dot_v1_dot_interview__service__pb2.ListSessionsResponse.FromString,
                 _registered_method=True)
+        self.GetNextQuestion = channel.unary_unary(
+                '/interview.v1.InterviewService/GetNextQuestion',
+                request_serializer=interview_dot_v1_dot_interview__service__pb2.GetNextQuestionRequest.SerializeToString,
+                response_deserializer=interview_dot_v1_dot_interview__service__pb2.GetNextQuestionResponse.FromString,
+                _registered_method=True)
+        self.SubmitAnswer = channel.unary_unary(
+                '/interview.v1.InterviewService/SubmitAnswer',
+                request_serializer=interview_dot_v1_dot_interview__service__pb2.SubmitAnswerRequest.SerializeToString,
+                response_deserializer=interview_dot_v1_dot_interview__service__pb2.SubmitAnswerResponse.FromString,
+                _registered_method=True)
+        self.CompleteSession = channel.unary_unary(
+                '/interview.v1.InterviewService/CompleteSession',
+                request_serializer=interview_dot_v1_dot_interview__service__pb2.CompleteSessionRequest.SerializeToString,
+                response_deserializer=interview_dot_v1_dot_interview__service__pb2.CompleteSessionResponse.FromString,
+                _registered_method=True)
+        self.CancelSession = channel.unary_unary(
+                '/interview.v1.InterviewService/CancelSession',
+                request_serializer=interview_dot_v1_dot_interview__service__pb2.CancelSessionRequest.SerializeToString,
+                response_deserializer=interview_dot_v1_dot_interview__service__pb2.CancelSessionResponse.FromString,
+                _registered_method=True)
+        self.ListQARecords = channel.unary_unary(
+                '/interview.v1.InterviewService/ListQARecords',
+                request_serializer=interview_dot_v1_dot_interview__service__pb2.ListQARecordsRequest.SerializeToString,
+                response_deserializer=interview_dot_v1_dot_interview__service__pb2.ListQARecordsResponse.FromString,
+                _registered_method=True)
+        self.CreateFeedback = channel.unary_unary(
+                '/interview.v1.InterviewService/CreateFeedback',
+                request_serializer=interview_dot_v1_dot_interview__service__pb2.CreateFeedbackRequest.SerializeToString,
+                response_deserializer=interview_dot_v1_dot_interview__service__pb2.CreateFeedbackResponse.FromString,
+                _registered_method=True)
+        self.GetFeedback = channel.unary_unary(
+                '/interview.v1.InterviewService/GetFeedback',
+                request_serializer=interview_dot_v1_dot_interview__service__pb2.GetFeedbackRequest.SerializeToString,
+                response_deserializer=interview_dot_v1_dot_interview__service__pb2.GetFeedbackResponse.FromString,
+                _registered_method=True)
+        self.CheckConsistency = channel.unary_unary(
+                '/interview.v1.InterviewService/CheckConsistency',
+                request_serializer=interview_dot_v1_dot_interview__service__pb2.CheckConsistencyRequest.SerializeToString,
+                response_deserializer=interview_dot_v1_dot_interview__service__pb2.CheckConsistencyResponse.FromString,
+                _registered_method=True)
 
 
 class InterviewServiceServicer:
@@ -97,8 +137,12 @@ class InterviewServiceServicer:
         """Says whether a code could start its interview now, without starting it.
         Idempotent. A malformed and an unknown code get one and the same answer.
 
-        Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if payment
-        can't be asked; RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
+        The answer may be as old as the preview cache's time to live, a few seconds,
+        unless an event about the code was heard meanwhile. When payment can't be
+        asked, interview's own copy of the code answers, if it is fresh enough.
+
+        Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if neither
+        payment nor the copy can tell; RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
         google.rpc.RetryInfo, after too many malformed or unknown codes in a minute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -107,7 +151,9 @@ class InterviewServiceServicer:
 
     def StartSession(self, request, context):
         """Starts the interview that a code opens. payment is asked whether the code is
-        valid. A code starts one interview, once, however many calls race.
+        valid; when it can't be, interview's own copy of the code decides if it is
+        fresh enough, and payment judges the start afterwards. A code starts one
+        interview, once, however many calls race.
         Idempotent by `request_id`: the same id with the same body gets the first
         reply again; with another body ALREADY_EXISTS, reason REQUEST_ID_REUSED.
 
@@ -138,6 +184,91 @@ class InterviewServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetNextQuestion(self, request, context):
+        """Gets the question that is open, or opens the next one: its time runs from then
+        on. After a lost connection it tells the open question again, with the time
+        that is left. A question whose time ran out is MISSED. The reply has no question
+        once all were asked. Idempotent by `request_id`.
+
+        Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION SESSION_NOT_IN_PROGRESS,
+        with google.rpc.PreconditionFailure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitAnswer(self, request, context):
+        """Answers the open question. Idempotent by `request_id`.
+
+        Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+        SESSION_NOT_IN_PROGRESS, QUESTION_NOT_OPEN (not asked yet, or answered before)
+        or ANSWER_TOO_LATE (its time was over), with google.rpc.PreconditionFailure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteSession(self, request, context):
+        """Ends an interview, also before all questions were answered. Idempotent by
+        `request_id`. Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+        SESSION_NOT_IN_PROGRESS, with google.rpc.PreconditionFailure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelSession(self, request, context):
+        """Calls a running interview off. Its access code stays used. Idempotent by
+        `request_id`. Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+        SESSION_NOT_IN_PROGRESS, with google.rpc.PreconditionFailure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQARecords(self, request, context):
+        """Lists the questions that a session has asked, with their answers, in the order
+        in which they were asked. Idempotent. Errors: NOT_FOUND SESSION_NOT_FOUND;
+        INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateFeedback(self, request, context):
+        """Gives feedback on a completed interview; it is then EVALUATED and the customer
+        gets a mail. Idempotent by `request_id`.
+
+        Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION SESSION_NOT_COMPLETED,
+        with google.rpc.PreconditionFailure; INVALID_ARGUMENT QUESTION_UNKNOWN if a
+        comment names a question that the session didn't ask.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFeedback(self, request, context):
+        """Gets the feedback on a session. Idempotent. Errors: NOT_FOUND
+        FEEDBACK_NOT_FOUND (none was given, or no such session).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckConsistency(self, request, context):
+        """Compares interview's sessions and its copies of access codes with the shared
+        table of codes, and tells where they drifted apart. What is just under way is no
+        drift: each is looked at twice. With `repair`, what can be mended is: by asking
+        payment for the whole record and taking it in as an event would be, or by
+        announcing a fact again. Idempotent: a second run finds nothing more.
+
+        Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if `repair`
+        needs payment and can't reach it; what was found stays as it was.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InterviewServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -160,6 +291,46 @@ def add_InterviewServiceServicer_to_server(servicer, server):
                     servicer.ListSessions,
                     request_deserializer=interview_dot_v1_dot_interview__service__pb2.ListSessionsRequest.FromString,
                     response_serializer=interview_dot_v1_dot_interview__service__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'GetNextQuestion': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNextQuestion,
+                    request_deserializer=interview_dot_v1_dot_interview__service__pb2.GetNextQuestionRequest.FromString,
+                    response_serializer=interview_dot_v1_dot_interview__service__pb2.GetNextQuestionResponse.SerializeToString,
+            ),
+            'SubmitAnswer': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitAnswer,
+                    request_deserializer=interview_dot_v1_dot_interview__service__pb2.SubmitAnswerRequest.FromString,
+                    response_serializer=interview_dot_v1_dot_interview__service__pb2.SubmitAnswerResponse.SerializeToString,
+            ),
+            'CompleteSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteSession,
+                    request_deserializer=interview_dot_v1_dot_interview__service__pb2.CompleteSessionRequest.FromString,
+                    response_serializer=interview_dot_v1_dot_interview__service__pb2.CompleteSessionResponse.SerializeToString,
+            ),
+            'CancelSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelSession,
+                    request_deserializer=interview_dot_v1_dot_interview__service__pb2.CancelSessionRequest.FromString,
+                    response_serializer=interview_dot_v1_dot_interview__service__pb2.CancelSessionResponse.SerializeToString,
+            ),
+            'ListQARecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQARecords,
+                    request_deserializer=interview_dot_v1_dot_interview__service__pb2.ListQARecordsRequest.FromString,
+                    response_serializer=interview_dot_v1_dot_interview__service__pb2.ListQARecordsResponse.SerializeToString,
+            ),
+            'CreateFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateFeedback,
+                    request_deserializer=interview_dot_v1_dot_interview__service__pb2.CreateFeedbackRequest.FromString,
+                    response_serializer=interview_dot_v1_dot_interview__service__pb2.CreateFeedbackResponse.SerializeToString,
+            ),
+            'GetFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFeedback,
+                    request_deserializer=interview_dot_v1_dot_interview__service__pb2.GetFeedbackRequest.FromString,
+                    response_serializer=interview_dot_v1_dot_interview__service__pb2.GetFeedbackResponse.SerializeToString,
+            ),
+            'CheckConsistency': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckConsistency,
+                    request_deserializer=interview_dot_v1_dot_interview__service__pb2.CheckConsistencyRequest.FromString,
+                    response_serializer=interview_dot_v1_dot_interview__service__pb2.CheckConsistencyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -287,6 +458,222 @@ class InterviewService:
             '/interview.v1.InterviewService/ListSessions',
             interview_dot_v1_dot_interview__service__pb2.ListSessionsRequest.SerializeToString,
             interview_dot_v1_dot_interview__service__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNextQuestion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.v1.InterviewService/GetNextQuestion',
+            interview_dot_v1_dot_interview__service__pb2.GetNextQuestionRequest.SerializeToString,
+            interview_dot_v1_dot_interview__service__pb2.GetNextQuestionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitAnswer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.v1.InterviewService/SubmitAnswer',
+            interview_dot_v1_dot_interview__service__pb2.SubmitAnswerRequest.SerializeToString,
+            interview_dot_v1_dot_interview__service__pb2.SubmitAnswerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.v1.InterviewService/CompleteSession',
+            interview_dot_v1_dot_interview__service__pb2.CompleteSessionRequest.SerializeToString,
+            interview_dot_v1_dot_interview__service__pb2.CompleteSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.v1.InterviewService/CancelSession',
+            interview_dot_v1_dot_interview__service__pb2.CancelSessionRequest.SerializeToString,
+            interview_dot_v1_dot_interview__service__pb2.CancelSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQARecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.v1.InterviewService/ListQARecords',
+            interview_dot_v1_dot_interview__service__pb2.ListQARecordsRequest.SerializeToString,
+            interview_dot_v1_dot_interview__service__pb2.ListQARecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.v1.InterviewService/CreateFeedback',
+            interview_dot_v1_dot_interview__service__pb2.CreateFeedbackRequest.SerializeToString,
+            interview_dot_v1_dot_interview__service__pb2.CreateFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.v1.InterviewService/GetFeedback',
+            interview_dot_v1_dot_interview__service__pb2.GetFeedbackRequest.SerializeToString,
+            interview_dot_v1_dot_interview__service__pb2.GetFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckConsistency(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.v1.InterviewService/CheckConsistency',
+            interview_dot_v1_dot_interview__service__pb2.CheckConsistencyRequest.SerializeToString,
+            interview_dot_v1_dot_interview__service__pb2.CheckConsistencyResponse.FromString,
             options,
             channel_credentials,
             insecure,

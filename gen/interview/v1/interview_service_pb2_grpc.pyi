@@ -54,13 +54,19 @@ class InterviewServiceStub:
     """Says whether a code could start its interview now, without starting it.
     Idempotent. A malformed and an unknown code get one and the same answer.
 
-    Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if payment
-    can't be asked; RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
+    The answer may be as old as the preview cache's time to live, a few seconds,
+    unless an event about the code was heard meanwhile. When payment can't be
+    asked, interview's own copy of the code answers, if it is fresh enough.
+
+    Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if neither
+    payment nor the copy can tell; RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
     google.rpc.RetryInfo, after too many malformed or unknown codes in a minute.
     """
     StartSession: _grpc.UnaryUnaryMultiCallable[_interview_service_pb2.StartSessionRequest, _interview_service_pb2.StartSessionResponse]
     """Starts the interview that a code opens. payment is asked whether the code is
-    valid. A code starts one interview, once, however many calls race.
+    valid; when it can't be, interview's own copy of the code decides if it is
+    fresh enough, and payment judges the start afterwards. A code starts one
+    interview, once, however many calls race.
     Idempotent by `request_id`: the same id with the same body gets the first
     reply again; with another body ALREADY_EXISTS, reason REQUEST_ID_REUSED.
 
@@ -77,6 +83,59 @@ class InterviewServiceStub:
     ListSessions: _grpc.UnaryUnaryMultiCallable[_interview_service_pb2.ListSessionsRequest, _interview_service_pb2.ListSessionsResponse]
     """Lists sessions, newest first. Idempotent.
     Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+    """
+    GetNextQuestion: _grpc.UnaryUnaryMultiCallable[_interview_service_pb2.GetNextQuestionRequest, _interview_service_pb2.GetNextQuestionResponse]
+    """Gets the question that is open, or opens the next one: its time runs from then
+    on. After a lost connection it tells the open question again, with the time
+    that is left. A question whose time ran out is MISSED. The reply has no question
+    once all were asked. Idempotent by `request_id`.
+
+    Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION SESSION_NOT_IN_PROGRESS,
+    with google.rpc.PreconditionFailure.
+    """
+    SubmitAnswer: _grpc.UnaryUnaryMultiCallable[_interview_service_pb2.SubmitAnswerRequest, _interview_service_pb2.SubmitAnswerResponse]
+    """Answers the open question. Idempotent by `request_id`.
+
+    Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+    SESSION_NOT_IN_PROGRESS, QUESTION_NOT_OPEN (not asked yet, or answered before)
+    or ANSWER_TOO_LATE (its time was over), with google.rpc.PreconditionFailure.
+    """
+    CompleteSession: _grpc.UnaryUnaryMultiCallable[_interview_service_pb2.CompleteSessionRequest, _interview_service_pb2.CompleteSessionResponse]
+    """Ends an interview, also before all questions were answered. Idempotent by
+    `request_id`. Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+    SESSION_NOT_IN_PROGRESS, with google.rpc.PreconditionFailure.
+    """
+    CancelSession: _grpc.UnaryUnaryMultiCallable[_interview_service_pb2.CancelSessionRequest, _interview_service_pb2.CancelSessionResponse]
+    """Calls a running interview off. Its access code stays used. Idempotent by
+    `request_id`. Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+    SESSION_NOT_IN_PROGRESS, with google.rpc.PreconditionFailure.
+    """
+    ListQARecords: _grpc.UnaryUnaryMultiCallable[_interview_service_pb2.ListQARecordsRequest, _interview_service_pb2.ListQARecordsResponse]
+    """Lists the questions that a session has asked, with their answers, in the order
+    in which they were asked. Idempotent. Errors: NOT_FOUND SESSION_NOT_FOUND;
+    INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+    """
+    CreateFeedback: _grpc.UnaryUnaryMultiCallable[_interview_service_pb2.CreateFeedbackRequest, _interview_service_pb2.CreateFeedbackResponse]
+    """Gives feedback on a completed interview; it is then EVALUATED and the customer
+    gets a mail. Idempotent by `request_id`.
+
+    Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION SESSION_NOT_COMPLETED,
+    with google.rpc.PreconditionFailure; INVALID_ARGUMENT QUESTION_UNKNOWN if a
+    comment names a question that the session didn't ask.
+    """
+    GetFeedback: _grpc.UnaryUnaryMultiCallable[_interview_service_pb2.GetFeedbackRequest, _interview_service_pb2.GetFeedbackResponse]
+    """Gets the feedback on a session. Idempotent. Errors: NOT_FOUND
+    FEEDBACK_NOT_FOUND (none was given, or no such session).
+    """
+    CheckConsistency: _grpc.UnaryUnaryMultiCallable[_interview_service_pb2.CheckConsistencyRequest, _interview_service_pb2.CheckConsistencyResponse]
+    """Compares interview's sessions and its copies of access codes with the shared
+    table of codes, and tells where they drifted apart. What is just under way is no
+    drift: each is looked at twice. With `repair`, what can be mended is: by asking
+    payment for the whole record and taking it in as an event would be, or by
+    announcing a fact again. Idempotent: a second run finds nothing more.
+
+    Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if `repair`
+    needs payment and can't reach it; what was found stays as it was.
     """
 
 @_typing.type_check_only
@@ -105,13 +164,19 @@ class InterviewServiceAsyncStub(InterviewServiceStub):
     """Says whether a code could start its interview now, without starting it.
     Idempotent. A malformed and an unknown code get one and the same answer.
 
-    Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if payment
-    can't be asked; RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
+    The answer may be as old as the preview cache's time to live, a few seconds,
+    unless an event about the code was heard meanwhile. When payment can't be
+    asked, interview's own copy of the code answers, if it is fresh enough.
+
+    Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if neither
+    payment nor the copy can tell; RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
     google.rpc.RetryInfo, after too many malformed or unknown codes in a minute.
     """
     StartSession: _aio.UnaryUnaryMultiCallable[_interview_service_pb2.StartSessionRequest, _interview_service_pb2.StartSessionResponse]  # type: ignore[assignment]
     """Starts the interview that a code opens. payment is asked whether the code is
-    valid. A code starts one interview, once, however many calls race.
+    valid; when it can't be, interview's own copy of the code decides if it is
+    fresh enough, and payment judges the start afterwards. A code starts one
+    interview, once, however many calls race.
     Idempotent by `request_id`: the same id with the same body gets the first
     reply again; with another body ALREADY_EXISTS, reason REQUEST_ID_REUSED.
 
@@ -128,6 +193,59 @@ class InterviewServiceAsyncStub(InterviewServiceStub):
     ListSessions: _aio.UnaryUnaryMultiCallable[_interview_service_pb2.ListSessionsRequest, _interview_service_pb2.ListSessionsResponse]  # type: ignore[assignment]
     """Lists sessions, newest first. Idempotent.
     Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+    """
+    GetNextQuestion: _aio.UnaryUnaryMultiCallable[_interview_service_pb2.GetNextQuestionRequest, _interview_service_pb2.GetNextQuestionResponse]  # type: ignore[assignment]
+    """Gets the question that is open, or opens the next one: its time runs from then
+    on. After a lost connection it tells the open question again, with the time
+    that is left. A question whose time ran out is MISSED. The reply has no question
+    once all were asked. Idempotent by `request_id`.
+
+    Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION SESSION_NOT_IN_PROGRESS,
+    with google.rpc.PreconditionFailure.
+    """
+    SubmitAnswer: _aio.UnaryUnaryMultiCallable[_interview_service_pb2.SubmitAnswerRequest, _interview_service_pb2.SubmitAnswerResponse]  # type: ignore[assignment]
+    """Answers the open question. Idempotent by `request_id`.
+
+    Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+    SESSION_NOT_IN_PROGRESS, QUESTION_NOT_OPEN (not asked yet, or answered before)
+    or ANSWER_TOO_LATE (its time was over), with google.rpc.PreconditionFailure.
+    """
+    CompleteSession: _aio.UnaryUnaryMultiCallable[_interview_service_pb2.CompleteSessionRequest, _interview_service_pb2.CompleteSessionResponse]  # type: ignore[assignment]
+    """Ends an interview, also before all questions were answered. Idempotent by
+    `request_id`. Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+    SESSION_NOT_IN_PROGRESS, with google.rpc.PreconditionFailure.
+    """
+    CancelSession: _aio.UnaryUnaryMultiCallable[_interview_service_pb2.CancelSessionRequest, _interview_service_pb2.CancelSessionResponse]  # type: ignore[assignment]
+    """Calls a running interview off. Its access code stays used. Idempotent by
+    `request_id`. Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+    SESSION_NOT_IN_PROGRESS, with google.rpc.PreconditionFailure.
+    """
+    ListQARecords: _aio.UnaryUnaryMultiCallable[_interview_service_pb2.ListQARecordsRequest, _interview_service_pb2.ListQARecordsResponse]  # type: ignore[assignment]
+    """Lists the questions that a session has asked, with their answers, in the order
+    in which they were asked. Idempotent. Errors: NOT_FOUND SESSION_NOT_FOUND;
+    INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+    """
+    CreateFeedback: _aio.UnaryUnaryMultiCallable[_interview_service_pb2.CreateFeedbackRequest, _interview_service_pb2.CreateFeedbackResponse]  # type: ignore[assignment]
+    """Gives feedback on a completed interview; it is then EVALUATED and the customer
+    gets a mail. Idempotent by `request_id`.
+
+    Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION SESSION_NOT_COMPLETED,
+    with google.rpc.PreconditionFailure; INVALID_ARGUMENT QUESTION_UNKNOWN if a
+    comment names a question that the session didn't ask.
+    """
+    GetFeedback: _aio.UnaryUnaryMultiCallable[_interview_service_pb2.GetFeedbackRequest, _interview_service_pb2.GetFeedbackResponse]  # type: ignore[assignment]
+    """Gets the feedback on a session. Idempotent. Errors: NOT_FOUND
+    FEEDBACK_NOT_FOUND (none was given, or no such session).
+    """
+    CheckConsistency: _aio.UnaryUnaryMultiCallable[_interview_service_pb2.CheckConsistencyRequest, _interview_service_pb2.CheckConsistencyResponse]  # type: ignore[assignment]
+    """Compares interview's sessions and its copies of access codes with the shared
+    table of codes, and tells where they drifted apart. What is just under way is no
+    drift: each is looked at twice. With `repair`, what can be mended is: by asking
+    payment for the whole record and taking it in as an event would be, or by
+    announcing a fact again. Idempotent: a second run finds nothing more.
+
+    Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if `repair`
+    needs payment and can't reach it; what was found stays as it was.
     """
 
 class InterviewServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -159,8 +277,12 @@ class InterviewServiceServicer(metaclass=_abc_1.ABCMeta):
         """Says whether a code could start its interview now, without starting it.
         Idempotent. A malformed and an unknown code get one and the same answer.
 
-        Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if payment
-        can't be asked; RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
+        The answer may be as old as the preview cache's time to live, a few seconds,
+        unless an event about the code was heard meanwhile. When payment can't be
+        asked, interview's own copy of the code answers, if it is fresh enough.
+
+        Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if neither
+        payment nor the copy can tell; RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
         google.rpc.RetryInfo, after too many malformed or unknown codes in a minute.
         """
 
@@ -171,7 +293,9 @@ class InterviewServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_interview_service_pb2.StartSessionResponse, _abc.Awaitable[_interview_service_pb2.StartSessionResponse]]:
         """Starts the interview that a code opens. payment is asked whether the code is
-        valid. A code starts one interview, once, however many calls race.
+        valid; when it can't be, interview's own copy of the code decides if it is
+        fresh enough, and payment judges the start afterwards. A code starts one
+        interview, once, however many calls race.
         Idempotent by `request_id`: the same id with the same body gets the first
         reply again; with another body ALREADY_EXISTS, reason REQUEST_ID_REUSED.
 
@@ -200,6 +324,107 @@ class InterviewServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_interview_service_pb2.ListSessionsResponse, _abc.Awaitable[_interview_service_pb2.ListSessionsResponse]]:
         """Lists sessions, newest first. Idempotent.
         Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def GetNextQuestion(
+        self,
+        request: _interview_service_pb2.GetNextQuestionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_interview_service_pb2.GetNextQuestionResponse, _abc.Awaitable[_interview_service_pb2.GetNextQuestionResponse]]:
+        """Gets the question that is open, or opens the next one: its time runs from then
+        on. After a lost connection it tells the open question again, with the time
+        that is left. A question whose time ran out is MISSED. The reply has no question
+        once all were asked. Idempotent by `request_id`.
+
+        Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION SESSION_NOT_IN_PROGRESS,
+        with google.rpc.PreconditionFailure.
+        """
+
+    @_abc_1.abstractmethod
+    def SubmitAnswer(
+        self,
+        request: _interview_service_pb2.SubmitAnswerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_interview_service_pb2.SubmitAnswerResponse, _abc.Awaitable[_interview_service_pb2.SubmitAnswerResponse]]:
+        """Answers the open question. Idempotent by `request_id`.
+
+        Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+        SESSION_NOT_IN_PROGRESS, QUESTION_NOT_OPEN (not asked yet, or answered before)
+        or ANSWER_TOO_LATE (its time was over), with google.rpc.PreconditionFailure.
+        """
+
+    @_abc_1.abstractmethod
+    def CompleteSession(
+        self,
+        request: _interview_service_pb2.CompleteSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_interview_service_pb2.CompleteSessionResponse, _abc.Awaitable[_interview_service_pb2.CompleteSessionResponse]]:
+        """Ends an interview, also before all questions were answered. Idempotent by
+        `request_id`. Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+        SESSION_NOT_IN_PROGRESS, with google.rpc.PreconditionFailure.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelSession(
+        self,
+        request: _interview_service_pb2.CancelSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_interview_service_pb2.CancelSessionResponse, _abc.Awaitable[_interview_service_pb2.CancelSessionResponse]]:
+        """Calls a running interview off. Its access code stays used. Idempotent by
+        `request_id`. Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+        SESSION_NOT_IN_PROGRESS, with google.rpc.PreconditionFailure.
+        """
+
+    @_abc_1.abstractmethod
+    def ListQARecords(
+        self,
+        request: _interview_service_pb2.ListQARecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_interview_service_pb2.ListQARecordsResponse, _abc.Awaitable[_interview_service_pb2.ListQARecordsResponse]]:
+        """Lists the questions that a session has asked, with their answers, in the order
+        in which they were asked. Idempotent. Errors: NOT_FOUND SESSION_NOT_FOUND;
+        INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateFeedback(
+        self,
+        request: _interview_service_pb2.CreateFeedbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_interview_service_pb2.CreateFeedbackResponse, _abc.Awaitable[_interview_service_pb2.CreateFeedbackResponse]]:
+        """Gives feedback on a completed interview; it is then EVALUATED and the customer
+        gets a mail. Idempotent by `request_id`.
+
+        Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION SESSION_NOT_COMPLETED,
+        with google.rpc.PreconditionFailure; INVALID_ARGUMENT QUESTION_UNKNOWN if a
+        comment names a question that the session didn't ask.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFeedback(
+        self,
+        request: _interview_service_pb2.GetFeedbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_interview_service_pb2.GetFeedbackResponse, _abc.Awaitable[_interview_service_pb2.GetFeedbackResponse]]:
+        """Gets the feedback on a session. Idempotent. Errors: NOT_FOUND
+        FEEDBACK_NOT_FOUND (none was given, or no such session).
+        """
+
+    @_abc_1.abstractmethod
+    def CheckConsistency(
+        self,
+        request: _interview_service_pb2.CheckConsistencyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_interview_service_pb2.CheckConsistencyResponse, _abc.Awaitable[_interview_service_pb2.CheckConsistencyResponse]]:
+        """Compares interview's sessions and its copies of access codes with the shared
+        table of codes, and tells where they drifted apart. What is just under way is no
+        drift: each is looked at twice. With `repair`, what can be mended is: by asking
+        payment for the whole record and taking it in as an event would be, or by
+        announcing a fact again. Idempotent: a second run finds nothing more.
+
+        Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if `repair`
+        needs payment and can't reach it; what was found stays as it was.
         """
 
 def add_InterviewServiceServicer_to_server(servicer: InterviewServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

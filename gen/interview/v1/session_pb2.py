@@ -25,19 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainterview/v1/session.proto\x12\x0cinterview.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"f\n\x0bQuestionSet\x12\x17\n\x0fquestion_set_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x15\n\rlanguage_code\x18\x03 \x01(\t\x12\x16\n\x0equestion_count\x18\x04 \x01(\x05\"\xe5\x02\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12\x12\n\nproduct_id\x18\x04 \x01(\t\x12+\n\x06status\x18\x05 \x01(\x0e\x32\x1b.interview.v1.SessionStatus\x12\x16\n\x0e\x61\x63\x63\x65ss_code_id\x18\x06 \x01(\t\x12/\n\x0cquestion_set\x18\x07 \x01(\x0b\x32\x19.interview.v1.QuestionSet\x12/\n\x0bprepared_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x0cvalidated_by\x18\n \x01(\x0e\x32\x1e.interview.v1.ValidationSource*w\n\x10ValidationSource\x12!\n\x1dVALIDATION_SOURCE_UNSPECIFIED\x10\x00\x12\x1d\n\x19VALIDATION_SOURCE_PAYMENT\x10\x01\x12!\n\x1dVALIDATION_SOURCE_LOCAL_CACHE\x10\x02*\xe2\x01\n\rSessionStatus\x12\x1e\n\x1aSESSION_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17SESSION_STATUS_PREPARED\x10\x01\x12\x1e\n\x1aSESSION_STATUS_IN_PROGRESS\x10\x02\x12\x1c\n\x18SESSION_STATUS_COMPLETED\x10\x03\x12\x1c\n\x18SESSION_STATUS_EVALUATED\x10\x04\x12\x1a\n\x16SESSION_STATUS_EXPIRED\x10\x05\x12\x1c\n\x18SESSION_STATUS_CANCELLED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainterview/v1/session.proto\x12\x0cinterview.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"f\n\x0bQuestionSet\x12\x17\n\x0fquestion_set_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x15\n\rlanguage_code\x18\x03 \x01(\t\x12\x16\n\x0equestion_count\x18\x04 \x01(\x05\"\xb2\x04\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12\x12\n\nproduct_id\x18\x04 \x01(\t\x12+\n\x06status\x18\x05 \x01(\x0e\x32\x1b.interview.v1.SessionStatus\x12\x16\n\x0e\x61\x63\x63\x65ss_code_id\x18\x06 \x01(\t\x12/\n\x0cquestion_set\x18\x07 \x01(\x0b\x32\x19.interview.v1.QuestionSet\x12/\n\x0bprepared_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x0cvalidated_by\x18\n \x01(\x0e\x32\x1e.interview.v1.ValidationSource\x12/\n\x0b\x64\x65\x61\x64line_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\rcancel_reason\x18\r \x01(\x0e\x32!.interview.v1.SessionCancelReason\x12\x16\n\x0e\x61nswered_count\x18\x0e \x01(\x05\x12\x1a\n\x12used_without_right\x18\x0f \x01(\x08*w\n\x10ValidationSource\x12!\n\x1dVALIDATION_SOURCE_UNSPECIFIED\x10\x00\x12\x1d\n\x19VALIDATION_SOURCE_PAYMENT\x10\x01\x12!\n\x1dVALIDATION_SOURCE_LOCAL_CACHE\x10\x02*\xe2\x01\n\rSessionStatus\x12\x1e\n\x1aSESSION_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17SESSION_STATUS_PREPARED\x10\x01\x12\x1e\n\x1aSESSION_STATUS_IN_PROGRESS\x10\x02\x12\x1c\n\x18SESSION_STATUS_COMPLETED\x10\x03\x12\x1c\n\x18SESSION_STATUS_EVALUATED\x10\x04\x12\x1a\n\x16SESSION_STATUS_EXPIRED\x10\x05\x12\x1c\n\x18SESSION_STATUS_CANCELLED\x10\x06*\xdc\x01\n\x13SessionCancelReason\x12%\n!SESSION_CANCEL_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1eSESSION_CANCEL_REASON_REFUNDED\x10\x01\x12-\n)SESSION_CANCEL_REASON_ACCESS_CODE_REVOKED\x10\x02\x12&\n\"SESSION_CANCEL_REASON_USE_REJECTED\x10\x03\x12#\n\x1fSESSION_CANCEL_REASON_REQUESTED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'interview.v1.session_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VALIDATIONSOURCE']._serialized_start=541
-  _globals['_VALIDATIONSOURCE']._serialized_end=660
-  _globals['_SESSIONSTATUS']._serialized_start=663
-  _globals['_SESSIONSTATUS']._serialized_end=889
+  _globals['_VALIDATIONSOURCE']._serialized_start=746
+  _globals['_VALIDATIONSOURCE']._serialized_end=865
+  _globals['_SESSIONSTATUS']._serialized_start=868
+  _globals['_SESSIONSTATUS']._serialized_end=1094
+  _globals['_SESSIONCANCELREASON']._serialized_start=1097
+  _globals['_SESSIONCANCELREASON']._serialized_end=1317
   _globals['_QUESTIONSET']._serialized_start=77
   _globals['_QUESTIONSET']._serialized_end=179
   _globals['_SESSION']._serialized_start=182
-  _globals['_SESSION']._serialized_end=539
+  _globals['_SESSION']._serialized_end=744
 # @@protoc_insertion_point(module_scope)

@@ -82,6 +82,42 @@ SESSION_STATUS_CANCELLED: SessionStatus.ValueType  # 6
 """Called off."""
 Global___SessionStatus: _TypeAlias = SessionStatus  # noqa: Y015
 
+class _SessionCancelReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SessionCancelReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionCancelReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SESSION_CANCEL_REASON_UNSPECIFIED: _SessionCancelReason.ValueType  # 0
+    """It wasn't."""
+    SESSION_CANCEL_REASON_REFUNDED: _SessionCancelReason.ValueType  # 1
+    """The order was refunded."""
+    SESSION_CANCEL_REASON_ACCESS_CODE_REVOKED: _SessionCancelReason.ValueType  # 2
+    """The access code was withdrawn."""
+    SESSION_CANCEL_REASON_USE_REJECTED: _SessionCancelReason.ValueType  # 3
+    """It was started with a code that gave no right to it, which payment found
+    out afterwards.
+    """
+    SESSION_CANCEL_REASON_REQUESTED: _SessionCancelReason.ValueType  # 4
+    """Somebody asked for it."""
+
+class SessionCancelReason(_SessionCancelReason, metaclass=_SessionCancelReasonEnumTypeWrapper):
+    """Why a session was CANCELLED."""
+
+SESSION_CANCEL_REASON_UNSPECIFIED: SessionCancelReason.ValueType  # 0
+"""It wasn't."""
+SESSION_CANCEL_REASON_REFUNDED: SessionCancelReason.ValueType  # 1
+"""The order was refunded."""
+SESSION_CANCEL_REASON_ACCESS_CODE_REVOKED: SessionCancelReason.ValueType  # 2
+"""The access code was withdrawn."""
+SESSION_CANCEL_REASON_USE_REJECTED: SessionCancelReason.ValueType  # 3
+"""It was started with a code that gave no right to it, which payment found
+out afterwards.
+"""
+SESSION_CANCEL_REASON_REQUESTED: SessionCancelReason.ValueType  # 4
+"""Somebody asked for it."""
+Global___SessionCancelReason: _TypeAlias = SessionCancelReason  # noqa: Y015
+
 @_typing.final
 class QuestionSet(_message.Message):
     """The questions of a session, as they were when it was prepared."""
@@ -132,6 +168,11 @@ class Session(_message.Message):
     PREPARED_AT_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     VALIDATED_BY_FIELD_NUMBER: _builtins.int
+    DEADLINE_AT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    CANCEL_REASON_FIELD_NUMBER: _builtins.int
+    ANSWERED_COUNT_FIELD_NUMBER: _builtins.int
+    USED_WITHOUT_RIGHT_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """Identity of the session, `ses_` and a ULID."""
     order_id: _builtins.str
@@ -146,6 +187,14 @@ class Session(_message.Message):
     """Identity of the access code that starts it, or started it."""
     validated_by: Global___ValidationSource.ValueType
     """Who found the code valid when it was started."""
+    cancel_reason: Global___SessionCancelReason.ValueType
+    """Why it was CANCELLED."""
+    answered_count: _builtins.int
+    """How many questions were answered."""
+    used_without_right: _builtins.bool
+    """True if payment found out, after it was COMPLETED, that its code gave no
+    right to it.
+    """
     @_builtins.property
     def question_set(self) -> Global___QuestionSet:
         """Its questions."""
@@ -157,6 +206,16 @@ class Session(_message.Message):
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """When it was started (UTC); unset until then."""
+
+    @_builtins.property
+    def deadline_at(self) -> _timestamp_pb2.Timestamp:
+        """When a running interview ends by the clock (UTC); unset until started. The
+        code's `expire_at` doesn't matter any more then.
+        """
+
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was completed, cancelled or expired (UTC); unset until then."""
 
     def __init__(
         self,
@@ -171,10 +230,15 @@ class Session(_message.Message):
         prepared_at: _timestamp_pb2.Timestamp | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         validated_by: Global___ValidationSource.ValueType = ...,
+        deadline_at: _timestamp_pb2.Timestamp | None = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+        cancel_reason: Global___SessionCancelReason.ValueType = ...,
+        answered_count: _builtins.int = ...,
+        used_without_right: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["prepared_at", b"prepared_at", "question_set", b"question_set", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline_at", b"deadline_at", "ended_at", b"ended_at", "prepared_at", b"prepared_at", "question_set", b"question_set", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_code_id", b"access_code_id", "customer_id", b"customer_id", "order_id", b"order_id", "prepared_at", b"prepared_at", "product_id", b"product_id", "question_set", b"question_set", "session_id", b"session_id", "started_at", b"started_at", "status", b"status", "validated_by", b"validated_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_code_id", b"access_code_id", "answered_count", b"answered_count", "cancel_reason", b"cancel_reason", "customer_id", b"customer_id", "deadline_at", b"deadline_at", "ended_at", b"ended_at", "order_id", b"order_id", "prepared_at", b"prepared_at", "product_id", b"product_id", "question_set", b"question_set", "session_id", b"session_id", "started_at", b"started_at", "status", b"status", "used_without_right", b"used_without_right", "validated_by", b"validated_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -58,6 +58,41 @@ class NotificationServiceStub:
                 request_serializer=notification_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.SerializeToString,
                 response_deserializer=notification_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.FromString,
                 _registered_method=True)
+        self.ResendNotification = channel.unary_unary(
+                '/notification.v1.NotificationService/ResendNotification',
+                request_serializer=notification_dot_v1_dot_notification__service__pb2.ResendNotificationRequest.SerializeToString,
+                response_deserializer=notification_dot_v1_dot_notification__service__pb2.ResendNotificationResponse.FromString,
+                _registered_method=True)
+        self.PreviewEmail = channel.unary_unary(
+                '/notification.v1.NotificationService/PreviewEmail',
+                request_serializer=notification_dot_v1_dot_notification__service__pb2.PreviewEmailRequest.SerializeToString,
+                response_deserializer=notification_dot_v1_dot_notification__service__pb2.PreviewEmailResponse.FromString,
+                _registered_method=True)
+        self.ListSuppressions = channel.unary_unary(
+                '/notification.v1.NotificationService/ListSuppressions',
+                request_serializer=notification_dot_v1_dot_notification__service__pb2.ListSuppressionsRequest.SerializeToString,
+                response_deserializer=notification_dot_v1_dot_notification__service__pb2.ListSuppressionsResponse.FromString,
+                _registered_method=True)
+        self.CreateSuppression = channel.unary_unary(
+                '/notification.v1.NotificationService/CreateSuppression',
+                request_serializer=notification_dot_v1_dot_notification__service__pb2.CreateSuppressionRequest.SerializeToString,
+                response_deserializer=notification_dot_v1_dot_notification__service__pb2.CreateSuppressionResponse.FromString,
+                _registered_method=True)
+        self.DeleteSuppression = channel.unary_unary(
+                '/notification.v1.NotificationService/DeleteSuppression',
+                request_serializer=notification_dot_v1_dot_notification__service__pb2.DeleteSuppressionRequest.SerializeToString,
+                response_deserializer=notification_dot_v1_dot_notification__service__pb2.DeleteSuppressionResponse.FromString,
+                _registered_method=True)
+        self.GetMailPreferences = channel.unary_unary(
+                '/notification.v1.NotificationService/GetMailPreferences',
+                request_serializer=notification_dot_v1_dot_notification__service__pb2.GetMailPreferencesRequest.SerializeToString,
+                response_deserializer=notification_dot_v1_dot_notification__service__pb2.GetMailPreferencesResponse.FromString,
+                _registered_method=True)
+        self.UpdateMailPreferences = channel.unary_unary(
+                '/notification.v1.NotificationService/UpdateMailPreferences',
+                request_serializer=notification_dot_v1_dot_notification__service__pb2.UpdateMailPreferencesRequest.SerializeToString,
+                response_deserializer=notification_dot_v1_dot_notification__service__pb2.UpdateMailPreferencesResponse.FromString,
+                _registered_method=True)
 
 
 class NotificationServiceServicer:
@@ -92,6 +127,67 @@ class NotificationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResendNotification(self, request, context):
+        """Sends a mail again, as a new notification with the same content. One whose
+        access code is no longer good is SUPPRESSED when its turn comes. Idempotent by
+        `request_id`. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND; FAILED_PRECONDITION
+        NOTIFICATION_NOT_ENDED (it waits to be sent or is being sent).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewEmail(self, request, context):
+        """Shows the mail about a type of event, with made-up content. Sends nothing.
+        Idempotent. Errors: INVALID_ARGUMENT EVENT_TYPE_WITHOUT_MAIL.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSuppressions(self, request, context):
+        """Lists the addresses that get no mail, newest first. Idempotent.
+        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSuppression(self, request, context):
+        """Stops all mail to an address; again, it changes nothing. An address that the
+        mail server refuses for good is put on the list by itself. Idempotent by
+        `request_id`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSuppression(self, request, context):
+        """Lets an address have mail again. What was SUPPRESSED stays so; see
+        ResendNotification. Idempotent by `request_id`. Errors: NOT_FOUND
+        SUPPRESSION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMailPreferences(self, request, context):
+        """Gets which mails a customer wants. Idempotent. Errors: PERMISSION_DENIED
+        NOT_YOUR_CUSTOMER_ID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMailPreferences(self, request, context):
+        """Says which mails a customer wants. Only mails that no order depends on can be
+        declined. Idempotent by `request_id`. Errors: PERMISSION_DENIED
+        NOT_YOUR_CUSTOMER_ID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NotificationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -104,6 +200,41 @@ def add_NotificationServiceServicer_to_server(servicer, server):
                     servicer.ListNotifications,
                     request_deserializer=notification_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.FromString,
                     response_serializer=notification_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.SerializeToString,
+            ),
+            'ResendNotification': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResendNotification,
+                    request_deserializer=notification_dot_v1_dot_notification__service__pb2.ResendNotificationRequest.FromString,
+                    response_serializer=notification_dot_v1_dot_notification__service__pb2.ResendNotificationResponse.SerializeToString,
+            ),
+            'PreviewEmail': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewEmail,
+                    request_deserializer=notification_dot_v1_dot_notification__service__pb2.PreviewEmailRequest.FromString,
+                    response_serializer=notification_dot_v1_dot_notification__service__pb2.PreviewEmailResponse.SerializeToString,
+            ),
+            'ListSuppressions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSuppressions,
+                    request_deserializer=notification_dot_v1_dot_notification__service__pb2.ListSuppressionsRequest.FromString,
+                    response_serializer=notification_dot_v1_dot_notification__service__pb2.ListSuppressionsResponse.SerializeToString,
+            ),
+            'CreateSuppression': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSuppression,
+                    request_deserializer=notification_dot_v1_dot_notification__service__pb2.CreateSuppressionRequest.FromString,
+                    response_serializer=notification_dot_v1_dot_notification__service__pb2.CreateSuppressionResponse.SerializeToString,
+            ),
+            'DeleteSuppression': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSuppression,
+                    request_deserializer=notification_dot_v1_dot_notification__service__pb2.DeleteSuppressionRequest.FromString,
+                    response_serializer=notification_dot_v1_dot_notification__service__pb2.DeleteSuppressionResponse.SerializeToString,
+            ),
+            'GetMailPreferences': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMailPreferences,
+                    request_deserializer=notification_dot_v1_dot_notification__service__pb2.GetMailPreferencesRequest.FromString,
+                    response_serializer=notification_dot_v1_dot_notification__service__pb2.GetMailPreferencesResponse.SerializeToString,
+            ),
+            'UpdateMailPreferences': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateMailPreferences,
+                    request_deserializer=notification_dot_v1_dot_notification__service__pb2.UpdateMailPreferencesRequest.FromString,
+                    response_serializer=notification_dot_v1_dot_notification__service__pb2.UpdateMailPreferencesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -174,6 +305,195 @@ class NotificationService:
             '/notification.v1.NotificationService/ListNotifications',
             notification_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.SerializeToString,
             notification_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResendNotification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/notification.v1.NotificationService/ResendNotification',
+            notification_dot_v1_dot_notification__service__pb2.ResendNotificationRequest.SerializeToString,
+            notification_dot_v1_dot_notification__service__pb2.ResendNotificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewEmail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/notification.v1.NotificationService/PreviewEmail',
+            notification_dot_v1_dot_notification__service__pb2.PreviewEmailRequest.SerializeToString,
+            notification_dot_v1_dot_notification__service__pb2.PreviewEmailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSuppressions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/notification.v1.NotificationService/ListSuppressions',
+            notification_dot_v1_dot_notification__service__pb2.ListSuppressionsRequest.SerializeToString,
+            notification_dot_v1_dot_notification__service__pb2.ListSuppressionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSuppression(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/notification.v1.NotificationService/CreateSuppression',
+            notification_dot_v1_dot_notification__service__pb2.CreateSuppressionRequest.SerializeToString,
+            notification_dot_v1_dot_notification__service__pb2.CreateSuppressionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSuppression(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/notification.v1.NotificationService/DeleteSuppression',
+            notification_dot_v1_dot_notification__service__pb2.DeleteSuppressionRequest.SerializeToString,
+            notification_dot_v1_dot_notification__service__pb2.DeleteSuppressionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMailPreferences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/notification.v1.NotificationService/GetMailPreferences',
+            notification_dot_v1_dot_notification__service__pb2.GetMailPreferencesRequest.SerializeToString,
+            notification_dot_v1_dot_notification__service__pb2.GetMailPreferencesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMailPreferences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/notification.v1.NotificationService/UpdateMailPreferences',
+            notification_dot_v1_dot_notification__service__pb2.UpdateMailPreferencesRequest.SerializeToString,
+            notification_dot_v1_dot_notification__service__pb2.UpdateMailPreferencesResponse.FromString,
             options,
             channel_credentials,
             insecure,

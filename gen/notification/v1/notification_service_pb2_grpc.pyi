@@ -53,6 +53,39 @@ class NotificationServiceStub:
     """Lists notifications, newest first. Idempotent.
     Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
     """
+    ResendNotification: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.ResendNotificationRequest, _notification_service_pb2.ResendNotificationResponse]
+    """Sends a mail again, as a new notification with the same content. One whose
+    access code is no longer good is SUPPRESSED when its turn comes. Idempotent by
+    `request_id`. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND; FAILED_PRECONDITION
+    NOTIFICATION_NOT_ENDED (it waits to be sent or is being sent).
+    """
+    PreviewEmail: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.PreviewEmailRequest, _notification_service_pb2.PreviewEmailResponse]
+    """Shows the mail about a type of event, with made-up content. Sends nothing.
+    Idempotent. Errors: INVALID_ARGUMENT EVENT_TYPE_WITHOUT_MAIL.
+    """
+    ListSuppressions: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.ListSuppressionsRequest, _notification_service_pb2.ListSuppressionsResponse]
+    """Lists the addresses that get no mail, newest first. Idempotent.
+    Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+    """
+    CreateSuppression: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.CreateSuppressionRequest, _notification_service_pb2.CreateSuppressionResponse]
+    """Stops all mail to an address; again, it changes nothing. An address that the
+    mail server refuses for good is put on the list by itself. Idempotent by
+    `request_id`.
+    """
+    DeleteSuppression: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.DeleteSuppressionRequest, _notification_service_pb2.DeleteSuppressionResponse]
+    """Lets an address have mail again. What was SUPPRESSED stays so; see
+    ResendNotification. Idempotent by `request_id`. Errors: NOT_FOUND
+    SUPPRESSION_NOT_FOUND.
+    """
+    GetMailPreferences: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.GetMailPreferencesRequest, _notification_service_pb2.GetMailPreferencesResponse]
+    """Gets which mails a customer wants. Idempotent. Errors: PERMISSION_DENIED
+    NOT_YOUR_CUSTOMER_ID.
+    """
+    UpdateMailPreferences: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.UpdateMailPreferencesRequest, _notification_service_pb2.UpdateMailPreferencesResponse]
+    """Says which mails a customer wants. Only mails that no order depends on can be
+    declined. Idempotent by `request_id`. Errors: PERMISSION_DENIED
+    NOT_YOUR_CUSTOMER_ID.
+    """
 
 @_typing.type_check_only
 class NotificationServiceAsyncStub(NotificationServiceStub):
@@ -78,6 +111,39 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
     ListNotifications: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.ListNotificationsRequest, _notification_service_pb2.ListNotificationsResponse]  # type: ignore[assignment]
     """Lists notifications, newest first. Idempotent.
     Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+    """
+    ResendNotification: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.ResendNotificationRequest, _notification_service_pb2.ResendNotificationResponse]  # type: ignore[assignment]
+    """Sends a mail again, as a new notification with the same content. One whose
+    access code is no longer good is SUPPRESSED when its turn comes. Idempotent by
+    `request_id`. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND; FAILED_PRECONDITION
+    NOTIFICATION_NOT_ENDED (it waits to be sent or is being sent).
+    """
+    PreviewEmail: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.PreviewEmailRequest, _notification_service_pb2.PreviewEmailResponse]  # type: ignore[assignment]
+    """Shows the mail about a type of event, with made-up content. Sends nothing.
+    Idempotent. Errors: INVALID_ARGUMENT EVENT_TYPE_WITHOUT_MAIL.
+    """
+    ListSuppressions: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.ListSuppressionsRequest, _notification_service_pb2.ListSuppressionsResponse]  # type: ignore[assignment]
+    """Lists the addresses that get no mail, newest first. Idempotent.
+    Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+    """
+    CreateSuppression: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.CreateSuppressionRequest, _notification_service_pb2.CreateSuppressionResponse]  # type: ignore[assignment]
+    """Stops all mail to an address; again, it changes nothing. An address that the
+    mail server refuses for good is put on the list by itself. Idempotent by
+    `request_id`.
+    """
+    DeleteSuppression: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.DeleteSuppressionRequest, _notification_service_pb2.DeleteSuppressionResponse]  # type: ignore[assignment]
+    """Lets an address have mail again. What was SUPPRESSED stays so; see
+    ResendNotification. Idempotent by `request_id`. Errors: NOT_FOUND
+    SUPPRESSION_NOT_FOUND.
+    """
+    GetMailPreferences: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.GetMailPreferencesRequest, _notification_service_pb2.GetMailPreferencesResponse]  # type: ignore[assignment]
+    """Gets which mails a customer wants. Idempotent. Errors: PERMISSION_DENIED
+    NOT_YOUR_CUSTOMER_ID.
+    """
+    UpdateMailPreferences: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.UpdateMailPreferencesRequest, _notification_service_pb2.UpdateMailPreferencesResponse]  # type: ignore[assignment]
+    """Says which mails a customer wants. Only mails that no order depends on can be
+    declined. Idempotent by `request_id`. Errors: PERMISSION_DENIED
+    NOT_YOUR_CUSTOMER_ID.
     """
 
 class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -113,6 +179,81 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_notification_service_pb2.ListNotificationsResponse, _abc.Awaitable[_notification_service_pb2.ListNotificationsResponse]]:
         """Lists notifications, newest first. Idempotent.
         Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def ResendNotification(
+        self,
+        request: _notification_service_pb2.ResendNotificationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notification_service_pb2.ResendNotificationResponse, _abc.Awaitable[_notification_service_pb2.ResendNotificationResponse]]:
+        """Sends a mail again, as a new notification with the same content. One whose
+        access code is no longer good is SUPPRESSED when its turn comes. Idempotent by
+        `request_id`. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND; FAILED_PRECONDITION
+        NOTIFICATION_NOT_ENDED (it waits to be sent or is being sent).
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewEmail(
+        self,
+        request: _notification_service_pb2.PreviewEmailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notification_service_pb2.PreviewEmailResponse, _abc.Awaitable[_notification_service_pb2.PreviewEmailResponse]]:
+        """Shows the mail about a type of event, with made-up content. Sends nothing.
+        Idempotent. Errors: INVALID_ARGUMENT EVENT_TYPE_WITHOUT_MAIL.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSuppressions(
+        self,
+        request: _notification_service_pb2.ListSuppressionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notification_service_pb2.ListSuppressionsResponse, _abc.Awaitable[_notification_service_pb2.ListSuppressionsResponse]]:
+        """Lists the addresses that get no mail, newest first. Idempotent.
+        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateSuppression(
+        self,
+        request: _notification_service_pb2.CreateSuppressionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notification_service_pb2.CreateSuppressionResponse, _abc.Awaitable[_notification_service_pb2.CreateSuppressionResponse]]:
+        """Stops all mail to an address; again, it changes nothing. An address that the
+        mail server refuses for good is put on the list by itself. Idempotent by
+        `request_id`.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteSuppression(
+        self,
+        request: _notification_service_pb2.DeleteSuppressionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notification_service_pb2.DeleteSuppressionResponse, _abc.Awaitable[_notification_service_pb2.DeleteSuppressionResponse]]:
+        """Lets an address have mail again. What was SUPPRESSED stays so; see
+        ResendNotification. Idempotent by `request_id`. Errors: NOT_FOUND
+        SUPPRESSION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetMailPreferences(
+        self,
+        request: _notification_service_pb2.GetMailPreferencesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notification_service_pb2.GetMailPreferencesResponse, _abc.Awaitable[_notification_service_pb2.GetMailPreferencesResponse]]:
+        """Gets which mails a customer wants. Idempotent. Errors: PERMISSION_DENIED
+        NOT_YOUR_CUSTOMER_ID.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateMailPreferences(
+        self,
+        request: _notification_service_pb2.UpdateMailPreferencesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notification_service_pb2.UpdateMailPreferencesResponse, _abc.Awaitable[_notification_service_pb2.UpdateMailPreferencesResponse]]:
+        """Says which mails a customer wants. Only mails that no order depends on can be
+        declined. Idempotent by `request_id`. Errors: PERMISSION_DENIED
+        NOT_YOUR_CUSTOMER_ID.
         """
 
 def add_NotificationServiceServicer_to_server(servicer: NotificationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

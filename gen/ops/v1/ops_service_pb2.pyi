@@ -439,3 +439,169 @@ class DiscardDeadLetterResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DiscardDeadLetterResponse: _TypeAlias = DiscardDeadLetterResponse  # noqa: Y015
+
+@_typing.final
+class RepublishEventsRequest(_message.Message):
+    """Asks to publish events again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, unique per caller and method."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Those published at or after this moment (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepublishEventsRequest: _TypeAlias = RepublishEventsRequest  # noqa: Y015
+
+@_typing.final
+class RepublishEventsResponse(_message.Message):
+    """The events wait to be published again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    event_count: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        event_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_count", b"event_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepublishEventsResponse: _TypeAlias = RepublishEventsResponse  # noqa: Y015
+
+@_typing.final
+class CheckBusRequest(_message.Message):
+    """Asks to compare outbox, streams and inbox."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_FIELD_NUMBER: _builtins.int
+    REPAIR_FIELD_NUMBER: _builtins.int
+    repair: _builtins.bool
+    """Whether to mend what is found."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Events published or stored at or after this moment (UTC). Unset means the
+        last hour.
+        """
+
+    def __init__(
+        self,
+        *,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        repair: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["repair", b"repair", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckBusRequest: _TypeAlias = CheckBusRequest  # noqa: Y015
+
+@_typing.final
+class MissingEvent(_message.Message):
+    """An event that isn't where it should be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    EVENT_TYPE_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    CONSUMER_FIELD_NUMBER: _builtins.int
+    PUBLISHED_AT_FIELD_NUMBER: _builtins.int
+    REPAIRED_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Id of the event."""
+    event_type: _builtins.str
+    """Its full name."""
+    key: _builtins.str
+    """Its key; empty if it has none."""
+    stream: _builtins.str
+    """The stream that lost it or holds it."""
+    consumer: _builtins.str
+    """The consumer that never handled it; empty if the stream lost it."""
+    repaired: _builtins.bool
+    """True if it was mended."""
+    @_builtins.property
+    def published_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was published (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        event_type: _builtins.str = ...,
+        key: _builtins.str = ...,
+        stream: _builtins.str = ...,
+        consumer: _builtins.str = ...,
+        published_at: _timestamp_pb2.Timestamp | None = ...,
+        repaired: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["published_at", b"published_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "event_id", b"event_id", "event_type", b"event_type", "key", b"key", "published_at", b"published_at", "repaired", b"repaired", "stream", b"stream"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MissingEvent: _TypeAlias = MissingEvent  # noqa: Y015
+
+@_typing.final
+class CheckBusResponse(_message.Message):
+    """What was found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOST_FIELD_NUMBER: _builtins.int
+    UNHANDLED_FIELD_NUMBER: _builtins.int
+    PUBLISHED_COUNT_FIELD_NUMBER: _builtins.int
+    MESSAGE_COUNT_FIELD_NUMBER: _builtins.int
+    published_count: _builtins.int
+    """How many published events were compared."""
+    message_count: _builtins.int
+    """How many messages were compared."""
+    @_builtins.property
+    def lost(self) -> _containers.RepeatedCompositeFieldContainer[Global___MissingEvent]:
+        """Published events that the stream doesn't hold, the first 1000."""
+
+    @_builtins.property
+    def unhandled(self) -> _containers.RepeatedCompositeFieldContainer[Global___MissingEvent]:
+        """Acknowledged messages that the consumer has no record of, the first 1000."""
+
+    def __init__(
+        self,
+        *,
+        lost: _abc.Iterable[Global___MissingEvent] | None = ...,
+        unhandled: _abc.Iterable[Global___MissingEvent] | None = ...,
+        published_count: _builtins.int = ...,
+        message_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lost", b"lost", "message_count", b"message_count", "published_count", b"published_count", "unhandled", b"unhandled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckBusResponse: _TypeAlias = CheckBusResponse  # noqa: Y015

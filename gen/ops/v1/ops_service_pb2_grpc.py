@@ -72,6 +72,16 @@ class OpsServiceStub:
                 request_serializer=ops_dot_v1_dot_ops__service__pb2.DiscardDeadLetterRequest.SerializeToString,
                 response_deserializer=ops_dot_v1_dot_ops__service__pb2.DiscardDeadLetterResponse.FromString,
                 _registered_method=True)
+        self.RepublishEvents = channel.unary_unary(
+                '/ops.v1.OpsService/RepublishEvents',
+                request_serializer=ops_dot_v1_dot_ops__service__pb2.RepublishEventsRequest.SerializeToString,
+                response_deserializer=ops_dot_v1_dot_ops__service__pb2.RepublishEventsResponse.FromString,
+                _registered_method=True)
+        self.CheckBus = channel.unary_unary(
+                '/ops.v1.OpsService/CheckBus',
+                request_serializer=ops_dot_v1_dot_ops__service__pb2.CheckBusRequest.SerializeToString,
+                response_deserializer=ops_dot_v1_dot_ops__service__pb2.CheckBusResponse.FromString,
+                _registered_method=True)
 
 
 class OpsServiceServicer:
@@ -135,6 +145,29 @@ class OpsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RepublishEvents(self, request, context):
+        """Publishes again what the service published since a moment, under the same event
+        ids and in the same order: for a broker that lost what it had taken. Listeners
+        take no event twice. Idempotent by `request_id`.
+
+        Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING; OUT_OF_RANGE
+        REPUBLISH_TOO_OLD if what was published so long ago isn't kept any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckBus(self, request, context):
+        """Compares what the service published with its stream, and the streams that it
+        reads with what it has handled. With `repair`, lost events are published again
+        and unhandled ones are handled now. Idempotent: a second run finds nothing more.
+
+        Errors: UNAVAILABLE BROKER_UNAVAILABLE with google.rpc.RetryInfo.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OpsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -162,6 +195,16 @@ def add_OpsServiceServicer_to_server(servicer, server):
                     servicer.DiscardDeadLetter,
                     request_deserializer=ops_dot_v1_dot_ops__service__pb2.DiscardDeadLetterRequest.FromString,
                     response_serializer=ops_dot_v1_dot_ops__service__pb2.DiscardDeadLetterResponse.SerializeToString,
+            ),
+            'RepublishEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.RepublishEvents,
+                    request_deserializer=ops_dot_v1_dot_ops__service__pb2.RepublishEventsRequest.FromString,
+                    response_serializer=ops_dot_v1_dot_ops__service__pb2.RepublishEventsResponse.SerializeToString,
+            ),
+            'CheckBus': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckBus,
+                    request_deserializer=ops_dot_v1_dot_ops__service__pb2.CheckBusRequest.FromString,
+                    response_serializer=ops_dot_v1_dot_ops__service__pb2.CheckBusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -312,6 +355,60 @@ class OpsService:
             '/ops.v1.OpsService/DiscardDeadLetter',
             ops_dot_v1_dot_ops__service__pb2.DiscardDeadLetterRequest.SerializeToString,
             ops_dot_v1_dot_ops__service__pb2.DiscardDeadLetterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RepublishEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ops.v1.OpsService/RepublishEvents',
+            ops_dot_v1_dot_ops__service__pb2.RepublishEventsRequest.SerializeToString,
+            ops_dot_v1_dot_ops__service__pb2.RepublishEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckBus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ops.v1.OpsService/CheckBus',
+            ops_dot_v1_dot_ops__service__pb2.CheckBusRequest.SerializeToString,
+            ops_dot_v1_dot_ops__service__pb2.CheckBusResponse.FromString,
             options,
             channel_credentials,
             insecure,

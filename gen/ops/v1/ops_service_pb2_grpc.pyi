@@ -70,6 +70,21 @@ class OpsServiceStub:
     Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND; FAILED_PRECONDITION
     DEAD_LETTER_CLOSED.
     """
+    RepublishEvents: _grpc.UnaryUnaryMultiCallable[_ops_service_pb2.RepublishEventsRequest, _ops_service_pb2.RepublishEventsResponse]
+    """Publishes again what the service published since a moment, under the same event
+    ids and in the same order: for a broker that lost what it had taken. Listeners
+    take no event twice. Idempotent by `request_id`.
+
+    Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING; OUT_OF_RANGE
+    REPUBLISH_TOO_OLD if what was published so long ago isn't kept any more.
+    """
+    CheckBus: _grpc.UnaryUnaryMultiCallable[_ops_service_pb2.CheckBusRequest, _ops_service_pb2.CheckBusResponse]
+    """Compares what the service published with its stream, and the streams that it
+    reads with what it has handled. With `repair`, lost events are published again
+    and unhandled ones are handled now. Idempotent: a second run finds nothing more.
+
+    Errors: UNAVAILABLE BROKER_UNAVAILABLE with google.rpc.RetryInfo.
+    """
 
 @_typing.type_check_only
 class OpsServiceAsyncStub(OpsServiceStub):
@@ -112,6 +127,21 @@ class OpsServiceAsyncStub(OpsServiceStub):
     """Gives a dead letter's event up for good. Idempotent by `request_id`.
     Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND; FAILED_PRECONDITION
     DEAD_LETTER_CLOSED.
+    """
+    RepublishEvents: _aio.UnaryUnaryMultiCallable[_ops_service_pb2.RepublishEventsRequest, _ops_service_pb2.RepublishEventsResponse]  # type: ignore[assignment]
+    """Publishes again what the service published since a moment, under the same event
+    ids and in the same order: for a broker that lost what it had taken. Listeners
+    take no event twice. Idempotent by `request_id`.
+
+    Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING; OUT_OF_RANGE
+    REPUBLISH_TOO_OLD if what was published so long ago isn't kept any more.
+    """
+    CheckBus: _aio.UnaryUnaryMultiCallable[_ops_service_pb2.CheckBusRequest, _ops_service_pb2.CheckBusResponse]  # type: ignore[assignment]
+    """Compares what the service published with its stream, and the streams that it
+    reads with what it has handled. With `repair`, lost events are published again
+    and unhandled ones are handled now. Idempotent: a second run finds nothing more.
+
+    Errors: UNAVAILABLE BROKER_UNAVAILABLE with google.rpc.RetryInfo.
     """
 
 class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -182,6 +212,33 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives a dead letter's event up for good. Idempotent by `request_id`.
         Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND; FAILED_PRECONDITION
         DEAD_LETTER_CLOSED.
+        """
+
+    @_abc_1.abstractmethod
+    def RepublishEvents(
+        self,
+        request: _ops_service_pb2.RepublishEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ops_service_pb2.RepublishEventsResponse, _abc.Awaitable[_ops_service_pb2.RepublishEventsResponse]]:
+        """Publishes again what the service published since a moment, under the same event
+        ids and in the same order: for a broker that lost what it had taken. Listeners
+        take no event twice. Idempotent by `request_id`.
+
+        Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING; OUT_OF_RANGE
+        REPUBLISH_TOO_OLD if what was published so long ago isn't kept any more.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckBus(
+        self,
+        request: _ops_service_pb2.CheckBusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ops_service_pb2.CheckBusResponse, _abc.Awaitable[_ops_service_pb2.CheckBusResponse]]:
+        """Compares what the service published with its stream, and the streams that it
+        reads with what it has handled. With `repair`, lost events are published again
+        and unhandled ones are handled now. Idempotent: a second run finds nothing more.
+
+        Errors: UNAVAILABLE BROKER_UNAVAILABLE with google.rpc.RetryInfo.
         """
 
 def add_OpsServiceServicer_to_server(servicer: OpsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -5,9 +5,11 @@ The shared model: payment creates and updates access codes, interview reads
 and validates them. RPCs and events of both domains use this one message.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -56,6 +58,32 @@ ACCESS_CODE_STATUS_REVOKED: AccessCodeStatus.ValueType  # 5
 """Withdrawn for good."""
 Global___AccessCodeStatus: _TypeAlias = AccessCodeStatus  # noqa: Y015
 
+class _AccessCodeHold:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AccessCodeHoldEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccessCodeHold.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACCESS_CODE_HOLD_UNSPECIFIED: _AccessCodeHold.ValueType  # 0
+    """Not a hold; never sent."""
+    ACCESS_CODE_HOLD_OPERATOR: _AccessCodeHold.ValueType  # 1
+    """An operator suspended it."""
+    ACCESS_CODE_HOLD_REFUND: _AccessCodeHold.ValueType  # 2
+    """A full refund of its order waits for its outcome."""
+
+class AccessCodeHold(_AccessCodeHold, metaclass=_AccessCodeHoldEnumTypeWrapper):
+    """Why a code is SUSPENDED. Each side lifts only its own hold; a code is held
+    until none is left.
+    """
+
+ACCESS_CODE_HOLD_UNSPECIFIED: AccessCodeHold.ValueType  # 0
+"""Not a hold; never sent."""
+ACCESS_CODE_HOLD_OPERATOR: AccessCodeHold.ValueType  # 1
+"""An operator suspended it."""
+ACCESS_CODE_HOLD_REFUND: AccessCodeHold.ValueType  # 2
+"""A full refund of its order waits for its outcome."""
+Global___AccessCodeHold: _TypeAlias = AccessCodeHold  # noqa: Y015
+
 @_typing.final
 class AccessCode(_message.Message):
     """The right to take one interview."""
@@ -72,6 +100,8 @@ class AccessCode(_message.Message):
     ISSUED_AT_FIELD_NUMBER: _builtins.int
     REDEEMED_SESSION_ID_FIELD_NUMBER: _builtins.int
     REDEEMED_AT_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    REPLACED_BY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identity of the code, `acc_` and a ULID."""
     code: _builtins.str
@@ -90,6 +120,8 @@ class AccessCode(_message.Message):
     """
     redeemed_session_id: _builtins.str
     """The session that redeemed the code; empty unless REDEEMED."""
+    replaced_by: _builtins.str
+    """Identity of the code that replaced this one; empty unless it was reissued."""
     @_builtins.property
     def expire_at(self) -> _timestamp_pb2.Timestamp:
         """When the code stops being valid (UTC); valid strictly before it."""
@@ -101,6 +133,10 @@ class AccessCode(_message.Message):
     @_builtins.property
     def redeemed_at(self) -> _timestamp_pb2.Timestamp:
         """When the interview that redeemed it started (UTC); unset unless REDEEMED."""
+
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedScalarFieldContainer[Global___AccessCodeHold.ValueType]:
+        """What holds it back; empty unless SUSPENDED."""
 
     def __init__(
         self,
@@ -115,10 +151,12 @@ class AccessCode(_message.Message):
         issued_at: _timestamp_pb2.Timestamp | None = ...,
         redeemed_session_id: _builtins.str = ...,
         redeemed_at: _timestamp_pb2.Timestamp | None = ...,
+        holds: _abc.Iterable[Global___AccessCodeHold.ValueType] | None = ...,
+        replaced_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_at", b"expire_at", "issued_at", b"issued_at", "redeemed_at", b"redeemed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "expire_at", b"expire_at", "id", b"id", "issued_at", b"issued_at", "order_id", b"order_id", "product_id", b"product_id", "redeemed_at", b"redeemed_at", "redeemed_session_id", b"redeemed_session_id", "status", b"status", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "expire_at", b"expire_at", "holds", b"holds", "id", b"id", "issued_at", b"issued_at", "order_id", b"order_id", "product_id", b"product_id", "redeemed_at", b"redeemed_at", "redeemed_session_id", b"redeemed_session_id", "replaced_by", b"replaced_by", "status", b"status", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

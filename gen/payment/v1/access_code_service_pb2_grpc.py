@@ -56,6 +56,36 @@ class AccessCodeServiceStub:
                 request_serializer=payment_dot_v1_dot_access__code__service__pb2.GetAccessCodeRequest.SerializeToString,
                 response_deserializer=payment_dot_v1_dot_access__code__service__pb2.GetAccessCodeResponse.FromString,
                 _registered_method=True)
+        self.RevokeAccessCode = channel.unary_unary(
+                '/payment.v1.AccessCodeService/RevokeAccessCode',
+                request_serializer=payment_dot_v1_dot_access__code__service__pb2.RevokeAccessCodeRequest.SerializeToString,
+                response_deserializer=payment_dot_v1_dot_access__code__service__pb2.RevokeAccessCodeResponse.FromString,
+                _registered_method=True)
+        self.SuspendAccessCode = channel.unary_unary(
+                '/payment.v1.AccessCodeService/SuspendAccessCode',
+                request_serializer=payment_dot_v1_dot_access__code__service__pb2.SuspendAccessCodeRequest.SerializeToString,
+                response_deserializer=payment_dot_v1_dot_access__code__service__pb2.SuspendAccessCodeResponse.FromString,
+                _registered_method=True)
+        self.ReinstateAccessCode = channel.unary_unary(
+                '/payment.v1.AccessCodeService/ReinstateAccessCode',
+                request_serializer=payment_dot_v1_dot_access__code__service__pb2.ReinstateAccessCodeRequest.SerializeToString,
+                response_deserializer=payment_dot_v1_dot_access__code__service__pb2.ReinstateAccessCodeResponse.FromString,
+                _registered_method=True)
+        self.ReissueAccessCode = channel.unary_unary(
+                '/payment.v1.AccessCodeService/ReissueAccessCode',
+                request_serializer=payment_dot_v1_dot_access__code__service__pb2.ReissueAccessCodeRequest.SerializeToString,
+                response_deserializer=payment_dot_v1_dot_access__code__service__pb2.ReissueAccessCodeResponse.FromString,
+                _registered_method=True)
+        self.ListAccessCodes = channel.unary_unary(
+                '/payment.v1.AccessCodeService/ListAccessCodes',
+                request_serializer=payment_dot_v1_dot_access__code__service__pb2.ListAccessCodesRequest.SerializeToString,
+                response_deserializer=payment_dot_v1_dot_access__code__service__pb2.ListAccessCodesResponse.FromString,
+                _registered_method=True)
+        self.ListAccessCodeEvents = channel.unary_unary(
+                '/payment.v1.AccessCodeService/ListAccessCodeEvents',
+                request_serializer=payment_dot_v1_dot_access__code__service__pb2.ListAccessCodeEventsRequest.SerializeToString,
+                response_deserializer=payment_dot_v1_dot_access__code__service__pb2.ListAccessCodeEventsResponse.FromString,
+                _registered_method=True)
 
 
 class AccessCodeServiceServicer:
@@ -96,6 +126,63 @@ class AccessCodeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RevokeAccessCode(self, request, context):
+        """Withdraws a code for good. Its session, if not started, is called off. Idempotent
+        by `request_id`. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION
+        ACCESS_CODE_NOT_REVOCABLE (only ACTIVE and SUSPENDED codes are), with google.rpc.PreconditionFailure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuspendAccessCode(self, request, context):
+        """Holds a code back until it is reinstated. It starts nothing meanwhile; what it
+        has started goes on. Idempotent
+        by `request_id`. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION
+        ACCESS_CODE_NOT_SUSPENDABLE (only ACTIVE
+        codes, or SUSPENDED ones that no operator holds yet), with google.rpc.PreconditionFailure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReinstateAccessCode(self, request, context):
+        """Lifts the hold that SuspendAccessCode put on a code. Lifts no other hold. Idempotent
+        by `request_id`. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION
+        ACCESS_CODE_NOT_REINSTATABLE (no operator
+        holds it), with google.rpc.PreconditionFailure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReissueAccessCode(self, request, context):
+        """Replaces an ACTIVE, unexpired code by a new one with the same `expire_at`. The
+        old one is REVOKED, the new one is mailed. Idempotent by `request_id`.
+        Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION
+        ACCESS_CODE_NOT_REISSUABLE, with google.rpc.PreconditionFailure.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAccessCodes(self, request, context):
+        """Lists codes, newest first. Idempotent.
+        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAccessCodeEvents(self, request, context):
+        """Lists the audit of one code, oldest first: nobody can change or delete it.
+        Idempotent. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; INVALID_ARGUMENT
+        INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessCodeServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -108,6 +195,36 @@ def add_AccessCodeServiceServicer_to_server(servicer, server):
                     servicer.GetAccessCode,
                     request_deserializer=payment_dot_v1_dot_access__code__service__pb2.GetAccessCodeRequest.FromString,
                     response_serializer=payment_dot_v1_dot_access__code__service__pb2.GetAccessCodeResponse.SerializeToString,
+            ),
+            'RevokeAccessCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeAccessCode,
+                    request_deserializer=payment_dot_v1_dot_access__code__service__pb2.RevokeAccessCodeRequest.FromString,
+                    response_serializer=payment_dot_v1_dot_access__code__service__pb2.RevokeAccessCodeResponse.SerializeToString,
+            ),
+            'SuspendAccessCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendAccessCode,
+                    request_deserializer=payment_dot_v1_dot_access__code__service__pb2.SuspendAccessCodeRequest.FromString,
+                    response_serializer=payment_dot_v1_dot_access__code__service__pb2.SuspendAccessCodeResponse.SerializeToString,
+            ),
+            'ReinstateAccessCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReinstateAccessCode,
+                    request_deserializer=payment_dot_v1_dot_access__code__service__pb2.ReinstateAccessCodeRequest.FromString,
+                    response_serializer=payment_dot_v1_dot_access__code__service__pb2.ReinstateAccessCodeResponse.SerializeToString,
+            ),
+            'ReissueAccessCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReissueAccessCode,
+                    request_deserializer=payment_dot_v1_dot_access__code__service__pb2.ReissueAccessCodeRequest.FromString,
+                    response_serializer=payment_dot_v1_dot_access__code__service__pb2.ReissueAccessCodeResponse.SerializeToString,
+            ),
+            'ListAccessCodes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccessCodes,
+                    request_deserializer=payment_dot_v1_dot_access__code__service__pb2.ListAccessCodesRequest.FromString,
+                    response_serializer=payment_dot_v1_dot_access__code__service__pb2.ListAccessCodesResponse.SerializeToString,
+            ),
+            'ListAccessCodeEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccessCodeEvents,
+                    request_deserializer=payment_dot_v1_dot_access__code__service__pb2.ListAccessCodeEventsRequest.FromString,
+                    response_serializer=payment_dot_v1_dot_access__code__service__pb2.ListAccessCodeEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -176,6 +293,168 @@ class AccessCodeService:
             '/payment.v1.AccessCodeService/GetAccessCode',
             payment_dot_v1_dot_access__code__service__pb2.GetAccessCodeRequest.SerializeToString,
             payment_dot_v1_dot_access__code__service__pb2.GetAccessCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeAccessCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payment.v1.AccessCodeService/RevokeAccessCode',
+            payment_dot_v1_dot_access__code__service__pb2.RevokeAccessCodeRequest.SerializeToString,
+            payment_dot_v1_dot_access__code__service__pb2.RevokeAccessCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendAccessCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payment.v1.AccessCodeService/SuspendAccessCode',
+            payment_dot_v1_dot_access__code__service__pb2.SuspendAccessCodeRequest.SerializeToString,
+            payment_dot_v1_dot_access__code__service__pb2.SuspendAccessCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReinstateAccessCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payment.v1.AccessCodeService/ReinstateAccessCode',
+            payment_dot_v1_dot_access__code__service__pb2.ReinstateAccessCodeRequest.SerializeToString,
+            payment_dot_v1_dot_access__code__service__pb2.ReinstateAccessCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReissueAccessCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payment.v1.AccessCodeService/ReissueAccessCode',
+            payment_dot_v1_dot_access__code__service__pb2.ReissueAccessCodeRequest.SerializeToString,
+            payment_dot_v1_dot_access__code__service__pb2.ReissueAccessCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccessCodes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payment.v1.AccessCodeService/ListAccessCodes',
+            payment_dot_v1_dot_access__code__service__pb2.ListAccessCodesRequest.SerializeToString,
+            payment_dot_v1_dot_access__code__service__pb2.ListAccessCodesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccessCodeEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payment.v1.AccessCodeService/ListAccessCodeEvents',
+            payment_dot_v1_dot_access__code__service__pb2.ListAccessCodeEventsRequest.SerializeToString,
+            payment_dot_v1_dot_access__code__service__pb2.ListAccessCodeEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

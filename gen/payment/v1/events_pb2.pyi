@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from payment.v1 import access_code_pb2 as _access_code_pb2
+from payment.v1 import money_pb2 as _money_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -115,6 +116,537 @@ class AccessCodeRedeemed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AccessCodeRedeemed: _TypeAlias = AccessCodeRedeemed  # noqa: Y015
+
+@_typing.final
+class PaymentFailed(_message.Message):
+    """An attempt to pay an order failed. The order may still be paid by another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    PAYMENT_ID_FIELD_NUMBER: _builtins.int
+    FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    FAILED_AT_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """The order."""
+    payment_id: _builtins.str
+    """The payment."""
+    failure_reason: _builtins.str
+    """Why, as an UPPER_SNAKE reason of the provider."""
+    @_builtins.property
+    def failed_at(self) -> _timestamp_pb2.Timestamp:
+        """When it failed (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        payment_id: _builtins.str = ...,
+        failure_reason: _builtins.str = ...,
+        failed_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failed_at", b"failed_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_at", b"failed_at", "failure_reason", b"failure_reason", "order_id", b"order_id", "payment_id", b"payment_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentFailed: _TypeAlias = PaymentFailed  # noqa: Y015
+
+@_typing.final
+class OrderExpired(_message.Message):
+    """An order was not paid in time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    EXPIRED_AT_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """The order."""
+    customer_id: _builtins.str
+    """Whose order it was."""
+    @_builtins.property
+    def expired_at(self) -> _timestamp_pb2.Timestamp:
+        """When it lapsed (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        expired_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expired_at", b"expired_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "expired_at", b"expired_at", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderExpired: _TypeAlias = OrderExpired  # noqa: Y015
+
+@_typing.final
+class OrderCancelled(_message.Message):
+    """An order was cancelled before it was paid."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    CANCELLED_AT_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """The order."""
+    customer_id: _builtins.str
+    """Whose order it was."""
+    @_builtins.property
+    def cancelled_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was cancelled (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        cancelled_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancelled_at", b"cancelled_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled_at", b"cancelled_at", "customer_id", b"customer_id", "order_id", b"order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderCancelled: _TypeAlias = OrderCancelled  # noqa: Y015
+
+@_typing.final
+class RefundRequested(_message.Message):
+    """A full refund of an order waits for interview's word: has the interview started?
+    interview answers every one of these, with SessionWithheld or InterviewStarted
+    that cites the refund. Asked again under a new event id until it does.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    REFUND_ID_FIELD_NUMBER: _builtins.int
+    ASK_FIELD_NUMBER: _builtins.int
+    REQUESTED_AT_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """The order."""
+    refund_id: _builtins.str
+    """The refund that waits."""
+    ask: _builtins.int
+    """Which ask this is, from 1."""
+    @_builtins.property
+    def record(self) -> _access_code_pb2.AccessCode:
+        """The record of the order's code: held back, or EXPIRED or REVOKED."""
+
+    @_builtins.property
+    def requested_at(self) -> _timestamp_pb2.Timestamp:
+        """When the refund was requested (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        record: _access_code_pb2.AccessCode | None = ...,
+        refund_id: _builtins.str = ...,
+        ask: _builtins.int = ...,
+        requested_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record", "requested_at", b"requested_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask", b"ask", "order_id", b"order_id", "record", b"record", "refund_id", b"refund_id", "requested_at", b"requested_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundRequested: _TypeAlias = RefundRequested  # noqa: Y015
+
+@_typing.final
+class RefundCompleted(_message.Message):
+    """Money went back to the customer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    REFUND_ID_FIELD_NUMBER: _builtins.int
+    PAYMENT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    FULL_FIELD_NUMBER: _builtins.int
+    SURPLUS_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    COMPLETED_AT_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """The order."""
+    refund_id: _builtins.str
+    """The refund."""
+    payment_id: _builtins.str
+    """The payment that it pays back."""
+    full: _builtins.bool
+    """True if nothing of the price remains with us: the code is worthless."""
+    surplus: _builtins.bool
+    """True if the money never backed the order: a second payment, a late one, or a
+    wrong amount.
+    """
+    customer_id: _builtins.str
+    """Whose order it is."""
+    @_builtins.property
+    def record(self) -> _access_code_pb2.AccessCode:
+        """The record of the order's code: REVOKED or EXPIRED if `full`; unset if the
+        order never had one.
+        """
+
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What was paid back."""
+
+    @_builtins.property
+    def recipient(self) -> _access_code_pb2.Recipient:
+        """Whom to tell."""
+
+    @_builtins.property
+    def completed_at(self) -> _timestamp_pb2.Timestamp:
+        """When the provider confirmed it (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        record: _access_code_pb2.AccessCode | None = ...,
+        refund_id: _builtins.str = ...,
+        payment_id: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
+        full: _builtins.bool = ...,
+        surplus: _builtins.bool = ...,
+        recipient: _access_code_pb2.Recipient | None = ...,
+        customer_id: _builtins.str = ...,
+        completed_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "completed_at", b"completed_at", "recipient", b"recipient", "record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "completed_at", b"completed_at", "customer_id", b"customer_id", "full", b"full", "order_id", b"order_id", "payment_id", b"payment_id", "recipient", b"recipient", "record", b"record", "refund_id", b"refund_id", "surplus", b"surplus"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundCompleted: _TypeAlias = RefundCompleted  # noqa: Y015
+
+@_typing.final
+class RefundRejected(_message.Message):
+    """A full refund was refused since the interview has started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    REFUND_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_EVENT_ID_FIELD_NUMBER: _builtins.int
+    REJECTED_AT_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """The order."""
+    refund_id: _builtins.str
+    """The refund."""
+    session_id: _builtins.str
+    """The session that has started."""
+    cause_event_id: _builtins.str
+    """Id of the InterviewStarted event."""
+    @_builtins.property
+    def record(self) -> _access_code_pb2.AccessCode:
+        """The record of the order's code after the change."""
+
+    @_builtins.property
+    def rejected_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was rejected (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        record: _access_code_pb2.AccessCode | None = ...,
+        refund_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        cause_event_id: _builtins.str = ...,
+        rejected_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record", "rejected_at", b"rejected_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_event_id", b"cause_event_id", "order_id", b"order_id", "record", b"record", "refund_id", b"refund_id", "rejected_at", b"rejected_at", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundRejected: _TypeAlias = RefundRejected  # noqa: Y015
+
+@_typing.final
+class RefundFailed(_message.Message):
+    """The provider definitely refused a refund. The refund's hold on the code is
+    lifted.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    REFUND_ID_FIELD_NUMBER: _builtins.int
+    FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    FAILED_AT_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """The order."""
+    refund_id: _builtins.str
+    """The refund."""
+    failure_reason: _builtins.str
+    """Why, as an UPPER_SNAKE reason of the provider."""
+    @_builtins.property
+    def record(self) -> _access_code_pb2.AccessCode:
+        """The record of the order's code after the change; unset if it never had one."""
+
+    @_builtins.property
+    def failed_at(self) -> _timestamp_pb2.Timestamp:
+        """When it failed (UTC)."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        record: _access_code_pb2.AccessCode | None = ...,
+        refund_id: _builtins.str = ...,
+        failure_reason: _builtins.str = ...,
+        failed_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failed_at", b"failed_at", "record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed_at", b"failed_at", "failure_reason", b"failure_reason", "order_id", b"order_id", "record", b"record", "refund_id", b"refund_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundFailed: _TypeAlias = RefundFailed  # noqa: Y015
+
+@_typing.final
+class AccessCodeSuspended(_message.Message):
+    """An operator held a code back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """The order that bought the code."""
+    reason: _builtins.str
+    """Why, in the words of whoever did it."""
+    @_builtins.property
+    def record(self) -> _access_code_pb2.AccessCode:
+        """The code's record after the change."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        record: _access_code_pb2.AccessCode | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "reason", b"reason", "record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccessCodeSuspended: _TypeAlias = AccessCodeSuspended  # noqa: Y015
+
+@_typing.final
+class AccessCodeReinstated(_message.Message):
+    """An operator lifted their hold. The code is ACTIVE again unless a refund holds
+    it too, or it ran out meanwhile.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """The order that bought the code."""
+    reason: _builtins.str
+    """Why, in the words of whoever did it."""
+    customer_id: _builtins.str
+    """Whose order it is."""
+    @_builtins.property
+    def record(self) -> _access_code_pb2.AccessCode:
+        """The code's record after the change."""
+
+    @_builtins.property
+    def recipient(self) -> _access_code_pb2.Recipient:
+        """Who gets the code."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        record: _access_code_pb2.AccessCode | None = ...,
+        reason: _builtins.str = ...,
+        recipient: _access_code_pb2.Recipient | None = ...,
+        customer_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recipient", b"recipient", "record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "order_id", b"order_id", "reason", b"reason", "recipient", b"recipient", "record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccessCodeReinstated: _TypeAlias = AccessCodeReinstated  # noqa: Y015
+
+@_typing.final
+class AccessCodeRevoked(_message.Message):
+    """An operator withdrew a code for good."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """The order that bought the code."""
+    reason: _builtins.str
+    """Why, in the words of whoever did it."""
+    @_builtins.property
+    def record(self) -> _access_code_pb2.AccessCode:
+        """The code's record after the change."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        record: _access_code_pb2.AccessCode | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "reason", b"reason", "record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccessCodeRevoked: _TypeAlias = AccessCodeRevoked  # noqa: Y015
+
+@_typing.final
+class AccessCodeExpired(_message.Message):
+    """A code ran out before it was used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """The order that bought the code."""
+    @_builtins.property
+    def record(self) -> _access_code_pb2.AccessCode:
+        """The code's record after the change."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        record: _access_code_pb2.AccessCode | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccessCodeExpired: _TypeAlias = AccessCodeExpired  # noqa: Y015
+
+@_typing.final
+class AccessCodeReissued(_message.Message):
+    """A code was replaced by another; the old one is REVOKED. `record` is the new
+    one.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    REPLACED_ACCESS_CODE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    RECIPIENT_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """The order that bought the code."""
+    replaced_access_code_id: _builtins.str
+    """Identity of the old code."""
+    reason: _builtins.str
+    """Why, in the words of whoever did it."""
+    customer_id: _builtins.str
+    """Whose order it is."""
+    @_builtins.property
+    def record(self) -> _access_code_pb2.AccessCode:
+        """The code's record after the change."""
+
+    @_builtins.property
+    def recipient(self) -> _access_code_pb2.Recipient:
+        """Who gets the new code."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        record: _access_code_pb2.AccessCode | None = ...,
+        replaced_access_code_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        recipient: _access_code_pb2.Recipient | None = ...,
+        customer_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recipient", b"recipient", "record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "order_id", b"order_id", "reason", b"reason", "recipient", b"recipient", "record", b"record", "replaced_access_code_id", b"replaced_access_code_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccessCodeReissued: _TypeAlias = AccessCodeReissued  # noqa: Y015
+
+@_typing.final
+class AccessCodeUseRejected(_message.Message):
+    """An interview was started with a code that gave no right to it. interview undoes
+    the start.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORDER_ID_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    JUDGED_AS_FIELD_NUMBER: _builtins.int
+    CAUSE_EVENT_ID_FIELD_NUMBER: _builtins.int
+    order_id: _builtins.str
+    """The order that bought the code."""
+    session_id: _builtins.str
+    """The session that was started."""
+    judged_as: _access_code_pb2.AccessCodeStatus.ValueType
+    """As what payment judged the code: REVOKED, or EXPIRED when it started."""
+    cause_event_id: _builtins.str
+    """Id of the InterviewStarted event."""
+    @_builtins.property
+    def record(self) -> _access_code_pb2.AccessCode:
+        """The code's record after the change."""
+
+    def __init__(
+        self,
+        *,
+        order_id: _builtins.str = ...,
+        record: _access_code_pb2.AccessCode | None = ...,
+        session_id: _builtins.str = ...,
+        judged_as: _access_code_pb2.AccessCodeStatus.ValueType = ...,
+        cause_event_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_event_id", b"cause_event_id", "judged_as", b"judged_as", "order_id", b"order_id", "record", b"record", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccessCodeUseRejected: _TypeAlias = AccessCodeUseRejected  # noqa: Y015
 
 @_typing.final
 class Watermark(_message.Message):

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PaymentServiceStub:
-    """Sells interviews: takes orders, and payments for them.
+    """Sells interviews: takes orders and payments for them, and pays money back.
 
     Every error carries google.rpc.ErrorInfo with domain "payment.v1" and the
     reason named here. A request that breaks a constraint of this contract gets
@@ -71,6 +71,11 @@ class PaymentServiceStub:
                 request_serializer=payment_dot_v1_dot_payment__service__pb2.ListOrdersRequest.SerializeToString,
                 response_deserializer=payment_dot_v1_dot_payment__service__pb2.ListOrdersResponse.FromString,
                 _registered_method=True)
+        self.CancelOrder = channel.unary_unary(
+                '/payment.v1.PaymentService/CancelOrder',
+                request_serializer=payment_dot_v1_dot_payment__service__pb2.CancelOrderRequest.SerializeToString,
+                response_deserializer=payment_dot_v1_dot_payment__service__pb2.CancelOrderResponse.FromString,
+                _registered_method=True)
         self.CreatePayment = channel.unary_unary(
                 '/payment.v1.PaymentService/CreatePayment',
                 request_serializer=payment_dot_v1_dot_payment__service__pb2.CreatePaymentRequest.SerializeToString,
@@ -86,15 +91,40 @@ class PaymentServiceStub:
                 request_serializer=payment_dot_v1_dot_payment__service__pb2.ListPaymentsRequest.SerializeToString,
                 response_deserializer=payment_dot_v1_dot_payment__service__pb2.ListPaymentsResponse.FromString,
                 _registered_method=True)
+        self.CreateRefund = channel.unary_unary(
+                '/payment.v1.PaymentService/CreateRefund',
+                request_serializer=payment_dot_v1_dot_payment__service__pb2.CreateRefundRequest.SerializeToString,
+                response_deserializer=payment_dot_v1_dot_payment__service__pb2.CreateRefundResponse.FromString,
+                _registered_method=True)
+        self.GetRefund = channel.unary_unary(
+                '/payment.v1.PaymentService/GetRefund',
+                request_serializer=payment_dot_v1_dot_payment__service__pb2.GetRefundRequest.SerializeToString,
+                response_deserializer=payment_dot_v1_dot_payment__service__pb2.GetRefundResponse.FromString,
+                _registered_method=True)
+        self.ListRefunds = channel.unary_unary(
+                '/payment.v1.PaymentService/ListRefunds',
+                request_serializer=payment_dot_v1_dot_payment__service__pb2.ListRefundsRequest.SerializeToString,
+                response_deserializer=payment_dot_v1_dot_payment__service__pb2.ListRefundsResponse.FromString,
+                _registered_method=True)
+        self.CheckLedger = channel.unary_unary(
+                '/payment.v1.PaymentService/CheckLedger',
+                request_serializer=payment_dot_v1_dot_payment__service__pb2.CheckLedgerRequest.SerializeToString,
+                response_deserializer=payment_dot_v1_dot_payment__service__pb2.CheckLedgerResponse.FromString,
+                _registered_method=True)
         self.IngestPaymentNotification = channel.unary_unary(
                 '/payment.v1.PaymentService/IngestPaymentNotification',
                 request_serializer=payment_dot_v1_dot_payment__service__pb2.IngestPaymentNotificationRequest.SerializeToString,
                 response_deserializer=payment_dot_v1_dot_payment__service__pb2.IngestPaymentNotificationResponse.FromString,
                 _registered_method=True)
+        self.ListPaymentNotifications = channel.unary_unary(
+                '/payment.v1.PaymentService/ListPaymentNotifications',
+                request_serializer=payment_dot_v1_dot_payment__service__pb2.ListPaymentNotificationsRequest.SerializeToString,
+                response_deserializer=payment_dot_v1_dot_payment__service__pb2.ListPaymentNotificationsResponse.FromString,
+                _registered_method=True)
 
 
 class PaymentServiceServicer:
-    """Sells interviews: takes orders, and payments for them.
+    """Sells interviews: takes orders and payments for them, and pays money back.
 
     Every error carries google.rpc.ErrorInfo with domain "payment.v1" and the
     reason named here. A request that breaks a constraint of this contract gets
@@ -148,6 +178,20 @@ class PaymentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelOrder(self, request, context):
+        """Cancels an order that isn't paid. Its open payments are closed at the
+        provider first, so that none of them can still succeed. Idempotent by
+        `request_id`.
+
+        Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION
+        ORDER_NOT_CANCELLABLE (not PENDING_PAYMENT, or just now paid); UNAVAILABLE
+        PROVIDER_UNAVAILABLE with google.rpc.RetryInfo if a payment couldn't be
+        closed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreatePayment(self, request, context):
         """Makes one attempt to pay an order; an order may need several. The reply may
         say PROCESSING or UNKNOWN: the provider's answer is then still to come, and
@@ -178,15 +222,66 @@ class PaymentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateRefund(self, request, context):
+        """Gives money back. Without `amount`, or with all that is left of the order's
+        price, the refund is a full one: interview is asked first whether the
+        interview has started, the code is held back meanwhile, and in the end the
+        code is REVOKED or the refund REJECTED. A smaller amount leaves the code as
+        it is. The reply says PENDING; GetRefund tells the outcome. Idempotent by
+        `request_id`.
+
+        Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_NOT_REFUNDABLE
+        (not paid, or refunded before), REFUND_IN_PROGRESS (another has no outcome
+        yet), ACCESS_CODE_REDEEMED (a full refund of a used code), AMOUNT_MISMATCH
+        (another currency, or more than is left).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRefund(self, request, context):
+        """Gets one refund. Idempotent. Errors: NOT_FOUND REFUND_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRefunds(self, request, context):
+        """Lists refunds, newest first. With `overdue_only`, those that hang: an
+        operator has to look. Idempotent. Errors: INVALID_ARGUMENT
+        INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckLedger(self, request, context):
+        """Checks that no money is lost or invented: of every order, what was captured
+        less what was refunded must be what backs the order and what is owed back.
+        Changes nothing. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def IngestPaymentNotification(self, request, context):
         """Takes in a notification of the payment provider, as it came by webhook. It
-        is verified by its signature before anything in it is believed. Idempotent:
-        a repeated notification changes nothing and is accepted again.
+        is verified by its signature before anything in it is believed, then stored,
+        then accepted; it takes effect after that. One that doesn't fit our records
+        (a payment we don't know, another order, amount or currency) is accepted too,
+        and put aside as QUARANTINED for an operator. Idempotent: a repeated
+        notification changes nothing and is accepted again.
 
         Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (no, wrong, stale or
-        future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED;
-        FAILED_PRECONDITION NOTIFICATION_MISMATCH if it names a payment we don't
-        know, or another amount or order than ours.
+        future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPaymentNotifications(self, request, context):
+        """Lists notifications of the payment provider, newest first. Idempotent.
+        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -215,6 +310,11 @@ def add_PaymentServiceServicer_to_server(servicer, server):
                     request_deserializer=payment_dot_v1_dot_payment__service__pb2.ListOrdersRequest.FromString,
                     response_serializer=payment_dot_v1_dot_payment__service__pb2.ListOrdersResponse.SerializeToString,
             ),
+            'CancelOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelOrder,
+                    request_deserializer=payment_dot_v1_dot_payment__service__pb2.CancelOrderRequest.FromString,
+                    response_serializer=payment_dot_v1_dot_payment__service__pb2.CancelOrderResponse.SerializeToString,
+            ),
             'CreatePayment': grpc.unary_unary_rpc_method_handler(
                     servicer.CreatePayment,
                     request_deserializer=payment_dot_v1_dot_payment__service__pb2.CreatePaymentRequest.FromString,
@@ -230,10 +330,35 @@ def add_PaymentServiceServicer_to_server(servicer, server):
                     request_deserializer=payment_dot_v1_dot_payment__service__pb2.ListPaymentsRequest.FromString,
                     response_serializer=payment_dot_v1_dot_payment__service__pb2.ListPaymentsResponse.SerializeToString,
             ),
+            'CreateRefund': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRefund,
+                    request_deserializer=payment_dot_v1_dot_payment__service__pb2.CreateRefundRequest.FromString,
+                    response_serializer=payment_dot_v1_dot_payment__service__pb2.CreateRefundResponse.SerializeToString,
+            ),
+            'GetRefund': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRefund,
+                    request_deserializer=payment_dot_v1_dot_payment__service__pb2.GetRefundRequest.FromString,
+                    response_serializer=payment_dot_v1_dot_payment__service__pb2.GetRefundResponse.SerializeToString,
+            ),
+            'ListRefunds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRefunds,
+                    request_deserializer=payment_dot_v1_dot_payment__service__pb2.ListRefundsRequest.FromString,
+                    response_serializer=payment_dot_v1_dot_payment__service__pb2.ListRefundsResponse.SerializeToString,
+            ),
+            'CheckLedger': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckLedger,
+                    request_deserializer=payment_dot_v1_dot_payment__service__pb2.CheckLedgerRequest.FromString,
+                    response_serializer=payment_dot_v1_dot_payment__service__pb2.CheckLedgerResponse.SerializeToString,
+            ),
             'IngestPaymentNotification': grpc.unary_unary_rpc_method_handler(
                     servicer.IngestPaymentNotification,
                     request_deserializer=payment_dot_v1_dot_payment__service__pb2.IngestPaymentNotificationRequest.FromString,
                     response_serializer=payment_dot_v1_dot_payment__service__pb2.IngestPaymentNotificationResponse.SerializeToString,
+            ),
+            'ListPaymentNotifications': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPaymentNotifications,
+                    request_deserializer=payment_dot_v1_dot_payment__service__pb2.ListPaymentNotificationsRequest.FromString,
+                    response_serializer=payment_dot_v1_dot_payment__service__pb2.ListPaymentNotificationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -244,7 +369,7 @@ def add_PaymentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PaymentService:
-    """Sells interviews: takes orders, and payments for them.
+    """Sells interviews: takes orders and payments for them, and pays money back.
 
     Every error carries google.rpc.ErrorInfo with domain "payment.v1" and the
     reason named here. A request that breaks a constraint of this contract gets
@@ -372,6 +497,33 @@ class PaymentService:
             _registered_method=True)
 
     @staticmethod
+    def CancelOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payment.v1.PaymentService/CancelOrder',
+            payment_dot_v1_dot_payment__service__pb2.CancelOrderRequest.SerializeToString,
+            payment_dot_v1_dot_payment__service__pb2.CancelOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CreatePayment(request,
             target,
             options=(),
@@ -453,6 +605,114 @@ class PaymentService:
             _registered_method=True)
 
     @staticmethod
+    def CreateRefund(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payment.v1.PaymentService/CreateRefund',
+            payment_dot_v1_dot_payment__service__pb2.CreateRefundRequest.SerializeToString,
+            payment_dot_v1_dot_payment__service__pb2.CreateRefundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRefund(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payment.v1.PaymentService/GetRefund',
+            payment_dot_v1_dot_payment__service__pb2.GetRefundRequest.SerializeToString,
+            payment_dot_v1_dot_payment__service__pb2.GetRefundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRefunds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payment.v1.PaymentService/ListRefunds',
+            payment_dot_v1_dot_payment__service__pb2.ListRefundsRequest.SerializeToString,
+            payment_dot_v1_dot_payment__service__pb2.ListRefundsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payment.v1.PaymentService/CheckLedger',
+            payment_dot_v1_dot_payment__service__pb2.CheckLedgerRequest.SerializeToString,
+            payment_dot_v1_dot_payment__service__pb2.CheckLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def IngestPaymentNotification(request,
             target,
             options=(),
@@ -469,6 +729,33 @@ class PaymentService:
             '/payment.v1.PaymentService/IngestPaymentNotification',
             payment_dot_v1_dot_payment__service__pb2.IngestPaymentNotificationRequest.SerializeToString,
             payment_dot_v1_dot_payment__service__pb2.IngestPaymentNotificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPaymentNotifications(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payment.v1.PaymentService/ListPaymentNotifications',
+            payment_dot_v1_dot_payment__service__pb2.ListPaymentNotificationsRequest.SerializeToString,
+            payment_dot_v1_dot_payment__service__pb2.ListPaymentNotificationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

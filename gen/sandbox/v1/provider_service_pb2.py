@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from contract.v1 import options_pb2 as contract_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!sandbox/v1/provider_service.proto\x12\nsandbox.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\"\xb5\x01\n\x06\x43harge\x12\x11\n\tcharge_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x04 \x01(\x03\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\x12(\n\x06status\x18\x06 \x01(\x0e\x32\x18.sandbox.v1.ChargeStatus\x12\x16\n\x0e\x64\x65\x63line_reason\x18\x07 \x01(\t\"\xc3\x01\n\x13\x43reateChargeRequest\x12\"\n\x0fidempotency_key\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1b\n\x08order_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12(\n\rcurrency_code\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12\"\n\x0epayment_method\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\":\n\x14\x43reateChargeResponse\x12\"\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x12.sandbox.v1.Charge\"6\n\x10GetChargeRequest\x12\"\n\x0fidempotency_key\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"7\n\x11GetChargeResponse\x12\"\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x12.sandbox.v1.Charge*\x83\x01\n\x0c\x43hargeStatus\x12\x1d\n\x19\x43HARGE_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43HARGE_STATUS_PROCESSING\x10\x01\x12\x1a\n\x16\x43HARGE_STATUS_CAPTURED\x10\x02\x12\x1a\n\x16\x43HARGE_STATUS_DECLINED\x10\x03\x32\xcc\x01\n\x0fProviderService\x12`\n\x0c\x43reateCharge\x12\x1f.sandbox.v1.CreateChargeRequest\x1a .sandbox.v1.CreateChargeResponse\"\r\x92\xb5\x18\t\x12\x07payment\x12W\n\tGetCharge\x12\x1c.sandbox.v1.GetChargeRequest\x1a\x1d.sandbox.v1.GetChargeResponse\"\r\x92\xb5\x18\t\x12\x07paymentb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!sandbox/v1/provider_service.proto\x12\nsandbox.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\"\xcd\x01\n\x06\x43harge\x12\x11\n\tcharge_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x04 \x01(\x03\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\x12(\n\x06status\x18\x06 \x01(\x0e\x32\x18.sandbox.v1.ChargeStatus\x12\x16\n\x0e\x64\x65\x63line_reason\x18\x07 \x01(\t\x12\x16\n\x0e\x63\x61ptured_minor\x18\x08 \x01(\x03\"\xa9\x01\n\x06Refund\x12\x1a\n\x12provider_refund_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x12\n\ncharge_key\x18\x03 \x01(\t\x12\x14\n\x0c\x61mount_minor\x18\x04 \x01(\x03\x12(\n\x06status\x18\x05 \x01(\x0e\x32\x18.sandbox.v1.RefundStatus\x12\x16\n\x0erefusal_reason\x18\x06 \x01(\t\"\xc3\x01\n\x13\x43reateChargeRequest\x12\"\n\x0fidempotency_key\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1b\n\x08order_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\x12(\n\rcurrency_code\x18\x04 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12\"\n\x0epayment_method\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\":\n\x14\x43reateChargeResponse\x12\"\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x12.sandbox.v1.Charge\"6\n\x10GetChargeRequest\x12\"\n\x0fidempotency_key\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"7\n\x11GetChargeResponse\x12\"\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x12.sandbox.v1.Charge\"9\n\x13\x43\x61ncelChargeRequest\x12\"\n\x0fidempotency_key\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\":\n\x14\x43\x61ncelChargeResponse\x12\"\n\x06\x63harge\x18\x01 \x01(\x0b\x32\x12.sandbox.v1.Charge\"w\n\x13\x43reateRefundRequest\x12\"\n\x0fidempotency_key\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\ncharge_key\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\x0c\x61mount_minor\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00\":\n\x14\x43reateRefundResponse\x12\"\n\x06refund\x18\x01 \x01(\x0b\x32\x12.sandbox.v1.Refund\"6\n\x10GetRefundRequest\x12\"\n\x0fidempotency_key\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"7\n\x11GetRefundResponse\x12\"\n\x06refund\x18\x01 \x01(\x0b\x32\x12.sandbox.v1.Refund*\xa0\x01\n\x0c\x43hargeStatus\x12\x1d\n\x19\x43HARGE_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43HARGE_STATUS_PROCESSING\x10\x01\x12\x1a\n\x16\x43HARGE_STATUS_CAPTURED\x10\x02\x12\x1a\n\x16\x43HARGE_STATUS_DECLINED\x10\x03\x12\x1b\n\x17\x43HARGE_STATUS_CANCELLED\x10\x04*\x83\x01\n\x0cRefundStatus\x12\x1d\n\x19REFUND_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18REFUND_STATUS_PROCESSING\x10\x01\x12\x1b\n\x17REFUND_STATUS_SUCCEEDED\x10\x02\x12\x19\n\x15REFUND_STATUS_REFUSED\x10\x03\x32\xe9\x03\n\x0fProviderService\x12`\n\x0c\x43reateCharge\x12\x1f.sandbox.v1.CreateChargeRequest\x1a .sandbox.v1.CreateChargeResponse\"\r\x92\xb5\x18\t\x12\x07payment\x12W\n\tGetCharge\x12\x1c.sandbox.v1.GetChargeRequest\x1a\x1d.sandbox.v1.GetChargeResponse\"\r\x92\xb5\x18\t\x12\x07payment\x12`\n\x0c\x43\x61ncelCharge\x12\x1f.sandbox.v1.CancelChargeRequest\x1a .sandbox.v1.CancelChargeResponse\"\r\x92\xb5\x18\t\x12\x07payment\x12`\n\x0c\x43reateRefund\x12\x1f.sandbox.v1.CreateRefundRequest\x1a .sandbox.v1.CreateRefundResponse\"\r\x92\xb5\x18\t\x12\x07payment\x12W\n\tGetRefund\x12\x1c.sandbox.v1.GetRefundRequest\x1a\x1d.sandbox.v1.GetRefundResponse\"\r\x92\xb5\x18\t\x12\x07paymentb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,22 +45,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATECHARGEREQUEST'].fields_by_name['payment_method']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
   _globals['_GETCHARGEREQUEST'].fields_by_name['idempotency_key']._loaded_options = None
   _globals['_GETCHARGEREQUEST'].fields_by_name['idempotency_key']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_CANCELCHARGEREQUEST'].fields_by_name['idempotency_key']._loaded_options = None
+  _globals['_CANCELCHARGEREQUEST'].fields_by_name['idempotency_key']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_CREATEREFUNDREQUEST'].fields_by_name['idempotency_key']._loaded_options = None
+  _globals['_CREATEREFUNDREQUEST'].fields_by_name['idempotency_key']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_CREATEREFUNDREQUEST'].fields_by_name['charge_key']._loaded_options = None
+  _globals['_CREATEREFUNDREQUEST'].fields_by_name['charge_key']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_CREATEREFUNDREQUEST'].fields_by_name['amount_minor']._loaded_options = None
+  _globals['_CREATEREFUNDREQUEST'].fields_by_name['amount_minor']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_GETREFUNDREQUEST'].fields_by_name['idempotency_key']._loaded_options = None
+  _globals['_GETREFUNDREQUEST'].fields_by_name['idempotency_key']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_PROVIDERSERVICE'].methods_by_name['CreateCharge']._loaded_options = None
   _globals['_PROVIDERSERVICE'].methods_by_name['CreateCharge']._serialized_options = b'\222\265\030\t\022\007payment'
   _globals['_PROVIDERSERVICE'].methods_by_name['GetCharge']._loaded_options = None
   _globals['_PROVIDERSERVICE'].methods_by_name['GetCharge']._serialized_options = b'\222\265\030\t\022\007payment'
-  _globals['_CHARGESTATUS']._serialized_start=661
-  _globals['_CHARGESTATUS']._serialized_end=792
+  _globals['_PROVIDERSERVICE'].methods_by_name['CancelCharge']._loaded_options = None
+  _globals['_PROVIDERSERVICE'].methods_by_name['CancelCharge']._serialized_options = b'\222\265\030\t\022\007payment'
+  _globals['_PROVIDERSERVICE'].methods_by_name['CreateRefund']._loaded_options = None
+  _globals['_PROVIDERSERVICE'].methods_by_name['CreateRefund']._serialized_options = b'\222\265\030\t\022\007payment'
+  _globals['_PROVIDERSERVICE'].methods_by_name['GetRefund']._loaded_options = None
+  _globals['_PROVIDERSERVICE'].methods_by_name['GetRefund']._serialized_options = b'\222\265\030\t\022\007payment'
+  _globals['_CHARGESTATUS']._serialized_start=1270
+  _globals['_CHARGESTATUS']._serialized_end=1430
+  _globals['_REFUNDSTATUS']._serialized_start=1433
+  _globals['_REFUNDSTATUS']._serialized_end=1564
   _globals['_CHARGE']._serialized_start=106
-  _globals['_CHARGE']._serialized_end=287
-  _globals['_CREATECHARGEREQUEST']._serialized_start=290
-  _globals['_CREATECHARGEREQUEST']._serialized_end=485
-  _globals['_CREATECHARGERESPONSE']._serialized_start=487
-  _globals['_CREATECHARGERESPONSE']._serialized_end=545
-  _globals['_GETCHARGEREQUEST']._serialized_start=547
-  _globals['_GETCHARGEREQUEST']._serialized_end=601
-  _globals['_GETCHARGERESPONSE']._serialized_start=603
-  _globals['_GETCHARGERESPONSE']._serialized_end=658
-  _globals['_PROVIDERSERVICE']._serialized_start=795
-  _globals['_PROVIDERSERVICE']._serialized_end=999
+  _globals['_CHARGE']._serialized_end=311
+  _globals['_REFUND']._serialized_start=314
+  _globals['_REFUND']._serialized_end=483
+  _globals['_CREATECHARGEREQUEST']._serialized_start=486
+  _globals['_CREATECHARGEREQUEST']._serialized_end=681
+  _globals['_CREATECHARGERESPONSE']._serialized_start=683
+  _globals['_CREATECHARGERESPONSE']._serialized_end=741
+  _globals['_GETCHARGEREQUEST']._serialized_start=743
+  _globals['_GETCHARGEREQUEST']._serialized_end=797
+  _globals['_GETCHARGERESPONSE']._serialized_start=799
+  _globals['_GETCHARGERESPONSE']._serialized_end=854
+  _globals['_CANCELCHARGEREQUEST']._serialized_start=856
+  _globals['_CANCELCHARGEREQUEST']._serialized_end=913
+  _globals['_CANCELCHARGERESPONSE']._serialized_start=915
+  _globals['_CANCELCHARGERESPONSE']._serialized_end=973
+  _globals['_CREATEREFUNDREQUEST']._serialized_start=975
+  _globals['_CREATEREFUNDREQUEST']._serialized_end=1094
+  _globals['_CREATEREFUNDRESPONSE']._serialized_start=1096
+  _globals['_CREATEREFUNDRESPONSE']._serialized_end=1154
+  _globals['_GETREFUNDREQUEST']._serialized_start=1156
+  _globals['_GETREFUNDREQUEST']._serialized_end=1210
+  _globals['_GETREFUNDRESPONSE']._serialized_start=1212
+  _globals['_GETREFUNDRESPONSE']._serialized_end=1267
+  _globals['_PROVIDERSERVICE']._serialized_start=1567
+  _globals['_PROVIDERSERVICE']._serialized_end=2056
 # @@protoc_insertion_point(module_scope)

@@ -33,6 +33,8 @@ class _ChargeStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChargeSt
     """The money was captured."""
     CHARGE_STATUS_DECLINED: _ChargeStatus.ValueType  # 3
     """Refused."""
+    CHARGE_STATUS_CANCELLED: _ChargeStatus.ValueType  # 4
+    """Closed before it was captured."""
 
 class ChargeStatus(_ChargeStatus, metaclass=_ChargeStatusEnumTypeWrapper):
     """Where a charge stands."""
@@ -45,7 +47,37 @@ CHARGE_STATUS_CAPTURED: ChargeStatus.ValueType  # 2
 """The money was captured."""
 CHARGE_STATUS_DECLINED: ChargeStatus.ValueType  # 3
 """Refused."""
+CHARGE_STATUS_CANCELLED: ChargeStatus.ValueType  # 4
+"""Closed before it was captured."""
 Global___ChargeStatus: _TypeAlias = ChargeStatus  # noqa: Y015
+
+class _RefundStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RefundStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RefundStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REFUND_STATUS_UNSPECIFIED: _RefundStatus.ValueType  # 0
+    """Not a status; never sent."""
+    REFUND_STATUS_PROCESSING: _RefundStatus.ValueType  # 1
+    """On its way; ask again."""
+    REFUND_STATUS_SUCCEEDED: _RefundStatus.ValueType  # 2
+    """Paid back."""
+    REFUND_STATUS_REFUSED: _RefundStatus.ValueType  # 3
+    """Refused for good."""
+
+class RefundStatus(_RefundStatus, metaclass=_RefundStatusEnumTypeWrapper):
+    """Where a refund stands."""
+
+REFUND_STATUS_UNSPECIFIED: RefundStatus.ValueType  # 0
+"""Not a status; never sent."""
+REFUND_STATUS_PROCESSING: RefundStatus.ValueType  # 1
+"""On its way; ask again."""
+REFUND_STATUS_SUCCEEDED: RefundStatus.ValueType  # 2
+"""Paid back."""
+REFUND_STATUS_REFUSED: RefundStatus.ValueType  # 3
+"""Refused for good."""
+Global___RefundStatus: _TypeAlias = RefundStatus  # noqa: Y015
 
 @_typing.final
 class Charge(_message.Message):
@@ -60,6 +92,7 @@ class Charge(_message.Message):
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     DECLINE_REASON_FIELD_NUMBER: _builtins.int
+    CAPTURED_MINOR_FIELD_NUMBER: _builtins.int
     charge_id: _builtins.str
     """The provider's own id."""
     idempotency_key: _builtins.str
@@ -74,6 +107,8 @@ class Charge(_message.Message):
     """Where it stands."""
     decline_reason: _builtins.str
     """Why it was DECLINED, as an UPPER_SNAKE reason; else empty."""
+    captured_minor: _builtins.int
+    """What was captured, in the currency's minor unit; 0 unless CAPTURED."""
     def __init__(
         self,
         *,
@@ -84,14 +119,57 @@ class Charge(_message.Message):
         currency_code: _builtins.str = ...,
         status: Global___ChargeStatus.ValueType = ...,
         decline_reason: _builtins.str = ...,
+        captured_minor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "charge_id", b"charge_id", "currency_code", b"currency_code", "decline_reason", b"decline_reason", "idempotency_key", b"idempotency_key", "order_id", b"order_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "captured_minor", b"captured_minor", "charge_id", b"charge_id", "currency_code", b"currency_code", "decline_reason", b"decline_reason", "idempotency_key", b"idempotency_key", "order_id", b"order_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Charge: _TypeAlias = Charge  # noqa: Y015
+
+@_typing.final
+class Refund(_message.Message):
+    """One refund."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_REFUND_ID_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    CHARGE_KEY_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    REFUSAL_REASON_FIELD_NUMBER: _builtins.int
+    provider_refund_id: _builtins.str
+    """The provider's own id."""
+    idempotency_key: _builtins.str
+    """The merchant's key for it."""
+    charge_key: _builtins.str
+    """The merchant's key of the charge."""
+    amount_minor: _builtins.int
+    """The amount in the currency's minor unit."""
+    status: Global___RefundStatus.ValueType
+    """Where it stands."""
+    refusal_reason: _builtins.str
+    """Why it was REFUSED, as an UPPER_SNAKE reason; else empty."""
+    def __init__(
+        self,
+        *,
+        provider_refund_id: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+        charge_key: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+        status: Global___RefundStatus.ValueType = ...,
+        refusal_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "charge_key", b"charge_key", "idempotency_key", b"idempotency_key", "provider_refund_id", b"provider_refund_id", "refusal_reason", b"refusal_reason", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refund: _TypeAlias = Refund  # noqa: Y015
 
 @_typing.final
 class CreateChargeRequest(_message.Message):
@@ -200,3 +278,149 @@ class GetChargeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetChargeResponse: _TypeAlias = GetChargeResponse  # noqa: Y015
+
+@_typing.final
+class CancelChargeRequest(_message.Message):
+    """Asks to close a charge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    """The merchant's key for it."""
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelChargeRequest: _TypeAlias = CancelChargeRequest  # noqa: Y015
+
+@_typing.final
+class CancelChargeResponse(_message.Message):
+    """The charge, closed or captured."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def charge(self) -> Global___Charge:
+        """The charge as it stands."""
+
+    def __init__(
+        self,
+        *,
+        charge: Global___Charge | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charge", b"charge"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charge", b"charge"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelChargeResponse: _TypeAlias = CancelChargeResponse  # noqa: Y015
+
+@_typing.final
+class CreateRefundRequest(_message.Message):
+    """Asks to pay back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    CHARGE_KEY_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    """The merchant's key for the refund."""
+    charge_key: _builtins.str
+    """The merchant's key of the charge."""
+    amount_minor: _builtins.int
+    """The amount in the currency's minor unit."""
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+        charge_key: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "charge_key", b"charge_key", "idempotency_key", b"idempotency_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateRefundRequest: _TypeAlias = CreateRefundRequest  # noqa: Y015
+
+@_typing.final
+class CreateRefundResponse(_message.Message):
+    """A refund."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFUND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def refund(self) -> Global___Refund:
+        """The refund as it stands."""
+
+    def __init__(
+        self,
+        *,
+        refund: Global___Refund | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refund", b"refund"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refund", b"refund"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateRefundResponse: _TypeAlias = CreateRefundResponse  # noqa: Y015
+
+@_typing.final
+class GetRefundRequest(_message.Message):
+    """Asks for one refund."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    idempotency_key: _builtins.str
+    """The merchant's key for it."""
+    def __init__(
+        self,
+        *,
+        idempotency_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRefundRequest: _TypeAlias = GetRefundRequest  # noqa: Y015
+
+@_typing.final
+class GetRefundResponse(_message.Message):
+    """One refund."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFUND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def refund(self) -> Global___Refund:
+        """The refund as it stands."""
+
+    def __init__(
+        self,
+        *,
+        refund: Global___Refund | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refund", b"refund"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refund", b"refund"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRefundResponse: _TypeAlias = GetRefundResponse  # noqa: Y015

@@ -26,10 +26,16 @@ if _version_not_supported:
 
 
 class ProviderServiceStub:
-    """Charges means of payment. What a charge does is chosen by its payment method:
-    "sandbox_approve" captures, "sandbox_decline" refuses, "sandbox_slow" captures
-    after a few seconds, "sandbox_late" answers PROCESSING and captures later, by
-    a signed notification.
+    """Charges means of payment and pays back. What a charge does is chosen by its
+    payment method:
+
+    "sandbox_approve" captures; "sandbox_decline" refuses; "sandbox_slow" captures
+    after a few seconds; "sandbox_late" answers PROCESSING and captures later, by a
+    signed notification; "sandbox_lost" captures, but its answer gets lost;
+    "sandbox_short" is like "sandbox_late" and captures one minor unit less than
+    asked; "sandbox_stubborn" is like "sandbox_late" and captures although it was
+    cancelled; "sandbox_no_refund" captures, and refuses every refund;
+    "sandbox_slow_refund" captures, and its refunds take a while.
     """
 
     def __init__(self, channel):
@@ -48,13 +54,34 @@ class ProviderServiceStub:
                 request_serializer=sandbox_dot_v1_dot_provider__service__pb2.GetChargeRequest.SerializeToString,
                 response_deserializer=sandbox_dot_v1_dot_provider__service__pb2.GetChargeResponse.FromString,
                 _registered_method=True)
+        self.CancelCharge = channel.unary_unary(
+                '/sandbox.v1.ProviderService/CancelCharge',
+                request_serializer=sandbox_dot_v1_dot_provider__service__pb2.CancelChargeRequest.SerializeToString,
+                response_deserializer=sandbox_dot_v1_dot_provider__service__pb2.CancelChargeResponse.FromString,
+                _registered_method=True)
+        self.CreateRefund = channel.unary_unary(
+                '/sandbox.v1.ProviderService/CreateRefund',
+                request_serializer=sandbox_dot_v1_dot_provider__service__pb2.CreateRefundRequest.SerializeToString,
+                response_deserializer=sandbox_dot_v1_dot_provider__service__pb2.CreateRefundResponse.FromString,
+                _registered_method=True)
+        self.GetRefund = channel.unary_unary(
+                '/sandbox.v1.ProviderService/GetRefund',
+                request_serializer=sandbox_dot_v1_dot_provider__service__pb2.GetRefundRequest.SerializeToString,
+                response_deserializer=sandbox_dot_v1_dot_provider__service__pb2.GetRefundResponse.FromString,
+                _registered_method=True)
 
 
 class ProviderServiceServicer:
-    """Charges means of payment. What a charge does is chosen by its payment method:
-    "sandbox_approve" captures, "sandbox_decline" refuses, "sandbox_slow" captures
-    after a few seconds, "sandbox_late" answers PROCESSING and captures later, by
-    a signed notification.
+    """Charges means of payment and pays back. What a charge does is chosen by its
+    payment method:
+
+    "sandbox_approve" captures; "sandbox_decline" refuses; "sandbox_slow" captures
+    after a few seconds; "sandbox_late" answers PROCESSING and captures later, by a
+    signed notification; "sandbox_lost" captures, but its answer gets lost;
+    "sandbox_short" is like "sandbox_late" and captures one minor unit less than
+    asked; "sandbox_stubborn" is like "sandbox_late" and captures although it was
+    cancelled; "sandbox_no_refund" captures, and refuses every refund;
+    "sandbox_slow_refund" captures, and its refunds take a while.
     """
 
     def CreateCharge(self, request, context):
@@ -75,6 +102,33 @@ class ProviderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelCharge(self, request, context):
+        """Closes a charge: if it isn't captured, it never will be; if the provider has
+        never heard of it, it never will be made. Tells how the charge stands. Idempotent.
+        Errors: none of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateRefund(self, request, context):
+        """Pays a captured charge back, whole or in part. Idempotent by `idempotency_key`:
+        repeated, it pays nothing again and tells how the first one stands.
+
+        Errors: NOT_FOUND if there is no such charge; ALREADY_EXISTS if the key was
+        used for another refund.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRefund(self, request, context):
+        """Gets one refund by its idempotency key. Idempotent. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProviderServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -88,6 +142,21 @@ def add_ProviderServiceServicer_to_server(servicer, server):
                     request_deserializer=sandbox_dot_v1_dot_provider__service__pb2.GetChargeRequest.FromString,
                     response_serializer=sandbox_dot_v1_dot_provider__service__pb2.GetChargeResponse.SerializeToString,
             ),
+            'CancelCharge': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelCharge,
+                    request_deserializer=sandbox_dot_v1_dot_provider__service__pb2.CancelChargeRequest.FromString,
+                    response_serializer=sandbox_dot_v1_dot_provider__service__pb2.CancelChargeResponse.SerializeToString,
+            ),
+            'CreateRefund': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRefund,
+                    request_deserializer=sandbox_dot_v1_dot_provider__service__pb2.CreateRefundRequest.FromString,
+                    response_serializer=sandbox_dot_v1_dot_provider__service__pb2.CreateRefundResponse.SerializeToString,
+            ),
+            'GetRefund': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRefund,
+                    request_deserializer=sandbox_dot_v1_dot_provider__service__pb2.GetRefundRequest.FromString,
+                    response_serializer=sandbox_dot_v1_dot_provider__service__pb2.GetRefundResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'sandbox.v1.ProviderService', rpc_method_handlers)
@@ -97,10 +166,16 @@ def add_ProviderServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ProviderService:
-    """Charges means of payment. What a charge does is chosen by its payment method:
-    "sandbox_approve" captures, "sandbox_decline" refuses, "sandbox_slow" captures
-    after a few seconds, "sandbox_late" answers PROCESSING and captures later, by
-    a signed notification.
+    """Charges means of payment and pays back. What a charge does is chosen by its
+    payment method:
+
+    "sandbox_approve" captures; "sandbox_decline" refuses; "sandbox_slow" captures
+    after a few seconds; "sandbox_late" answers PROCESSING and captures later, by a
+    signed notification; "sandbox_lost" captures, but its answer gets lost;
+    "sandbox_short" is like "sandbox_late" and captures one minor unit less than
+    asked; "sandbox_stubborn" is like "sandbox_late" and captures although it was
+    cancelled; "sandbox_no_refund" captures, and refuses every refund;
+    "sandbox_slow_refund" captures, and its refunds take a while.
     """
 
     @staticmethod
@@ -147,6 +222,87 @@ class ProviderService:
             '/sandbox.v1.ProviderService/GetCharge',
             sandbox_dot_v1_dot_provider__service__pb2.GetChargeRequest.SerializeToString,
             sandbox_dot_v1_dot_provider__service__pb2.GetChargeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelCharge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sandbox.v1.ProviderService/CancelCharge',
+            sandbox_dot_v1_dot_provider__service__pb2.CancelChargeRequest.SerializeToString,
+            sandbox_dot_v1_dot_provider__service__pb2.CancelChargeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRefund(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sandbox.v1.ProviderService/CreateRefund',
+            sandbox_dot_v1_dot_provider__service__pb2.CreateRefundRequest.SerializeToString,
+            sandbox_dot_v1_dot_provider__service__pb2.CreateRefundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRefund(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sandbox.v1.ProviderService/GetRefund',
+            sandbox_dot_v1_dot_provider__service__pb2.GetRefundRequest.SerializeToString,
+            sandbox_dot_v1_dot_provider__service__pb2.GetRefundResponse.FromString,
             options,
             channel_credentials,
             insecure,

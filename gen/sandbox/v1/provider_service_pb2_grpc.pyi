@@ -29,10 +29,16 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ProviderServiceStub:
-    """Charges means of payment. What a charge does is chosen by its payment method:
-    "sandbox_approve" captures, "sandbox_decline" refuses, "sandbox_slow" captures
-    after a few seconds, "sandbox_late" answers PROCESSING and captures later, by
-    a signed notification.
+    """Charges means of payment and pays back. What a charge does is chosen by its
+    payment method:
+
+    "sandbox_approve" captures; "sandbox_decline" refuses; "sandbox_slow" captures
+    after a few seconds; "sandbox_late" answers PROCESSING and captures later, by a
+    signed notification; "sandbox_lost" captures, but its answer gets lost;
+    "sandbox_short" is like "sandbox_late" and captures one minor unit less than
+    asked; "sandbox_stubborn" is like "sandbox_late" and captures although it was
+    cancelled; "sandbox_no_refund" captures, and refuses every refund;
+    "sandbox_slow_refund" captures, and its refunds take a while.
     """
 
     @_typing.overload
@@ -48,13 +54,33 @@ class ProviderServiceStub:
     """
     GetCharge: _grpc.UnaryUnaryMultiCallable[_provider_service_pb2.GetChargeRequest, _provider_service_pb2.GetChargeResponse]
     """Gets one charge by its idempotency key. Idempotent. Errors: NOT_FOUND."""
+    CancelCharge: _grpc.UnaryUnaryMultiCallable[_provider_service_pb2.CancelChargeRequest, _provider_service_pb2.CancelChargeResponse]
+    """Closes a charge: if it isn't captured, it never will be; if the provider has
+    never heard of it, it never will be made. Tells how the charge stands. Idempotent.
+    Errors: none of its own.
+    """
+    CreateRefund: _grpc.UnaryUnaryMultiCallable[_provider_service_pb2.CreateRefundRequest, _provider_service_pb2.CreateRefundResponse]
+    """Pays a captured charge back, whole or in part. Idempotent by `idempotency_key`:
+    repeated, it pays nothing again and tells how the first one stands.
+
+    Errors: NOT_FOUND if there is no such charge; ALREADY_EXISTS if the key was
+    used for another refund.
+    """
+    GetRefund: _grpc.UnaryUnaryMultiCallable[_provider_service_pb2.GetRefundRequest, _provider_service_pb2.GetRefundResponse]
+    """Gets one refund by its idempotency key. Idempotent. Errors: NOT_FOUND."""
 
 @_typing.type_check_only
 class ProviderServiceAsyncStub(ProviderServiceStub):
-    """Charges means of payment. What a charge does is chosen by its payment method:
-    "sandbox_approve" captures, "sandbox_decline" refuses, "sandbox_slow" captures
-    after a few seconds, "sandbox_late" answers PROCESSING and captures later, by
-    a signed notification.
+    """Charges means of payment and pays back. What a charge does is chosen by its
+    payment method:
+
+    "sandbox_approve" captures; "sandbox_decline" refuses; "sandbox_slow" captures
+    after a few seconds; "sandbox_late" answers PROCESSING and captures later, by a
+    signed notification; "sandbox_lost" captures, but its answer gets lost;
+    "sandbox_short" is like "sandbox_late" and captures one minor unit less than
+    asked; "sandbox_stubborn" is like "sandbox_late" and captures although it was
+    cancelled; "sandbox_no_refund" captures, and refuses every refund;
+    "sandbox_slow_refund" captures, and its refunds take a while.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -67,12 +93,32 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
     """
     GetCharge: _aio.UnaryUnaryMultiCallable[_provider_service_pb2.GetChargeRequest, _provider_service_pb2.GetChargeResponse]  # type: ignore[assignment]
     """Gets one charge by its idempotency key. Idempotent. Errors: NOT_FOUND."""
+    CancelCharge: _aio.UnaryUnaryMultiCallable[_provider_service_pb2.CancelChargeRequest, _provider_service_pb2.CancelChargeResponse]  # type: ignore[assignment]
+    """Closes a charge: if it isn't captured, it never will be; if the provider has
+    never heard of it, it never will be made. Tells how the charge stands. Idempotent.
+    Errors: none of its own.
+    """
+    CreateRefund: _aio.UnaryUnaryMultiCallable[_provider_service_pb2.CreateRefundRequest, _provider_service_pb2.CreateRefundResponse]  # type: ignore[assignment]
+    """Pays a captured charge back, whole or in part. Idempotent by `idempotency_key`:
+    repeated, it pays nothing again and tells how the first one stands.
+
+    Errors: NOT_FOUND if there is no such charge; ALREADY_EXISTS if the key was
+    used for another refund.
+    """
+    GetRefund: _aio.UnaryUnaryMultiCallable[_provider_service_pb2.GetRefundRequest, _provider_service_pb2.GetRefundResponse]  # type: ignore[assignment]
+    """Gets one refund by its idempotency key. Idempotent. Errors: NOT_FOUND."""
 
 class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Charges means of payment. What a charge does is chosen by its payment method:
-    "sandbox_approve" captures, "sandbox_decline" refuses, "sandbox_slow" captures
-    after a few seconds, "sandbox_late" answers PROCESSING and captures later, by
-    a signed notification.
+    """Charges means of payment and pays back. What a charge does is chosen by its
+    payment method:
+
+    "sandbox_approve" captures; "sandbox_decline" refuses; "sandbox_slow" captures
+    after a few seconds; "sandbox_late" answers PROCESSING and captures later, by a
+    signed notification; "sandbox_lost" captures, but its answer gets lost;
+    "sandbox_short" is like "sandbox_late" and captures one minor unit less than
+    asked; "sandbox_stubborn" is like "sandbox_late" and captures although it was
+    cancelled; "sandbox_no_refund" captures, and refuses every refund;
+    "sandbox_slow_refund" captures, and its refunds take a while.
     """
 
     @_abc_1.abstractmethod
@@ -95,5 +141,37 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_provider_service_pb2.GetChargeResponse, _abc.Awaitable[_provider_service_pb2.GetChargeResponse]]:
         """Gets one charge by its idempotency key. Idempotent. Errors: NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def CancelCharge(
+        self,
+        request: _provider_service_pb2.CancelChargeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_service_pb2.CancelChargeResponse, _abc.Awaitable[_provider_service_pb2.CancelChargeResponse]]:
+        """Closes a charge: if it isn't captured, it never will be; if the provider has
+        never heard of it, it never will be made. Tells how the charge stands. Idempotent.
+        Errors: none of its own.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateRefund(
+        self,
+        request: _provider_service_pb2.CreateRefundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_service_pb2.CreateRefundResponse, _abc.Awaitable[_provider_service_pb2.CreateRefundResponse]]:
+        """Pays a captured charge back, whole or in part. Idempotent by `idempotency_key`:
+        repeated, it pays nothing again and tells how the first one stands.
+
+        Errors: NOT_FOUND if there is no such charge; ALREADY_EXISTS if the key was
+        used for another refund.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRefund(
+        self,
+        request: _provider_service_pb2.GetRefundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_service_pb2.GetRefundResponse, _abc.Awaitable[_provider_service_pb2.GetRefundResponse]]:
+        """Gets one refund by its idempotency key. Idempotent. Errors: NOT_FOUND."""
 
 def add_ProviderServiceServicer_to_server(servicer: ProviderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
