@@ -1,7 +1,8 @@
 """What the bus needs of a broker, and the ways a broker says no. `eventbus.jetstream` is one."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from eventbus.event import Event
@@ -47,11 +48,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How far a durable consumer is behind. `ack_floor` is a stream sequence."""
+    """How far a durable consumer is behind. `ack_floor` is a stream sequence.
+
+    `filters` are the subjects that it gets, with the broker's wildcards; none means all.
+    """
 
     pending: int
     unacknowledged: int
     ack_floor: int
+    filters: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -85,3 +90,42 @@ class Source(Protocol):
 
     async def oldest_unhandled_age(self) -> float:
         """Seconds since the oldest unacknowledged message was stored; 0 if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message as it lies in its stream. Nobody delivered it: its `reply` is empty."""
+
+    message: Message
+    stored_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What a stream holds: from the first sequence to the last, and nothing above `max_age`.
+
+    `first` is above `last` if it is empty; `max_age_seconds` is 0 if messages stay for ever.
+    """
+
+    first: int
+    last: int
+    max_age_seconds: float
+
+
+class StreamReader(Protocol):
+    """Reads a stream past every consumer; nothing is delivered or acknowledged by it."""
+
+    async def extent(self) -> Extent:
+        """What the stream holds now; raises BrokerUnavailable."""
+
+    async def first_since(self, moment: datetime) -> int:
+        """Sequence of the first message stored at or after a moment, 0 if there is none.
+
+        Raises BrokerUnavailable.
+        """
+
+    def read(self, first: int, last: int) -> AsyncIterator[Stored]:
+        """The messages between two sequences, both included, in order.
+
+        Raises BrokerUnavailable.
+        """

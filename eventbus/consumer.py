@@ -8,7 +8,7 @@ crash is charged to the message that caused it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
 from eventbus.broker import BrokerUnavailable, Message, Source
-from eventbus.dead_letter_queue import DeadLetterQueue
+from eventbus.dead_letter_queue import AfterCommit, DeadLetterQueue
 from eventbus.event import parse
 from eventbus.inbox import Inbox, Mark
 from eventbus.schema import BusTables
@@ -50,18 +50,21 @@ class Consumer:
         source: Source,
         subscriptions: Subscriptions,
         settings: ConsumerSettings,
-        after_commit: Callable[[], None] = lambda: None,
+        after_commit: AfterCommit = lambda _: None,
+        name: str = "",
     ) -> None:
-        """`after_commit` is called after every commit: effects in memory belong there."""
+        """`after_commit` gets what was handled once that is committed, for effects in memory.
+
+        `name` is what its marks and dead letters stand under: the durable's name, or another where
+        a service has durables of one name on two streams.
+        """
         self.source = source
-        self.name = source.durable
+        self.name = name or source.durable
         self.trouble = ""
         self._failure = ""
         self._engine, self._subscriptions, self._settings = engine, subscriptions, settings
-        self._inbox = Inbox(tables, source.durable)
-        self.dead_letters = DeadLetterQueue(
-            engine, tables, source.durable, subscriptions, after_commit
-        )
+        self._inbox = Inbox(tables, self.name)
+        self.dead_letters = DeadLetterQueue(engine, tables, self.name, subscriptions, after_commit)
         self._after_commit = after_commit
         self._runner = str(ULID())
         self._stop = asyncio.Event()
@@ -190,7 +193,7 @@ class Consumer:
             outcomes = [await self._handle_alone(*pair) for pair in batch]
             return all(outcomes)
         self._failure = ""
-        self._after_commit()
+        self._after_commit([received for _, received in batch])
         for message, _ in batch:
             await self.source.ack(message)
         return True
@@ -239,7 +242,7 @@ class Consumer:
                 await self._inbox.forget_attempts(connection, [event.id])
         except Exception as error:  # noqa: BLE001  the verdict decides
             return await self._handle_failure(message, received, error)
-        self._after_commit()
+        self._after_commit([received])
         await self.source.ack(message)
         return True
 

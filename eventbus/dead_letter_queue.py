@@ -5,7 +5,7 @@ terminated. Republishing doesn't revive a dead event; only a replay does, and it
 change to HANDLED and the end of the dead letter commit together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -21,6 +21,7 @@ from eventbus.subscriptions import Received, Subscriptions
 from eventbus.verdicts import describe
 
 _log = structlog.get_logger(__name__)
+AfterCommit = Callable[[Sequence[Received]], None]
 
 
 class DeadLetterQueue:
@@ -32,18 +33,19 @@ class DeadLetterQueue:
         tables: BusTables,
         consumer: str,
         subscriptions: Subscriptions,
-        after_commit: Callable[[], None],
+        after_commit: AfterCommit,
     ) -> None:
         self._engine, self._consumer, self._subscriptions = engine, consumer, subscriptions
         self._inbox = Inbox(tables, consumer)
         self._letters = DeadLetters(tables)
         self._after_commit = after_commit
+        self._replayed: list[Received] = []
 
     async def put(
         self, message: Message, received: Received | None, reason: str, attempts: int
     ) -> None:
         """Keeps a message that was given up; one that was put away before stays as it is."""
-        event = _identity(message, received)
+        event = identity(message, received)
         now = datetime.now(UTC)
         letter = buried(message, self._consumer, event, reason, attempts, f"dlq_{ULID()}", now)
         async with self._engine.begin() as connection:
@@ -71,13 +73,16 @@ class DeadLetterQueue:
 
     def committed(self) -> None:
         """Says that a replay was committed: effects in memory follow."""
-        self._after_commit()
+        replayed, self._replayed = self._replayed, []
+        self._after_commit(replayed)
 
     async def _handle(self, connection: AsyncConnection, letter: DeadLetter) -> None:
         try:
             event = parse(letter.subject, letter.headers, letter.data)
             received = self._subscriptions.decode(event, letter.stream_sequence)
             await self._subscriptions.dispatch(connection, [received])
+            # If the transaction rolls back after all, one event too many is told later: harmless.
+            self._replayed.append(received)
         except Exception as error:
             raise ReplayFailed(describe(error)) from error
 
@@ -101,8 +106,11 @@ def _told(letter: DeadLetter) -> dict[str, str]:
     }
 
 
-def _identity(message: Message, received: Received | None) -> tuple[str, str, str]:
-    """Id, type and key of a message's event, as far as it has them."""
+def identity(message: Message, received: Received | None = None) -> tuple[str, str, str]:
+    """Id, type and key of a message's event, as far as it has them.
+
+    The id is the one that its inbox mark has: of a message that names none, its place.
+    """
     if received:
         return received.event.id, received.event.type, received.event.key
     place = f"{message.stream}/{message.stream_sequence}"

@@ -7,8 +7,18 @@ a competing one to end before it tells.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Table, case, delete, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    ColumnElement,
+    Table,
+    Text,
+    bindparam,
+    case,
+    delete,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus.schema import HANDLED, BusTables
@@ -70,6 +80,14 @@ class Inbox:
             self._inbox.c.consumer == self._consumer, self._inbox.c.event_id == event_id
         )
         return (await connection.execute(statement)).first() is not None
+
+    async def marked(self, connection: AsyncConnection, event_ids: Sequence[str]) -> set[str]:
+        """Which of some events the consumer is done with, however it was."""
+        statement = select(self._inbox.c.event_id).where(
+            self._inbox.c.consumer == self._consumer,
+            self._inbox.c.event_id == func.any(bindparam("ids", list(event_ids), ARRAY(Text))),
+        )
+        return set((await connection.execute(statement)).scalars())
 
     async def failures(
         self, connection: AsyncConnection, event_ids: Sequence[str], runner: str

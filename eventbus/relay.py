@@ -225,7 +225,15 @@ class Relay:
             .cte("moved")
         )
         names = [column.name for column in moved.columns]
-        source = select(moved, func.clock_timestamp().label("published_at"))
+        # What was put back to be published again stands in `outbox_published` already, and keeps
+        # its time there: it is forgotten before its inbox marks are. Only positions that aren't
+        # new are looked up.
+        kept = published.alias("kept")
+        newest = select(func.coalesce(func.max(kept.c.position), 0)).scalar_subquery()
+        known = exists().where(kept.c.position == moved.c.position)
+        source = select(moved, func.clock_timestamp().label("published_at")).where(
+            or_(moved.c.position > newest, ~known)
+        )
         async with self._engine.begin() as connection:
             await connection.execute(
                 insert(published).from_select([*names, "published_at"], source)

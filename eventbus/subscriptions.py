@@ -58,6 +58,11 @@ class Subscriptions:
             raise ValueError(f"{event_type} has a handler already")
         self._bound[event_type] = (decode, handler)
 
+    @property
+    def types(self) -> frozenset[str]:
+        """The event types that have a handler."""
+        return frozenset(self._bound)
+
     def decode(self, event: Event, stream_sequence: int) -> Received:
         """Reads an event's body; raises MalformedEnvelope, also for an unknown type."""
         if event.type not in self._bound:

@@ -1,42 +1,17 @@
-"""`opsctl`: for whoever runs the system.
+"""`opsctl`: for whoever runs the system. `opsctl --help` lists what it does."""
 
-`opsctl decode SUBJECT` serves `nats sub --translate 'opsctl decode {{Subject}}'`: an event's body
-comes in on standard input, one readable line of JSON goes out.
-"""
-
-import sys
-from typing import Annotated
-
-import typer
-
-from eventbus.event import MalformedEnvelope, split_subject
-from runtime.decoding import Undecodable, to_json
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-
-@app.callback()
-def opsctl() -> None:
-    """Look into the running system."""
-
-
-@app.command()
-def decode(
-    subject: Annotated[str, typer.Argument(help="The subject: it names the event's type.")],
-    reveal: Annotated[bool, typer.Option(help="Show access codes and addresses.")] = False,
-) -> None:
-    """Decode an event's body from standard input to one line of JSON."""
-    try:
-        event_type, _ = split_subject(subject)
-        typer.echo(to_json(event_type, sys.stdin.buffer.read(), reveal=reveal))
-    except (MalformedEnvelope, Undecodable) as error:
-        typer.echo(f"opsctl: {error}", err=True)
-        raise typer.Exit(1) from None
+_INTERRUPTED = 130
 
 
 def main() -> None:
-    """Runs the command line."""
-    app()
+    """Runs the command line; exit status 2 for a wrong call, 1 if it can't be done."""
+    try:
+        # Loading takes a moment: Ctrl-C leaves no traceback then either.
+        from opsctl.command_line import run_command_line  # noqa: PLC0415
+
+        run_command_line()
+    except KeyboardInterrupt:
+        raise SystemExit(_INTERRUPTED) from None
 
 
 if __name__ == "__main__":

@@ -1,53 +1,36 @@
 """ops.v1.OpsService: the operator's view of a service's part of the bus."""
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
-import grpc
-from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus import BusTables, Consumer, Relay
 from eventbus.broker import BrokerUnavailable, Lag
+from eventbus.bus_check import BusCheck
 from eventbus.dead_letters import (
     DeadLetter,
-    DeadLetterClosed,
-    DeadLetterNotFound,
     DeadLetters,
     ReplayFailed,
 )
 from eventbus.jetstream import JetStream
 from eventbus.outbox import Backlog, backlog
+from eventbus.republishing import Republishing
 from eventbus.verdicts import describe
 from ops.v1 import ops_service_pb2, ops_service_pb2_grpc
 from runtime.calls import Context
-from runtime.contracts import to_timestamp
+from runtime.contracts import to_datetime
 from runtime.decoding import Undecodable, to_json
-from runtime.errors import REQUEST_ID_REUSED, Answer, ErrorTable, precondition
-from runtime.grpc_server import Servicer
-from runtime.idempotency import Replies, RequestIdReused
+from runtime.errors import InvalidRequest
+from runtime.idempotency import Replies
 from runtime.identity import current_caller
 from runtime.masking import mask
+from runtime.ops_errors import AnnouncesNothing
+from runtime.ops_messages import dead_letter, duration, findings
 from runtime.paging import cut, last_id, size_of
 
-_closed = precondition("DEAD_LETTER")
-ERRORS: ErrorTable = {
-    RequestIdReused: REQUEST_ID_REUSED,
-    DeadLetterNotFound: Answer(grpc.StatusCode.NOT_FOUND, "DEAD_LETTER_NOT_FOUND", "死信不存在"),
-    DeadLetterClosed: Answer(
-        grpc.StatusCode.FAILED_PRECONDITION,
-        "DEAD_LETTER_CLOSED",
-        "死信已处理",
-        precondition("DEAD_LETTER"),
-    ),
-    ReplayFailed: Answer(
-        grpc.StatusCode.FAILED_PRECONDITION,
-        "REPLAY_FAILED",
-        "重放失败",
-        precondition("DEAD_LETTER"),
-    ),
-}
+_CHECKED_BY_DEFAULT = timedelta(hours=1)
 
 
 class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
@@ -67,6 +50,17 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         self._engine, self._tables, self._broker, self._relay = engine, tables, broker, relay
         self._consumers = {consumer.name: consumer for consumer in consumers}
         self._dead_letters = DeadLetters(tables)
+        self._republishing = Republishing(tables)
+        # A domain's stream is named as its schema is.
+        self._service = str(tables.outbox.schema)
+        self.check = BusCheck(
+            engine,
+            tables,
+            broker.reader,
+            consumers,
+            self._service.upper() if relay else "",
+            relay.wake if relay else lambda: None,
+        )
 
     async def GetBusStatus(  # noqa: N802
         self, _request: ops_service_pb2.GetBusStatusRequest, _context: Context
@@ -86,7 +80,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
     def _outbox(self, waiting: Backlog) -> ops_service_pb2.OutboxStatus:
         return ops_service_pb2.OutboxStatus(
             unpublished_count=waiting.count,
-            oldest_unpublished_age=_duration(waiting.oldest_age_seconds),
+            oldest_unpublished_age=duration(waiting.oldest_age_seconds),
             parked_count=waiting.parked,
             last_error=mask(self._relay.trouble) if self._relay else "",
         )
@@ -99,11 +93,11 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         except BrokerUnavailable as unavailable:
             lag, error = Lag(0, 0, 0), describe(unavailable)
         return ops_service_pb2.ConsumerStatus(
-            consumer=name,
+            consumer=consumer.source.durable,
             stream=consumer.source.stream,
             pending_count=lag.pending,
             unacknowledged_count=lag.unacknowledged,
-            oldest_unhandled_age=_duration(await consumer.source.oldest_unhandled_age()),
+            oldest_unhandled_age=duration(await consumer.source.oldest_unhandled_age()),
             dead_letter_count=dead_letters,
             last_error=mask(error),
         )
@@ -116,7 +110,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
             letters = await self._dead_letters.open_page(connection, size + 1, last)
         page, token = cut(letters, size, "dead_letter_id")
         return ops_service_pb2.ListDeadLettersResponse(
-            dead_letters=[_dead_letter(letter) for letter in page], next_page_token=token
+            dead_letters=[dead_letter(letter) for letter in page], next_page_token=token
         )
 
     async def GetDeadLetter(  # noqa: N802
@@ -128,7 +122,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         except Undecodable:
             decoded = ""
         return ops_service_pb2.GetDeadLetterResponse(
-            dead_letter=_dead_letter(letter),
+            dead_letter=dead_letter(letter),
             data=letter.data,
             headers=letter.headers,
             decoded_json=decoded,
@@ -166,6 +160,31 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
             caller = current_caller().scope
             return await self._replies.once(connection, caller, request, reply, work)
 
+    async def RepublishEvents(  # noqa: N802
+        self, request: ops_service_pb2.RepublishEventsRequest, _context: Context
+    ) -> ops_service_pb2.RepublishEventsResponse:
+        if self._relay is None:
+            raise AnnouncesNothing(self._service)
+        since, reply = _moment(request.since), ops_service_pb2.RepublishEventsResponse
+        async with self._engine.begin() as connection:
+
+            async def work() -> ops_service_pb2.RepublishEventsResponse:
+                return reply(event_count=await self._republishing.since(connection, since))
+
+            caller = current_caller().scope
+            answer = await self._replies.once(connection, caller, request, reply, work)
+        self._relay.wake()
+        return answer
+
+    async def CheckBus(  # noqa: N802
+        self, request: ops_service_pb2.CheckBusRequest, _context: Context
+    ) -> ops_service_pb2.CheckBusResponse:
+        if request.HasField("since"):
+            since = _moment(request.since)
+        else:
+            since = datetime.now(UTC) - _CHECKED_BY_DEFAULT
+        return findings(await self.check.run(since, repair=request.repair))
+
     async def _get(self, dead_letter_id: str) -> DeadLetter:
         async with self._engine.connect() as connection:
             return await self._dead_letters.get(connection, dead_letter_id)
@@ -176,35 +195,8 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         return consumer
 
 
-def registration(
-    engine: AsyncEngine,
-    tables: BusTables,
-    broker: JetStream,
-    relay: Relay | None,
-    consumers: Sequence[Consumer],
-    replies: Replies,
-) -> Servicer:
-    """The servicer of one service, ready to be served."""
-    register: Any = ops_service_pb2_grpc.add_OpsServiceServicer_to_server
-    servicer = OpsServicer(engine, tables, broker, relay, consumers, replies)
-    return Servicer("ops.v1.OpsService", register, servicer)
-
-
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromTimedelta(timedelta(seconds=max(0.0, seconds)))
-    return duration
-
-
-def _dead_letter(letter: DeadLetter) -> ops_service_pb2.DeadLetter:
-    return ops_service_pb2.DeadLetter(
-        dead_letter_id=letter.dead_letter_id,
-        consumer=letter.consumer,
-        event_id=letter.event_id,
-        event_type=letter.event_type,
-        subject=letter.subject,
-        key=letter.key,
-        reason=mask(letter.reason),
-        attempts=letter.attempts,
-        dead_at=to_timestamp(letter.dead_at),
-    )
+def _moment(since: Timestamp) -> datetime:
+    try:
+        return to_datetime(since)
+    except ValueError:
+        raise InvalidRequest([("since", "is not a time")]) from None

@@ -19,6 +19,7 @@ from runtime import logs
 from runtime.database import DatabaseNotReady, UnsafeRole, wait_until_ready
 from runtime.grpc_server import GrpcServer, PortTaken
 from runtime.identity import KeysUnreadable
+from runtime.metrics import Metrics
 from runtime.settings import ServiceSettings, read
 
 _log = structlog.get_logger(__name__)
@@ -48,9 +49,10 @@ class Process:
         broker: JetStream,
         server: GrpcServer,
         workers: Sequence[Worker],
+        metrics: Metrics,
     ) -> None:
         self._config, self._package, self._engine, self._broker = config, package, engine, broker
-        self._server, self._workers = server, workers
+        self._server, self._workers, self._metrics = server, workers, metrics
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -60,6 +62,7 @@ class Process:
                 return
             self._broker.open()
             self._tasks = [asyncio.create_task(worker.run()) for worker in self._workers]
+            self._metrics.listen(self._config.metrics_listen)
             port = await self._server.start()
             _log.info("serving", port=port)
             waiting = asyncio.create_task(stop.wait())
@@ -69,6 +72,7 @@ class Process:
             await self._server.stop(self._config.grace_seconds)
         finally:
             await self._stop_workers()
+            self._metrics.close()
             await self._broker.close()
             await self._engine.dispose()
             _log.info("stopped")

@@ -42,6 +42,9 @@ class ServiceSettings(CallSettings):
         """Limits on failed validations a minute: per caller, per peer, per shop."""
         return self.guesses_per_caller, self.guesses_per_peer, self.guesses_per_shop
 
+    metrics_listen: str = Field(
+        "", pattern=r"^$|:\d+$", description="host:port for Prometheus; empty for none"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
     start_seconds: float = Field(60.0, gt=0, description="how long to wait for the database")
@@ -56,6 +59,8 @@ class ServiceSettings(CallSettings):
     bus_poll_interval: float = Field(0.5, gt=0, description="outbox polling when nothing wakes it")
     bus_lease_seconds: float = Field(5.0, gt=1, description="a killed relay's lease lasts so long")
     bus_published_days: int = Field(7, ge=1, description="how long published events are kept")
+    bus_check_seconds: float = Field(300.0, gt=0, description="how often streams are compared")
+    bus_check_repair: bool = Field(True, description="whether what is missing is mended then")
     bus_inbox_days: int = Field(30, ge=2, description="how long inbox marks are kept")
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from eventbus.jetstream.administration import apply, connect, look_on
 from eventbus.jetstream.connection import JetStream
+from eventbus.jetstream.reader import JetStreamReader
 from eventbus.jetstream.source import JetStreamSource
 
-__all__ = ["JetStream", "JetStreamSource", "apply", "connect", "look_on"]
+__all__ = ["JetStream", "JetStreamReader", "JetStreamSource", "apply", "connect", "look_on"]

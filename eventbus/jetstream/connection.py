@@ -2,7 +2,8 @@
 
 Guarantees: a `publish` or `publish_batch` that returns has been stored on disk by the server
 (streams are file-backed, the server syncs always). One that raises BrokerUnavailable may have been
-stored all the same: its id makes the repeat harmless.
+stored all the same: its id makes the repeat harmless. An event that was stored and then lost is
+stored again, also while the broker still remembers its id.
 """
 
 import asyncio
@@ -19,7 +20,8 @@ from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
 from eventbus.broker import BatchRefused, BrokerUnavailable, EventRefused
-from eventbus.event import Event
+from eventbus.event import ID_HEADER, Event
+from eventbus.jetstream.reader import JetStreamReader
 from eventbus.jetstream.source import JetStreamSource
 
 _REFUSED_FOR_GOOD = frozenset({10054})  # message size exceeds maximum allowed
@@ -36,17 +38,31 @@ class _TolerantClient(Client):
     def _build_message(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
     ) -> Msg:
-        if headers and reply.startswith(b"$JS.ACK"):
-            headers = {f"X-{name}" if name == "Status" else name: headers[name] for name in headers}
+        if reply.startswith(b"$JS.ACK"):
+            headers = _without_status(headers)
         readable = subject.decode("utf-8", "replace").encode()
         message: Msg = super()._build_message(sid, readable, reply, data, headers)
         return message
+
+    async def headers_of(self, raw: bytes) -> dict[str, str]:
+        """Headers read from a stored message as they are read from a delivered one."""
+        return _without_status(await self._process_headers(raw)) or {}
+
+
+def _without_status(headers: dict[str, str] | None) -> dict[str, str] | None:
+    if not headers:
+        return headers
+    return {f"X-{name}" if name == "Status" else name: headers[name] for name in headers}
 
 
 class JetStream:
     """One connection, kept up: reconnects by itself for ever, also if never connected before."""
 
-    def __init__(self, url: str, user: str, password: str, name: str) -> None:
+    def __init__(
+        self, url: str, user: str, password: str, name: str, inbox_prefix: str = ""
+    ) -> None:
+        """`inbox_prefix` is `_INBOX_` and the user's name, unless it is given."""
+        self._inbox_prefix = inbox_prefix or f"_INBOX_{user}"
         self._url, self._user, self._password, self._name = url, user, password, name
         self._client = _TolerantClient()
         self._connecting: asyncio.Task[None] | None = None
@@ -61,7 +77,7 @@ class JetStream:
     @property
     def inbox_prefix(self) -> str:
         """Where replies to this user go; its permissions name the same."""
-        return f"_INBOX_{self._user}"
+        return self._inbox_prefix
 
     def open(self) -> None:
         """Starts to connect and returns at once; calls fail with BrokerUnavailable until it has."""
@@ -158,12 +174,20 @@ class JetStream:
 
     async def publish(self, event: Event) -> None:
         """Stores one event; see `eventbus.broker.Publisher`."""
+        reply = await self._publish(event, event.id)
+        # The broker remembers ids of what was deleted or purged since: such an event isn't stored.
+        # Another id for the broker alone has it stored; listeners know it by its `ce-id`.
+        while reply.get("duplicate") and not await self.reader(reply["stream"]).has(reply["seq"]):
+            reply = await self._publish(event, f"{event.id}.{reply['seq']}")
+
+    async def _publish(self, event: Event, message_id: str) -> dict[str, Any]:
+        headers = event.headers() | {ID_HEADER: message_id}
         request = self.client().request(
-            event.subject, event.data, timeout=self._timeout, headers=event.headers()
+            event.subject, event.data, timeout=self._timeout, headers=headers
         )
-        reply = json.loads((await self.call(request, [event.subject])).data)
+        reply: dict[str, Any] = json.loads((await self.call(request, [event.subject])).data)
         if (error := reply.get("error")) is None:
-            return
+            return reply
         text = f"{error.get('description')} ({error.get('err_code')})"
         if error.get("err_code") in _REFUSED_FOR_GOOD:
             raise EventRefused(text)
@@ -188,6 +212,14 @@ class JetStream:
     def source(self, stream: str, durable: str) -> JetStreamSource:
         """The durable consumer of a stream, declared before by an administrator."""
         return JetStreamSource(self, stream, durable)
+
+    def reader(self, stream: str) -> JetStreamReader:
+        """A stream, to be read past its consumers."""
+        return JetStreamReader(self, stream)
+
+    async def headers_of(self, raw: bytes) -> dict[str, str]:
+        """Headers of a message as it is stored."""
+        return await self._client.headers_of(raw) if raw else {}
 
 
 def _batch_headers(event: Event, batch_id: str, sequence: int) -> dict[str, str]:

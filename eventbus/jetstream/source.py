@@ -93,6 +93,8 @@ class JetStreamSource:
         await self._send(message, verdict)
 
     async def _send(self, message: Message, verdict: bytes) -> None:
+        if not message.reply:  # read from the stream, not delivered: nobody waits for an answer
+            return
         # A lost answer means redelivery, which the inbox absorbs: not worth an error.
         with suppress(BrokerUnavailable, NatsError, OSError):
             await self._jetstream.client().publish(message.reply, verdict)
@@ -110,7 +112,9 @@ class JetStreamSource:
         floor = info.ack_floor.stream_seq if info.ack_floor else 0
         for sequence in [sequence for sequence in self._held if sequence <= floor]:
             del self._held[sequence]
-        return Lag(info.num_pending or 0, info.num_ack_pending or 0, floor)
+        config = info.config
+        filters = config.filter_subjects or [config.filter_subject or ">"]
+        return Lag(info.num_pending or 0, info.num_ack_pending or 0, floor, tuple(filters))
 
     async def oldest_unhandled_age(self) -> float:
         """See `Source`; of the messages that came to this process."""

@@ -177,7 +177,7 @@ class Bus:
         *,
         source: Source | None = None,
         subscriptions: Subscriptions | None = None,
-        after_commit: Callable[[], None] = lambda: None,
+        after_commit: Callable[[Sequence[Received]], None] = lambda _: None,
         **settings: Any,
     ) -> Consumer:
         if subscriptions is None:
@@ -278,6 +278,13 @@ class Bus:
 
     async def stored_ids(self) -> list[str]:
         return [(message.headers or {}).get("ce-id", "") for message in await self.stored()]
+
+    async def clock(self) -> datetime:
+        """The database's clock."""
+        async with self.engine.connect() as connection:
+            clock = await connection.scalar(select(func.clock_timestamp()))
+        assert isinstance(clock, datetime)
+        return clock
 
     async def execute(self, statement: Any, **values: Any) -> None:
         """Runs a statement as the superuser."""

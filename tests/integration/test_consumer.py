@@ -213,14 +213,22 @@ async def test_what_an_event_causes_carries_its_trace(bus: Bus) -> None:
 
 
 async def test_effects_in_memory_come_after_the_commit_and_only_then(bus: Bus) -> None:
+    """They are told what was handled: a batch, or an event that came alone."""
     event, seen = bus.event("a"), []
     failing = Failing(event, times=2)  # in the batch, and alone
+
+    def after_commit(batch: Sequence[Received]) -> None:
+        seen.append([received.event.key for received in batch])
+
     await bus.send(event)
-    consumer = bus.consumer(bus.handler(failing), after_commit=lambda: seen.append("commit"))
+    consumer = bus.consumer(bus.handler(failing), after_commit=after_commit)
     await bus.deliver(consumer, 1)
     assert seen == []
     await bus.deliver(consumer, 1)
-    assert seen == ["commit"]
+    assert seen == [["a"]]
+    await bus.send(bus.event("b"), bus.event("c"))
+    await bus.deliver(consumer, 2)
+    assert seen == [["a"], ["b", "c"]]
 
 
 async def test_an_error_of_the_infrastructure_is_never_charged_to_the_event(bus: Bus) -> None:

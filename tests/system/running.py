@@ -1,12 +1,27 @@
-"""Programs of a stack, run by themselves to their end."""
+"""Stacks for one session of tests, and programs of a stack run by themselves to their end."""
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
 
+from devstack.installation import Installation
 from devstack.processes import Program
+from devstack.settings import Settings
+from devstack.stack import Stack
 
 _SECONDS = 60
+
+
+@asynccontextmanager
+async def running(directory: Path, settings: Settings) -> AsyncIterator[Stack]:
+    """A running stack. What it had to keep outside its directory goes; its logs stay."""
+    try:
+        async with Stack(directory, settings) as stack:
+            yield stack
+    finally:
+        Installation(directory).remove()
 
 
 async def run_to_end(program: Program, environment: Mapping[str, str]) -> tuple[int, str]:

@@ -1,0 +1,131 @@
+"""What opsctl makes of what operators type, and of what they are shown."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import typer
+from google.protobuf.duration_pb2 import Duration
+from rich.console import Console
+
+from opsctl import timeline
+from opsctl.money import money
+from opsctl.place import Given
+from opsctl.problems import Problem
+from opsctl.screen import age, name_of, plain, table
+from opsctl.since import parse_since
+from payment.v1 import access_code_pb2, access_code_service_pb2, money_pb2, payment_service_pb2
+from runtime.contracts import to_timestamp
+
+NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("30s", NOW - timedelta(seconds=30)),
+        ("15m", NOW - timedelta(minutes=15)),
+        (" 2 h", NOW - timedelta(hours=2)),
+        ("7d", NOW - timedelta(days=7)),
+        ("2026-05-01", datetime(2026, 5, 1, tzinfo=UTC)),
+        ("2026-05-01T10:00Z", datetime(2026, 5, 1, 10, tzinfo=UTC)),
+        ("2026-05-01 10:00:30+08:00", datetime(2026, 5, 1, 2, 0, 30, tzinfo=UTC)),
+    ],
+)
+def test_ages_and_times_are_understood(typed: str, meant: datetime) -> None:
+    assert parse_since(typed, NOW) == meant
+
+
+@pytest.mark.parametrize("typed", ["", "15", "m", "-5m", "15 minutes", "999999d", "yesterday"])
+def test_what_is_no_time_is_refused(typed: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_since(typed, NOW)
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "shown"),
+    [
+        (19900, "CNY", "199.00 CNY"),
+        (5, "CNY", "0.05 CNY"),
+        (0, "USD", "0.00 USD"),
+        (19900, "JPY", "19900 JPY"),
+        (1234, "KWD", "1.234 KWD"),
+        (0, "", ""),
+    ],
+)
+def test_money_is_shown_in_its_currencys_unit(minor: int, currency: str, shown: str) -> None:
+    assert money(money_pb2.Money(amount_minor=minor, currency_code=currency)) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "-"), (1.25, "1.2 s"), (90, "1.5 m"), (5400, "1.5 h"), (129600, "1.5 d")],
+)
+def test_ages_are_shown_in_a_fitting_unit(seconds: float, shown: str) -> None:
+    duration = Duration()
+    duration.FromTimedelta(timedelta(seconds=seconds))
+    assert age(duration) == shown
+
+
+def test_a_terminal_gets_nothing_to_obey() -> None:
+    """Neither escape sequences nor markup: what came by the bus may be hostile."""
+    out = io.StringIO()
+    console = Console(file=out, markup=False, highlight=False, emoji=False, width=200)
+    console.print(table("t", ["a"], [["\x1b[2J[red]x[/red] :smile: \u202e\x9b1m"]]))
+    shown = out.getvalue()
+    assert "[red]x[/red] :smile:" in shown
+    assert not {"\x1b", "\x9b", "\u202e"} & set(shown)
+    assert plain("two\nlines") == "two\nlines"
+
+
+def test_an_enum_value_of_a_newer_contract_is_shown_as_its_number() -> None:
+    assert name_of(payment_service_pb2.OrderStatus, 2, "ORDER_STATUS_") == "PAID"
+    assert name_of(payment_service_pb2.OrderStatus, 99, "ORDER_STATUS_") == "99"
+
+
+def test_what_has_not_happened_has_no_place_in_the_timeline() -> None:
+    refund = payment_service_pb2.Refund(
+        refund_id="ref", full=True, status=payment_service_pb2.REFUND_STATUS_PENDING, asks=2
+    )
+    refund.created_at.CopyFrom(to_timestamp(NOW))
+    refund.asked_at.CopyFrom(to_timestamp(NOW + timedelta(seconds=1)))
+    entries = list(timeline.of_refund(refund))
+    assert [entry.what for entry in entries] == ["full refund begun", "interview asked for it"]
+    assert entries[0].at == NOW
+
+
+def test_a_codes_issue_is_told_once_and_its_changes_with_who_and_why() -> None:
+    active, revoked = (
+        access_code_pb2.ACCESS_CODE_STATUS_ACTIVE,
+        access_code_pb2.ACCESS_CODE_STATUS_REVOKED,
+    )
+    changed_at = to_timestamp(NOW)
+    issue = access_code_service_pb2.AccessCodeEvent(after=active, changed_at=changed_at)
+    change = access_code_service_pb2.AccessCodeEvent(
+        access_code_id="acc",
+        before=active,
+        after=revoked,
+        changed_at=changed_at,
+        actor="operator:mei",
+        reason="fraud",
+    )
+    assert list(timeline.of_code_event(issue)) == []
+    [entry] = timeline.of_code_event(change)
+    assert entry.what == "access code ACTIVE → REVOKED"
+    assert entry.detail == "by operator:mei, fraud"
+
+
+def test_what_is_given_goes_before_what_a_devstack_wrote(tmp_path: Path) -> None:
+    (tmp_path / "addresses.json").write_text('{"payment": "a:1", "interview": "b:2"}')
+    given = Given({"payment": "c:3", "interview": ""}, None, None, "", tmp_path)
+    found = [given.address(name) for name in ("payment", "interview", "notification")]
+    assert found == ["c:3", "b:2", ""]
+    with pytest.raises(Problem, match="no token"):
+        given.token()
+
+
+@pytest.mark.parametrize("written", ["", "[]", "{", "\x00"])
+def test_a_damaged_file_of_a_devstack_tells_nothing(tmp_path: Path, written: str) -> None:
+    (tmp_path / "addresses.json").write_text(written)
+    assert Given({}, None, None, "", tmp_path).address("payment") == ""
