@@ -1,5 +1,6 @@
 """Where the parts of a stack are, and who may enter."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -7,7 +8,8 @@ from urllib.parse import quote, unquote, urlsplit
 from devstack.keys import Keys
 from devstack.nats_server import USERS, Login
 from devstack.ports import LOOPBACK, Port
-from devstack.postgres import DATABASE, ROLES, SUPERUSER, Server
+from devstack.postgres import DATABASE, ROLES, SERVICES, SUPERUSER, Server
+from devstack.secret_store import write_private
 from devstack.settings import Settings
 
 SECRETS = ("postgres", "provider", *ROLES, *(f"nats_{user}" for user in USERS))
@@ -31,6 +33,14 @@ class Addresses:
 
     def port(self, component: str) -> int:
         return self._ports[component].number
+
+    def write_addresses(self) -> None:
+        """Notes where an operator's tools find the services, and NATS as one who looks on."""
+        found = {name: self.address(name) for name in SERVICES}
+        login = self.nats_login("trace")
+        user, password = quote(login.user, safe=""), quote(login.password, safe="")
+        found["nats"] = f"nats://{user}:{password}@{login.host}:{login.port}"
+        write_private(self.directory / "addresses.json", json.dumps(found, indent=2))
 
     def log(self, name: str) -> Path:
         """What a component, or a step such as `migrate-payment`, wrote."""

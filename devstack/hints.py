@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shlex
 import shutil
 import sysconfig
 from pathlib import Path
@@ -83,9 +84,17 @@ def _events(stack: Stack) -> str:
 
 
 def _operators(stack: Stack) -> str:
+    opsctl = f"{_opsctl()} --data-dir {shlex.quote(str(stack.directory))}"
+    commands = (
+        "status",
+        "journey <order_id>",
+        "dead-letters list",
+        "check-bus",
+        "consistency --repair",
+    )
     calls = [
+        *(f"{opsctl} {command}" for command in commands),
         _call(stack, "operator", "interview", "ops.v1.OpsService/GetBusStatus", {}),
-        _call(stack, "operator", "interview", "ops.v1.OpsService/ListDeadLetters", {}),
     ]
     return "\n".join(["Operators", *(f"  {call}" for call in calls)])
 

@@ -4,7 +4,8 @@ An accepted mail becomes one `.eml` file, complete from the moment it appears; n
 of arrival. `Return-Path` and `Delivered-To` on top say what the envelope said.
 
 Addresses ask for trouble: a local part with `+defer` is refused for now (451), one with
-`+reject` for good (550).
+`+reject` for good (550); at `+barred` the server refuses whom it talks to (550, but 5.7.1), and at
+`+spam` it takes the address and refuses the mail (554).
 """
 
 import argparse
@@ -13,6 +14,7 @@ import os
 import secrets
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -22,7 +24,9 @@ from devstack.ports import LOOPBACK
 _TROUBLE = {
     "+defer": "451 4.3.0 Asked to defer by the address",
     "+reject": "550 5.1.1 Asked to reject by the address",
+    "+barred": "550 5.7.1 Asked to bar the sender by the address",
 }
+_TROUBLE_WITH_MAIL = {"+spam": "554 5.7.1 Asked to refuse the mail by the address"}
 _HOST_NAME = "mailbox.localhost"
 
 
@@ -41,10 +45,8 @@ class FileStore:
         address: str,
         rcpt_options: list[str],
     ) -> str:
-        local_part = address.rpartition("@")[0]
-        for mark, refusal in _TROUBLE.items():
-            if mark in local_part:
-                return refusal
+        if refusal := _asked_for(_TROUBLE, address):
+            return refusal
         envelope.rcpt_tos.append(address)
         envelope.rcpt_options.extend(rcpt_options)
         return "250 2.1.5 OK"
@@ -55,6 +57,9 @@ class FileStore:
         session: Session,  # noqa: ARG002
         envelope: Envelope,
     ) -> str:
+        for address in envelope.rcpt_tos:
+            if refusal := _asked_for(_TROUBLE_WITH_MAIL, address):
+                return refusal
         path = self._keep(_as_stored(envelope))
         return f"250 2.0.0 Kept as {path.name}"
 
@@ -67,6 +72,11 @@ class FileStore:
             os.fsync(file.fileno())
         partial.replace(path)
         return path
+
+
+def _asked_for(trouble: Mapping[str, str], address: str) -> str:
+    local_part = address.rpartition("@")[0]
+    return next((refusal for mark, refusal in trouble.items() if mark in local_part), "")
 
 
 def _as_stored(envelope: Envelope) -> bytes:

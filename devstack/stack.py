@@ -143,6 +143,7 @@ class Stack(Addresses):
         self._secrets = load_secrets(self.directory / "secrets.json", SECRETS)
         self.keys.prepare()
         self._ports = {name: self._claim(name) for name in COMPONENTS}
+        self.write_addresses()
 
     def _claim(self, name: str) -> Port:
         port = Port.claim(self.settings.ports.get(name, 0))

@@ -4,18 +4,27 @@ import asyncio
 import secrets
 
 from eventbus import Consumer, Relay
-from eventbus.retention import Retention
-from payment_svc.charging import Charging, Reconciler
+from payment_svc.announcements import watermark
+from payment_svc.charging import (
+    Charging,
+    Closing,
+    Expiry,
+    NotificationIntake,
+    NotificationWorker,
+    Reconciler,
+)
+from payment_svc.code_expiry import CodeSweeper
 from payment_svc.config import PaymentSettings
 from payment_svc.consumers import subscriptions
 from payment_svc.gateways import SandboxGateway
 from payment_svc.grpc_server import ERRORS, AccessCodeServicer, PaymentServicer, servicers
-from payment_svc.messages import watermark
+from payment_svc.grpc_server.means import Means
+from payment_svc.ledger_watch import LedgerWatch
+from payment_svc.refunding import Refunding, RefundWatch
 from payment_svc.storage.code_lookup import CodeLookup
 from payment_svc.storage.tables import SCHEMA, bus, request_replies
 from payment_svc.storage.unit_of_work import Database, UnitOfWork
-from payment_svc.use_cases import NewCode
-from runtime import ops_servicer
+from payment_svc.use_cases.ports import NewCode
 from runtime.broker import create_broker
 from runtime.channels import open_channel
 from runtime.contracts import new_id
@@ -25,6 +34,8 @@ from runtime.grpc_server import GrpcServer
 from runtime.guessing import GuessLimiter
 from runtime.health import HealthMonitor
 from runtime.idempotency import Replies
+from runtime.operations import Operations
+from runtime.ops_errors import ERRORS as OPS_ERRORS
 from runtime.periodic import Periodic
 from runtime.process import Process, Worker, run
 from shared_model.access_code import generate
@@ -35,36 +46,64 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
     engine = create_engine(config, SCHEMA)
     broker = create_broker(config, SCHEMA)
     relay = Relay(engine, bus, broker, config.relay(), watermark)
-    source = broker.source("INTERVIEW", "payment")
-    consumer = Consumer(engine, bus, source, subscriptions(), config.consumer(), relay.wake)
-
     provider = open_channel(config, config.provider_target, "provider")
-    secret = config.provider_secret.get_secret_value()
-    gateway = SandboxGateway(provider, secret, config.provider_seconds)
+    gateway = SandboxGateway(provider, config.provider_secrets(), config.provider_seconds)
     database = Database(engine, UnitOfWork, relay.wake)
     codes = NewCode(lambda: new_id("acc"), lambda: generate(secrets.randbelow))
     charging = Charging(database, gateway, codes)
     reconciler = Reconciler(database, charging, config.reconcile_after)
+    refunding = Refunding(database, gateway, config.reconcile_seconds, config.reconcile_after)
+
+    def after_commit(_handled: object) -> None:
+        relay.wake()
+        refunding.wake()
+
+    source = broker.source("INTERVIEW", "payment")
+    consumer = Consumer(engine, bus, source, subscriptions(), config.consumer(), after_commit)
+    closing, expiry = Closing(database, charging), Expiry(database, charging)
+    told = NotificationWorker(database, charging, codes, config.webhook_seconds)
+    intake = NotificationIntake(database, gateway, told.wake)
 
     guesses = GuessLimiter(*config.guesses())
     replies = Replies(request_replies, engine)
-    calls = servicers(
-        PaymentServicer(database, charging, replies),
-        AccessCodeServicer(database, CodeLookup(engine), guesses),
+    operations = Operations(config, engine, bus, broker, relay, [consumer], replies)
+    metrics = operations.metrics
+    ask_seconds, overdue_seconds = config.refund_ask_seconds, config.refund_overdue_seconds
+    watch = RefundWatch(database, metrics, ask_seconds, overdue_seconds)
+    ledger = LedgerWatch(database, metrics)
+    means = Means(
+        database=database,
+        replies=replies,
+        charging=charging,
+        closing=closing,
+        intake=intake,
+        refunding=refunding,
+        watch=watch,
+        time_to_pay=config.time_to_pay(),
     )
-    calls.append(ops_servicer.registration(engine, bus, broker, relay, [consumer], replies))
-    errors = ErrorMapper({**ERRORS, **ops_servicer.ERRORS})
+    calls = servicers(
+        PaymentServicer(means),
+        AccessCodeServicer(database, CodeLookup(engine), guesses, codes, replies),
+    )
+    calls.append(operations.servicer)
+    errors = ErrorMapper({**ERRORS, **OPS_ERRORS})
     server = GrpcServer(
         config, SCHEMA, calls, errors, HealthMonitor(engine, broker, [relay, consumer])
     )
     workers: list[Worker] = [
         consumer,
+        refunding,
+        told,
         Periodic("reconcile payments", config.reconcile_seconds, reconciler.reconcile),
-        Periodic("bus retention", 3600, Retention(engine, bus, config.retention()).sweep),
-        Periodic("replies retention", 3600, replies.sweep),
+        Periodic("expire orders", config.sweep_seconds, expiry.sweep),
+        Periodic("ask interview again", config.reconcile_seconds, watch.ask_again),
+        Periodic("report hanging refunds", config.refund_ask_seconds, watch.report),
+        Periodic("check ledger", config.bus_check_seconds, ledger.report),
+        Periodic("expire access codes", config.sweep_seconds, CodeSweeper(database).sweep),
+        *operations.workers,
         relay,
     ]
-    await Process(config, "payment_svc", engine, broker, server, workers).run(stop)
+    await Process(config, "payment_svc", engine, broker, server, workers, metrics).run(stop)
     await provider.close()
 
 

@@ -1,59 +1,18 @@
-"""payment's domain in protobuf: events for the bus, replies for calls."""
+"""payment's domain in protobuf: what calls ask and get. `announcements` has the events."""
 
-from datetime import datetime
+from dataclasses import asdict
 
-from eventbus import Event
-from payment.v1 import access_code_pb2, events_pb2, money_pb2, payment_service_pb2
-from payment_svc.domain.access_codes import AccessCode, AccessCodeRedeemed
+from payment.v1 import access_code_pb2, access_code_service_pb2, money_pb2, payment_service_pb2
+from payment_svc.domain.access_code_events import AuditEntry
+from payment_svc.domain.access_codes import AccessCode, AccessCodeStatus
 from payment_svc.domain.money import Money
-from payment_svc.domain.orders import Order, PaymentCompleted, Recipient
+from payment_svc.domain.notifications import PaymentNotification
+from payment_svc.domain.orders import Order, Recipient
 from payment_svc.domain.payments import Payment
 from payment_svc.domain.products import Product
-from runtime.contracts import to_event, to_timestamp
-
-SOURCE = "payment"
-DomainEvent = PaymentCompleted | AccessCodeRedeemed
-
-
-def to_bus(event: DomainEvent) -> Event:
-    """A domain event as it travels."""
-    match event:
-        case PaymentCompleted():
-            return to_event(_payment_completed(event), SOURCE, event.occurred_at)
-        case AccessCodeRedeemed():
-            return to_event(_access_code_redeemed(event), SOURCE, event.occurred_at)
-
-
-def watermark(as_of: datetime) -> Event:
-    """Says that the feed is complete up to a moment."""
-    return to_event(events_pb2.Watermark(as_of=to_timestamp(as_of)), SOURCE, as_of)
-
-
-def _payment_completed(event: PaymentCompleted) -> events_pb2.PaymentCompleted:
-    return events_pb2.PaymentCompleted(
-        order_id=event.order_id,
-        access_code=event.access_code,
-        expire_at=to_timestamp(event.expire_at),
-        access_code_id=event.access_code_id,
-        version=event.version,
-        product_id=event.product_id,
-        recipient=access_code_pb2.Recipient(
-            email=event.email,
-            display_name=event.display_name,
-            language_code=event.language_code,
-        ),
-        customer_id=event.customer_id,
-        payment_id=event.payment_id,
-        completed_at=to_timestamp(event.occurred_at),
-    )
-
-
-def _access_code_redeemed(event: AccessCodeRedeemed) -> events_pb2.AccessCodeRedeemed:
-    return events_pb2.AccessCodeRedeemed(
-        order_id=event.order_id,
-        record=access_code(event.record),
-        cause_event_id=event.cause_event_id,
-    )
+from payment_svc.domain.refunds import Refund
+from payment_svc.use_cases.ledger import LedgerEntry
+from runtime.contracts import to_timestamp
 
 
 def from_money(message: money_pb2.Money) -> Money:
@@ -102,6 +61,8 @@ def order(aggregate: Order) -> payment_service_pb2.Order:
         expire_at=to_timestamp(aggregate.expire_at),
         paid_at=to_timestamp(aggregate.paid_at) if aggregate.paid_at else None,
         access_code_id=aggregate.access_code_id or "",
+        refunded=money(aggregate.refunded) if aggregate.paid_at else None,
+        payment_id=aggregate.payment_id,
     )
 
 
@@ -115,7 +76,31 @@ def payment(aggregate: Payment) -> payment_service_pb2.Payment:
         failure_reason=aggregate.failure_reason,
         created_at=to_timestamp(aggregate.created_at),
         updated_at=to_timestamp(aggregate.updated_at),
+        captured=money(aggregate.captured) if aggregate.captured else None,
     )
+
+
+def payment_notification(
+    aggregate: PaymentNotification,
+) -> payment_service_pb2.PaymentNotification:
+    """A provider's notification as a message."""
+    return payment_service_pb2.PaymentNotification(
+        payment_notification_id=aggregate.payment_notification_id,
+        payment_id=aggregate.payment_id,
+        order_id=aggregate.order_id,
+        amount=money(aggregate.amount),
+        status=payment_service_pb2.PaymentNotificationStatus.Value(
+            f"PAYMENT_NOTIFICATION_STATUS_{aggregate.status}"
+        ),
+        quarantine_reason=aggregate.quarantine_reason,
+        received_at=to_timestamp(aggregate.received_at),
+        deliveries=aggregate.deliveries,
+    )
+
+
+def ledger_entry(entry: LedgerEntry) -> payment_service_pb2.LedgerEntry:
+    """How some money stands, as a message."""
+    return payment_service_pb2.LedgerEntry(**asdict(entry))
 
 
 def access_code(aggregate: AccessCode) -> access_code_pb2.AccessCode:
@@ -123,7 +108,7 @@ def access_code(aggregate: AccessCode) -> access_code_pb2.AccessCode:
     return access_code_pb2.AccessCode(
         id=aggregate.id,
         code=aggregate.code,
-        status=access_code_pb2.AccessCodeStatus.Value(f"ACCESS_CODE_STATUS_{aggregate.status}"),
+        status=access_code_status(aggregate.status),
         expire_at=to_timestamp(aggregate.expire_at),
         order_id=aggregate.order_id,
         product_id=aggregate.product_id,
@@ -131,4 +116,52 @@ def access_code(aggregate: AccessCode) -> access_code_pb2.AccessCode:
         issued_at=to_timestamp(aggregate.issued_at),
         redeemed_session_id=aggregate.redeemed_session_id,
         redeemed_at=to_timestamp(aggregate.redeemed_at) if aggregate.redeemed_at else None,
+        holds=[
+            access_code_pb2.AccessCodeHold.Value(f"ACCESS_CODE_HOLD_{hold}")
+            for hold in sorted(aggregate.holds)
+        ],
+        replaced_by=aggregate.replaced_by,
+    )
+
+
+def access_code_status(
+    status: AccessCodeStatus | None,
+) -> access_code_pb2.AccessCodeStatus.ValueType:
+    """A code's status as it travels; UNSPECIFIED for none."""
+    name = f"ACCESS_CODE_STATUS_{status or 'UNSPECIFIED'}"
+    return access_code_pb2.AccessCodeStatus.Value(name)
+
+
+def audit_entry(entry: AuditEntry) -> access_code_service_pb2.AccessCodeEvent:
+    """One change of a code as a message."""
+    return access_code_service_pb2.AccessCodeEvent(
+        access_code_id=entry.access_code_id,
+        version=entry.version,
+        changed_at=to_timestamp(entry.changed_at),
+        actor=entry.actor,
+        before=access_code_status(entry.before),
+        after=access_code_status(entry.after),
+        cause_event_id=entry.cause_event_id,
+        reason=entry.reason,
+    )
+
+
+def refund(aggregate: Refund, *, overdue: bool) -> payment_service_pb2.Refund:
+    """A refund as a message."""
+    return payment_service_pb2.Refund(
+        refund_id=aggregate.refund_id,
+        order_id=aggregate.order_id,
+        payment_id=aggregate.payment_id,
+        amount=money(aggregate.amount),
+        status=payment_service_pb2.RefundStatus.Value(f"REFUND_STATUS_{aggregate.status}"),
+        full=aggregate.full,
+        surplus=aggregate.surplus,
+        reason=aggregate.reason,
+        failure_reason=aggregate.failure_reason,
+        created_at=to_timestamp(aggregate.created_at),
+        updated_at=to_timestamp(aggregate.updated_at),
+        asks=aggregate.asks,
+        asked_at=to_timestamp(aggregate.asked_at) if aggregate.asked_at else None,
+        released_at=to_timestamp(aggregate.released_at) if aggregate.released_at else None,
+        overdue=overdue,
     )

@@ -1,4 +1,4 @@
-"""The provider's calls. What a charge becomes is chosen by its payment method."""
+"""The provider's calls."""
 
 import asyncio
 import time
@@ -10,7 +10,15 @@ from google.rpc import error_details_pb2  # noqa: F401  reflection shows clients
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from devstack.provider.ledger import Charge, ChargeNotFound, KeyReused, Ledger
+from devstack.provider.ledger import Ledger
+from devstack.provider.methods import Pace, PaymentMethodUnknown, behaviour
+from devstack.provider.transactions import (
+    Charge,
+    ChargeNotFound,
+    KeyReused,
+    Refund,
+    RefundNotFound,
+)
 from runtime.access import Guard
 from runtime.calls import CallInterceptor, Context
 from runtime.contracts import new_id
@@ -21,23 +29,23 @@ from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
 
 SERVICE = "sandbox.v1.ProviderService"
 _MOST_SECONDS = 60.0
-APPROVE, DECLINE = "sandbox_approve", "sandbox_decline"
-SLOW, LATE = "sandbox_slow", "sandbox_late"
 
 
-class PaymentMethodUnknown(ValueError):
-    """There is no such payment method."""
+class AnswerLost(Exception):
+    """The charge was made; its answer got lost on the way."""
 
 
 _Code = grpc.StatusCode
 ERRORS: ErrorTable = {
     PaymentMethodUnknown: Answer(
-        grpc.StatusCode.INVALID_ARGUMENT, "PAYMENT_METHOD_UNKNOWN", "不支持该支付方式"
+        _Code.INVALID_ARGUMENT, "PAYMENT_METHOD_UNKNOWN", "不支持该支付方式"
     ),
-    KeyReused: Answer(
-        grpc.StatusCode.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED", "幂等键已用于另一笔交易"
-    ),
+    KeyReused: Answer(_Code.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED", "幂等键已用于另一笔交易"),
     ChargeNotFound: Answer(_Code.NOT_FOUND, "CHARGE_NOT_FOUND", "交易不存在"),
+    RefundNotFound: Answer(_Code.NOT_FOUND, "REFUND_NOT_FOUND", "退款不存在"),
+    AnswerLost: Answer(
+        _Code.UNAVAILABLE, "ANSWER_LOST", "服务暂时不可用", text="the connection broke"
+    ),
 }
 
 
@@ -51,44 +59,79 @@ class ProviderServicer(provider_service_pb2_grpc.ProviderServiceServicer):
         slow_seconds: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._ledger, self._clock = ledger, clock
-        self._capture_after = {APPROVE: 0.0, DECLINE: 0.0, SLOW: slow_seconds, LATE: late_seconds}
+        self._ledger, self._clock, self._late_seconds = ledger, clock, late_seconds
+        self._delays = {Pace.AT_ONCE: 0.0, Pace.SLOW: slow_seconds, Pace.LATE: late_seconds}
 
     async def CreateCharge(  # noqa: N802
         self, request: provider_service_pb2.CreateChargeRequest, _context: Context
     ) -> provider_service_pb2.CreateChargeResponse:
-        method = request.payment_method
-        charge = self._ledger.record(self._charge(request), notify=method == LATE)
-        now = self._clock()
-        if method == SLOW and now < charge.capture_at:
-            # Captured at its time, whether or not the caller still waits for the answer.
-            await asyncio.sleep(charge.capture_at - now)
-            now = charge.capture_at
-        return provider_service_pb2.CreateChargeResponse(charge=_message(charge, now))
+        charge = self._ledger.record(self._charge(request))
+        method = behaviour(charge.payment_method)
+        if method.answer_lost:
+            raise AnswerLost
+        if method.pace is Pace.SLOW:
+            charge = await self._decided(charge)
+        return provider_service_pb2.CreateChargeResponse(
+            charge=_charge_message(charge, self._clock())
+        )
 
     async def GetCharge(  # noqa: N802
         self, request: provider_service_pb2.GetChargeRequest, _context: Context
     ) -> provider_service_pb2.GetChargeResponse:
         charge = self._ledger.get(request.idempotency_key)
-        return provider_service_pb2.GetChargeResponse(charge=_message(charge, self._clock()))
+        return provider_service_pb2.GetChargeResponse(charge=_charge_message(charge, self._clock()))
+
+    async def CancelCharge(  # noqa: N802
+        self, request: provider_service_pb2.CancelChargeRequest, _context: Context
+    ) -> provider_service_pb2.CancelChargeResponse:
+        now = self._clock()
+        charge = self._ledger.cancel(request.idempotency_key, new_id("chg"), now)
+        return provider_service_pb2.CancelChargeResponse(charge=_charge_message(charge, now))
+
+    async def CreateRefund(  # noqa: N802
+        self, request: provider_service_pb2.CreateRefundRequest, _context: Context
+    ) -> provider_service_pb2.CreateRefundResponse:
+        now = self._clock()
+        refund = self._ledger.refund(
+            request.idempotency_key,
+            new_id("rfd"),
+            request.charge_key,
+            request.amount_minor,
+            now,
+            now + self._late_seconds,
+        )
+        return provider_service_pb2.CreateRefundResponse(refund=_refund_message(refund, now))
+
+    async def GetRefund(  # noqa: N802
+        self, request: provider_service_pb2.GetRefundRequest, _context: Context
+    ) -> provider_service_pb2.GetRefundResponse:
+        refund = self._ledger.get_refund(request.idempotency_key)
+        return provider_service_pb2.GetRefundResponse(refund=_refund_message(refund, self._clock()))
+
+    async def _decided(self, charge: Charge) -> Charge:
+        """Waits; it is captured at its time whether or not the caller still waits too."""
+        while (left := charge.capture_at - self._clock()) > 0 and charge.cancelled_at is None:
+            await asyncio.sleep(min(left, 0.2))
+            charge = self._ledger.get(charge.idempotency_key)
+        return charge
 
     def _charge(self, request: provider_service_pb2.CreateChargeRequest) -> Charge:
-        method = request.payment_method
-        if method not in self._capture_after:
-            raise PaymentMethodUnknown(f"no payment method {method}")
+        method = behaviour(request.payment_method)
         return Charge(
             idempotency_key=request.idempotency_key,
             charge_id=new_id("chg"),
             order_id=request.order_id,
             amount_minor=request.amount_minor,
             currency_code=request.currency_code,
-            payment_method=method,
-            decline_reason="CARD_DECLINED" if method == DECLINE else "",
-            capture_at=self._clock() + self._capture_after[method],
+            payment_method=request.payment_method,
+            decline_reason=method.decline_reason,
+            capture_at=self._clock() + self._delays[method.pace],
+            # Of the smallest amount there is, less would be nothing.
+            captures_minor=max(request.amount_minor - method.shortfall, 1),
         )
 
 
-def _message(charge: Charge, now: float) -> provider_service_pb2.Charge:
+def _charge_message(charge: Charge, now: float) -> provider_service_pb2.Charge:
     return provider_service_pb2.Charge(
         charge_id=charge.charge_id,
         idempotency_key=charge.idempotency_key,
@@ -97,6 +140,18 @@ def _message(charge: Charge, now: float) -> provider_service_pb2.Charge:
         currency_code=charge.currency_code,
         status=provider_service_pb2.ChargeStatus.Value(f"CHARGE_STATUS_{charge.status(now)}"),
         decline_reason=charge.decline_reason,
+        captured_minor=charge.captured_minor(now),
+    )
+
+
+def _refund_message(refund: Refund, now: float) -> provider_service_pb2.Refund:
+    return provider_service_pb2.Refund(
+        provider_refund_id=refund.provider_refund_id,
+        idempotency_key=refund.idempotency_key,
+        charge_key=refund.charge_key,
+        amount_minor=refund.amount_minor,
+        status=provider_service_pb2.RefundStatus.Value(f"REFUND_STATUS_{refund.status(now)}"),
+        refusal_reason=refund.refusal_reason,
     )
 
 

@@ -1,69 +1,20 @@
-"""The provider's ledger: what was charged and which notifications are owed, in SQLite.
-
-A charge is written once and never changed: what it will become stands in it from the beginning, as
-the moment of its capture. So nothing is left to be done after a crash but to deliver notifications.
-"""
+"""The provider's ledger in SQLite: what was charged and paid back, which notifications are owed."""
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS charges (
-    idempotency_key TEXT PRIMARY KEY,
-    charge_id TEXT NOT NULL UNIQUE,
-    order_id TEXT NOT NULL,
-    amount_minor INTEGER NOT NULL,
-    currency_code TEXT NOT NULL,
-    payment_method TEXT NOT NULL,
-    decline_reason TEXT NOT NULL,
-    capture_at REAL NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS notifications (
-    number INTEGER PRIMARY KEY,
-    idempotency_key TEXT NOT NULL UNIQUE REFERENCES charges,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    due_at REAL
-) STRICT;
-CREATE INDEX IF NOT EXISTS notifications_due ON notifications (due_at) WHERE due_at IS NOT NULL;
-"""
-
-
-class ChargeNotFound(LookupError):
-    """There is no charge under this key."""
-
-
-class KeyReused(Exception):
-    """The key was used for another charge."""
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """A charge, declined if it has a reason for that; captured from `capture_at` on otherwise.
-
-    Moments are seconds since 1970.
-    """
-
-    idempotency_key: str
-    charge_id: str
-    order_id: str
-    amount_minor: int
-    currency_code: str
-    payment_method: str
-    decline_reason: str
-    capture_at: float
-
-    def status(self, now: float) -> str:
-        """DECLINED, PROCESSING or CAPTURED."""
-        if self.decline_reason:
-            return "DECLINED"
-        return "PROCESSING" if now < self.capture_at else "CAPTURED"
-
-    def is_repeated_by(self, other: "Charge") -> bool:
-        """Whether `other` asks for the same."""
-        names = ("order_id", "amount_minor", "currency_code", "payment_method")
-        return all(getattr(self, name) == getattr(other, name) for name in names)
+from devstack.provider.methods import Pace, behaviour
+from devstack.provider.schema import prepare
+from devstack.provider.transactions import (
+    Charge,
+    ChargeNotFound,
+    KeyReused,
+    Refund,
+    RefundNotFound,
+    refusal_reason,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +27,7 @@ class OwedNotification:
 
 
 _COLUMNS = ", ".join(f"charges.{column.name}" for column in fields(Charge))
+_REFUND_COLUMNS = ", ".join(column.name for column in fields(Refund))
 
 
 class Ledger:
@@ -86,25 +38,20 @@ class Ledger:
         self._connection = sqlite3.connect(path, timeout=10, isolation_level=None)
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             self._connection.execute(f"PRAGMA {pragma}")
-        self._connection.executescript(_SCHEMA)
+        prepare(self._connection)
 
     def close(self) -> None:
         """Ends the use of the file."""
         self._connection.close()
 
-    def record(self, charge: Charge, *, notify: bool) -> Charge:
+    def record(self, charge: Charge) -> Charge:
         """Adds a charge and the notification about it, or finds it added before.
 
         Raises KeyReused.
         """
-        marks = ", ".join("?" * len(fields(Charge)))
-        with _Transaction(self._connection) as connection:
-            added = connection.execute(
-                f"INSERT INTO charges VALUES ({marks}) ON CONFLICT DO NOTHING",  # noqa: S608  marks only
-                astuple(charge),
-            )
-            if added.rowcount and notify:
-                connection.execute(
+        with _Transaction(self._connection):
+            if self._insert(charge) and behaviour(charge.payment_method).pace is Pace.LATE:
+                self._connection.execute(
                     "INSERT INTO notifications (idempotency_key, due_at) VALUES (?, ?)",
                     (charge.idempotency_key, charge.capture_at),
                 )
@@ -112,6 +59,30 @@ class Ledger:
         if not recorded.is_repeated_by(charge):
             raise KeyReused(f"key {charge.idempotency_key} was used for another charge")
         return recorded
+
+    def cancel(self, idempotency_key: str, charge_id: str, now: float) -> Charge:
+        """Closes a charge that isn't decided yet, or a key that was never used.
+
+        `charge_id` is for the latter. A stubborn charge goes on all the same.
+        """
+        with _Transaction(self._connection):
+            self._insert(Charge.tombstone(idempotency_key, charge_id, now))
+            charge = self.get(idempotency_key)
+            if charge.status(now) == "PROCESSING":
+                charge = replace(charge, cancelled_at=now)
+                self._note_cancelled(charge)
+        return charge
+
+    def _note_cancelled(self, charge: Charge) -> None:
+        key = charge.idempotency_key
+        self._connection.execute(
+            "UPDATE charges SET cancelled_at = ? WHERE idempotency_key = ?",
+            (charge.cancelled_at, key),
+        )
+        if not behaviour(charge.payment_method).stubborn:
+            # The merchant closed it: there is nothing left to tell.
+            statement = "UPDATE notifications SET due_at = NULL WHERE idempotency_key = ?"
+            self._connection.execute(statement, (key,))
 
     def get(self, idempotency_key: str) -> Charge:
         """One charge; raises ChargeNotFound."""
@@ -122,6 +93,50 @@ class Ledger:
         if found is None:
             raise ChargeNotFound(f"no charge under the key {idempotency_key}")
         return Charge(*found)
+
+    def refund(
+        self, key: str, refund_id: str, charge_key: str, amount_minor: int, now: float, late: float
+    ) -> Refund:
+        """Pays a charge back, at most what it captured, or finds it paid before.
+
+        `late` is when a slow refund is paid. Raises ChargeNotFound, KeyReused.
+        """
+        with _Transaction(self._connection):
+            charge = self.get(charge_key)
+            refund = self._find_refund(key)
+            if refund is None:
+                reason = refusal_reason(charge, amount_minor, self._promised(charge_key), now)
+                paid_at = late if behaviour(charge.payment_method).slow_refunds else now
+                refund = Refund(key, refund_id, charge_key, amount_minor, reason, paid_at)
+                _insert_into(self._connection, "refunds", refund)
+        if not refund.is_repeated_by(charge_key, amount_minor):
+            raise KeyReused(f"key {key} was used for another refund")
+        return refund
+
+    def get_refund(self, key: str) -> Refund:
+        """One refund; raises RefundNotFound."""
+        if (found := self._find_refund(key)) is None:
+            raise RefundNotFound(f"no refund under the key {key}")
+        return found
+
+    def _find_refund(self, key: str) -> Refund | None:
+        found = self._connection.execute(
+            f"SELECT {_REFUND_COLUMNS} FROM refunds WHERE idempotency_key = ?",  # noqa: S608  our own
+            (key,),
+        ).fetchone()
+        return Refund(*found) if found else None
+
+    def _promised(self, charge_key: str) -> int:
+        return int(
+            self._connection.execute(
+                "SELECT coalesce(sum(amount_minor), 0) FROM refunds"
+                " WHERE charge_key = ? AND refusal_reason = ''",
+                (charge_key,),
+            ).fetchone()[0]
+        )
+
+    def _insert(self, charge: Charge) -> bool:
+        return _insert_into(self._connection, "charges", charge)
 
     def owed(self, now: float, limit: int) -> Sequence[OwedNotification]:
         """Notifications that are due, the longest due first."""
@@ -144,13 +159,20 @@ class Ledger:
         )
 
 
+def _insert_into(connection: sqlite3.Connection, table: str, entry: Charge | Refund) -> bool:
+    """Whether it was added: False if its key is there already."""
+    names = [column.name for column in fields(entry)]
+    marks = ", ".join("?" * len(names))
+    statement = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
+    return bool(connection.execute(statement, astuple(entry)).rowcount)
+
+
 class _Transaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def __enter__(self) -> sqlite3.Connection:
+    def __enter__(self) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
-        return self._connection
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._connection.execute("ROLLBACK" if kind else "COMMIT")

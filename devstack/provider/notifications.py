@@ -15,7 +15,8 @@ from collections.abc import Callable
 import grpc
 import structlog
 
-from devstack.provider.ledger import Charge, Ledger, OwedNotification
+from devstack.provider.ledger import Ledger, OwedNotification
+from devstack.provider.transactions import Charge
 from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 
 _log = structlog.get_logger(__name__)
@@ -27,12 +28,12 @@ _SENT_TWICE_EVERY = 3
 
 
 def compose(charge: Charge, now: float) -> bytes:
-    """The body of the notification about a charge."""
+    """The body of the notification about a charge: of a captured one, the captured amount."""
     told = {
         "charge_id": charge.charge_id,
         "idempotency_key": charge.idempotency_key,
         "order_id": charge.order_id,
-        "amount_minor": charge.amount_minor,
+        "amount_minor": charge.captured_minor(now) or charge.amount_minor,
         "currency_code": charge.currency_code,
         "status": charge.status(now),
         "decline_reason": charge.decline_reason,

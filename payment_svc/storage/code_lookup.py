@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from payment_svc.domain.access_codes import AccessCode
-from payment_svc.storage.repositories import access_code
+from payment_svc.storage.access_code_rows import access_code
 from payment_svc.storage.tables import access_codes
 
 _QUERY = select(access_codes).where(

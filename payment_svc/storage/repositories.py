@@ -1,37 +1,25 @@
 """payment's repositories: rows to aggregates and back, in the transaction they are given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, Table, func, insert, select
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Row, Select, and_, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from payment_svc.domain.access_codes import AccessCode, AccessCodeStatus
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order, OrderNotFound, OrderStatus, Recipient
 from payment_svc.domain.payments import FINAL, Payment, PaymentNotFound, PaymentStatus
 from payment_svc.domain.products import Catalogue, Product
 from payment_svc.storage import tables
+from payment_svc.storage.saving import save_rows
 from runtime.paging import after
 
 _OPEN = [status for status in PaymentStatus if status not in FINAL]
-
-
-async def _save(
-    connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]
-) -> None:
-    """Adds rows, or updates those whose primary key exists."""
-    if not rows:
-        return
-    statement = upsert(table)
-    keys = [column.name for column in table.primary_key]
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=keys, set_=changed), rows
-    )
+_LAPSED = and_(
+    tables.orders.c.status == OrderStatus.PENDING_PAYMENT, tables.orders.c.expire_at <= func.now()
+)
 
 
 class ProductRows:
@@ -64,6 +52,13 @@ class OrderRows:
             raise OrderNotFound(f"no order {order_id}")
         return _order(row)
 
+    async def get_many(self, ids: Sequence[str]) -> dict[str, Order]:
+        """Those that exist, by id, locked in the order of their ids."""
+        table = tables.orders
+        statement = select(table).where(table.c.order_id.in_(ids)).order_by(table.c.order_id)
+        rows = await self._connection.execute(statement.with_for_update())
+        return {row.order_id: _order(row) for row in rows}
+
     async def page(
         self, customer_id: str, status: str, last: str, limit: int, *, only: str | None
     ) -> list[Order]:
@@ -79,6 +74,20 @@ class OrderRows:
         statement = after(statement, table.c.order_id, last, limit, newest_first=True)
         return [_order(row) for row in await self._connection.execute(statement)]
 
+    async def lapsed(self, limit: int) -> list[str]:
+        """Ids of orders that nobody paid in time and nobody is just paying, oldest first."""
+        table, payments = tables.orders, tables.payments
+        opened = exists().where(
+            payments.c.order_id == table.c.order_id, payments.c.status.in_(_OPEN)
+        )
+        statement = (
+            select(table.c.order_id)
+            .where(_LAPSED, ~opened)
+            .order_by(table.c.expire_at)
+            .limit(limit)
+        )
+        return list((await self._connection.execute(statement)).scalars())
+
     async def save(self, order: Order) -> None:
         """Adds or updates."""
         row = {
@@ -92,8 +101,10 @@ class OrderRows:
             "expire_at": order.expire_at,
             "paid_at": order.paid_at,
             "access_code_id": order.access_code_id,
+            "refunded_minor": order.refunded_minor,
+            "payment_id": order.payment_id,
         }
-        await _save(self._connection, tables.orders, [row])
+        await save_rows(self._connection, tables.orders, [row])
 
 
 class PaymentRows:
@@ -110,6 +121,11 @@ class PaymentRows:
         if (row := (await self._connection.execute(statement)).first()) is None:
             raise PaymentNotFound(f"no payment {payment_id}")
         return _payment(row)
+
+    async def find(self, payment_id: str) -> Payment | None:
+        """As it stands, not locked."""
+        table = tables.payments
+        return await self._first(select(table).where(table.c.payment_id == payment_id))
 
     async def find_by_request(self, caller: str, request_id: str) -> Payment | None:
         """The payment that a call began; calls with the same id wait for each other."""
@@ -143,6 +159,18 @@ class PaymentRows:
         )
         return [_payment(row) for row in await self._connection.execute(statement)]
 
+    async def open_of_lapsed(self, limit: int) -> list[Payment]:
+        """Payments without outcome of orders whose time is over, the longest unchanged first."""
+        table, orders = tables.payments, tables.orders
+        statement = (
+            select(table)
+            .join(orders, orders.c.order_id == table.c.order_id)
+            .where(_LAPSED, table.c.status.in_(_OPEN))
+            .order_by(table.c.updated_at)
+            .limit(limit)
+        )
+        return [_payment(row) for row in await self._connection.execute(statement)]
+
     async def page(
         self, order_id: str, last: str, limit: int, *, only: str | None
     ) -> list[Payment]:
@@ -157,9 +185,10 @@ class PaymentRows:
         row = {
             name: getattr(payment, name)
             for name in payment.__dataclass_fields__
-            if name != "amount"
+            if name not in {"amount", "captured", "events"}
         }
-        await _save(self._connection, tables.payments, [row | asdict(payment.amount)])
+        row["captured_minor"] = payment.captured.amount_minor if payment.captured else None
+        await save_rows(self._connection, tables.payments, [row | asdict(payment.amount)])
 
 
 def _seen_by(statement: Select[Any], customer: str | None) -> Select[Any]:
@@ -169,37 +198,6 @@ def _seen_by(statement: Select[Any], customer: str | None) -> Select[Any]:
     orders = tables.orders
     theirs = select(orders.c.order_id).where(orders.c.customer_id == customer)
     return statement.where(tables.payments.c.order_id.in_(theirs))
-
-
-_CODE_COLUMNS = [column.name for column in tables.access_codes.columns]
-
-
-class AccessCodeRows:
-    """The access codes and their audit."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
-
-    async def get_many(self, ids: Sequence[str]) -> dict[str, AccessCode]:
-        """Those that exist, by id, locked in the order of their ids."""
-        table = tables.access_codes
-        statement = select(table).where(table.c.id.in_(ids)).order_by(table.c.id).with_for_update()
-        return {row.id: access_code(row) for row in await self._connection.execute(statement)}
-
-    async def find(self, column: str, value: str) -> AccessCode | None:
-        """The newest code whose `column` has a value: "id", "code" or "order_id"."""
-        table = tables.access_codes
-        statement = select(table).where(table.c[column] == value)
-        row = (await self._connection.execute(statement.order_by(table.c.version.desc()))).first()
-        return access_code(row) if row else None
-
-    async def save_many(self, codes: Sequence[AccessCode]) -> None:
-        """Adds or updates, and writes what their audit has new."""
-        rows = [{name: getattr(code, name) for name in _CODE_COLUMNS} for code in codes]
-        await _save(self._connection, tables.access_codes, rows)
-        entries = [asdict(entry) for code in codes for entry in code.audit]
-        if entries:
-            await self._connection.execute(insert(tables.access_code_events), entries)
 
 
 def _product(row: Row[Any]) -> Product:
@@ -224,10 +222,13 @@ def _order(row: Row[Any]) -> Order:
         status=OrderStatus(row.status),
         paid_at=row.paid_at,
         access_code_id=row.access_code_id,
+        refunded_minor=row.refunded_minor,
+        payment_id=row.payment_id,
     )
 
 
 def _payment(row: Row[Any]) -> Payment:
+    minor, currency_code = row.captured_minor, row.currency_code
     return Payment(
         payment_id=row.payment_id,
         order_id=row.order_id,
@@ -240,21 +241,5 @@ def _payment(row: Row[Any]) -> Payment:
         updated_at=row.updated_at,
         status=PaymentStatus(row.status),
         failure_reason=row.failure_reason,
-    )
-
-
-def access_code(row: Any) -> AccessCode:
-    """A row of `access_codes` as the aggregate."""
-    expire_at: datetime = row.expire_at
-    return AccessCode(
-        id=row.id,
-        code=row.code,
-        order_id=row.order_id,
-        product_id=row.product_id,
-        expire_at=expire_at,
-        issued_at=row.issued_at,
-        status=AccessCodeStatus(row.status),
-        version=row.version,
-        redeemed_session_id=row.redeemed_session_id,
-        redeemed_at=row.redeemed_at,
+        captured=None if minor is None else Money(minor, currency_code),
     )

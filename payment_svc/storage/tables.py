@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     ForeignKey,
@@ -11,7 +12,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from eventbus import BusTables
 from runtime.database import metadata as schema_metadata
@@ -50,7 +53,11 @@ orders = Table(
     Column("expire_at", DateTime(timezone=True), nullable=False),
     Column("paid_at", DateTime(timezone=True)),
     Column("access_code_id", Text),
+    Column("refunded_minor", BigInteger, nullable=False, server_default="0"),
+    Column("payment_id", Text, nullable=False, server_default=""),
     Index("orders_customer_idx", "customer_id", "order_id"),
+    # Those that wait for a payment: few, and looked at every few seconds.
+    Index("orders_unpaid_idx", "expire_at", postgresql_where="status = 'PENDING_PAYMENT'"),
 )
 
 payments = Table(
@@ -63,6 +70,7 @@ payments = Table(
     Column("payment_method", Text, nullable=False),
     Column("status", Text, nullable=False),
     Column("failure_reason", Text, nullable=False),
+    Column("captured_minor", BigInteger),
     Column("caller", Text, nullable=False),
     Column("request_id", Text, nullable=False),
     Column("request_hash", LargeBinary, nullable=False),
@@ -75,6 +83,34 @@ payments = Table(
         "payments_open_idx",
         "updated_at",
         postgresql_where="status IN ('PENDING', 'PROCESSING', 'UNKNOWN')",
+    ),
+)
+
+payment_notifications = Table(
+    "payment_notifications",
+    metadata,
+    Column("payment_notification_id", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("payment_id", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency_code", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("decline_reason", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("quarantine_reason", Text, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("deliveries", Integer, nullable=False),
+    # When processing is tried (again), and how often it failed.
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Index("payment_notifications_due_idx", "due_at", postgresql_where="status = 'RECEIVED'"),
+    # What operators look for among the many that were processed.
+    Index(
+        "payment_notifications_quarantined_idx",
+        "payment_notification_id",
+        postgresql_where="status = 'QUARANTINED'",
     ),
 )
 
@@ -91,8 +127,14 @@ access_codes = Table(
     Column("issued_at", DateTime(timezone=True), nullable=False),
     Column("redeemed_session_id", Text, nullable=False, server_default=""),
     Column("redeemed_at", DateTime(timezone=True)),
+    Column("holds", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("replaced_by", Text, nullable=False, server_default=""),
     Index("code_idx", "code", unique=True),
     Index("status_idx", "status"),
+    # Those that the clock can still end.
+    Index(
+        "access_codes_live_idx", "expire_at", postgresql_where="status IN ('ACTIVE', 'SUSPENDED')"
+    ),
 )
 
 # Append-only: the runtime role may not update or delete.
@@ -106,4 +148,39 @@ access_code_events = Table(
     Column("before", Text),
     Column("after", Text, nullable=False),
     Column("cause_event_id", Text, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+)
+
+_WITHOUT_OUTCOME = "status IN ('PENDING', 'UNKNOWN')"
+refunds = Table(
+    "refunds",
+    metadata,
+    Column("refund_id", Text, primary_key=True),
+    Column("order_id", Text, ForeignKey(orders.c.order_id), nullable=False),
+    Column("payment_id", Text, ForeignKey(payments.c.payment_id), nullable=False),
+    Column("amount_minor", BigInteger, nullable=False),
+    Column("currency_code", Text, nullable=False),
+    # "full" is a word of SQL: always quoted.
+    Column("full", Boolean, nullable=False, quote=True),
+    Column("surplus", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("failure_reason", Text, nullable=False),
+    Column("asks", Integer, nullable=False),
+    Column("asked_at", DateTime(timezone=True)),
+    Column("released_at", DateTime(timezone=True)),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    # When a released refund is next taken to the provider.
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("refunds_order_idx", "order_id", "refund_id"),
+    # Few, and looked at every few seconds.
+    Index("refunds_due_idx", "due_at", postgresql_where=_WITHOUT_OUTCOME),
+    # One at a time: the database keeps it too.
+    Index(
+        "refunds_pending_idx",
+        "order_id",
+        unique=True,
+        postgresql_where=f"{_WITHOUT_OUTCOME} AND NOT surplus",
+    ),
 )

@@ -5,11 +5,17 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus import Outbox
+from payment_svc.announcements import DomainEvent, to_bus
 from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.orders import Order
+from payment_svc.domain.payments import Payment
 from payment_svc.domain.products import Catalogue
-from payment_svc.messages import DomainEvent, to_bus
-from payment_svc.storage.repositories import AccessCodeRows, OrderRows, PaymentRows, ProductRows
+from payment_svc.domain.refunds import Refund
+from payment_svc.storage.access_code_rows import AccessCodeRows
+from payment_svc.storage.ledger_query import LedgerQuery
+from payment_svc.storage.notification_rows import PaymentNotificationRows
+from payment_svc.storage.refund_rows import RefundRows
+from payment_svc.storage.repositories import OrderRows, PaymentRows, ProductRows
 from payment_svc.storage.tables import bus
 from runtime.transactions import Transactions
 
@@ -23,6 +29,28 @@ class _TellingOrders(OrderRows):
         await super().save(order)
         self._told += order.events
         order.events.clear()
+
+
+class _TellingPayments(PaymentRows):
+    def __init__(self, connection: AsyncConnection, told: list[DomainEvent]) -> None:
+        super().__init__(connection)
+        self._told = told
+
+    async def save(self, payment: Payment) -> None:
+        await super().save(payment)
+        self._told += payment.events
+        payment.events.clear()
+
+
+class _TellingRefunds(RefundRows):
+    def __init__(self, connection: AsyncConnection, told: list[DomainEvent]) -> None:
+        super().__init__(connection)
+        self._told = told
+
+    async def save(self, refund: Refund) -> None:
+        await super().save(refund)
+        self._told += refund.events
+        refund.events.clear()
 
 
 class _TellingAccessCodes(AccessCodeRows):
@@ -45,7 +73,10 @@ class UnitOfWork:
         self.connection = connection
         self._told: list[DomainEvent] = []
         self.orders = _TellingOrders(connection, self._told)
-        self.payments = PaymentRows(connection)
+        self.payments = _TellingPayments(connection, self._told)
+        self.refunds = _TellingRefunds(connection, self._told)
+        self.notifications = PaymentNotificationRows(connection)
+        self.ledger = LedgerQuery(connection)
         self.access_codes = _TellingAccessCodes(connection, self._told)
         self.products = ProductRows(connection)
 

@@ -1,19 +1,14 @@
-"""Paying by ways that a real provider has: refusals, slow, late and lost answers, forgeries."""
+"""Paying by ways that a real provider has: refusals, slow, late and lost answers; paying back."""
 
 import asyncio
-import hashlib
-import hmac
-import json
-import time
-from collections.abc import Mapping
 
 import grpc
 import pytest
 
-from devstack.provider.notifications import sign
 from devstack.waiting import eventually
-from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
-from tests.system.outside import PAID, Effects, Outside, insist, paid_for_sure, reason_of
+from payment.v1 import payment_service_pb2
+from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
+from tests.system.outside import PAID, Effects, Outside, paid_for_sure, reason_of
 
 NOTHING = Effects(0, 0, 0, 0, 0, 0, 0, 0)
 SUCCEEDED = payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
@@ -164,152 +159,86 @@ async def test_a_late_notification_finds_payment_after_an_outage(rough: Outside)
     await rough.came_to(order_id, PAID)
 
 
-# What a notification says, and one fault each.
-def _body(payment: payment_service_pb2.Payment, **faults: object) -> bytes:
-    charge = {
-        "charge_id": "chg_1",
-        "idempotency_key": payment.payment_id,
-        "order_id": payment.order_id,
-        "amount_minor": payment.amount.amount_minor,
-        "currency_code": payment.amount.currency_code,
-        "status": "CAPTURED",
-        "decline_reason": "",
-    }
-    return json.dumps({"type": "charge.updated", "charge": {**charge, **faults}}).encode()
-
-
-async def _pending(outside: Outside) -> payment_service_pb2.Payment:
-    """A payment without outcome, whose provider is silent."""
-    journey = outside.journey()
-    order_id = (await journey.order()).order_id
-    await outside.stack.kill("provider")
-    payment = await journey.pay(order_id)
-    assert payment.status == payment_service_pb2.PAYMENT_STATUS_UNKNOWN
-    return payment
-
-
-async def _ingest(
-    outside: Outside, body: bytes, headers: Mapping[str, str]
-) -> payment_service_pb2.Payment:
-    request = payment_service_pb2.IngestPaymentNotificationRequest(body=body, headers=headers)
-    async with outside.channel("payment", "IngestPaymentNotification") as channel:
-        payments = payment_service_pb2_grpc.PaymentServiceStub(channel)
-        return (await payments.IngestPaymentNotification(request)).payment
-
-
-async def _is_refused(
-    outside: Outside, body: bytes, headers: Mapping[str, str], reasons: set[str]
-) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await _ingest(outside, body, headers)
-    assert reason_of(refused.value) in reasons, refused.value
-
-
-async def test_forged_and_stale_notifications_change_nothing(rough: Outside) -> None:
-    """No, another's, a foreign body's, an old, a future-dated and a mangled signature."""
-    payment = await _pending(rough)
-    body, secret, now = _body(payment), rough.stack.provider_secret.encode(), time.time()
-    good = sign(body, secret, now)["sandbox-signature"]
-    stamp, _, signature = good.partition(",v1=")
-    resigned = hmac.new(secret, b"." + body, hashlib.sha256).hexdigest()
-    before = await rough.row_counts()
-    for headers in (
-        {},
-        {"sandbox-signature": ""},
-        {"Sandbox-Signature": good},  # names come in lower case
-        {"stripe-signature": good},
-        sign(body, b"another secret", now),
-        sign(b"another body", secret, now),
-        sign(body, secret, now - 301),
-        sign(body, secret, now + 310),
-        sign(body, secret, now - 365 * 86_400),
-        {"sandbox-signature": f"{stamp},v1={signature[:-1]}"},
-        {"sandbox-signature": f"{stamp},v1={signature.upper()}"},
-        {"sandbox-signature": f"{stamp}0,v1={signature}"},
-        {"sandbox-signature": f"{stamp},v1="},
-        {"sandbox-signature": f"v1={signature}"},
-        {"sandbox-signature": f"v1={resigned}"},
-        {"sandbox-signature": f"t=,v1={resigned}"},
-        {"sandbox-signature": "t=\u0661,v1=\u0661"},
-        {"sandbox-signature": "," * 8000},
-    ):
-        await _is_refused(rough, body, headers, {"NOTIFICATION_SIGNATURE_INVALID"})
-    tampered = body.replace(b"CAPTURED", b"DECLINED")
-    signed = {"sandbox-signature": good}
-    await _is_refused(rough, tampered, signed, {"NOTIFICATION_SIGNATURE_INVALID"})
-    assert await _payment(rough, payment.order_id) == payment
-    assert await rough.row_counts() == before
-
-
-async def test_signed_notifications_that_do_not_fit_change_nothing(rough: Outside) -> None:
-    """Another amount, currency, order or payment than ours; and what can't be read at all."""
-    payment = await _pending(rough)
-    secret = rough.stack.provider_secret.encode()
-    mismatch, malformed = {"NOTIFICATION_MISMATCH"}, {"NOTIFICATION_MALFORMED"}
-    either = mismatch | malformed
-    before = await rough.row_counts()
-    unexpected = []
-    for body, reasons in (
-        (_body(payment, amount_minor=1), mismatch),
-        (_body(payment, amount_minor=-1), either),
-        (_body(payment, amount_minor=10**400), either),
-        (_body(payment, amount_minor="1e3"), malformed),
-        (_body(payment, amount_minor=float("inf")), malformed),
-        (_body(payment, amount_minor=float("nan")), malformed),
-        (_body(payment, amount_minor=None), malformed),
-        (_body(payment, currency_code="USD"), mismatch),
-        (_body(payment, order_id="ord_01ARZ3NDEKTSV4RRFFQ69G5FAV"), mismatch),
-        (_body(payment, idempotency_key="pay_01ARZ3NDEKTSV4RRFFQ69G5FAV"), mismatch),
-        (_body(payment, idempotency_key=""), either),
-        (_body(payment, idempotency_key="\x00"), either),
-        (_body(payment, idempotency_key="\ud800"), either),
-        (_body(payment, idempotency_key="x" * 60_000), either),
-        (_body(payment, status="NO_SUCH"), malformed),
-        (_body(payment, status=None), malformed),
-        (b"{}", malformed),
-        (b"[]", malformed),
-        (b"null", malformed),
-        (b'{"charge": 1}', malformed),
-        (b'{"charge": {}}', malformed),
-        (b"not json", malformed),
-        (b"\xff\xfe", malformed),
-        (b"[" * 60_000, malformed),
-        (b'{"charge": ' + b"9" * 60_000 + b"}", malformed),
-    ):
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await _ingest(rough, body, sign(body, secret, time.time()))
-        if reason_of(refused.value) not in reasons:
-            unexpected.append(f"{refused.value.details()} <- {body[:200]!r}")
-    assert unexpected == []
-    assert await _payment(rough, payment.order_id) == payment
-    assert await rough.row_counts() == before
-
-
-async def test_a_notification_is_taken_in_once_however_often_it_comes(rough: Outside) -> None:
-    """The first pays; each repeat is accepted and changes nothing; a contrary one is refused."""
-    payment = await _pending(rough)
-    secret = rough.stack.provider_secret.encode()
-    body = _body(payment)
-    headers = sign(body, secret, time.time())
-    replies = await asyncio.gather(*(_ingest(rough, body, headers) for _ in range(20)))
-    assert {reply.status for reply in replies} == {SUCCEEDED}
-    await rough.came_to(payment.order_id, PAID)
-    assert await rough.stored_count(f"payment.v1.PaymentCompleted.{payment.order_id}") == 1
-    declined = _body(payment, status="DECLINED", decline_reason="CARD_DECLINED")
-    signed = sign(declined, secret, time.time())
-    await _is_refused(rough, declined, signed, {"NOTIFICATION_MISMATCH"})
-    await rough.came_to(payment.order_id, PAID)
-
-
-async def test_a_notification_that_overtakes_the_answer_pays_once(calm: Outside) -> None:
-    """The provider's word comes by both ways at the same time."""
+async def test_a_lost_answer_is_found_out_and_the_order_paid_by_one_charge(calm: Outside) -> None:
+    """UNKNOWN, never FAILED by a guess; payment asks until it knows, and charges nothing again."""
     journey = calm.journey()
     order_id = (await journey.order()).order_id
-    slow = asyncio.create_task(insist(lambda: journey.pay(order_id, "sandbox_slow"), "the payment"))
-    payment = await _begun(calm, order_id)
-    body = _body(payment)
-    headers = sign(body, calm.stack.provider_secret.encode(), time.time())
-    assert (await _ingest(calm, body, headers)).status == SUCCEEDED
-    assert (await slow).status == SUCCEEDED
+    lost = await journey.pay(order_id, "sandbox_lost")
+    assert lost.status == payment_service_pb2.PAYMENT_STATUS_UNKNOWN
     await calm.came_to(order_id, PAID)
-    assert await calm.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
+    payment = await _payment(calm, order_id)
+    assert (payment.status, payment.captured) == (SUCCEEDED, payment.amount)
+    assert calm.charges(order_id) == 1
+
+
+# The provider itself, as payment meets it.
+
+
+async def test_the_provider_closes_keys_and_pays_back_what_it_captured(calm: Outside) -> None:
+    """Each call tells how things stand, again and again, and says why it refuses."""
+    key, unused = calm.journey().name, calm.journey().name
+    async with calm.channel("provider", "sandbox.v1.ProviderService") as channel:
+        provider = provider_service_pb2_grpc.ProviderServiceStub(channel)
+
+        async def charge(key: str, method: str = "sandbox_approve") -> provider_service_pb2.Charge:
+            request = provider_service_pb2.CreateChargeRequest(
+                idempotency_key=key,
+                order_id="ord",
+                amount_minor=100,
+                currency_code="CNY",
+                payment_method=method,
+            )
+            return (await provider.CreateCharge(request)).charge
+
+        async def refund(number: int, amount: int) -> tuple[str, str]:
+            request = provider_service_pb2.CreateRefundRequest(
+                idempotency_key=f"{key}-{number}", charge_key=key, amount_minor=amount
+            )
+            refund = (await provider.CreateRefund(request)).refund
+            found = await provider.GetRefund(
+                provider_service_pb2.GetRefundRequest(idempotency_key=f"{key}-{number}")
+            )
+            assert found.refund == refund
+            status = provider_service_pb2.RefundStatus.Name(refund.status)
+            return status.removeprefix("REFUND_STATUS_"), refund.refusal_reason
+
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await refund(0, 1)
+        assert reason_of(refused.value) == "CHARGE_NOT_FOUND"
+        captured = await charge(key)
+        assert captured.captured_minor == 100
+        cancel = provider_service_pb2.CancelChargeRequest(idempotency_key=key)
+        assert (await provider.CancelCharge(cancel)).charge == captured
+        assert [await refund(1, 60), await refund(1, 60)] == [("SUCCEEDED", "")] * 2
+        assert await refund(2, 41) == ("REFUSED", "EXCEEDS_CAPTURED")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await refund(1, 59)
+        assert reason_of(refused.value) == "IDEMPOTENCY_KEY_REUSED"
+
+        cancel = provider_service_pb2.CancelChargeRequest(idempotency_key=unused)
+        closed = (await provider.CancelCharge(cancel)).charge
+        assert closed.status == provider_service_pb2.CHARGE_STATUS_CANCELLED
+        assert await charge(unused, "sandbox_lost") == closed
+
+
+async def test_the_provider_keeps_its_refunds_when_it_is_killed(rough: Outside) -> None:
+    """Paid back once, also if the merchant asks again after the crash."""
+    journey = rough.journey()
+    order_id = (await journey.order()).order_id
+    payment = await journey.pay(order_id)
+    request = provider_service_pb2.CreateRefundRequest(
+        idempotency_key=f"{journey.name}-refund",
+        charge_key=payment.payment_id,
+        amount_minor=payment.amount.amount_minor,
+    )
+
+    async def refund() -> provider_service_pb2.Refund:
+        async with rough.channel("provider", "sandbox.v1.ProviderService") as channel:
+            provider = provider_service_pb2_grpc.ProviderServiceStub(channel)
+            return (await provider.CreateRefund(request)).refund
+
+    first = await refund()
+    assert first.status == provider_service_pb2.REFUND_STATUS_SUCCEEDED
+    await rough.stack.kill("provider")
+    await rough.stack.start("provider")
+    assert await refund() == first

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 
+from devstack.provider.methods import _METHODS
 from payment_svc.domain.money import Money
-from payment_svc.domain.payments import Accepted, Captured, Declined, NoAnswer, Outcome
+from payment_svc.domain.payments import Accepted, Cancelled, Captured, Declined, Outcome
 from payment_svc.gateways import (
     SIGNATURE_HEADER,
     NotificationMalformed,
@@ -20,7 +21,7 @@ from payment_svc.gateways import (
 )
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
-SECRET = "the provider's"
+SECRET, OLD_SECRET = "the provider's", "the provider's last year"
 PAYMENT, ORDER = "pay_01ARZ3NDEKTSV4RRFFQ69G5FAV", "ord_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 CHARGE = {
     "idempotency_key": PAYMENT,
@@ -35,7 +36,7 @@ BODY = json.dumps({"charge": CHARGE}).encode()
 @pytest.fixture
 async def gateway() -> AsyncIterator[SandboxGateway]:
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
-        yield SandboxGateway(channel, SECRET, 1.0)
+        yield SandboxGateway(channel, [SECRET, OLD_SECRET, ""], 1.0)
 
 
 def mac(stamp: str, body: bytes = BODY, secret: str = SECRET) -> str:
@@ -56,7 +57,7 @@ def charge(**changes: object) -> bytes:
 
 async def test_a_signed_notification_is_read(gateway: SandboxGateway) -> None:
     assert gateway.verify(BODY, signed(stamp()), NOW) == ProviderNotification(
-        PAYMENT, ORDER, Money(19900, "CNY"), Captured()
+        PAYMENT, ORDER, Money(19900, "CNY"), Captured(Money(19900, "CNY"))
     )
 
 
@@ -118,6 +119,25 @@ async def test_a_signature_of_another_body_is_refused(gateway: SandboxGateway) -
         gateway.verify(charge(amount_minor=1), signed(stamp()), NOW)
 
 
+async def test_two_secrets_live_side_by_side_while_one_replaces_the_other(
+    gateway: SandboxGateway,
+) -> None:
+    """Signed by either, a notification counts; by none, not: an empty secret is no secret."""
+    gateway.verify(BODY, signed(stamp(), secret=SECRET), NOW)
+    gateway.verify(BODY, signed(stamp(), secret=OLD_SECRET), NOW)
+    for other in ("", "the provider's next year"):
+        with pytest.raises(SignatureInvalid):
+            gateway.verify(BODY, signed(stamp(), secret=other), NOW)
+
+
+@pytest.mark.parametrize("offset", [{"seconds": -301}, {"seconds": 301}])
+async def test_a_stale_signature_by_the_old_secret_is_refused(
+    gateway: SandboxGateway, offset: dict[str, float]
+) -> None:
+    with pytest.raises(SignatureInvalid, match="stale"):
+        gateway.verify(BODY, signed(stamp(**offset), secret=OLD_SECRET), NOW)
+
+
 async def test_a_signature_by_another_is_refused(gateway: SandboxGateway) -> None:
     with pytest.raises(SignatureInvalid):
         gateway.verify(BODY, signed(stamp(), secret="mine"), NOW)
@@ -140,10 +160,10 @@ async def test_a_signature_without_a_time_is_refused(gateway: SandboxGateway) ->
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
-        ("CAPTURED", Captured()),
+        ("CAPTURED", Captured(Money(19900, "CNY"))),
         ("DECLINED", Declined("no funds")),
         ("PROCESSING", Accepted()),
-        ("UNSPECIFIED", NoAnswer()),
+        ("CANCELLED", Cancelled()),
     ],
 )
 async def test_each_status_has_its_outcome(
@@ -164,9 +184,21 @@ async def test_each_status_has_its_outcome(
         b'{"charge": null}',
         b'{"charge": {}}',
         charge(status="MAYBE"),
+        charge(status="UNSPECIFIED"),
+        charge(status=None),
+        charge(status="DECLINED", decline_reason="\x00"),
+        charge(status="DECLINED", decline_reason=None),
+        charge(status="DECLINED", decline_reason="x" * 101),
         charge(amount_minor="much"),
         charge(amount_minor=None),
         charge(amount_minor=float("inf")),
+        charge(amount_minor="19900"),
+        charge(amount_minor=True),
+        charge(amount_minor=0),
+        charge(amount_minor=-1),
+        charge(amount_minor=2**63),
+        charge(currency_code="cny"),
+        charge(currency_code="\ud800"),
         charge(idempotency_key="pay_1"),
         charge(idempotency_key=None),
         charge(order_id=[ORDER]),
@@ -181,7 +213,7 @@ async def test_a_signed_notification_that_cant_be_read_is_malformed(
         gateway.verify(body, signed(stamp(), body), NOW)
 
 
-@pytest.mark.parametrize("method", ["sandbox_approve", "sandbox_decline", "sandbox_slow"])
+@pytest.mark.parametrize("method", [name for name in _METHODS if name])
 async def test_the_sandbox_knows_its_own_means_of_payment(
     gateway: SandboxGateway, method: str
 ) -> None:

@@ -1,0 +1,138 @@
+"""The sandbox provider, over gRPC."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import grpc
+
+from payment_svc.domain.money import Money
+from payment_svc.domain.payments import (
+    Accepted,
+    Cancelled,
+    Captured,
+    Declined,
+    NeverReached,
+    NoAnswer,
+    Outcome,
+    Payment,
+)
+from payment_svc.domain.refunds import (
+    NoRefundAnswer,
+    PaidBack,
+    Refund,
+    RefundOutcome,
+    RefundRefused,
+    RefundUnderWay,
+)
+from payment_svc.gateways import webhooks
+from payment_svc.gateways.port import ProviderNotification
+from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
+
+_METHODS = frozenset(
+    {
+        "sandbox_approve",
+        "sandbox_decline",
+        "sandbox_slow",
+        "sandbox_late",
+        "sandbox_lost",
+        "sandbox_short",
+        "sandbox_stubborn",
+        "sandbox_no_refund",
+        "sandbox_slow_refund",
+    }
+)
+
+
+class SandboxGateway:
+    """See `PaymentGateway`. A notification may be signed by any of the `secrets`."""
+
+    def __init__(self, channel: grpc.aio.Channel, secrets: Sequence[str], seconds: float) -> None:
+        self._provider = provider_service_pb2_grpc.ProviderServiceStub(channel)
+        # An empty secret would let everybody sign.
+        self._secrets = [secret.encode() for secret in secrets if secret]
+        self._seconds = seconds
+
+    def accepts(self, payment_method: str) -> bool:
+        """See `PaymentGateway`."""
+        return payment_method in _METHODS
+
+    async def charge(self, payment: Payment) -> Outcome:
+        """See `PaymentGateway`."""
+        request = provider_service_pb2.CreateChargeRequest(
+            idempotency_key=payment.payment_id,
+            order_id=payment.order_id,
+            amount_minor=payment.amount.amount_minor,
+            currency_code=payment.amount.currency_code,
+            payment_method=payment.payment_method,
+        )
+        try:
+            reply = await self._provider.CreateCharge(request, timeout=self._seconds)
+        except grpc.aio.AioRpcError:
+            return NoAnswer()
+        return _outcome(reply.charge)
+
+    async def find(self, payment_id: str) -> Outcome | NeverReached:
+        """See `PaymentGateway`."""
+        request = provider_service_pb2.GetChargeRequest(idempotency_key=payment_id)
+        try:
+            reply = await self._provider.GetCharge(request, timeout=self._seconds)
+        except grpc.aio.AioRpcError as error:
+            return NeverReached() if error.code() is grpc.StatusCode.NOT_FOUND else NoAnswer()
+        return _outcome(reply.charge)
+
+    async def cancel(self, payment_id: str) -> Outcome:
+        """See `PaymentGateway`."""
+        request = provider_service_pb2.CancelChargeRequest(idempotency_key=payment_id)
+        try:
+            reply = await self._provider.CancelCharge(request, timeout=self._seconds)
+        except grpc.aio.AioRpcError:
+            return NoAnswer()
+        return _outcome(reply.charge)
+
+    async def refund(self, refund: Refund) -> RefundOutcome:
+        """See `PaymentGateway`."""
+        request = provider_service_pb2.CreateRefundRequest(
+            idempotency_key=refund.refund_id,
+            charge_key=refund.payment_id,
+            amount_minor=refund.amount.amount_minor,
+        )
+        try:
+            reply = await self._provider.CreateRefund(request, timeout=self._seconds)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return RefundRefused("CHARGE_NOT_FOUND")
+            return NoRefundAnswer()
+        return _refund_outcome(reply.refund)
+
+    def verify(
+        self, body: bytes, headers: Mapping[str, str], now: datetime
+    ) -> ProviderNotification:
+        """See `PaymentGateway`."""
+        webhooks.check_signature(body, headers, self._secrets, now)
+        return webhooks.read(body)
+
+
+def _outcome(charge: provider_service_pb2.Charge) -> Outcome:
+    match charge.status:
+        case provider_service_pb2.CHARGE_STATUS_CAPTURED:
+            return Captured(Money(charge.captured_minor, charge.currency_code))
+        case provider_service_pb2.CHARGE_STATUS_DECLINED:
+            return Declined(charge.decline_reason)
+        case provider_service_pb2.CHARGE_STATUS_CANCELLED:
+            return Cancelled()
+        case provider_service_pb2.CHARGE_STATUS_PROCESSING:
+            return Accepted()
+        case _:
+            return NoAnswer()
+
+
+def _refund_outcome(refund: provider_service_pb2.Refund) -> RefundOutcome:
+    match refund.status:
+        case provider_service_pb2.REFUND_STATUS_SUCCEEDED:
+            return PaidBack()
+        case provider_service_pb2.REFUND_STATUS_REFUSED:
+            return RefundRefused(refund.refusal_reason)
+        case provider_service_pb2.REFUND_STATUS_PROCESSING:
+            return RefundUnderWay()
+        case _:
+            return NoRefundAnswer()

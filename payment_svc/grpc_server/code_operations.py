@@ -1,0 +1,91 @@
+"""payment.v1.AccessCodeService, its calls that change codes: request → command → reply."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
+
+from payment.v1 import access_code_pb2, access_code_service_pb2
+from payment_svc import messages
+from payment_svc.domain.access_codes import AccessCode, Cause
+from payment_svc.storage.unit_of_work import Database, UnitOfWork
+from payment_svc.use_cases.access_codes import (
+    ChangeAccessCode,
+    reinstate_access_code,
+    reissue_access_code,
+    revoke_access_code,
+    suspend_access_code,
+)
+from payment_svc.use_cases.ports import NewCode
+from runtime.calls import Context
+from runtime.idempotency import Replies
+from runtime.identity import Role, current_caller
+
+Request = (
+    access_code_service_pb2.RevokeAccessCodeRequest
+    | access_code_service_pb2.SuspendAccessCodeRequest
+    | access_code_service_pb2.ReinstateAccessCodeRequest
+    | access_code_service_pb2.ReissueAccessCodeRequest
+)
+Reply = TypeVar(
+    "Reply",
+    access_code_service_pb2.RevokeAccessCodeResponse,
+    access_code_service_pb2.SuspendAccessCodeResponse,
+    access_code_service_pb2.ReinstateAccessCodeResponse,
+    access_code_service_pb2.ReissueAccessCodeResponse,
+)
+UseCase = Callable[[ChangeAccessCode, UnitOfWork], Awaitable[AccessCode]]
+
+
+class CodeOperations:
+    """The calls that change codes; their contract says what each does."""
+
+    _database: Database
+    _replies: Replies
+    _codes: NewCode
+
+    async def RevokeAccessCode(  # noqa: N802
+        self, request: access_code_service_pb2.RevokeAccessCodeRequest, _context: Context
+    ) -> access_code_service_pb2.RevokeAccessCodeResponse:
+        revoke = partial(revoke_access_code, now=datetime.now(UTC))
+        reply = access_code_service_pb2.RevokeAccessCodeResponse
+        return await self._change(request, reply, revoke)
+
+    async def SuspendAccessCode(  # noqa: N802
+        self, request: access_code_service_pb2.SuspendAccessCodeRequest, _context: Context
+    ) -> access_code_service_pb2.SuspendAccessCodeResponse:
+        suspend = partial(suspend_access_code, now=datetime.now(UTC))
+        reply = access_code_service_pb2.SuspendAccessCodeResponse
+        return await self._change(request, reply, suspend)
+
+    async def ReinstateAccessCode(  # noqa: N802
+        self, request: access_code_service_pb2.ReinstateAccessCodeRequest, _context: Context
+    ) -> access_code_service_pb2.ReinstateAccessCodeResponse:
+        reinstate = partial(reinstate_access_code, now=datetime.now(UTC))
+        reply = access_code_service_pb2.ReinstateAccessCodeResponse
+        return await self._change(request, reply, reinstate)
+
+    async def ReissueAccessCode(  # noqa: N802
+        self, request: access_code_service_pb2.ReissueAccessCodeRequest, _context: Context
+    ) -> access_code_service_pb2.ReissueAccessCodeResponse:
+        reissue = partial(reissue_access_code, codes=self._codes, now=datetime.now(UTC))
+        reply = access_code_service_pb2.ReissueAccessCodeResponse
+        return await self._change(request, reply, reissue)
+
+    async def _change(self, request: Request, reply: type[Reply], use_case: UseCase) -> Reply:
+        scope = current_caller().scope
+        command = ChangeAccessCode(request.access_code_id, Cause(scope, request.reason))
+        async with self._database.transaction() as uow:
+
+            async def work() -> Reply:
+                return reply(record=_shown(await use_case(command, uow)))
+
+            return await self._replies.once(uow.connection, scope, request, reply, work)
+
+
+def _shown(code: AccessCode) -> access_code_pb2.AccessCode:
+    """The record; the code itself is for operators, and for the customer by mail."""
+    record = messages.access_code(code)
+    if Role.OPERATOR not in current_caller().roles:
+        record.ClearField("code")
+    return record

@@ -1,0 +1,101 @@
+"""The calls of payment.v1.PaymentService about orders."""
+
+from datetime import UTC, datetime, timedelta
+
+from payment.v1 import payment_service_pb2
+from payment_svc import messages
+from payment_svc.charging import Closing
+from payment_svc.grpc_server.errors import NotTheirs
+from payment_svc.storage.unit_of_work import Database
+from payment_svc.use_cases.orders import CancelOrder, PlaceOrder, cancel_order, place_order
+from runtime.calls import Context
+from runtime.contracts import new_id
+from runtime.idempotency import Replies
+from runtime.identity import current_caller
+from runtime.paging import cut, last_id, size_of
+from runtime.uninterrupted import Uninterrupted
+
+
+class OrderCalls:
+    """A part of PaymentServicer."""
+
+    _database: Database
+    _replies: Replies
+    _closing: Closing
+    _time_to_pay: timedelta
+    _uninterrupted: Uninterrupted
+
+    async def CreateOrder(  # noqa: N802
+        self, request: payment_service_pb2.CreateOrderRequest, _context: Context
+    ) -> payment_service_pb2.CreateOrderResponse:
+        if current_caller().customer not in {None, request.customer_id}:
+            raise NotTheirs
+        expected = request.expected_price if request.HasField("expected_price") else None
+        command = PlaceOrder(
+            order_id=new_id("ord"),
+            customer_id=request.customer_id,
+            product_id=request.product_id,
+            expected_price=messages.from_money(expected) if expected else None,
+            recipient=messages.from_recipient(request.recipient),
+            time_to_pay=self._time_to_pay,
+        )
+        reply = payment_service_pb2.CreateOrderResponse
+        async with self._database.transaction() as uow:
+
+            async def work() -> payment_service_pb2.CreateOrderResponse:
+                order = await place_order(command, uow, now=datetime.now(UTC))
+                return reply(order=messages.order(order))
+
+            return await self._replies.once(
+                uow.connection, current_caller().scope, request, reply, work
+            )
+
+    async def GetOrder(  # noqa: N802
+        self, request: payment_service_pb2.GetOrderRequest, _context: Context
+    ) -> payment_service_pb2.GetOrderResponse:
+        async with self._database.reading() as uow:
+            order = await uow.orders.get(request.order_id, lock=False)
+        order.check_visible(current_caller().customer)
+        return payment_service_pb2.GetOrderResponse(order=messages.order(order))
+
+    async def ListOrders(  # noqa: N802
+        self, request: payment_service_pb2.ListOrdersRequest, _context: Context
+    ) -> payment_service_pb2.ListOrdersResponse:
+        size, last = size_of(request.page_size), last_id(request.page_token)
+        status = payment_service_pb2.OrderStatus.Name(request.status)
+        wanted = status.removeprefix("ORDER_STATUS_") if request.status else ""
+        async with self._database.reading() as uow:
+            orders = await uow.orders.page(
+                request.customer_id, wanted, last, size + 1, only=current_caller().customer
+            )
+        page, token = cut(orders, size, "order_id")
+        return payment_service_pb2.ListOrdersResponse(
+            orders=[messages.order(order) for order in page], next_page_token=token
+        )
+
+    async def CancelOrder(  # noqa: N802
+        self, request: payment_service_pb2.CancelOrderRequest, _context: Context
+    ) -> payment_service_pb2.CancelOrderResponse:
+        return await self._uninterrupted.run(self._cancel(request))
+
+    async def _cancel(
+        self, request: payment_service_pb2.CancelOrderRequest
+    ) -> payment_service_pb2.CancelOrderResponse:
+        caller, reply = current_caller(), payment_service_pb2.CancelOrderResponse
+        command = CancelOrder(request.order_id, caller.customer)
+        async with self._database.reading() as uow:
+            if stored := await self._replies.find(uow.connection, caller.scope, request, reply):
+                return stored
+            order = await uow.orders.get(request.order_id, lock=False)
+        order.check_visible(command.customer)  # before anything is closed
+
+        async def step() -> payment_service_pb2.CancelOrderResponse:
+            async with self._database.transaction() as uow:
+
+                async def work() -> payment_service_pb2.CancelOrderResponse:
+                    cancelled = await cancel_order(command, uow, now=datetime.now(UTC))
+                    return reply(order=messages.order(cancelled))
+
+                return await self._replies.once(uow.connection, caller.scope, request, reply, work)
+
+        return await self._closing.with_payments_closed(request.order_id, step)

@@ -1,0 +1,85 @@
+"""payment.v1.PaymentService: request → command → reply."""
+
+import hashlib
+
+from payment.v1 import (
+    payment_service_pb2,
+    payment_service_pb2_grpc,
+)
+from payment_svc import messages
+from payment_svc.grpc_server.ledger import LedgerCalls
+from payment_svc.grpc_server.means import Means
+from payment_svc.grpc_server.notifications import NotificationCalls
+from payment_svc.grpc_server.orders import OrderCalls
+from payment_svc.grpc_server.refunds import RefundCalls
+from payment_svc.use_cases.payments import BeginPayment
+from runtime.calls import Context
+from runtime.contracts import new_id
+from runtime.identity import current_caller
+from runtime.paging import cut, last_id, size_of
+from runtime.uninterrupted import Uninterrupted
+
+
+class PaymentServicer(
+    OrderCalls,
+    RefundCalls,
+    NotificationCalls,
+    LedgerCalls,
+    payment_service_pb2_grpc.PaymentServiceServicer,
+):
+    """payment.v1.PaymentService; its contract says what each call does."""
+
+    def __init__(self, means: Means) -> None:
+        self._database, self._replies = means.database, means.replies
+        self._charging, self._closing, self._intake = means.charging, means.closing, means.intake
+        self._refunding, self._watch = means.refunding, means.watch
+        self._time_to_pay = means.time_to_pay
+        self._uninterrupted = Uninterrupted()
+
+    async def ListProducts(  # noqa: N802
+        self, _request: payment_service_pb2.ListProductsRequest, _context: Context
+    ) -> payment_service_pb2.ListProductsResponse:
+        async with self._database.reading() as uow:
+            products = await uow.products.all()
+        return payment_service_pb2.ListProductsResponse(
+            products=[messages.product(product) for product in products]
+        )
+
+    async def CreatePayment(  # noqa: N802
+        self, request: payment_service_pb2.CreatePaymentRequest, _context: Context
+    ) -> payment_service_pb2.CreatePaymentResponse:
+        amount = messages.from_money(request.amount) if request.HasField("amount") else None
+        command = BeginPayment(
+            payment_id=new_id("pay"),
+            order_id=request.order_id,
+            amount=amount,
+            payment_method=request.payment_method,
+            customer=current_caller().customer,
+            caller=current_caller().scope,
+            request_id=request.request_id,
+            request_hash=hashlib.sha256(request.SerializeToString(deterministic=True)).digest(),
+        )
+        payment = await self._uninterrupted.run(self._charging.pay(command))
+        return payment_service_pb2.CreatePaymentResponse(payment=messages.payment(payment))
+
+    async def GetPayment(  # noqa: N802
+        self, request: payment_service_pb2.GetPaymentRequest, _context: Context
+    ) -> payment_service_pb2.GetPaymentResponse:
+        async with self._database.reading() as uow:
+            payment = await uow.payments.get(
+                request.payment_id, lock=False, only=current_caller().customer
+            )
+        return payment_service_pb2.GetPaymentResponse(payment=messages.payment(payment))
+
+    async def ListPayments(  # noqa: N802
+        self, request: payment_service_pb2.ListPaymentsRequest, _context: Context
+    ) -> payment_service_pb2.ListPaymentsResponse:
+        size, last = size_of(request.page_size), last_id(request.page_token)
+        async with self._database.reading() as uow:
+            payments = await uow.payments.page(
+                request.order_id, last, size + 1, only=current_caller().customer
+            )
+        page, token = cut(payments, size, "payment_id")
+        return payment_service_pb2.ListPaymentsResponse(
+            payments=[messages.payment(payment) for payment in page], next_page_token=token
+        )

@@ -1,0 +1,74 @@
+"""payment.v1.PaymentService, its calls about refunds: request → command → reply."""
+
+from datetime import UTC, datetime
+
+from payment.v1 import payment_service_pb2
+from payment_svc import messages
+from payment_svc.domain.refunds import Refund
+from payment_svc.refunding import Refunding, RefundWatch
+from payment_svc.storage.unit_of_work import Database
+from payment_svc.use_cases.refunds import RequestRefund, request_refund
+from runtime.calls import Context
+from runtime.contracts import new_id
+from runtime.errors import InvalidRequest
+from runtime.idempotency import Replies
+from runtime.identity import current_caller
+from runtime.paging import cut, last_id, size_of
+
+
+class RefundCalls:
+    """The calls about refunds; their contract says what each does."""
+
+    _database: Database
+    _replies: Replies
+    _refunding: Refunding
+    _watch: RefundWatch
+
+    async def CreateRefund(  # noqa: N802
+        self, request: payment_service_pb2.CreateRefundRequest, _context: Context
+    ) -> payment_service_pb2.CreateRefundResponse:
+        amount = messages.from_money(request.amount) if request.HasField("amount") else None
+        if amount and not amount.amount_minor:
+            raise InvalidRequest([("amount.amount_minor", "must be more than zero")])
+        command = RequestRefund(new_id("ref"), request.order_id, amount, request.reason)
+        reply = payment_service_pb2.CreateRefundResponse
+        async with self._database.transaction() as uow:
+
+            async def work() -> payment_service_pb2.CreateRefundResponse:
+                refund = await request_refund(command, uow, now=datetime.now(UTC))
+                return reply(refund=self._message(refund))
+
+            answer = await self._replies.once(
+                uow.connection, current_caller().scope, request, reply, work
+            )
+        self._refunding.wake()
+        return answer
+
+    async def GetRefund(  # noqa: N802
+        self, request: payment_service_pb2.GetRefundRequest, _context: Context
+    ) -> payment_service_pb2.GetRefundResponse:
+        async with self._database.reading() as uow:
+            refund = await uow.refunds.get(
+                request.refund_id, lock=False, only=current_caller().customer
+            )
+        return payment_service_pb2.GetRefundResponse(refund=self._message(refund))
+
+    async def ListRefunds(  # noqa: N802
+        self, request: payment_service_pb2.ListRefundsRequest, _context: Context
+    ) -> payment_service_pb2.ListRefundsResponse:
+        size, last = size_of(request.page_size), last_id(request.page_token)
+        status = payment_service_pb2.RefundStatus.Name(request.status)
+        wanted = status.removeprefix("REFUND_STATUS_") if request.status else ""
+        overdue = datetime.now(UTC) - self._watch.overdue_after if request.overdue_only else None
+        async with self._database.reading() as uow:
+            refunds = await uow.refunds.page(
+                request.order_id, wanted, overdue, last, size + 1, only=current_caller().customer
+            )
+        page, token = cut(refunds, size, "refund_id")
+        return payment_service_pb2.ListRefundsResponse(
+            refunds=[self._message(refund) for refund in page], next_page_token=token
+        )
+
+    def _message(self, refund: Refund) -> payment_service_pb2.Refund:
+        overdue = refund.is_overdue(datetime.now(UTC), self._watch.overdue_after)
+        return messages.refund(refund, overdue=overdue)

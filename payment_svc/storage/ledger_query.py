@@ -1,0 +1,99 @@
+"""Sums up the money of orders: one statement, so that it sees one moment."""
+
+from typing import Any
+
+from sqlalchemy import Row, Select, case, func, literal, select, true, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import ColumnElement
+
+from payment_svc.storage import tables
+from payment_svc.use_cases.ledger import LedgerEntry, LedgerReport
+
+# By name, whatever the domain knows of them: what a paid order is worth backs its price.
+_PAID = ("PAID", "PARTIALLY_REFUNDED", "REFUND_PENDING", "REFUNDED")
+_AMOUNTS = ("captured", "refunded", "backing", "owed")
+
+
+class LedgerQuery:
+    """See `Ledger`."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def check(self, order_id: str, most: int) -> LedgerReport:
+        """Of one order, or of all (""); with so many imbalances at most."""
+        per_order = _per_order(order_id).cte("per_order")
+        columns = per_order.c
+        amounts = [columns[name] for name in _AMOUNTS]
+        off = columns.captured - columns.refunded != columns.backing + columns.owed
+        imbalances = (
+            select(columns.order_id, columns.currency_code, *amounts, literal(0).label("orders"))
+            .where(off)
+            .order_by(columns.order_id)
+            .limit(most)
+            .subquery()
+        )
+        sums = [func.sum(amount).label(amount.name) for amount in amounts]
+        totals = select(
+            literal(""), columns.currency_code, *sums, func.count().label("orders")
+        ).group_by(columns.currency_code)
+        rows = (await self._connection.execute(union_all(select(imbalances), totals))).all()
+        summed = [row for row in rows if not row.order_id]
+        return LedgerReport(
+            checked_count=sum(row.orders for row in summed),
+            imbalances=[_entry(row) for row in rows if row.order_id],
+            totals=[_entry(row) for row in summed],
+        )
+
+
+def _per_order(order_id: str) -> Select[Any]:
+    orders, captured, paid_back = tables.orders, _captured(order_id), _paid_back(order_id)
+    backing = orders.c.amount_minor - func.coalesce(paid_back.c.of_price, 0)
+    return (
+        select(
+            orders.c.order_id,
+            orders.c.currency_code,
+            func.coalesce(captured.c.captured, 0).label("captured"),
+            func.coalesce(paid_back.c.refunded, 0).label("refunded"),
+            case((orders.c.status.in_(_PAID), backing), else_=0).label("backing"),
+            func.coalesce(paid_back.c.owed, 0).label("owed"),
+        )
+        .outerjoin(captured, captured.c.order_id == orders.c.order_id)
+        .outerjoin(paid_back, paid_back.c.order_id == orders.c.order_id)
+        .where(_only(orders.c.order_id, order_id))
+    )
+
+
+def _captured(order_id: str) -> Any:
+    payments = tables.payments
+    return (
+        select(payments.c.order_id, func.sum(payments.c.captured_minor).label("captured"))
+        .where(_only(payments.c.order_id, order_id))
+        .group_by(payments.c.order_id)
+        .subquery()
+    )
+
+
+def _paid_back(order_id: str) -> Any:
+    refunds = tables.refunds
+    amount, succeeded = refunds.c.amount_minor, refunds.c.status == "SUCCEEDED"
+    return (
+        select(
+            refunds.c.order_id,
+            func.sum(amount).filter(succeeded).label("refunded"),
+            func.sum(amount).filter(succeeded, ~refunds.c.surplus).label("of_price"),
+            func.sum(amount).filter(~succeeded, refunds.c.surplus).label("owed"),
+        )
+        .where(_only(refunds.c.order_id, order_id))
+        .group_by(refunds.c.order_id)
+        .subquery()
+    )
+
+
+def _only(column: ColumnElement[str], order_id: str) -> ColumnElement[bool]:
+    return column == order_id if order_id else true()
+
+
+def _entry(row: Row[Any]) -> LedgerEntry:
+    captured, refunded, backing, owed = (int(getattr(row, name)) for name in _AMOUNTS)
+    return LedgerEntry(row.order_id, row.currency_code, captured, refunded, backing, owed)
