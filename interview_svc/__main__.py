@@ -1,17 +1,22 @@
 """interview's composition root: `python -m interview_svc` runs it with the settings INTERVIEW_…."""
 
 import asyncio
+from datetime import timedelta
 
 from eventbus import Consumer, Relay
-from eventbus.retention import Retention
 from interview_svc import question_bank
 from interview_svc.config import InterviewSettings
-from interview_svc.consumers import subscriptions
-from interview_svc.gateways import SERVICE_CONFIG, PaymentAccessCodes
-from interview_svc.grpc_server import ERRORS, InterviewServicer, servicers
+from interview_svc.consistency import Consistency, ScheduledConsistency
+from interview_svc.consumers import after_commit, subscriptions
+from interview_svc.freshness import Freshness
+from interview_svc.gateways.breaker import Breaker
+from interview_svc.gateways.payment import SERVICE_CONFIG, PaymentAccessCodes
+from interview_svc.grpc_server import ERRORS, Means, servicers
 from interview_svc.storage.tables import SCHEMA, bus, request_replies
 from interview_svc.storage.unit_of_work import Database, UnitOfWork
-from runtime import ops_servicer
+from interview_svc.sweeping import Sweeper
+from interview_svc.use_cases.feedback import GivenByPeople
+from interview_svc.validating import Previews, Validating
 from runtime.broker import create_broker
 from runtime.channels import open_channel
 from runtime.database import create_engine
@@ -20,37 +25,57 @@ from runtime.grpc_server import GrpcServer
 from runtime.guessing import GuessLimiter
 from runtime.health import HealthMonitor
 from runtime.idempotency import Replies
+from runtime.operations import Operations
+from runtime.ops_errors import ERRORS as OPS_ERRORS
 from runtime.periodic import Periodic
 from runtime.process import Process, Worker, run
 
 
 async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
     """Builds the service and runs it until `stop` is set."""
+    bank = question_bank.load()
     engine = create_engine(config, SCHEMA)
     broker = create_broker(config, SCHEMA)
     relay = Relay(engine, bus, broker, config.relay())
+    database = Database(engine, UnitOfWork, relay.wake)
+    previews = Previews(config.preview_seconds)
     source = broker.source("PAYMENT", "interview")
-    handlers = subscriptions(question_bank.load())
-    consumer = Consumer(engine, bus, source, handlers, config.consumer(), relay.wake)
+    done = after_commit(relay.wake, previews.heard)
+    consumer = Consumer(engine, bus, source, subscriptions(bank), config.consumer(), done)
 
     payment = open_channel(config, config.payment_target, "payment", SERVICE_CONFIG)
-    codes = PaymentAccessCodes(payment, config.validation_seconds)
+    breaker = Breaker(config.breaker_failures, config.breaker_seconds)
+    codes = PaymentAccessCodes(payment, config.validation_seconds, breaker)
+    freshness = Freshness(database, source)
+    consistency = Consistency(database, codes, freshness, bank)
     replies = Replies(request_replies, engine)
-    guesses = GuessLimiter(*config.guesses())
-    database = Database(engine, UnitOfWork, relay.wake)
-    calls = servicers(InterviewServicer(database, codes, replies, guesses))
-    calls.append(ops_servicer.registration(engine, bus, broker, relay, [consumer], replies))
-    errors = ErrorMapper({**ERRORS, **ops_servicer.ERRORS})
-    server = GrpcServer(
-        config, SCHEMA, calls, errors, HealthMonitor(engine, broker, [relay, consumer])
+    operations = Operations(config, engine, bus, broker, relay, [consumer], replies)
+    most_stale = timedelta(seconds=config.cache_seconds)
+    means = Means(
+        database=database,
+        replies=replies,
+        validating=Validating(database, codes, previews, most_stale),
+        guesses=GuessLimiter(*config.guesses()),
+        evaluator=GivenByPeople(),
+        consistency=consistency,
+        spare=timedelta(seconds=config.spare_seconds),
     )
+    calls = servicers(means)
+    calls.append(operations.servicer)
+    errors = ErrorMapper({**ERRORS, **OPS_ERRORS})
+    health = HealthMonitor(engine, broker, [relay, consumer])
+    server = GrpcServer(config, SCHEMA, calls, errors, health)
+    metrics = operations.metrics
+    often, repair = config.consistency_seconds, config.consistency_repair
     workers: list[Worker] = [
+        ScheduledConsistency(consistency, metrics, often, repair=repair),
         consumer,
-        Periodic("bus retention", 3600, Retention(engine, bus, config.retention()).sweep),
-        Periodic("replies retention", 3600, replies.sweep),
+        Periodic("watermarks", 2, freshness.look),
+        Periodic("sessions' ends", config.sweep_seconds, Sweeper(database).sweep),
+        *operations.workers,
         relay,
     ]
-    await Process(config, "interview_svc", engine, broker, server, workers).run(stop)
+    await Process(config, "interview_svc", engine, broker, server, workers, metrics).run(stop)
     await payment.close()
 
 

@@ -3,9 +3,11 @@
 A table, not process memory: replicas share a consumer, and each event reaches one of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+from interview_svc.domain.events import SessionWithheld
 
 
 class CodeStatus(StrEnum):
@@ -16,6 +18,16 @@ class CodeStatus(StrEnum):
     EXPIRED = "EXPIRED"
     SUSPENDED = "SUSPENDED"
     REVOKED = "REVOKED"
+
+
+class ValidationReason(StrEnum):
+    """Why a code that exists may start its interview, or may not."""
+
+    VALID = "VALID"
+    REVOKED = "REVOKED"
+    SUSPENDED = "SUSPENDED"
+    REDEEMED = "REDEEMED"
+    EXPIRED = "EXPIRED"
 
 
 class CodeNotStartable(Exception):
@@ -40,17 +52,18 @@ class CodeExpired(CodeNotStartable):
     """The access code has expired."""
 
 
-_REFUSALS: dict[CodeStatus, type[CodeNotStartable]] = {
-    CodeStatus.REVOKED: CodeRevoked,
-    CodeStatus.SUSPENDED: CodeSuspended,
-    CodeStatus.REDEEMED: CodeRedeemed,
-    CodeStatus.EXPIRED: CodeExpired,
+_REFUSALS: dict[ValidationReason, type[CodeNotStartable]] = {
+    ValidationReason.REVOKED: CodeRevoked,
+    ValidationReason.SUSPENDED: CodeSuspended,
+    ValidationReason.REDEEMED: CodeRedeemed,
+    ValidationReason.EXPIRED: CodeExpired,
 }
 
 
-def refuse(status: CodeStatus) -> CodeNotStartable:
-    """The error for a code that stands so."""
-    return _REFUSALS[status]()
+def check_valid(reason: ValidationReason) -> None:
+    """Raises the CodeNotStartable of a reason, unless it is VALID."""
+    if reason is not ValidationReason.VALID:
+        raise _REFUSALS[reason]
 
 
 class CodeNotFound(LookupError):
@@ -70,22 +83,79 @@ class CodeRecord:
     product_id: str
 
 
-@dataclass(slots=True)
-class CodeEntry:
-    """The newest record known of an order's code."""
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose order it is and whom its code was sent to. It never changes."""
+
+    customer_id: str
+    email: str
+    display_name: str
+    language_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was heard of an order's code: its record, and what only some events tell beside it."""
 
     record: CodeRecord
+    holder: Holder | None = None
+    refunded: bool = False
 
-    def apply(self, record: CodeRecord) -> bool:
-        """Takes a record if it is newer; False if it isn't. Gaps in versions are normal."""
-        if record.version <= self.record.version:
-            return False
-        self.record = record
-        return True
+
+@dataclass(slots=True)
+class CodeEntry:
+    """The newest record known of an order's code.
+
+    The holder is unknown until PaymentCompleted comes, which may be after other events.
+    `refunded` says that the newest record came with the order's full refund.
+    """
+
+    record: CodeRecord
+    holder: Holder | None = None
+    refunded: bool = False
+    events: list[SessionWithheld] = field(default_factory=list, compare=False)
+
+    def apply(self, heard: Heard) -> bool:
+        """Takes what is newer or was unknown; False if nothing is. Gaps in versions are normal."""
+        newer = heard.record.version > self.record.version
+        return self._take(heard, newer=newer)
+
+    def correct(self, heard: Heard) -> bool:
+        """Takes payment's answer, also for the version that is known: then ours was wrong."""
+        current = heard.record.version >= self.record.version and heard.record != self.record
+        return self._take(heard, newer=current)
+
+    def _take(self, heard: Heard, *, newer: bool) -> bool:
+        fills = self.holder is None and heard.holder is not None
+        if newer:
+            self.record, self.refunded = heard.record, heard.refunded
+        if fills:
+            self.holder = heard.holder
+        return newer or fills
+
+    def judge(self, now: datetime) -> ValidationReason:
+        """Whether the code may start its interview at `now`, as far as is known here."""
+        if self.record.status is not CodeStatus.ACTIVE:
+            return ValidationReason(self.record.status)
+        expired = now >= self.record.expire_at
+        return ValidationReason.EXPIRED if expired else ValidationReason.VALID
 
     def check_startable(self, now: datetime) -> None:
         """Raises a CodeNotStartable unless ACTIVE and not expired at `now`."""
-        if self.record.status is not CodeStatus.ACTIVE:
-            raise refuse(self.record.status)
-        if now >= self.record.expire_at:
-            raise CodeExpired
+        check_valid(self.judge(now))
+
+    @property
+    def withholds(self) -> bool:
+        """Whether the session can't be started now: the promise that SessionWithheld makes."""
+        return self.record.status is not CodeStatus.ACTIVE
+
+    def withhold(self, refund_id: str, session_id: str, now: datetime) -> None:
+        """Answers a refund: the order's session, if there is one, has not started and won't."""
+        self.events.append(
+            SessionWithheld(
+                order_id=self.record.order_id,
+                refund_id=refund_id,
+                session_id=session_id,
+                occurred_at=now,
+            )
+        )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class QuestionSet:
     version: int
     language_code: str
     questions: Sequence[Question]
+
+    @property
+    def time_limit(self) -> timedelta:
+        """The time for all questions together."""
+        return timedelta(seconds=sum(one.time_limit_seconds for one in self.questions))
 
 
 class QuestionBank:

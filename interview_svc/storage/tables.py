@@ -1,12 +1,14 @@
-"""interview's tables, and the four columns of payment's shared table that it may read."""
+"""interview's tables. Of payment's, it may read four columns of one: see `drifts`."""
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
     Index,
     Integer,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
@@ -32,7 +34,20 @@ code_entries = Table(
     Column("expire_at", DateTime(timezone=True), nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("product_id", Text, nullable=False),
+    Column("refunded", Boolean, nullable=False, server_default="false"),
+    # Who holds the code: unknown until PaymentCompleted comes, which may be after other events.
+    Column("customer_id", Text),
+    Column("email", Text),
+    Column("display_name", Text),
+    Column("language_code", Text),
     Index("code_entries_code_idx", "code", unique=True),
+    Index("code_entries_access_code_idx", "access_code_id"),
+    # Those that the clock may end: few are past it, since payment says so soon.
+    Index(
+        "code_entries_open_idx",
+        "expire_at",
+        postgresql_where="status IN ('ACTIVE', 'SUSPENDED')",
+    ),
 )
 
 sessions = Table(
@@ -41,18 +56,59 @@ sessions = Table(
     Column("session_id", Text, primary_key=True),
     Column("order_id", Text, nullable=False),
     Column("customer_id", Text, nullable=False),
+    Column("email", Text, nullable=False, server_default=""),
+    Column("display_name", Text, nullable=False, server_default=""),
+    Column("language_code", Text, nullable=False, server_default=""),
     Column("product_id", Text, nullable=False),
     Column("access_code_id", Text, nullable=False),
     Column("question_set", JSONB, nullable=False),
     Column("status", Text, nullable=False),
     Column("prepared_at", DateTime(timezone=True), nullable=False),
+    Column("access_code", Text),
     Column("started_at", DateTime(timezone=True)),
     Column("validated_by", Text),
+    Column("deadline_at", DateTime(timezone=True)),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("cancel_reason", Text),
+    Column("answered_count", Integer, nullable=False, server_default="0"),
+    Column("use_rejected", Boolean, nullable=False, server_default="false"),
+    Column("announced_again_at", DateTime(timezone=True)),
     UniqueConstraint("order_id"),
     Index("sessions_customer_idx", "customer_id", "session_id"),
+    Index("sessions_access_code_idx", "access_code_id"),
+    Index("sessions_running_idx", "deadline_at", postgresql_where="status = 'IN_PROGRESS'"),
 )
 
-# How fresh the copies of codes are: payment's newest watermark. One row.
+qa_records = Table(
+    "qa_records",
+    metadata,
+    Column("session_id", Text),
+    Column("number", Integer),
+    Column("question_id", Text, nullable=False),
+    Column("asked_at", DateTime(timezone=True), nullable=False),
+    Column("answer_by", DateTime(timezone=True), nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("answered_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("session_id", "number"),
+    UniqueConstraint("session_id", "question_id"),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("feedback_id", Text, primary_key=True),
+    Column("session_id", Text, nullable=False),
+    Column("rating", Integer, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("comments", JSONB, nullable=False),
+    Column("given_by", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("session_id"),
+)
+
+# How fresh the copies of codes are. One row, there from the beginning: payment's newest watermark,
+# the newest one whose every predecessor in the stream was handled, and when interview took in what
+# payment had before it listened; NULL until there is one.
 payment_watermark = Table(
     "payment_watermark",
     metadata,
@@ -65,4 +121,14 @@ payment_watermark = Table(
     ),
     Column("as_of", DateTime(timezone=True), nullable=False),
     Column("stream_sequence", BigInteger, nullable=False),
+    Column("covered_as_of", DateTime(timezone=True)),
+    Column("warmed_up_at", DateTime(timezone=True)),
+)
+
+# Watermarks that wait until all before them in the stream is handled.
+pending_watermarks = Table(
+    "pending_watermarks",
+    metadata,
+    Column("stream_sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("as_of", DateTime(timezone=True), nullable=False),
 )

@@ -5,11 +5,29 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus import Outbox
+from interview_svc.domain.code_entries import CodeEntry
+from interview_svc.domain.events import DomainEvent
 from interview_svc.domain.sessions import Session
-from interview_svc.messages import DomainEvent, to_bus
-from interview_svc.storage.repositories import CodeEntryRows, SessionRows, WatermarkRow
+from interview_svc.messages.announced import to_bus
+from interview_svc.storage.code_entries import CodeEntryRows
+from interview_svc.storage.drifts import Drifts
+from interview_svc.storage.qa_records import FeedbackRows, QARecordRows
+from interview_svc.storage.sessions import SessionRows
 from interview_svc.storage.tables import bus
+from interview_svc.storage.watermarks import Watermarks
 from runtime.transactions import Transactions
+
+
+class _TellingEntries(CodeEntryRows):
+    def __init__(self, connection: AsyncConnection, told: list[DomainEvent]) -> None:
+        super().__init__(connection)
+        self._told = told
+
+    async def save_many(self, entries: Sequence[CodeEntry]) -> None:
+        await super().save_many(entries)
+        for entry in entries:
+            self._told += entry.events
+            entry.events.clear()
 
 
 class _TellingSessions(SessionRows):
@@ -17,17 +35,18 @@ class _TellingSessions(SessionRows):
         super().__init__(connection)
         self._told = told
 
-    async def add_many(self, sessions: Sequence[Session]) -> set[str]:
-        added = await super().add_many(sessions)
-        for session in sessions:
+    async def add_many(self, new: Sequence[Session]) -> set[str]:
+        added = await super().add_many(new)
+        for session in new:
             self._told += session.events if session.session_id in added else []
             session.events.clear()
         return added
 
-    async def save(self, session: Session) -> None:
-        await super().save(session)
-        self._told += session.events
-        session.events.clear()
+    async def save_many(self, changed: Sequence[Session]) -> None:
+        await super().save_many(changed)
+        for session in changed:
+            self._told += session.events
+            session.events.clear()
 
 
 class UnitOfWork:
@@ -36,9 +55,12 @@ class UnitOfWork:
     def __init__(self, connection: AsyncConnection) -> None:
         self.connection = connection
         self._told: list[DomainEvent] = []
-        self.entries = CodeEntryRows(connection)
+        self.entries = _TellingEntries(connection, self._told)
         self.sessions = _TellingSessions(connection, self._told)
-        self.watermark = WatermarkRow(connection)
+        self.qa_records = QARecordRows(connection)
+        self.feedback = FeedbackRows(connection)
+        self.watermarks = Watermarks(connection)
+        self.drifts = Drifts(connection)
 
     async def announce(self) -> None:
         """Puts what the saved aggregates announced into the outbox."""

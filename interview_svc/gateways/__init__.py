@@ -1,0 +1,1 @@
+"""payment, as interview sees it: whom to ask about access codes. Queries only."""

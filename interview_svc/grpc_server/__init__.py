@@ -1,0 +1,27 @@
+"""interview's calls: request → command → reply."""
+
+from typing import Any
+
+from interview.v1 import interview_service_pb2_grpc
+from interview_svc.grpc_server.consistency import ConsistencyCalls
+from interview_svc.grpc_server.errors import ERRORS
+from interview_svc.grpc_server.evaluations import EvaluationCalls
+from interview_svc.grpc_server.interviews import InterviewCalls
+from interview_svc.grpc_server.means import Means
+from interview_svc.grpc_server.reading import ReadingCalls
+from interview_svc.grpc_server.starting import StartingCalls
+from runtime.grpc_server import Servicer
+
+__all__ = ["ERRORS", "InterviewServicer", "Means", "servicers"]
+
+
+class InterviewServicer(
+    StartingCalls, InterviewCalls, EvaluationCalls, ReadingCalls, ConsistencyCalls
+):
+    """interview.v1.InterviewService; its contract says what each call does."""
+
+
+def servicers(means: Means) -> list[Servicer]:
+    """What interview serves."""
+    register: Any = interview_service_pb2_grpc.add_InterviewServiceServicer_to_server
+    return [Servicer("interview.v1.InterviewService", register, InterviewServicer(means))]

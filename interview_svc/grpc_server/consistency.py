@@ -1,0 +1,23 @@
+"""The operator's call that compares interview's half with the shared table."""
+
+from interview.v1 import interview_service_pb2 as contract
+from interview_svc.grpc_server.means import Calls
+from interview_svc.messages import replies
+from runtime.calls import Context
+from runtime.contracts import to_timestamp
+
+
+class ConsistencyCalls(Calls):
+    """Compare, and mend."""
+
+    async def CheckConsistency(  # noqa: N802
+        self, request: contract.CheckConsistencyRequest, _context: Context
+    ) -> contract.CheckConsistencyResponse:
+        report = await self._means.consistency.check(
+            repair=request.repair, order_id=request.order_id
+        )
+        return contract.CheckConsistencyResponse(
+            drifts=[replies.drift(drift) for drift in report.drifts],
+            compared_count=report.compared_count,
+            as_of=to_timestamp(report.as_of),
+        )

@@ -1,0 +1,65 @@
+"""Which status each of interview's errors gets."""
+
+import grpc
+
+from interview_svc.domain.code_entries import (
+    CodeExpired,
+    CodeNotFound,
+    CodeRedeemed,
+    CodeRevoked,
+    CodeSuspended,
+)
+from interview_svc.domain.feedback import FeedbackNotFound, QuestionUnknown
+from interview_svc.domain.qa_records import AnswerTooLate, QuestionNotOpen
+from interview_svc.domain.session_states import (
+    SessionNotCompleted,
+    SessionNotFound,
+    SessionNotInProgress,
+    SessionNotPrepared,
+    SessionNotStartable,
+)
+from interview_svc.use_cases.validation import PaymentUnavailable
+from runtime.errors import REQUEST_ID_REUSED, Answer, ErrorTable, precondition, retry_after
+from runtime.guessing import TOO_MANY_GUESSES, TooManyGuesses
+from runtime.idempotency import RequestIdReused
+from shared_model.access_code import MalformedAccessCode
+
+_Code = grpc.StatusCode
+# One and the same answer for a malformed and an unknown code: a guess learns nothing.
+_NO_CODE = Answer(
+    _Code.NOT_FOUND, "ACCESS_CODE_NOT_FOUND", "访问码不存在", text="there is no such access code"
+)
+
+
+def _refused(reason: str, zh: str, kind: str = "ACCESS_CODE_STATUS") -> Answer:
+    return Answer(_Code.FAILED_PRECONDITION, reason, zh, precondition(kind))
+
+
+_USED = _refused("ACCESS_CODE_REDEEMED", "访问码已被使用")
+ERRORS: ErrorTable = {
+    MalformedAccessCode: _NO_CODE,
+    CodeNotFound: _NO_CODE,
+    CodeRevoked: _refused("ACCESS_CODE_REVOKED", "访问码已作废"),
+    CodeSuspended: _refused("ACCESS_CODE_SUSPENDED", "访问码已暂停使用"),
+    CodeRedeemed: _USED,
+    CodeExpired: _refused("ACCESS_CODE_EXPIRED", "访问码已过期"),
+    # The code's session was started by another call: the code is used, whatever payment knows yet.
+    SessionNotStartable: _USED,
+    SessionNotPrepared: Answer(
+        _Code.UNAVAILABLE, "SESSION_NOT_PREPARED", "面试正在准备,请稍后再试", retry_after(1.0)
+    ),
+    PaymentUnavailable: Answer(
+        _Code.UNAVAILABLE, "PAYMENT_UNAVAILABLE", "暂时无法验证访问码", retry_after(2.0)
+    ),
+    SessionNotFound: Answer(_Code.NOT_FOUND, "SESSION_NOT_FOUND", "面试不存在"),
+    SessionNotInProgress: _refused("SESSION_NOT_IN_PROGRESS", "面试未在进行中", "SESSION_STATUS"),
+    QuestionNotOpen: _refused("QUESTION_NOT_OPEN", "该问题当前不能作答", "SESSION_STATUS"),
+    AnswerTooLate: _refused("ANSWER_TOO_LATE", "作答时间已过", "SESSION_STATUS"),
+    SessionNotCompleted: _refused(
+        "SESSION_NOT_COMPLETED", "面试尚未完成或已评价", "SESSION_STATUS"
+    ),
+    QuestionUnknown: Answer(_Code.INVALID_ARGUMENT, "QUESTION_UNKNOWN", "评语涉及未提问的问题"),
+    FeedbackNotFound: Answer(_Code.NOT_FOUND, "FEEDBACK_NOT_FOUND", "尚无评价"),
+    RequestIdReused: REQUEST_ID_REUSED,
+    TooManyGuesses: TOO_MANY_GUESSES,
+}

@@ -1,0 +1,24 @@
+"""Writes down what the clock has decided: sessions whose time is over have ended."""
+
+from datetime import UTC, datetime
+
+from interview_svc.storage.unit_of_work import Database
+from interview_svc.use_cases.interviews import expire_sessions
+
+_BATCH = 200
+
+
+class Sweeper:
+    """Ends sessions in batches. Replicas share the work; a late one changes nothing but the row."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def sweep(self) -> None:
+        """Ends all whose time is over."""
+        while await self._sweep_batch() >= _BATCH:
+            pass
+
+    async def _sweep_batch(self) -> int:
+        async with self._database.transaction() as uow:
+            return await expire_sessions(uow, now=datetime.now(UTC), limit=_BATCH)
