@@ -1,5 +1,6 @@
 """notification: sends the mails.
 
-Owns Notification. Announces nothing. Listens to payment's PaymentCompleted. Calls nobody but the
-mail server.
+Owns Notification, the suppression list, and which mails customers want. Announces
+NotificationFailed. Listens to payment's events of payments, refunds and access codes, and to
+interview's SessionCancelled and FeedbackPublished. Calls nobody but the mail server.
 """

@@ -2,18 +2,16 @@
 
 import asyncio
 
-from eventbus import Consumer
-from eventbus.retention import Retention
+from eventbus import Consumer, Relay
+from notification_svc import consumers
 from notification_svc.config import NotificationSettings
-from notification_svc.consumers import subscriptions
-from notification_svc.grpc_server import ERRORS, registration
+from notification_svc.grpc_server import ERRORS, NotificationServicer, registration
 from notification_svc.letters import Letters
 from notification_svc.mailer import SmtpMailer
 from notification_svc.sending import Sending
 from notification_svc.storage.tables import SCHEMA, bus, request_replies
 from notification_svc.storage.unit_of_work import Database, UnitOfWork
-from notification_svc.use_cases import NewIdentity
-from runtime import ops_servicer
+from notification_svc.use_cases.ports import NewIdentity
 from runtime.broker import create_broker
 from runtime.contracts import new_id
 from runtime.database import create_engine
@@ -21,7 +19,8 @@ from runtime.errors import ErrorMapper
 from runtime.grpc_server import GrpcServer
 from runtime.health import HealthMonitor
 from runtime.idempotency import Replies
-from runtime.periodic import Periodic
+from runtime.operations import Operations
+from runtime.ops_errors import ERRORS as OPS_ERRORS
 from runtime.process import Process, Worker, run
 
 
@@ -29,29 +28,39 @@ async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
     """Builds the service and runs it until `stop` is set."""
     engine = create_engine(config, SCHEMA)
     broker = create_broker(config, SCHEMA)
-    database = Database(engine, UnitOfWork)
+    relay = Relay(engine, bus, broker, config.relay())
+    database = Database(engine, UnitOfWork, relay.wake)
 
-    domain = config.sender.domain
-    mailer = SmtpMailer(config.mail_server(), Letters(config.sender), domain)
-    sending = Sending(database, mailer, config.sending())
-    handlers = subscriptions(NewIdentity(lambda: new_id("ntf"), domain))
+    identity, letters = NewIdentity(new_id, config.sender.domain), Letters(config.sender)
+    mailer = SmtpMailer(config.mail_server(), letters, config.sender.domain)
+    sending = Sending(database, mailer, identity, config.sending())
     source = broker.source("PAYMENT", "notification")
-    consumer = Consumer(engine, bus, source, handlers, config.consumer(), sending.wake)
+    handlers, wake = consumers.payment_events(identity), lambda _: sending.wake()
+    payment = Consumer(engine, bus, source, handlers, config.consumer(), wake)
+    source = broker.source("INTERVIEW", "notification")
+    handlers = consumers.interview_events(identity)
+    # A name of its own: sequences of two streams, and dead letters of two, don't compare.
+    name = "notification-interview"
+    interview = Consumer(engine, bus, source, handlers, config.consumer(), wake, name)
 
     replies = Replies(request_replies, engine)
+    operations = Operations(config, engine, bus, broker, relay, [payment, interview], replies)
     calls = [
-        registration(database),
-        ops_servicer.registration(engine, bus, broker, None, [consumer], replies),
+        registration(NotificationServicer(database, identity, letters, replies)),
+        operations.servicer,
     ]
-    errors = ErrorMapper({**ERRORS, **ops_servicer.ERRORS})
-    server = GrpcServer(config, SCHEMA, calls, errors, HealthMonitor(engine, broker, [consumer]))
+    errors = ErrorMapper({**ERRORS, **OPS_ERRORS})
+    health = HealthMonitor(engine, broker, [relay, payment, interview])
+    server = GrpcServer(config, SCHEMA, calls, errors, health)
     workers: list[Worker] = [
-        consumer,
-        Periodic("bus retention", 3600, Retention(engine, bus, config.retention()).sweep),
-        Periodic("replies retention", 3600, replies.sweep),
+        payment,
+        interview,
+        *operations.workers,
         sending,
+        relay,
     ]
-    await Process(config, "notification_svc", engine, broker, server, workers).run(stop)
+    metrics = operations.metrics
+    await Process(config, "notification_svc", engine, broker, server, workers, metrics).run(stop)
 
 
 if __name__ == "__main__":

@@ -1,37 +1,45 @@
-"""What notification listens to."""
+"""What notification listens to; what each event says to it stands in `hearing`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus import Received, Subscriptions
-from notification_svc.messages import from_payment_completed
+from notification_svc.hearing import INTERVIEW, PAYMENT, Hear
 from notification_svc.storage.unit_of_work import UnitOfWork
-from notification_svc.use_cases import NewIdentity, queue_notifications
-from payment.v1 import events_pb2
+from notification_svc.use_cases.ports import NewIdentity
+from notification_svc.use_cases.queueing import take_in
 from runtime.contracts import decoder
 
 
-class PaymentCompletedHandler:
-    """PaymentCompleted: the access code is mailed to its recipient."""
+class EventHandler:
+    """Takes in what events of one type say."""
 
-    def __init__(self, identity: NewIdentity) -> None:
-        self._identity = identity
+    def __init__(self, hear: Hear, identity: NewIdentity) -> None:
+        self._hear, self._identity = hear, identity
 
     async def __call__(self, connection: AsyncConnection, batch: Sequence[Received]) -> None:
-        """Queues a mail per event."""
-        commands = [from_payment_completed(one.event, one.payload) for one in batch]
+        """Raises versions and queues mails."""
+        commands = [self._hear(one.event, one.payload) for one in batch]
         uow = UnitOfWork(connection)
-        now = await uow.clock()
-        await queue_notifications(commands, uow, identity=self._identity, now=now)
+        await take_in(commands, uow, identity=self._identity, now=await uow.clock())
+        await uow.announce()
 
 
-def subscriptions(identity: NewIdentity) -> Subscriptions:
-    """Notification's handlers by event type."""
+def payment_events(identity: NewIdentity) -> Subscriptions:
+    """The handlers of payment's events."""
+    return _bound(PAYMENT, identity)
+
+
+def interview_events(identity: NewIdentity) -> Subscriptions:
+    """The handlers of interview's events."""
+    return _bound(INTERVIEW, identity)
+
+
+def _bound(heard: Iterable[tuple[type[Message], Hear]], identity: NewIdentity) -> Subscriptions:
     bound = Subscriptions()
-    bound.subscribe(
-        "payment.v1.PaymentCompleted",
-        decoder(events_pb2.PaymentCompleted),
-        PaymentCompletedHandler(identity),
-    )
+    for message_type, hear in heard:
+        handler = EventHandler(hear, identity)
+        bound.subscribe(message_type.DESCRIPTOR.full_name, decoder(message_type), handler)
     return bound

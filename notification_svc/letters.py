@@ -1,5 +1,6 @@
 """Makes the mail of a notification: text and HTML from the templates of its event and language."""
 
+from dataclasses import dataclass
 from datetime import UTC
 from email.header import Header
 from email.headerregistry import Address
@@ -10,7 +11,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from notification_svc.domain import Notification
+from notification_svc.domain.contents import CalledOff, FeedbackReady, IssuedCode, PaidBack
+from notification_svc.domain.notifications import Notification
 
 _LONGEST_PLAIN_NAME = 50
 
@@ -46,6 +48,15 @@ def _written(address: Address, header: str) -> str:
     return f"{encoded}\r\n <{address.addr_spec}>"
 
 
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What a person reads."""
+
+    subject: str
+    text: str
+    html: str
+
+
 class Letters:
     """The templates, and whom the mails come from."""
 
@@ -58,38 +69,73 @@ class Letters:
             trim_blocks=True,
         )
 
+    def write(self, notification: Notification) -> Letter:
+        """What the mail says, by the templates of its event and language."""
+        facts = _facts(notification)
+        folder = f"{notification.event_type}/{notification.recipient.language_code}"
+        subject = self._render(f"{folder}/subject.txt", facts).strip()
+        return Letter(
+            subject=subject,
+            text=self._render(f"{folder}/body.txt", facts),
+            html=self._render(f"{folder}/body.html", {**facts, "subject": subject}),
+        )
+
     def compose(self, notification: Notification) -> EmailMessage:
         """The mail; made again, it says the same under the same Message-ID."""
-        subject = self._render(notification, "subject.txt").strip()
-        letter = EmailMessage(policy=_POLICY)
-        letter["From"] = self._sender
-        letter["To"] = _address(notification)
-        letter["Subject"] = subject
-        letter["Date"] = format_datetime(notification.created_at.astimezone(UTC))
-        letter["Message-ID"] = notification.message_id
-        letter["Auto-Submitted"] = "auto-generated"  # asks for no "I am on holiday" in return
-        letter.set_content(self._render(notification, "body.txt"))
-        letter.add_alternative(
-            self._render(notification, "body.html", subject=subject), subtype="html"
-        )
+        letter = self.write(notification)
+        mail = EmailMessage(policy=_POLICY)
+        mail["From"] = self._sender
+        mail["To"] = _address(notification)
+        mail["Subject"] = letter.subject
+        mail["Date"] = format_datetime(notification.created_at.astimezone(UTC))
+        mail["Message-ID"] = notification.message_id
+        mail["Auto-Submitted"] = "auto-generated"  # asks for no "I am on holiday" in return
+        mail.set_content(letter.text)
+        mail.add_alternative(letter.html, subtype="html")
         # At the end: setting content takes headers of this kind away, or to one of the parts.
-        letter["Content-Language"] = notification.recipient.language_code
-        return letter
+        mail["Content-Language"] = notification.recipient.language_code
+        return mail
 
-    def _render(self, notification: Notification, part: str, subject: str = "") -> str:
-        recipient, issued = notification.recipient, notification.issued
-        # Cut to the second: the code is valid for at least as long as the mail says.
-        expire_at = issued.expire_at.astimezone(UTC).replace(microsecond=0, tzinfo=None)
-        name = f"{notification.event_type}/{recipient.language_code}/{part}"
-        return self._templates.get_template(name).render(
-            subject=subject,
-            display_name=recipient.display_name,
-            access_code=issued.access_code,
-            product_id=issued.product_id,
-            expire_at=expire_at.isoformat(" "),
-            expire_at_iso=f"{expire_at.isoformat()}Z",
-            order_id=notification.order_id,
-        )
+    def _render(self, name: str, facts: dict[str, Any]) -> str:
+        return self._templates.get_template(name).render(facts)
+
+
+def _facts(notification: Notification) -> dict[str, Any]:
+    """What a template may name: of every mail, and of its kind of content."""
+    facts: dict[str, Any] = {
+        "display_name": notification.recipient.display_name,
+        "order_id": notification.order_id,
+    }
+    match notification.content:
+        case IssuedCode() as code:
+            # Cut to the second: the code is valid for at least as long as the mail says.
+            expire_at = code.expire_at.astimezone(UTC).replace(microsecond=0, tzinfo=None)
+            facts |= {
+                "access_code": code.access_code,
+                "product_id": code.product_id,
+                "expire_at": expire_at.isoformat(" "),
+                "expire_at_iso": f"{expire_at.isoformat()}Z",
+            }
+        case PaidBack() as paid:
+            facts |= {
+                "refund_id": paid.refund_id,
+                "amount": str(paid.amount),
+                "scope": str(paid.scope),
+            }
+        case CalledOff() as session:
+            facts |= {
+                "session_id": session.session_id,
+                "product_id": session.product_id,
+                "reason": str(session.reason),
+                "was_started": session.was_started,
+            }
+        case FeedbackReady() as feedback:
+            facts |= {
+                "session_id": feedback.session_id,
+                "feedback_id": feedback.feedback_id,
+                "product_id": feedback.product_id,
+            }
+    return facts
 
 
 def _address(notification: Notification) -> Address:

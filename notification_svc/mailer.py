@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Literal, Protocol
@@ -15,12 +16,19 @@ from aiosmtplib import (
     SMTPResponseException,
 )
 
-from notification_svc.domain import Accepted, Deferred, Notification, Outcome, Refused
+from notification_svc.domain.notifications import Notification
+from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refused
 from notification_svc.letters import Letters
 
 _REFUSED_FOR_GOOD = 500
 # These say that we must log in, or can't: our settings are at fault, not the mail.
 _NOT_LOGGED_IN = frozenset({530, 534, 535, 538})
+# No such mailbox, not a local user, mailbox name not allowed.
+_BAD_ADDRESS = frozenset({550, 551, 553})
+# An enhanced status code says it better (RFC 3463): 5.1 is about addresses, but 5.1.7 and 5.1.8
+# about the sender's; 550 5.7.1 is a server that refuses us, whoever the mail is for.
+_ENHANCED = re.compile(r"\s*5\.(?P<subject>\d{1,3})\.(?P<detail>\d{1,3})\b")
+_SENDERS = frozenset({"7", "8"})
 _PARTING_SECONDS = 1.0
 
 
@@ -102,11 +110,23 @@ def judge(error: Exception) -> Outcome:
     match error:
         case SMTPRecipientsRefused(recipients=[refusal, *_]):
             return judge(refusal)
-        case SMTPRecipientRefused(code=code) | SMTPDataError(code=code):
-            for_good = code >= _REFUSED_FOR_GOOD and code not in _NOT_LOGGED_IN
-            return Refused(_describe(error)) if for_good else Deferred(_describe(error))
+        case SMTPRecipientRefused(code=code) | SMTPDataError(code=code) if _is_for_good(code):
+            return Refused(_describe(error), bad_address=_is_bad_address(error))
         case _:
             return Deferred(_describe(error))
+
+
+def _is_for_good(code: int) -> bool:
+    return code >= _REFUSED_FOR_GOOD and code not in _NOT_LOGGED_IN
+
+
+def _is_bad_address(error: SMTPResponseException) -> bool:
+    """Whether a refusal is of the address itself: another mail to it would fare the same."""
+    if not isinstance(error, SMTPRecipientRefused):
+        return False
+    if enhanced := _ENHANCED.match(error.message):
+        return enhanced["subject"] == "1" and enhanced["detail"] not in _SENDERS
+    return error.code in _BAD_ADDRESS
 
 
 def _describe(error: Exception) -> str:

@@ -1,33 +1,28 @@
-"""notification's domain in protobuf: from events, and for replies."""
+"""notification's domain in protobuf: what it announces, and replies. For events see `hearing`."""
 
 from eventbus import Event
-from notification.v1 import notification_service_pb2
-from notification_svc.domain import IssuedCode, Notification, Recipient
-from notification_svc.use_cases import QueueNotification
-from payment.v1 import access_code_pb2, events_pb2
-from runtime.contracts import to_datetime, to_timestamp
+from notification.v1 import events_pb2, notification_service_pb2
+from notification_svc.domain.notifications import Notification, NotificationFailed
+from notification_svc.domain.preferences import MailPreferences
+from notification_svc.domain.suppressions import Suppression
+from runtime.contracts import to_event, to_timestamp
+from runtime.masking import mask
+
+SOURCE = "notification"
 
 
-def from_payment_completed(event: Event, payload: events_pb2.PaymentCompleted) -> QueueNotification:
-    """The mail that PaymentCompleted asks for."""
-    return QueueNotification(
-        event_id=event.id,
-        event_type=event.type,
-        order_id=payload.order_id,
-        customer_id=payload.customer_id,
-        recipient=_recipient(payload.recipient),
-        issued=IssuedCode(
-            access_code_id=payload.access_code_id,
-            access_code=payload.access_code,
-            version=payload.version,
-            product_id=payload.product_id,
-            expire_at=to_datetime(payload.expire_at),
-        ),
+def to_bus(event: NotificationFailed) -> Event:
+    """A domain event as it travels."""
+    body = events_pb2.NotificationFailed(
+        notification_id=event.notification_id,
+        order_id=event.order_id,
+        event_id=event.event_id,
+        event_type=event.event_type,
+        # A mail server may quote further addresses.
+        reason=mask(event.reason),
+        failed_at=to_timestamp(event.occurred_at),
     )
-
-
-def _recipient(message: access_code_pb2.Recipient) -> Recipient:
-    return Recipient(message.email, message.display_name, message.language_code or "zh-CN")
+    return to_event(body, SOURCE, event.occurred_at)
 
 
 def notification(aggregate: Notification) -> notification_service_pb2.Notification:
@@ -48,4 +43,19 @@ def notification(aggregate: Notification) -> notification_service_pb2.Notificati
         created_at=to_timestamp(aggregate.created_at),
         next_attempt_at=to_timestamp(next_attempt_at) if next_attempt_at else None,
         sent_at=to_timestamp(sent_at) if sent_at else None,
+        resend_of=aggregate.resend_of,
+    )
+
+
+def suppression(entry: Suppression) -> notification_service_pb2.Suppression:
+    """An entry of the suppression list as a message."""
+    return notification_service_pb2.Suppression(
+        email=entry.email, reason=entry.reason, created_at=to_timestamp(entry.created_at)
+    )
+
+
+def preferences(wanted: MailPreferences) -> notification_service_pb2.MailPreferences:
+    """What a customer wants as a message."""
+    return notification_service_pb2.MailPreferences(
+        customer_id=wanted.customer_id, feedback_declined=wanted.feedback_declined
     )

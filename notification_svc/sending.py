@@ -17,16 +17,17 @@ import structlog
 from sqlalchemy.exc import IntegrityError
 
 from eventbus.verdicts import Backoff, describe
-from notification_svc.domain import (
+from notification_svc.domain.notifications import (
     ClaimLost,
-    Deferred,
     Notification,
     NotificationNotFound,
-    Outcome,
+    NotificationStatus,
 )
+from notification_svc.domain.outcomes import Deferred, Outcome
 from notification_svc.mailer import Mailer
 from notification_svc.storage.unit_of_work import Database
-from notification_svc.use_cases import (
+from notification_svc.use_cases.ports import NewIdentity
+from notification_svc.use_cases.sending import (
     ClaimNotifications,
     RecordOutcome,
     claim_notifications,
@@ -49,8 +50,15 @@ class SendingSettings:
 class Sending:
     """One process's sending. Replicas share the work: what one has claimed the others leave."""
 
-    def __init__(self, database: Database, mailer: Mailer, settings: SendingSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        mailer: Mailer,
+        identity: NewIdentity,
+        settings: SendingSettings,
+    ) -> None:
         self._database, self._mailer, self._settings = database, mailer, settings
+        self._identity = identity
         self._woken = asyncio.Event()
         self._stopped = False
         self._running: set[asyncio.Task[None]] = set()
@@ -95,13 +103,18 @@ class Sending:
         command = ClaimNotifications(free, timedelta(seconds=self._settings.claim_seconds))
         try:
             async with self._database.transaction() as uow:
-                return await claim_notifications(command, uow, now=await uow.clock())
+                now = await uow.clock()
+                return await claim_notifications(command, uow, identity=self._identity, now=now)
         except IntegrityError:
             # Another process claimed a mail of the same order in this moment.
             return []
 
     def _start(self, claimed: Sequence[Notification]) -> None:
         for notification in claimed:
+            if notification.status is not NotificationStatus.SENDING:
+                _tell(notification)
+                self._woken.set()  # what stood behind it may go now
+                continue
             task = asyncio.create_task(self._send(notification))
             self._running.add(task)
             task.add_done_callback(self._done)
@@ -125,7 +138,9 @@ class Sending:
             try:
                 async with self._database.transaction() as uow:
                     now = await uow.clock()
-                    recorded = await record_outcome(command, uow, delay=self._delay, now=now)
+                    recorded = await record_outcome(
+                        command, uow, delay=self._delay, identity=self._identity, now=now
+                    )
             except (ClaimLost, NotificationNotFound) as error:
                 _log.warning(
                     "outcome comes too late", error=str(error), outcome=type(outcome).__name__

@@ -1,1 +1,1 @@
-"""notification's tables, repository and unit of work."""
+"""notification's tables, repositories and unit of work."""

@@ -1,6 +1,18 @@
 """notification's tables."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 
 from eventbus import BusTables
 from runtime.database import metadata as schema_metadata
@@ -22,27 +34,64 @@ notifications = Table(
     Column("email", Text, nullable=False),
     Column("display_name", Text, nullable=False),
     Column("language_code", Text, nullable=False),
-    Column("access_code_id", Text, nullable=False),
-    Column("access_code", Text, nullable=False),
-    Column("version", BigInteger, nullable=False),
-    Column("product_id", Text, nullable=False),
-    Column("expire_at", DateTime(timezone=True), nullable=False),
+    # An access code has columns of its own, since versions are compared; other content has not.
+    Column("access_code_id", Text),
+    Column("access_code", Text),
+    Column("version", BigInteger),
+    Column("product_id", Text),
+    Column("expire_at", DateTime(timezone=True)),
+    Column("content", JSONB(none_as_null=True)),
     Column("message_id", Text, nullable=False),
+    Column("resend_of", Text, nullable=False, server_default=""),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("due_at", DateTime(timezone=True)),
     Column("status", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("last_error", Text, nullable=False),
+    Column("obstacle", Text),
     Column("sent_at", DateTime(timezone=True)),
-    # An event causes one mail per recipient.
-    UniqueConstraint("event_id", "email"),
+    CheckConstraint("(access_code IS NULL) <> (content IS NULL)", name="one_content"),
+    # An event causes one mail per recipient, and as many more as somebody asks for.
+    Index(
+        "notifications_event_idx",
+        "event_id",
+        "email",
+        unique=True,
+        postgresql_where=text("resend_of = ''"),
+    ),
     Index("notifications_order_idx", "order_id", "notification_id"),
-    Index("notifications_due_idx", "due_at", postgresql_where="due_at IS NOT NULL"),
+    Index("notifications_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     # At most one mail of an order is on its way.
     Index(
         "notifications_sending_idx",
         "order_id",
         unique=True,
-        postgresql_where="status = 'SENDING'",
+        postgresql_where=text("status = 'SENDING'"),
     ),
+)
+
+code_versions = Table(
+    "code_versions",
+    metadata,
+    Column("order_id", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("access_code_id", Text, nullable=False),
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("email", Text, primary_key=True),
+    # Sorts by age, for pages.
+    Column("suppression_id", Text, nullable=False, unique=True),
+    Column("reason", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+)
+
+mail_preferences = Table(
+    "mail_preferences",
+    metadata,
+    Column("customer_id", Text, primary_key=True),
+    Column("feedback_declined", Boolean, nullable=False),
 )

@@ -1,28 +1,53 @@
-"""One transaction of notification."""
+"""One transaction of notification: its repositories, and what its aggregates announce."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from notification_svc.storage.repositories import NotificationRows
+from eventbus import Outbox
+from notification_svc.domain.notifications import Notification, NotificationFailed
+from notification_svc.messages import to_bus
+from notification_svc.storage.addressees import PreferenceRows, SuppressionRows
+from notification_svc.storage.code_versions import CodeVersionRows
+from notification_svc.storage.notifications import NotificationRows
+from notification_svc.storage.tables import bus
 from runtime.transactions import Transactions
 
 
+class _TellingNotifications(NotificationRows):
+    def __init__(self, connection: AsyncConnection, told: list[NotificationFailed]) -> None:
+        super().__init__(connection)
+        self._told = told
+
+    async def save_many(self, notifications: Sequence[Notification]) -> None:
+        await super().save_many(notifications)
+        for notification in notifications:
+            self._told += notification.events
+            notification.events.clear()
+
+
 class UnitOfWork:
-    """The repository over one connection."""
+    """The repositories over one connection. `announce` is called once, before the commit."""
 
     def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
-        self.notifications = NotificationRows(connection)
+        self.connection = connection
+        self._told: list[NotificationFailed] = []
+        self.notifications = _TellingNotifications(connection, self._told)
+        self.code_versions = CodeVersionRows(connection)
+        self.suppressions = SuppressionRows(connection)
+        self.preferences = PreferenceRows(connection)
 
     async def clock(self) -> datetime:
         """The database's clock: all processes that send mails go by this one."""
-        moment: datetime = (await self._connection.execute(select(func.now()))).scalar_one()
+        moment: datetime = (await self.connection.execute(select(func.now()))).scalar_one()
         return moment
 
     async def announce(self) -> None:
-        """Does nothing: notification announces no events."""
+        """Puts what the saved aggregates announced into the outbox."""
+        await Outbox(bus).publish(self.connection, [to_bus(event) for event in self._told])
+        self._told.clear()
 
 
 Database = Transactions[UnitOfWork]

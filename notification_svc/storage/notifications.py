@@ -1,27 +1,37 @@
-"""notification's repository: rows to aggregates and back, in the transaction it is given."""
+"""The notifications: rows to aggregates and back, in the transaction they are given."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, exists, or_, select, update
+from sqlalchemy import Row, Select, bindparam, exists, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from notification_svc.domain import (
-    IssuedCode,
+from notification_svc.domain.notifications import (
     Notification,
     NotificationNotFound,
     NotificationStatus,
+    Obstacle,
     Recipient,
 )
+from notification_svc.storage.contents import from_columns, to_columns
 from notification_svc.storage.tables import notifications as table
 from runtime.paging import after
 
 # What changes in the life of a notification.
-_STATE = ("due_at", "status", "attempts", "last_error", "sent_at")
-_FIXED = ("notification_id", "order_id", "customer_id", "event_id", "event_type", "message_id")
+_STATE = ("due_at", "status", "attempts", "last_error", "obstacle", "sent_at")
+_FIXED = (
+    "notification_id",
+    "order_id",
+    "customer_id",
+    "event_id",
+    "event_type",
+    "message_id",
+    "resend_of",
+    "created_at",
+)
 
 
 class NotificationRows:
@@ -31,13 +41,14 @@ class NotificationRows:
         self._connection = connection
 
     async def add_new(self, notifications: Sequence[Notification]) -> None:
-        """Adds those whose event has caused no mail to their recipient yet."""
+        """Adds those whose event has caused no mail to their recipient yet; resends always."""
         if not notifications:
             return
         # In one order: two replicas that add the same would deadlock otherwise.
         ordered = sorted(notifications, key=lambda one: (one.event_id, one.recipient.email))
         statement = insert(table).on_conflict_do_nothing(
-            index_elements=[table.c.event_id, table.c.email]
+            index_elements=[table.c.event_id, table.c.email],
+            index_where=table.c.resend_of == literal_column("''"),
         )
         await self._connection.execute(statement, [_row(one) for one in ordered])
 
@@ -90,6 +101,18 @@ class NotificationRows:
             found.setdefault(row.order_id, _notification(row))
         return list(found.values())
 
+    async def telling_codes(
+        self, order_ids: Collection[str], *, lock: bool
+    ) -> Sequence[Notification]:
+        """The orders' mails that tell an access code, oldest version first, then oldest first."""
+        statement = (
+            select(table)
+            .where(table.c.order_id.in_(order_ids), table.c.access_code.is_not(None))
+            .order_by(table.c.order_id, table.c.version, table.c.notification_id)
+        )
+        statement = statement.with_for_update() if lock else statement
+        return [_notification(row) for row in await self._connection.execute(statement)]
+
     async def save_many(self, notifications: Sequence[Notification]) -> None:
         """Updates."""
         if not notifications:
@@ -107,24 +130,16 @@ class NotificationRows:
 
 
 def _row(aggregate: Notification) -> dict[str, Any]:
-    names = (*_FIXED, "created_at", *_STATE)
     return {
-        **{name: getattr(aggregate, name) for name in names},
+        **{name: getattr(aggregate, name) for name in (*_FIXED, *_STATE)},
         **asdict(aggregate.recipient),
-        **asdict(aggregate.issued),
+        **to_columns(aggregate.content),
     }
 
 
 def _notification(row: Row[Any]) -> Notification:
-    return Notification(
-        **{name: getattr(row, name) for name in (*_FIXED, "created_at", *_STATE)}
-        | {"status": NotificationStatus(row.status)},
-        recipient=Recipient(row.email, row.display_name, row.language_code),
-        issued=IssuedCode(
-            access_code_id=row.access_code_id,
-            access_code=row.access_code,
-            version=row.version,
-            product_id=row.product_id,
-            expire_at=row.expire_at,
-        ),
-    )
+    known = {name: getattr(row, name) for name in (*_FIXED, *_STATE)}
+    known["status"] = NotificationStatus(row.status)
+    known["obstacle"] = Obstacle(row.obstacle) if row.obstacle else None
+    recipient = Recipient(row.email, row.display_name, row.language_code)
+    return Notification(**known, recipient=recipient, content=from_columns(row))

@@ -1,0 +1,1 @@
+"""notification's aggregates: states, rules, errors."""

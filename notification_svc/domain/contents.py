@@ -1,0 +1,104 @@
+"""What mails tell, one kind of content each."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from notification_svc.domain.codes import CodeVersion
+
+# ISO 4217: currencies whose minor unit isn't a hundredth.
+_WHOLE = frozenset(
+    {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW"}
+    | {"PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"}
+)
+_THOUSANDTHS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
+_TEN_THOUSANDTHS = frozenset({"CLF", "UYW"})
+_PLACES = {
+    **dict.fromkeys(_WHOLE, 0),
+    **dict.fromkeys(_THOUSANDTHS, 3),
+    **dict.fromkeys(_TEN_THOUSANDTHS, 4),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in a currency's minor unit."""
+
+    amount_minor: int
+    currency_code: str
+
+    def __str__(self) -> str:
+        """As people write it: `CNY 1,234.50`."""
+        places = _PLACES.get(self.currency_code, 2)
+        whole, part = divmod(self.amount_minor, 10**places)
+        fraction = f".{part:0{places}d}" if places else ""
+        return f"{self.currency_code} {whole:,}{fraction}"
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCode:
+    """An access code, what it opens and until when, as of a version of its record."""
+
+    access_code_id: str
+    access_code: str
+    version: int
+    product_id: str
+    expire_at: datetime
+
+    def is_outdated(self, newest: CodeVersion | None) -> bool:
+        """Whether payment has said something newer of the order's code."""
+        return newest is not None and self.version < newest.version
+
+    def as_of(self, newest: CodeVersion | None) -> "IssuedCode":
+        """The same code under the newest version, if that says that it is good; else unchanged."""
+        if newest is None or not newest.says_good(self.access_code_id):
+            return self
+        return replace(self, version=max(self.version, newest.version))
+
+
+class RefundScope(StrEnum):
+    """What was paid back."""
+
+    FULL = "FULL"
+    PARTIAL = "PARTIAL"
+    # Money that never backed the order.
+    SURPLUS = "SURPLUS"
+
+
+@dataclass(frozen=True, slots=True)
+class PaidBack:
+    """Money that went back to the customer."""
+
+    refund_id: str
+    amount: Money
+    scope: RefundScope
+
+
+class CancelReason(StrEnum):
+    """Why a session was called off. One of a refunded order is the refund's mail's to tell."""
+
+    ACCESS_CODE_REVOKED = "ACCESS_CODE_REVOKED"
+    USE_REJECTED = "USE_REJECTED"
+    REQUESTED = "REQUESTED"
+
+
+@dataclass(frozen=True, slots=True)
+class CalledOff:
+    """A session that was called off."""
+
+    session_id: str
+    product_id: str
+    reason: CancelReason
+    was_started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackReady:
+    """Feedback that can be read. No order depends on the mail, so it may be declined."""
+
+    session_id: str
+    feedback_id: str
+    product_id: str
+
+
+Content = IssuedCode | PaidBack | CalledOff | FeedbackReady

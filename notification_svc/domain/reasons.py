@@ -1,0 +1,25 @@
+"""What mail servers say, made fit to be kept and told: one line, without code and address."""
+
+import re
+
+LONGEST_REASON = 500
+
+
+def one_line(text: str) -> str:
+    """Text in one line of visible characters."""
+    line = " ".join(text.split())
+    return "".join(symbol if symbol.isprintable() else "?" for symbol in line)
+
+
+def without_code(text: str, access_code: str) -> str:
+    """Text without the code, however its symbols are grouped and written."""
+    symbols = [symbol for symbol in access_code if symbol.isalnum()]
+    code = re.compile(r"[\W_]*".join(map(re.escape, symbols)), re.IGNORECASE)
+    return code.sub("****", text)
+
+
+def without_address(text: str, email: str) -> str:
+    """Text without the address, and without what stands before its @."""
+    local_part = email.rpartition("@")[0]
+    address = rf"{re.escape(email)}|(?<!\w){re.escape(local_part)}(?!\w)"
+    return re.sub(address, "***", text, flags=re.IGNORECASE)

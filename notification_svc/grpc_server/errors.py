@@ -1,0 +1,27 @@
+"""Which status each of notification's errors gets."""
+
+import grpc
+
+from notification_svc.domain.notifications import NotificationNotEnded, NotificationNotFound
+from notification_svc.domain.suppressions import SuppressionNotFound
+from runtime.errors import REQUEST_ID_REUSED, Answer, ErrorTable, precondition
+from runtime.idempotency import RequestIdReused
+
+
+class NotTheirs(Exception):
+    """A customer decides for themselves only."""
+
+
+_Code = grpc.StatusCode
+ERRORS: ErrorTable = {
+    NotificationNotFound: Answer(_Code.NOT_FOUND, "NOTIFICATION_NOT_FOUND", "通知不存在"),
+    NotificationNotEnded: Answer(
+        _Code.FAILED_PRECONDITION,
+        "NOTIFICATION_NOT_ENDED",
+        "通知尚未结束,不能重新发送",
+        precondition("NOTIFICATION_STATUS"),
+    ),
+    SuppressionNotFound: Answer(_Code.NOT_FOUND, "SUPPRESSION_NOT_FOUND", "该地址不在停发名单中"),
+    NotTheirs: Answer(_Code.PERMISSION_DENIED, "NOT_YOUR_CUSTOMER_ID", "只能查看和修改自己的设置"),
+    RequestIdReused: REQUEST_ID_REUSED,
+}

@@ -1,0 +1,44 @@
+"""The newest version of each order's access code, in the transaction it is given."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Row, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from notification_svc.domain.codes import CodeStatus, CodeVersion
+from notification_svc.storage.tables import code_versions as table
+
+
+class CodeVersionRows:
+    """One row per order."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def raise_to(self, versions: Sequence[CodeVersion]) -> dict[str, CodeVersion]:
+        """Takes what is newer; the newest then known by order, locked. No order occurs twice."""
+        if not versions:
+            return {}
+        statement = insert(table)
+        new = statement.excluded
+        statement = statement.on_conflict_do_update(
+            index_elements=[table.c.order_id],
+            set_={name: new[name] for name in ("version", "status", "access_code_id")},
+            where=new.version > table.c.version,
+        )
+        # In one order: two replicas that raise the same would deadlock otherwise.
+        ordered = sorted(versions, key=lambda one: one.order_id)
+        await self._connection.execute(statement, [asdict(one) for one in ordered])
+        return await self.of([one.order_id for one in ordered])
+
+    async def of(self, order_ids: Collection[str]) -> dict[str, CodeVersion]:
+        """The newest known by order, as committed now."""
+        statement = select(table).where(table.c.order_id.in_(order_ids))
+        return {row.order_id: _version(row) for row in await self._connection.execute(statement)}
+
+
+def _version(row: Row[Any]) -> CodeVersion:
+    return CodeVersion(row.order_id, row.version, CodeStatus(row.status), row.access_code_id)
