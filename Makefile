@@ -58,6 +58,10 @@ gen: $(DEVELOPMENT) ## Compile the contracts into gen/
 fuzz: $(RUNTIME) $(DEVELOPMENT) ## Send many more odd requests than the tests do
 	@FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest tests/system/test_fuzzing.py --timeout 7200 $(ARGS)
 
+.PHONY: explore
+explore: $(RUNTIME) $(DEVELOPMENT) ## Walk all interleavings of one order's life (minutes)
+	@EXPLORE=everything $(BIN)/python -m pytest tests/unit/test_exploration.py --timeout 3600 $(ARGS)
+
 .PHONY: publish-contracts
 publish-contracts: gen ## Note the contracts as published; refuses what would break them
 	@$(BIN)/python protos/publish.py
@@ -65,6 +69,11 @@ publish-contracts: gen ## Note the contracts as published; refuses what would br
 .PHONY: test
 test: $(RUNTIME) $(DEVELOPMENT) ## Run all tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+.PHONY: proofs
+proofs: $(RUNTIME) $(DEVELOPMENT) ## Prove the mission row by row; print the table
+	@$(BIN)/python -m pytest -p tests.system.proofs tests/system/test_proof_*.py \
+		--numprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: test-unit
 test-unit: $(RUNTIME) $(DEVELOPMENT) ## Run the tests that need no server

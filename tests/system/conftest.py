@@ -11,15 +11,16 @@ import pytest_asyncio
 from devstack.clients import Clients
 from devstack.programs import PROJECT
 from devstack.settings import Settings
-from devstack.stack import COMPONENTS, Stack
+from devstack.stack import COMPONENTS
 from interview.v1 import interview_service_pb2
 from notification.v1 import notification_service_pb2
 from payment.v1 import payment_service_pb2
-from tests.system.outside import Outside, insist
+from tests.system.outside import OLD_PROVIDER_SECRET, Outside, insist
+from tests.system.running import running
 
 _HERE = Path(__file__).parent
 
-# Delays that a person would sit out, cut short.
+# Delays that a person would sit out, cut short; and a provider's secret being replaced.
 ENVIRONMENT = {
     "payment": {
         "PAYMENT_GUESSES_PER_SHOP": "1000000",
@@ -28,6 +29,10 @@ ENVIRONMENT = {
         "PAYMENT_RECONCILE_SECONDS": "0.5",
         "PAYMENT_RECONCILE_AFTER": "4",
         "PAYMENT_PROVIDER_SECONDS": "3",
+        "PAYMENT_REFUND_ASK_SECONDS": "2",
+        "PAYMENT_REFUND_OVERDUE_SECONDS": "6",
+        "PAYMENT_PROVIDER_SECRET_OLD": OLD_PROVIDER_SECRET,
+        "PAYMENT_SWEEP_SECONDS": "0.5",
     },
     "interview": {
         "INTERVIEW_GUESSES_PER_SHOP": "1000000",
@@ -35,6 +40,9 @@ ENVIRONMENT = {
         "INTERVIEW_BUS_LEASE_SECONDS": "2",
         "INTERVIEW_BUS_MAX_ATTEMPTS": "6",
         "INTERVIEW_VALIDATION_SECONDS": "3",
+        # What the tests break on purpose, only they mend.
+        "INTERVIEW_CONSISTENCY_SECONDS": "86400",
+        "INTERVIEW_METRICS_LISTEN": "127.0.0.1:0",
     },
     "notification": {
         "NOTIFICATION_BUS_FIRST_DELAY": "0.1",
@@ -73,14 +81,14 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outside]:
     """A running stack that nobody disturbs."""
     directory = tmp_path_factory.mktemp("calm")
-    async with Stack(directory, settings(directory)) as stack, Clients(stack) as clients:
+    async with running(directory, settings(directory)) as stack, Clients(stack) as clients:
         yield Outside(stack, clients)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def _rough(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outside]:
     directory = tmp_path_factory.mktemp("rough")
-    async with Stack(directory, settings(directory)) as stack, Clients(stack) as clients:
+    async with running(directory, settings(directory)) as stack, Clients(stack) as clients:
         yield Outside(stack, clients)
 
 
@@ -90,6 +98,24 @@ async def rough(_rough: Outside) -> AsyncIterator[Outside]:
     await mend(_rough)
     yield _rough
     await mend(_rough)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def alone(_rough: Outside) -> Outside:
+    """The same with payment stopped; interview has heard of it lately, and of nothing broken.
+
+    It stays stopped for the next one: `rough` mends it.
+    """
+    if _rough.stack.is_running("payment"):
+        await mend(_rough)
+        await _rough.until_true(
+            "SELECT now() - covered_as_of < interval '1 minute' FROM interview.payment_watermark"
+        )
+        await _rough.stack.terminate("payment")
+    async with _rough.sql() as superuser:
+        await superuser.execute("UPDATE interview.dead_letters SET resolution = 'DISCARDED'")
+        await superuser.execute("UPDATE interview.payment_watermark SET covered_as_of = now()")
+    return _rough
 
 
 async def mend(outside: Outside) -> None:

@@ -59,6 +59,9 @@ def _filled(draw: st.DrawFn, descriptor: Descriptor) -> Message:
             setattr(message, field.name, value)
         elif field.message_type.GetOptions().map_entry:
             getattr(message, field.name).update(draw(st.dictionaries(_WILD, _WILD, max_size=3)))
+        elif field.is_repeated:
+            entries = draw(st.lists(_filled(field.message_type), max_size=3))
+            getattr(message, field.name).extend(entries)
         else:
             getattr(message, field.name).CopyFrom(draw(_filled(field.message_type)))
     return message

@@ -26,8 +26,23 @@ _UNKNOWN_CODE = "0000-0000-0000-0000"
 _MUTATIONS = (
     "CreateOrder",
     "CreatePayment",
+    "CreateRefund",
+    "CancelOrder",
     "IngestPaymentNotification",
+    "RevokeAccessCode",
+    "SuspendAccessCode",
+    "ReinstateAccessCode",
+    "ReissueAccessCode",
     "StartSession",
+    "ResendNotification",
+    "CreateSuppression",
+    "DeleteSuppression",
+    "UpdateMailPreferences",
+    "GetNextQuestion",
+    "SubmitAnswer",
+    "CompleteSession",
+    "CancelSession",
+    "CreateFeedback",
     "ReplayDeadLetter",
     "DiscardDeadLetter",
 )
@@ -38,13 +53,16 @@ _DOCUMENTED = {
         "CURRENCY_NOT_SUPPORTED",
         "PAYMENT_METHOD_UNKNOWN",
         "NOTIFICATION_MALFORMED",
+        "EVENT_TYPE_WITHOUT_MAIL",
     },
     grpc.StatusCode.NOT_FOUND: {
         "PRODUCT_NOT_FOUND",
         "ORDER_NOT_FOUND",
         "PAYMENT_NOT_FOUND",
+        "REFUND_NOT_FOUND",
         "ACCESS_CODE_NOT_FOUND",
         "SESSION_NOT_FOUND",
+        "FEEDBACK_NOT_FOUND",
         "NOTIFICATION_NOT_FOUND",
         "DEAD_LETTER_NOT_FOUND",
     },
@@ -67,10 +85,12 @@ _STRINGS = (
 )
 _VALUES: dict[int, tuple[Any, ...]] = {
     FieldDescriptor.TYPE_STRING: _STRINGS,
+    FieldDescriptor.TYPE_BOOL: (),
     FieldDescriptor.TYPE_BYTES: (b"", b"\x00", b"\xff" * 100, b"{" * 65_536, b"x" * 70_000),
     FieldDescriptor.TYPE_INT32: (-1, 501, 2**31 - 1, -(2**31)),
     FieldDescriptor.TYPE_INT64: (-1, 10**12 + 1, 2**63 - 1, -(2**63)),
     FieldDescriptor.TYPE_ENUM: (99, -1, 2**31 - 1),
+    FieldDescriptor.TYPE_BOOL: (True,),
 }
 # Requests that keep their contract and name what doesn't exist, so that none has an effect.
 _FORMED: dict[str, Any] = {
@@ -79,6 +99,8 @@ _FORMED: dict[str, Any] = {
     "product_id": "no-such-product",
     "order_id": f"ord_{_ULID}",
     "payment_id": f"pay_{_ULID}",
+    "refund_id": f"ref_{_ULID}",
+    "access_code_id": f"acc_{_ULID}",
     "session_id": f"ses_{_ULID}",
     "notification_id": f"ntf_{_ULID}",
     "dead_letter_id": f"dlq_{_ULID}",
@@ -87,6 +109,8 @@ _FORMED: dict[str, Any] = {
     "recipient": access_code_pb2.Recipient(email="nobody@example.com"),
     "body": b"{}",
 }
+# Whoever is named may say which mails they want, so that there nobody is named.
+_UNNAMED = {("UpdateMailPreferences", "customer_id")}
 _SERVERS = {
     "payment": (payment_service_pb2, access_code_service_pb2, ops_service_pb2),
     "interview": (interview_service_pb2, ops_service_pb2),
@@ -98,6 +122,8 @@ METHODS = [
     for file in files
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
+    # Any moment is a good one there, and has an effect.
+    if method.name != "RepublishEvents"
 ]
 
 
@@ -105,6 +131,8 @@ def _formed(method: MethodDescriptor) -> Message:
     request = GetMessageClass(method.input_type)()
     for field in method.input_type.fields:
         if field.name not in _FORMED or (field.containing_oneof and field.name != "order_id"):
+            continue
+        if (method.name, field.name) in _UNNAMED:
             continue
         value = _FORMED[field.name]
         if isinstance(value, Message):
@@ -122,6 +150,12 @@ def _spoiled(request: Message) -> Iterator[Message]:
                 yield _with_pairs(request, field.name, {key: value})
             many = {f"{number}-{'k' * 300}": "v" * 10 for number in range(300)}
             yield _with_pairs(request, field.name, many)
+        elif field.is_repeated:
+            inner = field.message_type._concrete_class()
+            for value in (inner, *_spoiled(inner)):
+                copy = _copy(request)
+                getattr(copy, field.name).extend([value] * 100)
+                yield copy
         elif field.message_type is not None:
             for inner in (field.message_type._concrete_class(), getattr(request, field.name)):
                 spoiled = [inner, *_spoiled(inner)]

@@ -60,8 +60,8 @@ def reason(error: grpc.RpcError) -> str:
 def test_no_request_makes_a_method_fail_in_an_undocumented_way(
     calm: Outside, server: str, method: MethodDescriptor
 ) -> None:
-    metadata = [("authorization", f"Bearer {calm.token(method.name)}")]
     path = f"/{method.containing_service.full_name}/{method.name}"
+    metadata = [("authorization", f"Bearer {calm.token(path)}")]
     before = business_rows(calm)
     accepted = 0
 

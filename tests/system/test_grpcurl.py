@@ -38,7 +38,9 @@ METHODS = {
     for server, files in _SERVERS.items()
 }
 # Requests with which a call must fail, and the reason it must give; the others must succeed.
+_NO_SESSION = {"session_id": f"ses_{_ULID}"}
 _NO_LETTER = {"dead_letter_id": f"dlq_{_ULID}", "request_id": "g"}
+_NO_CODE = {"request_id": "g", "access_code_id": f"acc_{_ULID}"}
 _FAILING: dict[str, tuple[dict[str, Any], str]] = {
     "CreateOrder": ({"request_id": "g", "customer_id": "g"}, "INVALID_REQUEST"),
     "GetOrder": ({"order_id": f"ord_{_ULID}"}, "ORDER_NOT_FOUND"),
@@ -47,11 +49,43 @@ _FAILING: dict[str, tuple[dict[str, Any], str]] = {
         "ORDER_NOT_FOUND",
     ),
     "GetPayment": ({"payment_id": f"pay_{_ULID}"}, "PAYMENT_NOT_FOUND"),
+    "payment.v1.PaymentService/CreateRefund": (
+        {"request_id": "g", "order_id": f"ord_{_ULID}"},
+        "ORDER_NOT_FOUND",
+    ),
+    "payment.v1.PaymentService/GetRefund": ({"refund_id": f"ref_{_ULID}"}, "REFUND_NOT_FOUND"),
+    "RevokeAccessCode": (_NO_CODE, "ACCESS_CODE_NOT_FOUND"),
+    "SuspendAccessCode": (_NO_CODE, "ACCESS_CODE_NOT_FOUND"),
+    "ReinstateAccessCode": (_NO_CODE, "ACCESS_CODE_NOT_FOUND"),
+    "ReissueAccessCode": (_NO_CODE, "ACCESS_CODE_NOT_FOUND"),
+    "ListAccessCodeEvents": ({"access_code_id": f"acc_{_ULID}"}, "ACCESS_CODE_NOT_FOUND"),
     "IngestPaymentNotification": ({"body": "e30="}, "NOTIFICATION_SIGNATURE_INVALID"),
     "GetAccessCode": ({"access_code": "nonsense"}, "ACCESS_CODE_NOT_FOUND"),
     "StartSession": ({"request_id": "g", "access_code": "nonsense"}, "ACCESS_CODE_NOT_FOUND"),
     "GetSession": ({"session_id": f"ses_{_ULID}"}, "SESSION_NOT_FOUND"),
+    "GetNextQuestion": ({**_NO_SESSION, "request_id": "g"}, "SESSION_NOT_FOUND"),
+    "SubmitAnswer": (
+        {**_NO_SESSION, "request_id": "g", "question_id": "q", "answer": "a"},
+        "SESSION_NOT_FOUND",
+    ),
+    "CompleteSession": ({**_NO_SESSION, "request_id": "g"}, "SESSION_NOT_FOUND"),
+    "CancelSession": ({**_NO_SESSION, "request_id": "g"}, "SESSION_NOT_FOUND"),
+    "ListQARecords": (_NO_SESSION, "SESSION_NOT_FOUND"),
+    "CreateFeedback": (
+        {**_NO_SESSION, "request_id": "g", "rating": 3, "summary": "g"},
+        "SESSION_NOT_FOUND",
+    ),
+    "GetFeedback": (_NO_SESSION, "FEEDBACK_NOT_FOUND"),
     "GetNotification": ({"notification_id": f"ntf_{_ULID}"}, "NOTIFICATION_NOT_FOUND"),
+    "ResendNotification": (
+        {"notification_id": f"ntf_{_ULID}", "request_id": "g"},
+        "NOTIFICATION_NOT_FOUND",
+    ),
+    "PreviewEmail": ({"event_type": "nonsense"}, "EVENT_TYPE_WITHOUT_MAIL"),
+    "DeleteSuppression": (
+        {"email": "nobody@example.com", "request_id": "g"},
+        "SUPPRESSION_NOT_FOUND",
+    ),
     "GetDeadLetter": ({"dead_letter_id": f"dlq_{_ULID}"}, "DEAD_LETTER_NOT_FOUND"),
     "ReplayDeadLetter": (
         {"dead_letter_id": f"dlq_{_ULID}", "request_id": "g"},
@@ -61,7 +95,13 @@ _FAILING: dict[str, tuple[dict[str, Any], str]] = {
         {"dead_letter_id": f"dlq_{_ULID}", "request_id": "g"},
         "DEAD_LETTER_NOT_FOUND",
     ),
+    "CancelOrder": ({"request_id": "g", "order_id": f"ord_{_ULID}"}, "ORDER_NOT_FOUND"),
     "GetCharge": ({"idempotency_key": "g"}, "CHARGE_NOT_FOUND"),
+    "sandbox.v1.ProviderService/CreateRefund": (
+        {"idempotency_key": "g", "charge_key": "g", "amount_minor": 1},
+        "CHARGE_NOT_FOUND",
+    ),
+    "sandbox.v1.ProviderService/GetRefund": ({"idempotency_key": "g"}, "REFUND_NOT_FOUND"),
     "CreateCharge": (
         {
             "idempotency_key": "g",
@@ -74,7 +114,12 @@ _FAILING: dict[str, tuple[dict[str, Any], str]] = {
     ),
 }
 _WORKING: dict[str, dict[str, Any]] = {
+    "CreateSuppression": {"email": "grpcurl@example.com", "request_id": "g"},
+    "GetMailPreferences": {"customer_id": "grpcurl"},
+    "UpdateMailPreferences": {"customer_id": "grpcurl", "request_id": "g"},
+    "RepublishEvents": {"request_id": "g", "since": "2200-01-01T00:00:00Z"},
     "ListPayments": {"order_id": f"ord_{_ULID}"},
+    "CancelCharge": {"idempotency_key": "closed before it was used"},
     "ValidateAccessCode": {"access_code": "nonsense"},
     "CheckAccessCode": {"access_code": "nonsense"},
 }
@@ -103,7 +148,7 @@ async def _run(*command: str, given: bytes = b"") -> tuple[int, str, str]:
 async def _call(
     calm: Outside, grpcurl: str, server: str, method: str, request: dict[str, Any]
 ) -> tuple[int, str, str]:
-    token = calm.token(method.rpartition("/")[2])
+    token = calm.token(method)
     header = ("-H", f"authorization: Bearer {token}")
     address = calm.stack.address(server)
     return await _run(grpcurl, "-plaintext", *header, "-d", json.dumps(request), address, method)
@@ -137,8 +182,8 @@ async def test_grpcurl_calls_every_method_and_shows_error_details(
 ) -> None:
     """A refusal shows google.rpc.ErrorInfo in words; a success its reply as JSON."""
     name = f"{method.containing_service.full_name}/{method.name}"
-    if method.name in _FAILING:
-        request, reason = _FAILING[method.name]
+    if failing := _FAILING.get(name) or _FAILING.get(method.name):
+        request, reason = failing
         status, _, complained = await _call(calm, grpcurl, server, name, request)
         assert status != 0
         shown = "".join(complained.split())

@@ -11,12 +11,12 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from devstack.clients import Clients
-from devstack.stack import Stack
 from interview.v1 import interview_service_pb2
 from payment.v1 import access_code_service_pb2, payment_service_pb2
 from runtime.identity import Role
 from tests.system.conftest import settings
 from tests.system.outside import Outside
+from tests.system.running import running
 
 GUESSES = 5
 
@@ -35,7 +35,7 @@ async def strict(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outs
         for name in ("payment", "interview")
     }
     told = replace(told, environment={**told.environment, **environment})
-    async with Stack(directory, told) as stack, Clients(stack) as clients:
+    async with running(directory, told) as stack, Clients(stack) as clients:
         yield Outside(stack, clients)
 
 

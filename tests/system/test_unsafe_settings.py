@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from devstack.installation import Installation
 from devstack.programs import service
 from devstack.stack import Stack
 from tests.system.conftest import settings
@@ -17,8 +18,11 @@ from tests.system.running import run_to_end
 async def stopped(tmp_path: Path) -> AsyncIterator[Stack]:
     """A stack that is not started yet."""
     stack = Stack(tmp_path, settings(tmp_path))
-    yield stack
-    await stack.stop()
+    try:
+        yield stack
+    finally:
+        await stack.stop()
+        Installation(stack.directory).remove()
 
 
 @pytest.mark.parametrize(
