@@ -6,17 +6,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tests.unit.protocol_outcomes import Judge
-from tests.unit.protocol_world import Protocol, Scenario, World, over_memory
+from tests.unit.protocol.outcomes import Judge
+from tests.unit.protocol.world import Protocol, Scenario, World, over_memory
 
 LIFE = Scenario(
     start=3,
     fallback=2,
     refund=3,
+    part=2,
     decline=2,
     silence=2,
     ask=3,
     lose=2,
+    twice=2,
     revoke=1,
     suspend=2,
     reinstate=2,
@@ -58,8 +60,10 @@ class RefundSagaAgainstStarts(RuleBasedStateMachine):
             self._take(possible[data.draw(st.integers(0, len(possible) - 1))])
 
     def _take(self, step: tuple[str, World]) -> None:
+        before = self.world
         name, self.world = step
         self.way.append(name)
+        assert self.judge.misstep(before, self.world) is None, self.way
 
     @invariant()
     def nothing_is_wrong(self) -> None:

@@ -116,7 +116,8 @@ Global___InterviewStarted: _TypeAlias = InterviewStarted  # noqa: Y015
 @_typing.final
 class SessionWithheld(_message.Message):
     """The answer to a refund that asks: the interview has not started, and it won't
-    while the refund waits.
+    while the refund waits. A start that was undone (SessionCancelled with
+    USE_REJECTED) counts as none: who gets no interview gets the money back.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -27,13 +27,15 @@ class Found(Generic[World]):
 def explore(
     first: World,
     steps: Callable[[World], Iterable[tuple[str, World]]],
+    misstep: Callable[[World, World], str | None],
     fault: Callable[[World], str | None],
     end: Callable[[World], str | None],
 ) -> Found[World]:
     """Walks breadth first until everything was seen or a fault was found.
 
-    `fault` names what must never be, in any world; `end` names the documented outcome of a world in
-    which nothing more can happen, None if it is none.
+    `misstep` names what must never happen, from one world to the next, and `fault` what must never
+    be; `end` names the documented outcome of a world in which nothing more can happen, None if it
+    is none.
     """
     found = Found[World]()
     came_by: dict[World, tuple[str, World] | None] = {first: None}
@@ -43,6 +45,7 @@ def explore(
         following: list[World] = []
         for world in layer:
             onward[world] = []
+            problem = fault(world)
             for name, other in steps(world):
                 if other == world:
                     continue
@@ -51,7 +54,8 @@ def explore(
                 if other not in came_by:
                     came_by[other] = (name, world)
                     following.append(other)
-            problem = fault(world)
+                if not problem and (problem := misstep(world, other)):
+                    problem += f", by '{name}'"
             if not onward[world] and not problem:
                 outcome = end(world)
                 found.ends[outcome or ""] += 1

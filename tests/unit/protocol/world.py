@@ -4,24 +4,22 @@ A service's state is its store in memory. What a handler makes of a state and an
 once and remembered, so that the world is a tuple of numbers and there can be many of them. Letters
 are what the outboxes announced and nobody has handled yet; they travel as protobuf, through the
 decoders and handlers that the consumers bind. A crash before the commit leaves the letter where it
-is, and one after it brings the letter again, to an inbox that knows it: both change nothing.
+is, and one after it brings the letter again, to an inbox that knows it: both change nothing. More
+than the bus would do, `twice` handles a letter and leaves it, as if the inbox had forgotten it.
 """
 
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
 
-from eventbus import Event, Subscriptions
+from eventbus import NeverHandled
+from interview.v1 import events_pb2
 from interview_svc import consumers as interview_consumers
 from interview_svc.domain.code_entries import CodeEntry, CodeNotStartable
 from interview_svc.domain.events import ValidationSource
-from interview_svc.domain.questions import Question, QuestionBank, QuestionSet
 from interview_svc.domain.session_states import (
     SessionNotInProgress,
     SessionNotPrepared,
@@ -34,8 +32,9 @@ from interview_svc.use_cases import interviews
 from payment_svc import announcements
 from payment_svc import consumers as payment_consumers
 from payment_svc.domain.access_code_errors import AccessCodeStepRefused
-from payment_svc.domain.access_codes import AccessCode, Cause, ValidationReason
-from payment_svc.domain.orders import Order, OrderNotRefundable, RefundInProgress
+from payment_svc.domain.access_codes import AccessCode, ValidationReason
+from payment_svc.domain.money import Money
+from payment_svc.domain.orders import AmountNotLeft, Order, OrderNotRefundable, RefundInProgress
 from payment_svc.domain.refunds import (
     NoRefundAnswer,
     PaidBack,
@@ -44,30 +43,22 @@ from payment_svc.domain.refunds import (
     RefundRefused,
 )
 from payment_svc.use_cases import access_codes, refunds
-from payment_svc.use_cases.ports import NewCode
-from tests.unit import interview_memory, payment_memory
-
-PAID_AT = datetime(2026, 1, 1, tzinfo=UTC)
-EARLY, LATE = PAID_AT + timedelta(hours=1), PAID_AT + timedelta(days=91)
-SPARE = timedelta(minutes=5)
-LONG_AGO = timedelta(0)
-OPERATOR = Cause("operator:mei")
-
-
-def _id(prefix: str, number: int) -> str:
-    return f"{prefix}_{number:026d}"
-
-
-ORDER, PAYMENT, SESSION = _id("ord", 1), _id("pay", 1), _id("ses", 1)
-CODES = {_id("acc", 1): "0000-0000-0000-0000", _id("acc", 2): "1111-1111-1111-1111"}
-FIRST_CODE, SECOND_CODE = CODES
-SECOND = NewCode(lambda: SECOND_CODE, lambda: CODES[SECOND_CODE])
-BANK = QuestionBank(
-    {("backend-60", "en"): QuestionSet("backend-60", 1, "en", (Question("q", "?", 60),))},
-    "backend-60",
+from tests.unit import interview_memory
+from tests.unit.protocol.actors import Actor, Clock, Letters, Post, Unit, Work
+from tests.unit.protocol.order import (
+    BANK,
+    EARLY,
+    HALF,
+    LATE,
+    LONG_AGO,
+    OPERATOR,
+    ORDER,
+    SECOND,
+    SESSION,
+    SPARE,
+    numbered,
+    paid,
 )
-Letters = tuple[str, ...]
-Work = Callable[[Any], Coroutine[Any, Any, object]]
 
 
 class World(NamedTuple):
@@ -76,6 +67,7 @@ class World(NamedTuple):
     payment: int
     interview: int
     letters: Letters
+    dead: Letters
     paid_back: frozenset[str]
     validated: Letters
     late: bool
@@ -88,105 +80,15 @@ class World(NamedTuple):
         return self._replace(left=tuple((name, n - (name == what)) for name, n in self.left))
 
 
-class _Clock:
-    """Stands in for `datetime` where handlers ask for the time."""
-
-    at = EARLY
-
-    @classmethod
-    def now(cls, _zone: object) -> datetime:
-        return cls.at
-
-
-class _Unit:
-    """A unit of work over a store, which the handlers take for a connection."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    async def announce(self) -> None:
-        """What was told is in the store already."""
-
-
 @contextmanager
 def over_memory() -> Iterator[pytest.MonkeyPatch]:
     """Lets the consumers' handlers work on stores in memory and on the world's clock."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (payment_consumers, interview_consumers):
-            patch.setattr(module, "UnitOfWork", _Unit)
-            patch.setattr(module, "datetime", _Clock)
+            patch.setattr(module, "UnitOfWork", Unit)
+            patch.setattr(module, "datetime", Clock)
         patch.setattr(interview_consumers, "new_id", lambda _prefix: SESSION)
         yield patch
-
-
-@dataclass
-class _Post:
-    """All letters that were ever written, by name. The same content is the same letter."""
-
-    letters: dict[str, Event] = field(default_factory=dict)
-
-    def post(self, event: Event) -> str:
-        name = f"{event.type.rpartition('.')[2]} {sha256(event.data).hexdigest()[:8]}"
-        self.letters[name] = event
-        return name
-
-
-class _Actor:
-    """One service: its states by number, and what it makes of them, computed once."""
-
-    def __init__(
-        self,
-        first: Any,
-        handlers: Subscriptions,
-        to_bus: Callable[[Any], Event],
-        key: Callable[[Any], object],
-        post: _Post,
-    ) -> None:
-        self.handlers = handlers
-        self._to_bus, self._key, self._post = to_bus, key, post
-        self._stores: list[Any] = []
-        self._numbers: dict[str, int] = {}
-        self._done: dict[tuple[int, str], tuple[int, Letters]] = {}
-        self.first = self._leave(first)
-
-    def store(self, number: int) -> Any:
-        """A state, to look at only."""
-        return self._stores[number]
-
-    def do(
-        self, number: int, name: str, work: Work, *refusals: type[Exception]
-    ) -> tuple[int, Letters]:
-        """The state after one transaction, and what it announced; a refusal changes nothing."""
-        if (number, name) not in self._done:
-            store = deepcopy(self._stores[number])
-            try:
-                _finish(work(store))
-            except refusals:
-                self._done[number, name] = number, ()
-            else:
-                self._done[number, name] = self._leave(store)
-        return self._done[number, name]
-
-    def _leave(self, store: Any) -> tuple[int, Letters]:
-        sent = tuple(self._post.post(self._to_bus(told)) for told in store.told)
-        store.told.clear()
-        key = repr(self._key(store))
-        if key not in self._numbers:
-            self._numbers[key] = len(self._stores)
-            self._stores.append(store)
-        return self._numbers[key], sent
-
-
-def _finish(work: Coroutine[Any, Any, object]) -> None:
-    """Runs what never waits for anything, without a loop."""
-    try:
-        work.send(None)
-    except StopIteration:
-        return
-    raise AssertionError("a handler over memory waited")
 
 
 @dataclass(frozen=True)
@@ -196,10 +98,12 @@ class Scenario:
     start: int = 0
     fallback: int = 0
     refund: int = 0
+    part: int = 0
     decline: int = 0
     silence: int = 0
     ask: int = 0
     lose: int = 0
+    twice: int = 0
     revoke: int = 0
     suspend: int = 0
     reinstate: int = 0
@@ -213,15 +117,15 @@ class Protocol:
     """What may happen to one paid order, over the real handlers of both services."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self._post = _Post()
-        self._payment = _Actor(
-            _paid(),
+        self._post = Post()
+        self._payment = Actor(
+            paid(),
             payment_consumers.subscriptions(),
             announcements.to_bus,
             lambda store: (store.orders.saved, store.refunds.saved, store.access_codes.saved),
             self._post,
         )
-        self._interview = _Actor(
+        self._interview = Actor(
             interview_memory.InMemory(),
             interview_consumers.subscriptions(BANK),
             announced.to_bus,
@@ -231,7 +135,7 @@ class Protocol:
         left = tuple(sorted(vars(scenario).items()))
         payment, sent = self._payment.first
         interview, _ = self._interview.first
-        empty = World(payment, interview, (), frozenset(), (), False, left)
+        empty = World(payment, interview, (), (), frozenset(), (), False, left)
         self.first = self._send(empty, sent)
 
     # What can be seen
@@ -241,11 +145,14 @@ class Protocol:
         found: Order = self._payment.store(world.payment).orders.saved[ORDER]
         return found
 
+    def codes(self, world: World) -> dict[str, AccessCode]:
+        """All codes that it ever had."""
+        found: dict[str, AccessCode] = self._payment.store(world.payment).access_codes.saved
+        return found
+
     def code(self, world: World) -> AccessCode:
         """The order's current code."""
-        codes = self._payment.store(world.payment).access_codes.saved
-        found: AccessCode = codes[self.order(world).access_code_id]
-        return found
+        return self.codes(world)[self.order(world).access_code_id or ""]
 
     def refunds(self, world: World) -> list[Refund]:
         """Its refunds."""
@@ -261,11 +168,19 @@ class Protocol:
         found: Session | None = self._interview.store(world.interview).sessions.saved.get(ORDER)
         return found
 
+    def answers_refund(self, letter: str) -> bool:
+        """Whether it tells a refund that the interview has started."""
+        event = self._post.letters[letter]
+        started = events_pb2.InterviewStarted
+        return event.type == started.DESCRIPTOR.full_name and bool(
+            started.FromString(event.data).refund_id
+        )
+
     # What may happen
 
     def steps(self, world: World) -> Iterator[tuple[str, World]]:
         """Everything that may happen next, by name."""
-        _Clock.at = LATE if world.late else EARLY
+        Clock.at = LATE if world.late else EARLY
         yield from self._deliveries(world)
         yield from self._customers(world)
         yield from self._operators(world)
@@ -276,6 +191,8 @@ class Protocol:
         for letter in sorted(set(world.letters)):
             rest = _without(world, letter)
             yield f"deliver {letter}", self._deliver(rest, letter)
+            if left := world.spend("twice"):
+                yield f"deliver {letter} and keep it", self._deliver(left, letter)
             lost = rest.spend("lose")
             if lost and letter.startswith(("RefundRequested", "SessionWithheld")):
                 yield f"lose {letter}", lost
@@ -288,18 +205,16 @@ class Protocol:
             received = here.handlers.decode(event, 1)
             await here.handlers.dispatch(store, [received])
 
-        name = f"{letter} {world.late}"
-        return (
-            self._at_payment(world, name, handle)
-            if here is self._payment
-            else (self._at_interview(world, name, handle))
-        )
+        at = self._at_payment if here is self._payment else self._at_interview
+        try:
+            return at(world, f"{letter} {world.late}", handle)
+        except NeverHandled:
+            return world._replace(dead=(*world.dead, letter))
 
     def _customers(self, world: World) -> Iterator[tuple[str, World]]:
-        codes = self._payment.store(world.payment).access_codes.saved
-        for code in codes.values():
+        for code in self.codes(world).values():
             asked = world.spend("start")
-            valid = code.validate("", _Clock.at) is ValidationReason.VALID
+            valid = code.validate("", Clock.at) is ValidationReason.VALID
             if asked and valid:
                 validated = tuple(sorted((*world.validated, code.code)))
                 yield f"payment finds {code.code} valid", asked._replace(validated=validated)
@@ -318,7 +233,7 @@ class Protocol:
                 self._at_interview(
                     done,
                     f"complete {world.late}",
-                    lambda uow: interviews.complete_session(own, uow, now=_Clock.at),
+                    lambda uow: interviews.complete_session(own, uow, now=Clock.at),
                 ),
             )
 
@@ -327,29 +242,20 @@ class Protocol:
         return self._at_interview(
             world,
             f"start {code} {source} {world.late}",
-            lambda uow: interviews.start_session(command, uow, now=_Clock.at, spare=SPARE),
+            lambda uow: interviews.start_session(command, uow, now=Clock.at, spare=SPARE),
         )
 
     def _operators(self, world: World) -> Iterator[tuple[str, World]]:
-        if begun := world.spend("refund"):
-            command = refunds.RequestRefund(
-                _id("ref", len(self.refunds(world)) + 1), ORDER, None, ""
-            )
-            yield (
-                "refund",
-                self._at_payment(
-                    begun,
-                    f"refund {world.late}",
-                    lambda uow: refunds.request_refund(command, uow, now=_Clock.at),
-                ),
-            )
+        for asked, amount in (("refund", None), ("part", HALF)):
+            if begun := world.spend(asked):
+                yield asked, self._refund(begun, amount)
         change = access_codes.ChangeAccessCode(self.code(world).id, OPERATOR)
         verbs: dict[str, Work] = {
-            "revoke": lambda uow: access_codes.revoke_access_code(change, uow, now=_Clock.at),
-            "suspend": lambda uow: access_codes.suspend_access_code(change, uow, now=_Clock.at),
-            "reinstate": lambda uow: access_codes.reinstate_access_code(change, uow, now=_Clock.at),
+            "revoke": lambda uow: access_codes.revoke_access_code(change, uow, now=Clock.at),
+            "suspend": lambda uow: access_codes.suspend_access_code(change, uow, now=Clock.at),
+            "reinstate": lambda uow: access_codes.reinstate_access_code(change, uow, now=Clock.at),
             "reissue": lambda uow: access_codes.reissue_access_code(
-                change, uow, codes=SECOND, now=_Clock.at
+                change, uow, codes=SECOND, now=Clock.at
             ),
         }
         for verb, work in verbs.items():
@@ -362,10 +268,19 @@ class Protocol:
                     told,
                     f"again {world.late}",
                     lambda uow: interviews.announce_starts_again(
-                        [ORDER], uow, now=_Clock.at, pause=LONG_AGO
+                        [ORDER], uow, now=Clock.at, pause=LONG_AGO
                     ),
                 ),
             )
+
+    def _refund(self, world: World, amount: Money | None) -> World:
+        refund_id = numbered("ref", len(self.refunds(world)) + 1)
+        command = refunds.RequestRefund(refund_id, ORDER, amount, "")
+        return self._at_payment(
+            world,
+            f"refund {amount} {world.late}",
+            lambda uow: refunds.request_refund(command, uow, now=Clock.at),
+        )
 
     def _provider(self, world: World) -> Iterator[tuple[str, World]]:
         for refund in self.refunds(world):
@@ -390,7 +305,7 @@ class Protocol:
         return self._at_payment(
             world,
             f"ask {refund_id} {world.late}",
-            lambda uow: refunds.ask_again(command, uow, now=_Clock.at),
+            lambda uow: refunds.ask_again(command, uow, now=Clock.at),
         )
 
     def _settle(self, world: World, refund: Refund, outcome: RefundOutcome) -> World:
@@ -398,7 +313,7 @@ class Protocol:
         return self._at_payment(
             world,
             f"settle {refund.refund_id} {outcome} {world.late}",
-            lambda uow: refunds.settle_refund(command, uow, now=_Clock.at),
+            lambda uow: refunds.settle_refund(command, uow, now=Clock.at),
         )
 
     def _time(self, world: World) -> Iterator[tuple[str, World]]:
@@ -422,9 +337,7 @@ class Protocol:
     # How the world changes
 
     def _at_payment(self, world: World, name: str, work: Work) -> World:
-        state, sent = self._payment.do(
-            world.payment, name, work, AccessCodeStepRefused, OrderNotRefundable, RefundInProgress
-        )
+        state, sent = self._payment.do(world.payment, name, work, *_PAYMENT_REFUSALS)
         return self._send(world._replace(payment=state), sent)
 
     def _at_interview(self, world: World, name: str, work: Work) -> World:
@@ -440,6 +353,7 @@ class Protocol:
         return any(event_type in actor.handlers.types for actor in (self._payment, self._interview))
 
 
+_PAYMENT_REFUSALS = (AccessCodeStepRefused, OrderNotRefundable, RefundInProgress, AmountNotLeft)
 _INTERVIEW_REFUSALS = (
     CodeNotStartable,
     SessionNotPrepared,
@@ -454,29 +368,3 @@ def _without(world: World, letter: str) -> World:
     rest = list(world.letters)
     rest.remove(letter)
     return world._replace(letters=tuple(rest))
-
-
-def _paid() -> Any:
-    """Payment's store with one order, just paid."""
-    store = payment_memory.InMemory()
-    code = AccessCode(
-        id=FIRST_CODE,
-        code=CODES[FIRST_CODE],
-        order_id=ORDER,
-        product_id="backend-60",
-        expire_at=PAID_AT + timedelta(days=90),
-        issued_at=PAID_AT,
-    )
-    order = Order(
-        order_id=ORDER,
-        customer_id="ada",
-        product_id="backend-60",
-        price=payment_memory.PRICE,
-        recipient=payment_memory.ADA,
-        created_at=PAID_AT,
-        expire_at=PAID_AT + timedelta(minutes=30),
-    )
-    order.complete_payment(PAYMENT, code, PAID_AT)
-    _finish(store.access_codes.save_many([code]))
-    _finish(store.orders.save(order))
-    return store
