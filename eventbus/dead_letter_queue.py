@@ -62,10 +62,11 @@ class DeadLetterQueue:
         In the caller's transaction, which must roll back if this raises: DeadLetterNotFound,
         DeadLetterClosed, ReplayFailed. After the commit, `committed` is to be called.
         """
-        letter = await self._letters.get_open(connection, dead_letter_id)
+        letter = await self._letters.get_open(connection, dead_letter_id, "replayed")
         passed = await self._inbox.later_handled(connection, letter.key, letter.stream_sequence)
         if not await self._inbox.change_state(connection, letter.event_id, DEAD, HANDLED):
-            raise DeadLetterClosed(f"the event {letter.event_id} is not dead any more")
+            state = f"OPEN and its event {letter.event_id} no longer DEAD"
+            raise DeadLetterClosed(dead_letter_id, state, "replayed")
         await self._handle(connection, letter)
         await self._letters.resolve(connection, dead_letter_id, HANDLED)
         _log.info("dead letter replayed", **_told(letter))
@@ -84,14 +85,14 @@ class DeadLetterQueue:
             # If the transaction rolls back after all, one event too many is told later: harmless.
             self._replayed.append(received)
         except Exception as error:
-            raise ReplayFailed(describe(error)) from error
+            raise ReplayFailed(letter.dead_letter_id, "replayed", describe(error)) from error
 
     async def discard(self, connection: AsyncConnection, dead_letter_id: str) -> None:
         """Gives a dead letter's event up for good, in the caller's transaction.
 
         Raises DeadLetterNotFound, DeadLetterClosed.
         """
-        letter = await self._letters.get_open(connection, dead_letter_id)
+        letter = await self._letters.get_open(connection, dead_letter_id, "discarded")
         await self._inbox.change_state(connection, letter.event_id, DEAD, DISCARDED)
         await self._letters.resolve(connection, dead_letter_id, DISCARDED)
         _log.info("dead letter discarded", **_told(letter))

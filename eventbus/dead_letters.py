@@ -18,9 +18,17 @@ class DeadLetterNotFound(LookupError):
 class DeadLetterClosed(Exception):
     """The dead letter was replayed or discarded before."""
 
+    def __init__(self, dead_letter_id: str, state: str, step: str) -> None:
+        super().__init__(f"dead letter {dead_letter_id} is {state}, which can't be {step}")
+        self.subject = dead_letter_id
+
 
 class ReplayFailed(Exception):
     """The dead letter's event could not be handled; the dead letter stays open."""
+
+    def __init__(self, dead_letter_id: str, step: str, reason: str) -> None:
+        super().__init__(f"dead letter {dead_letter_id} is OPEN, which can't be {step}: {reason}")
+        self.subject = dead_letter_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +89,16 @@ class DeadLetters:
             raise DeadLetterNotFound(dead_letter_id)
         return _letter(row)
 
-    async def get_open(self, connection: AsyncConnection, dead_letter_id: str) -> DeadLetter:
-        """One that waits for a decision, locked; raises DeadLetterNotFound, DeadLetterClosed."""
+    async def get_open(
+        self, connection: AsyncConnection, dead_letter_id: str, step: str
+    ) -> DeadLetter:
+        """One that waits for a decision, locked; `step` is what is to be done with it.
+
+        Raises DeadLetterNotFound, DeadLetterClosed.
+        """
         letter = await self.get(connection, dead_letter_id, lock=True)
         if letter.resolution is not None:
-            raise DeadLetterClosed(f"{dead_letter_id} is {letter.resolution}")
+            raise DeadLetterClosed(dead_letter_id, letter.resolution, step)
         return letter
 
     async def resolve(

@@ -132,7 +132,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         self, request: ops_service_pb2.ReplayDeadLetterRequest, _context: Context
     ) -> ops_service_pb2.ReplayDeadLetterResponse:
         letter = await self._get(request.dead_letter_id)
-        queue = self._owner(letter).dead_letters
+        queue = self._owner(letter, "replayed").dead_letters
         reply = ops_service_pb2.ReplayDeadLetterResponse
         async with self._engine.begin() as connection:
 
@@ -149,7 +149,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         self, request: ops_service_pb2.DiscardDeadLetterRequest, _context: Context
     ) -> ops_service_pb2.DiscardDeadLetterResponse:
         letter = await self._get(request.dead_letter_id)
-        queue = self._owner(letter).dead_letters
+        queue = self._owner(letter, "discarded").dead_letters
         reply = ops_service_pb2.DiscardDeadLetterResponse
         async with self._engine.begin() as connection:
 
@@ -189,9 +189,10 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         async with self._engine.connect() as connection:
             return await self._dead_letters.get(connection, dead_letter_id)
 
-    def _owner(self, letter: DeadLetter) -> Consumer:
+    def _owner(self, letter: DeadLetter, step: str) -> Consumer:
         if (consumer := self._consumers.get(letter.consumer)) is None:
-            raise ReplayFailed(f"this service has no consumer {letter.consumer} any more")
+            gone = f"this service has no consumer {letter.consumer} any more"
+            raise ReplayFailed(letter.dead_letter_id, step, gone)
         return consumer
 
 

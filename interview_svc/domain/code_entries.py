@@ -33,23 +33,36 @@ class ValidationReason(StrEnum):
 class CodeNotStartable(Exception):
     """The code is known and may not start its interview."""
 
+    # Whoever holds a code need not learn whose it is: the field that it came in, not its id.
     subject = "access_code"
+    state: CodeStatus
+
+    def __init__(self) -> None:
+        super().__init__(f"the access code is {self.state}, which can't start an interview")
 
 
 class CodeRevoked(CodeNotStartable):
     """The access code was withdrawn for good."""
 
+    state = CodeStatus.REVOKED
+
 
 class CodeSuspended(CodeNotStartable):
     """The access code is held back for the time being."""
+
+    state = CodeStatus.SUSPENDED
 
 
 class CodeRedeemed(CodeNotStartable):
     """The access code was used: its interview has started."""
 
+    state = CodeStatus.REDEEMED
+
 
 class CodeExpired(CodeNotStartable):
     """The access code has expired."""
+
+    state = CodeStatus.EXPIRED
 
 
 _REFUSALS: dict[ValidationReason, type[CodeNotStartable]] = {

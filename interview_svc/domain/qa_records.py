@@ -16,8 +16,15 @@ class QARecordStatus(StrEnum):
 class QuestionNotOpen(Exception):
     """The question wasn't asked yet, or was answered before."""
 
-    def __init__(self, session_id: str, state: str, question_id: str) -> None:
-        super().__init__(f"session {session_id} is {state}, its question {question_id} isn't open")
+    def __init__(
+        self, session_id: str, state: str, question_id: str, asked: QARecordStatus | None
+    ) -> None:
+        """`asked` is what became of the question; None if it wasn't asked yet."""
+        standing = asked or "not asked yet"
+        super().__init__(
+            f"session {session_id} is {state} and its question {question_id} is {standing},"
+            " which can't be answered"
+        )
         self.subject = session_id
 
 
@@ -26,8 +33,8 @@ class AnswerTooLate(Exception):
 
     def __init__(self, session_id: str, state: str, question_id: str, answer_by: datetime) -> None:
         super().__init__(
-            f"session {session_id} is {state}, its question {question_id}"
-            f" could be answered until {answer_by.isoformat()}"
+            f"session {session_id} is {state} and its question {question_id} is"
+            f" {QARecordStatus.MISSED}, which can't be answered after {answer_by.isoformat()}"
         )
         self.subject = session_id
 

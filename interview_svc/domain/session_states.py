@@ -22,47 +22,51 @@ class SessionNotPrepared(Exception):
     """The code is valid; its session is still being prepared."""
 
 
-class _WrongState(Exception):
-    """The session's state doesn't allow the step."""
+class SessionStepRefused(Exception):
+    """The session can't take the step as it stands."""
 
-    step = ""
+    step = "changed"
 
     def __init__(self, session_id: str, state: str) -> None:
-        super().__init__(f"session {session_id} is {state}, {self.step}")
+        """Says how the session stands and what it can't be."""
+        super().__init__(f"session {session_id} is {state}, which can't be {self.step}")
         self.subject = session_id
 
 
-class SessionNotStartable(_WrongState):
+class SessionNotStartable(SessionStepRefused):
     """The session isn't PREPARED: it was started before, or has ended."""
 
-    step = "it can't be started"
+    step = "started"
 
 
-class SessionNotInProgress(_WrongState):
+class SessionNotInProgress(SessionStepRefused):
     """The interview isn't under way: it hasn't started, or it is over."""
 
-    step = "not under way"
+    def __init__(self, session_id: str, state: str, step: str) -> None:
+        """`step` is what the running interview alone can be."""
+        self.step = step
+        super().__init__(session_id, state)
 
 
-class SessionNotCompleted(_WrongState):
+class SessionNotCompleted(SessionStepRefused):
     """Feedback is given once, on an interview that was completed."""
 
-    step = "it waits for no feedback"
+    step = "evaluated"
 
 
-class SessionNotEnded(_WrongState):
+class SessionNotEnded(SessionStepRefused):
     """The clock ends a session only when its time is over."""
 
-    step = "its time isn't over"
+    step = "expired"
 
 
-class SessionNotStarted(_WrongState):
+class SessionNotStarted(SessionStepRefused):
     """Nobody has started the session."""
 
-    step = "nobody has started it"
+    step = "announced as started"
 
 
-class SessionNotCallable(_WrongState):
+class SessionNotCallable(SessionStepRefused):
     """The session is over: there is nothing to call off."""
 
-    step = "there is nothing to call off"
+    step = "called off"

@@ -187,7 +187,7 @@ class Session:
 
         Raises SessionNotInProgress.
         """
-        deadline = self._check_running(now)
+        deadline = self._check_running(now, "asked for a question")
         if last and last.status_at(now) is QARecordStatus.OPEN:
             return last
         number = last.number + 1 if last else 1
@@ -205,9 +205,10 @@ class Session:
         Raises SessionNotInProgress, QuestionNotOpen, AnswerTooLate.
         """
         if self.status is not SessionStatus.IN_PROGRESS or self.deadline_at is None:
-            raise SessionNotInProgress(self.session_id, self.status)
+            raise SessionNotInProgress(self.session_id, self.status, "answered")
         if record is None or record.answered_at is not None:
-            raise QuestionNotOpen(self.session_id, self.status, question_id)
+            asked = record.status_at(now) if record else None
+            raise QuestionNotOpen(self.session_id, self.status, question_id, asked)
         if now >= (answer_by := min(record.answer_by, self.deadline_at)):
             raise AnswerTooLate(self.session_id, self.status, question_id, answer_by)
         record.answer, record.answered_at = answer, now
@@ -216,7 +217,7 @@ class Session:
 
     def complete(self, now: datetime) -> None:
         """The interview is done, also early; raises SessionNotInProgress."""
-        self._check_running(now)
+        self._check_running(now, "completed")
         self.status, self.ended_at = SessionStatus.COMPLETED, now
         self.events.append(
             InterviewCompleted(
@@ -230,15 +231,15 @@ class Session:
 
     def cancel(self, now: datetime) -> None:
         """Somebody calls the running interview off; raises SessionNotInProgress."""
-        self._check_running(now)
+        self._check_running(now, "cancelled")
         self._cancel(CancelReason.REQUESTED, now)
 
-    def _check_running(self, now: datetime) -> datetime:
+    def _check_running(self, now: datetime, step: str) -> datetime:
         """Its deadline; raises SessionNotInProgress, also if the sweeper is late."""
         if self.status is not SessionStatus.IN_PROGRESS or self.deadline_at is None:
-            raise SessionNotInProgress(self.session_id, self.status)
+            raise SessionNotInProgress(self.session_id, self.status, step)
         if now >= self.deadline_at:
-            raise SessionNotInProgress(self.session_id, SessionStatus.EXPIRED)
+            raise SessionNotInProgress(self.session_id, SessionStatus.EXPIRED, step)
         return self.deadline_at
 
     # Its end

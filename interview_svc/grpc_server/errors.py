@@ -1,5 +1,7 @@
 """Which status each of interview's errors gets."""
 
+from dataclasses import replace
+
 import grpc
 
 from interview_svc.domain.code_entries import (
@@ -36,6 +38,7 @@ def _refused(reason: str, zh: str, kind: str = "ACCESS_CODE_STATUS") -> Answer:
 
 
 _USED = _refused("ACCESS_CODE_REDEEMED", "访问码已被使用")
+_REDEEMED = CodeRedeemed()
 ERRORS: ErrorTable = {
     MalformedAccessCode: _NO_CODE,
     CodeNotFound: _NO_CODE,
@@ -44,7 +47,10 @@ ERRORS: ErrorTable = {
     CodeRedeemed: _USED,
     CodeExpired: _refused("ACCESS_CODE_EXPIRED", "访问码已过期"),
     # The code's session was started by another call: the code is used, whatever payment knows yet.
-    SessionNotStartable: _USED,
+    # It is told in the same words, so that nobody sees who noticed, nor whose session it is.
+    SessionNotStartable: replace(
+        _USED, details=lambda _: _USED.details(_REDEEMED), text=str(_REDEEMED)
+    ),
     SessionNotPrepared: Answer(
         _Code.UNAVAILABLE, "SESSION_NOT_PREPARED", "面试正在准备,请稍后再试", retry_after(1.0)
     ),

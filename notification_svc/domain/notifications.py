@@ -58,7 +58,7 @@ class NotificationNotEnded(Exception):
     """What still waits to be sent, or is being sent, can't be sent again."""
 
     def __init__(self, notification_id: str, status: NotificationStatus) -> None:
-        super().__init__(f"{notification_id} is {status}, it can't be sent again before it ended")
+        super().__init__(f"notification {notification_id} is {status}, which can't be sent again")
         self.subject = notification_id
 
 

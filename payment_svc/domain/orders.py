@@ -95,7 +95,7 @@ class NoRefundPending(Exception):
     """The order waits for no refund's outcome."""
 
     def __init__(self, order_id: str, status: OrderStatus) -> None:
-        super().__init__(f"order {order_id} is {status}, which waits for no refund")
+        super().__init__(f"order {order_id} is {status}, which can't end a refund")
         self.subject = order_id
 
 

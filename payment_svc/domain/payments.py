@@ -33,8 +33,9 @@ class PaymentNotFound(LookupError):
 class PaymentInProgress(Exception):
     """Another attempt to pay the order has no outcome yet."""
 
-    def __init__(self, payment_id: str) -> None:
-        super().__init__(f"payment {payment_id} has no outcome yet")
+    def __init__(self, payment_id: str, status: PaymentStatus, step: str) -> None:
+        """`step` is what its order can't be until its outcome is known."""
+        super().__init__(f"payment {payment_id} is {status}, its order can't be {step} meanwhile")
         self.subject = payment_id
 
 

@@ -50,7 +50,7 @@ class RefundNotReleased(Exception):
     """The refund may not go to the provider yet, so the provider can't have an outcome."""
 
     def __init__(self, refund: "Refund") -> None:
-        super().__init__(f"refund {_standing(refund)}, which has no outcome yet")
+        super().__init__(f"refund {_standing(refund)}, which can't be settled yet")
         self.subject = refund.refund_id
 
 
@@ -58,7 +58,7 @@ class RefundFinal(Exception):
     """The refund has its outcome; it can't get another."""
 
     def __init__(self, refund: "Refund") -> None:
-        super().__init__(f"refund {_standing(refund)}, which can't get another outcome")
+        super().__init__(f"refund {_standing(refund)}, which can't be settled again")
         self.subject = refund.refund_id
 
 

@@ -48,7 +48,7 @@ async def cancel_order(command: CancelOrder, uow: UnitOfWork, *, now: datetime) 
     """Raises OrderNotFound, OrderNotCancellable, PaymentInProgress."""
     order = await uow.orders.get(command.order_id)
     order.check_visible(command.customer)
-    await _check_closed(order, uow)
+    await _check_closed(order, uow, "cancelled")
     order.cancel(now)
     await uow.orders.save(order)
     return order
@@ -57,13 +57,13 @@ async def cancel_order(command: CancelOrder, uow: UnitOfWork, *, now: datetime) 
 async def expire_order(order_id: str, uow: UnitOfWork, *, now: datetime) -> Order:
     """Raises OrderNotFound, OrderNotExpirable, PaymentInProgress."""
     order = await uow.orders.get(order_id)
-    await _check_closed(order, uow)
+    await _check_closed(order, uow, "expired")
     order.expire(now)
     await uow.orders.save(order)
     return order
 
 
-async def _check_closed(order: Order, uow: UnitOfWork) -> None:
+async def _check_closed(order: Order, uow: UnitOfWork, step: str) -> None:
     """Under the order's lock no payment begins: once there is none, none can succeed any more."""
     if payment := await uow.payments.find_open(order.order_id):
-        raise PaymentInProgress(payment.payment_id)
+        raise PaymentInProgress(payment.payment_id, payment.status, step)

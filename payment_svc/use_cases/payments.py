@@ -54,7 +54,7 @@ async def begin_payment(command: BeginPayment, uow: UnitOfWork, *, now: datetime
     order.check_visible(command.customer)
     order.check_payable(command.amount, now)
     if other := await uow.payments.find_open(order.order_id):
-        raise PaymentInProgress(other.payment_id)
+        raise PaymentInProgress(other.payment_id, other.status, "paid by another")
     payment = Payment(
         payment_id=command.payment_id,
         order_id=order.order_id,

@@ -241,3 +241,12 @@ async def put(outside: Outside, statement: str, *arguments: object) -> None:
     """What the superuser changes."""
     async with outside.sql() as superuser:
         await superuser.execute(statement, *arguments)
+
+
+async def time_over(interview: Interview, what: str) -> None:
+    """Moves the interview into the past, so that a time of it is over."""
+    if what == "answer_by":
+        change = "UPDATE interview.qa_records SET answer_by = now() WHERE session_id = $1"
+    else:
+        change = "UPDATE interview.sessions SET deadline_at = now() WHERE session_id = $1"
+    await put(interview.outside, change, interview.session_id)

@@ -1,7 +1,25 @@
 """What an operator does to access codes, and what becomes of it at interview."""
 
+import secrets
+from typing import Any
+
+from devstack.clients import Clients
 from payment.v1 import access_code_pb2, access_code_service_pb2
 from tests.system.outside import Outside
+
+
+async def change(
+    clients: Clients, verb: str, code_id: str, request_id: str = ""
+) -> access_code_pb2.AccessCode:
+    """Revoke, Suspend, Reinstate or Reissue; the record after it."""
+    request = getattr(access_code_service_pb2, f"{verb}AccessCodeRequest")(
+        request_id=request_id or secrets.token_hex(8),
+        access_code_id=code_id,
+        reason=f"{verb} it",
+    )
+    reply: Any = await getattr(clients.codes, f"{verb}AccessCode")(request)
+    record: access_code_pb2.AccessCode = reply.record
+    return record
 
 
 async def record_of(outside: Outside, order_id: str) -> access_code_pb2.AccessCode:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,8 +36,13 @@ class Said:
         return self.err
 
 
-def _heed_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+# Whoever runs the tests in the background ignores Ctrl-C; a person's shell doesn't. The new process
+# sees to it, since code between fork and exec isn't safe in a process that has gRPC's threads.
+_HEEDING_INTERRUPTS = (
+    "import os, signal, sys;"
+    " signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    " os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 async def start(
@@ -47,12 +51,13 @@ async def start(
     """Starts the program, with none of the settings that happen to be around."""
     told = {name: value for name, value in os.environ.items() if not name.startswith("OPSCTL_")}
     return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        _HEEDING_INTERRUPTS,
         str(PROGRAM),
         *arguments,
         cwd=directory,
         env={**told, "COLUMNS": "200", **(environment or {})},
-        # Whoever runs the tests in the background ignores Ctrl-C; a person's shell doesn't.
-        preexec_fn=_heed_interrupts,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -1,6 +1,5 @@
 """What operators and the clock do to access codes, and what of it stands in the audit."""
 
-import secrets
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +13,7 @@ from devstack.waiting import eventually
 from payment.v1 import access_code_pb2, access_code_service_pb2, events_pb2
 from runtime.contracts import violations
 from runtime.identity import Role
+from tests.system.operating import change
 from tests.system.outside import Outside
 from tests.system.refunding import Desk, PlayedInterview, refused
 
@@ -26,20 +26,6 @@ async def mei(calm: Outside) -> AsyncIterator[Clients]:
     """An operator, by name."""
     async with Clients(calm.stack, calm.stack.keys.token("mei", Role.OPERATOR)) as clients:
         yield clients
-
-
-async def change(
-    clients: Clients, verb: str, code_id: str, request_id: str = ""
-) -> access_code_pb2.AccessCode:
-    """Revoke, Suspend, Reinstate or Reissue; the record after it."""
-    request = getattr(_SERVICE, f"{verb}AccessCodeRequest")(
-        request_id=request_id or secrets.token_hex(8),
-        access_code_id=code_id,
-        reason=f"{verb} it",
-    )
-    reply: Any = await getattr(clients.codes, f"{verb}AccessCode")(request)
-    record: access_code_pb2.AccessCode = reply.record
-    return record
 
 
 async def announced(outside: Outside, name: str, order_id: str) -> Any:

@@ -14,7 +14,7 @@ from interview.v1 import interview_service_pb2 as contract
 from interview.v1 import session_pb2
 from runtime.contracts import to_datetime
 from runtime.identity import Role
-from tests.system.interviews import Interview, heard, put, started
+from tests.system.interviews import Interview, heard, put, started, time_over
 from tests.system.outside import Outside, reason_of
 
 OPEN, ANSWERED, MISSED = (
@@ -40,15 +40,6 @@ async def refused(call: Awaitable[object], reason: str, interview: Interview | N
     assert failed.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert [one.subject for one in unmet] == [interview.session_id]
     return unmet[0].description
-
-
-async def time_over(interview: Interview, what: str) -> None:
-    """Moves the interview into the past, so that a time of it is over."""
-    if what == "answer_by":
-        change = "UPDATE interview.qa_records SET answer_by = now() WHERE session_id = $1"
-    else:
-        change = "UPDATE interview.sessions SET deadline_at = now() WHERE session_id = $1"
-    await put(interview.outside, change, interview.session_id)
 
 
 async def test_an_interview_goes_through_its_questions_to_its_end(calm: Outside) -> None:
