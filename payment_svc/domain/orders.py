@@ -282,9 +282,11 @@ class Order:
         self.access_code_id = code.id
 
     def cancel(self, now: datetime) -> None:
-        """Nobody will pay it any more; raises OrderNotCancellable."""
+        """Nobody will pay it any more; raises OrderNotCancellable, also if the sweeper is late."""
         if self.status is not OrderStatus.PENDING_PAYMENT:
             raise OrderNotCancellable(self.order_id, self.status)
+        if now >= self.expire_at:
+            raise OrderNotCancellable(self.order_id, OrderStatus.EXPIRED)
         self.status = OrderStatus.CANCELLED
         self.events.append(
             OrderCancelled(order_id=self.order_id, customer_id=self.customer_id, occurred_at=now)

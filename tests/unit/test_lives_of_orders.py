@@ -104,8 +104,8 @@ class LivesOfOrders(RuleBasedStateMachine):
 
     @rule(now=moments)
     def is_cancelled(self, now: datetime) -> None:
-        """Only while it waits."""
-        if self.status == "PENDING_PAYMENT":
+        """Only while it waits and has time left."""
+        if self.status == "PENDING_PAYMENT" and now < EXPIRE_AT:
             self.order.cancel(now)
             self._moves("CANCELLED")
             self._told(OrderCancelled, now)

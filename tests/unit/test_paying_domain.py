@@ -252,6 +252,13 @@ def test_an_unpaid_order_may_be_cancelled() -> None:
     ]
 
 
+def test_an_order_whose_time_is_over_cannot_be_cancelled_any_more() -> None:
+    order = an_order()
+    with pytest.raises(OrderNotCancellable, match="EXPIRED"):
+        order.cancel(order.expire_at)
+    assert (order, order.events) == (an_order(), [])
+
+
 def test_an_order_expires_when_its_time_is_over() -> None:
     order = an_order()
     order.expire(order.expire_at)
