@@ -12,9 +12,9 @@ listener, the old time promises too little for a moment, which costs it freshnes
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, bindparam, func, select, text
+from sqlalchemy import BigInteger, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,11 +24,6 @@ _PUT_BACK = """
 INSERT INTO {outbox} ({columns}) OVERRIDING SYSTEM VALUE
 SELECT {columns} FROM {published} WHERE {which} ORDER BY position
 ON CONFLICT (position) DO NOTHING
-"""
-_OLDEST_DAY = """
-SELECT min(to_date(right(child.relname, 8), 'YYYYMMDD'))::timestamp AT TIME ZONE 'UTC'
-FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
-WHERE inhparent = CAST(:published AS regclass) AND child.relname ~ '_[0-9]{8}$'
 """
 
 
@@ -45,13 +40,16 @@ class Republishing:
     async def since(self, connection: AsyncConnection, moment: datetime) -> int:
         """Puts back what was published at or after a moment; how many didn't wait already.
 
-        In the caller's transaction. Raises RepublishTooOld.
+        In the caller's transaction. Raises RepublishTooOld: it must be rolled back then.
         """
-        kept = await self._kept_since(connection)
-        if kept is not None and moment < kept:
-            raise RepublishTooOld(f"what was published before {kept:%Y-%m-%dT%H:%MZ} is dropped")
         statement = text(self._put_back("published_at >= :since"))
-        return (await connection.execute(statement, {"since": moment})).rowcount
+        count = (await connection.execute(statement, {"since": moment})).rowcount
+        # Afterwards: retention may have dropped a day just before the rows were read.
+        dropped = await connection.scalar(select(self._tables.outbox_dropped.c.dropped_before))
+        if dropped is not None and moment < dropped:
+            dropped = dropped.astimezone(UTC)
+            raise RepublishTooOld(f"what was published before {dropped:%Y-%m-%dT%H:%MZ} is dropped")
+        return count
 
     async def these(self, connection: AsyncConnection, positions: Sequence[int]) -> None:
         """Puts back the events of some positions, in the caller's transaction."""
@@ -65,14 +63,3 @@ class Republishing:
             column.name for column in outbox.columns if column.name in published.columns
         )
         return _PUT_BACK.format(outbox=outbox, published=published, columns=columns, which=which)
-
-    async def _kept_since(self, connection: AsyncConnection) -> datetime | None:
-        """From when on all that was published is kept; None if nothing was ever dropped."""
-        published = self._tables.outbox_published
-        first = await connection.scalar(select(func.min(published.c.position)))
-        if first == 1:
-            return None
-        oldest: datetime | None = await connection.scalar(
-            text(_OLDEST_DAY), {"published": str(published)}
-        )
-        return oldest

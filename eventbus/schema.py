@@ -50,6 +50,7 @@ class BusTables:
 
     outbox: Table
     outbox_published: Table
+    outbox_dropped: Table
     relay_lease: Table
     inbox: Table
     attempts: Table
@@ -61,6 +62,7 @@ class BusTables:
         return cls(
             outbox=_outbox(metadata),
             outbox_published=_outbox_published(metadata),
+            outbox_dropped=_outbox_dropped(metadata),
             relay_lease=Table(
                 "relay_lease",
                 metadata,
@@ -106,6 +108,16 @@ def _outbox_published(metadata: MetaData) -> Table:
         Column("published_at", DateTime(timezone=True), nullable=False),
         Index("outbox_published_position_idx", "position"),
         postgresql_partition_by="RANGE (published_at)",
+    )
+
+
+def _outbox_dropped(metadata: MetaData) -> Table:
+    return Table(
+        "outbox_dropped",
+        metadata,
+        # Of `outbox_published`, rows from before this moment were dropped, none from after it;
+        # NULL while none ever was. Always one row.
+        Column("dropped_before", DateTime(timezone=True)),
     )
 
 
@@ -171,7 +183,10 @@ def create(connection: Connection, schema: str, runtime_role: str) -> None:
             " (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)"
             for table in (tables.outbox, tables.attempts)
         ),
-        _ROTATE.replace("__schema__", schema),
+    ):
+        connection.exec_driver_sql(statement)
+    remember_dropped(connection, schema, runtime_role)
+    for statement in (
         f"REVOKE ALL ON FUNCTION {rotate}(integer) FROM PUBLIC",
         f"GRANT EXECUTE ON FUNCTION {rotate}(integer) TO {runtime_role}",
         f"SELECT {rotate}(7)",
@@ -179,8 +194,42 @@ def create(connection: Connection, schema: str, runtime_role: str) -> None:
         connection.exec_driver_sql(statement)
 
 
+def remember_dropped(connection: Connection, schema: str, runtime_role: str) -> None:
+    """From now on, what retention drops is noted: for tables that were created without that.
+
+    Done again, it changes nothing. Where events may have been dropped before, the oldest day that
+    is kept counts as the first from which on all is.
+    """
+    tables = BusTables.define(MetaData(schema=schema))
+    tables.outbox_dropped.create(connection, checkfirst=True)
+    for statement in (
+        _NOTE_OF_THE_PAST.replace("__schema__", schema),
+        _ROTATE.replace("__schema__", schema),
+        f"REVOKE INSERT, UPDATE, DELETE ON {tables.outbox_dropped} FROM {runtime_role}",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+_NOTE_OF_THE_PAST = """
+INSERT INTO __schema__.outbox_dropped
+SELECT CASE
+    WHEN pg_sequence_last_value(
+            pg_get_serial_sequence('__schema__.outbox', 'position')::regclass) IS NULL
+      OR EXISTS (SELECT FROM __schema__.outbox WHERE position = 1)
+      OR EXISTS (SELECT FROM __schema__.outbox_published WHERE position = 1)
+    THEN NULL
+    ELSE (
+        SELECT min(to_date(right(child.relname, 8), 'YYYYMMDD'))::timestamp AT TIME ZONE 'UTC'
+        FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
+        WHERE inhparent = '__schema__.outbox_published'::regclass
+          AND child.relname ~ '^outbox_published_[0-9]{8}$'
+    )
+END
+WHERE NOT EXISTS (SELECT FROM __schema__.outbox_dropped)
+"""
+
 _ROTATE = """
-CREATE FUNCTION __schema__.rotate_outbox_published(retention_days integer) RETURNS void
+CREATE OR REPLACE FUNCTION __schema__.rotate_outbox_published(retention_days integer) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     today date := (now() AT TIME ZONE 'UTC')::date;
@@ -188,6 +237,9 @@ DECLARE
     partition text;
     starts timestamptz;
     ends timestamptz;
+    had_rows boolean;
+    -- The day after the last one of which rows are dropped now.
+    kept_from date;
 BEGIN
     IF retention_days < 1 THEN
         RAISE EXCEPTION 'retention of % days would drop what was just published', retention_days;
@@ -214,8 +266,12 @@ BEGIN
         END IF;
     END LOOP;
     -- Rows of days for which no partition was ever made.
-    DELETE FROM __schema__.outbox_published_default
-    WHERE published_at < (today - retention_days)::timestamp AT TIME ZONE 'UTC';
+    WITH dropped AS (
+        DELETE FROM __schema__.outbox_published_default
+        WHERE published_at < (today - retention_days)::timestamp AT TIME ZONE 'UTC'
+        RETURNING published_at
+    )
+    SELECT max((published_at AT TIME ZONE 'UTC')::date) + 1 INTO kept_from FROM dropped;
     FOR partition IN
         SELECT child.relname FROM pg_inherits
         JOIN pg_class child ON child.oid = inhrelid
@@ -223,7 +279,14 @@ BEGIN
           AND child.relname ~ '^outbox_published_[0-9]{8}$'
           AND to_date(right(child.relname, 8), 'YYYYMMDD') < today - retention_days
     LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM __schema__.%I)', partition) INTO had_rows;
+        IF had_rows THEN
+            kept_from := greatest(kept_from, to_date(right(partition, 8), 'YYYYMMDD') + 1);
+        END IF;
         EXECUTE format('DROP TABLE __schema__.%I', partition);
     END LOOP;
+    UPDATE __schema__.outbox_dropped
+    SET dropped_before = greatest(dropped_before, kept_from::timestamp AT TIME ZONE 'UTC')
+    WHERE kept_from IS NOT NULL;
 END $$;
 """

@@ -7,7 +7,7 @@ is right comes from payment by query, and takes the way that an event would take
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -69,10 +69,17 @@ class Consistency:
         """Waits for nothing any more."""
         self._stopping.set()
 
-    async def check(self, *, repair: bool, order_id: str = "") -> Report:
+    async def check(
+        self,
+        *,
+        repair: bool,
+        order_id: str = "",
+        found: Callable[[Report], None] = lambda _: None,
+    ) -> Report:
         """Compares, looks again at what differs, and mends it if asked to.
 
-        Raises PaymentUnavailable if payment has to be asked and can't be.
+        `found` hears what differs before it is mended. Raises PaymentUnavailable if payment has to
+        be asked and can't be; what was found is in the log then too.
         """
         scope = _Scope(order_id, await self._code_of(order_id) if order_id else "")
         report = await self._look(scope)
@@ -81,10 +88,13 @@ class Consistency:
             await self._catch_up(report.as_of)
             report = await self._look(scope)
             report = replace(report, drifts=[one for one in report.drifts if one in suspected])
-        if repair and report.drifts:
-            report = replace(report, drifts=await self._repair(report.drifts, scope))
-        for drift in report.drifts:
-            _tell(drift)
+        found(report)
+        try:
+            if repair and report.drifts:
+                report = replace(report, drifts=await self._repair(report.drifts, scope))
+        finally:
+            for drift in report.drifts:
+                _tell(drift)
         return report
 
     async def warm_up(self) -> bool:
@@ -197,7 +207,9 @@ class ScheduledConsistency(Periodic):
     ) -> None:
         super().__init__("consistency", seconds, self._check)
         self._consistency, self._repair, self._warm = consistency, repair, False
-        self._drifts = metrics.gauge("consistency_drifts", "drifts at the last check", "kind")
+        what = f"drifts at the last check, {MOST_DRIFTS} at most"
+        self._drifts = metrics.gauge("consistency_drifts", what, "kind")
+        self._count(())
 
     def stop(self) -> None:
         """Ends `run` soon."""
@@ -210,8 +222,13 @@ class ScheduledConsistency(Periodic):
             await self._consistency.warm_up()
             self._warm = True
             return
-        report = await self._consistency.check(repair=self._repair)
-        counts = Counter(drift.kind for drift in report.drifts)
+        # Counted before they are mended: payment may be away, and they stay then.
+        await self._consistency.check(
+            repair=self._repair, found=lambda report: self._count(report.drifts)
+        )
+
+    def _count(self, drifts: Sequence[Drift]) -> None:
+        counts = Counter(drift.kind for drift in drifts)
         for kind in DriftKind:
             self._drifts.labels(kind).set(counts[kind])
 

@@ -32,16 +32,24 @@ def journey(
     reveal: Annotated[bool, typer.Option(help="Show access codes and addresses.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, details uncut.")] = False,
 ) -> None:
-    """Tell all that happened to an order: payments, code, interview, mails, events."""
+    """Tell all that happened to an order; exit status 1 if a part of it can't be read."""
     given: Given = context.obj
     story = run(given, lambda services: tell(services, order_id, given.nats_url(), reveal=reveal))
     if not story.entries:
         raise Problem("; ".join(dict.fromkeys(story.unread)) or f"nobody knows {order_id}")
+    raise typer.Exit(say(story, reveal=reveal, as_json=as_json))
+
+
+def say(story: Story, *, reveal: bool, as_json: bool) -> int:
+    """Prints a story, and on standard error what it lacks; returns the exit status."""
     if as_json:
         text = json.dumps(_as_json(story), ensure_ascii=False, indent=2)
         typer.echo(text if reveal else mask(text))
     else:
         _show(story, reveal=reveal)
+    for part in story.unread:
+        typer.echo(f"opsctl: could not be read: {plain(part if reveal else mask(part))}", err=True)
+    return 1 if story.unread else 0
 
 
 def _show(story: Story, *, reveal: bool) -> None:
@@ -51,8 +59,6 @@ def _show(story: Story, *, reveal: bool) -> None:
         for entry in story.sorted()
     ]
     out.print(table(_title(story), ["when (UTC)", "domain", "what", "id", "detail"], rows))
-    for part in story.unread:
-        out.print(f"! could not be read: {plain(part)}")
 
 
 def _shown(detail: str, *, reveal: bool) -> str:

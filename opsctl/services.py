@@ -70,7 +70,7 @@ class Services:
         try:
             return await call(request, timeout=seconds, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            raise self._failed(service, error) from None
+            raise self._failed(service, error, seconds) from None
 
     async def pages(
         self, method: str, request: Any, entries: str, *, at: str = "", most: int = 0
@@ -106,13 +106,16 @@ class Services:
             return grpc.aio.insecure_channel(address)
         return grpc.aio.secure_channel(address, credentials)
 
-    def _failed(self, service: str, error: grpc.aio.AioRpcError) -> CallFailed:
+    def _failed(self, service: str, error: grpc.aio.AioRpcError, seconds: float) -> CallFailed:
         reason, said = _reason_of(error), error.details() or ""
+        address = self._given.address(service)
         code = error.code().name
         if code == "UNAUTHENTICATED" or reason == "METHOD_NOT_ALLOWED":
             text = f"{service} refuses the token: {said} ({reason or code})"
         elif code == "UNAVAILABLE" and not reason:
-            text = f"{service} at {self._given.address(service)} can't be reached: {said}"
+            text = f"{service} at {address} can't be reached: {said}"
+        elif code == "DEADLINE_EXCEEDED":  # ours, or the service's word on it: the same deadline
+            text = f"{service} at {address} didn't answer within {seconds:g} s"
         else:
             text = f"{service}: {said} ({reason or code})"
         return CallFailed(service, text, code, reason)

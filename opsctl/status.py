@@ -16,6 +16,8 @@ from opsctl.services import Services, each, run
 
 # What waits longer than this doesn't move by itself.
 _LATE = timedelta(minutes=1)
+# Somebody waits for the whole picture: a service that hangs mustn't keep it for long.
+_SECONDS = 5.0
 _COLUMNS = ("service", "part", "waiting #", "unacknowledged #", "oldest #", "parked #")
 _Answers = Mapping[str, ops_service_pb2.GetBusStatusResponse | CallFailed]
 
@@ -40,7 +42,7 @@ async def _ask_all(services: Services) -> _Answers:
 
     async def ask(name: str) -> ops_service_pb2.GetBusStatusResponse:
         reply: ops_service_pb2.GetBusStatusResponse = await services.call(
-            "OpsService.GetBusStatus", request, at=name
+            "OpsService.GetBusStatus", request, at=name, seconds=_SECONDS
         )
         return reply
 

@@ -3,7 +3,7 @@
 import structlog
 
 from payment_svc.storage.unit_of_work import Database
-from payment_svc.use_cases.ledger import check_ledger
+from payment_svc.use_cases.ledger import MOST_IMBALANCES, check_ledger
 from runtime.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -14,7 +14,8 @@ class LedgerWatch:
 
     def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
-        self._imbalances = metrics.gauge("ledger_imbalances", "orders whose money doesn't balance")
+        what = f"orders whose money doesn't balance, {MOST_IMBALANCES} at most"
+        self._imbalances = metrics.gauge("ledger_imbalances", what)
 
     async def report(self) -> None:
         """One round over all orders; changes nothing."""

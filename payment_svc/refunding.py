@@ -99,7 +99,8 @@ class RefundWatch:
     ) -> None:
         self._database, self._ask_after = database, timedelta(seconds=ask_seconds)
         self.overdue_after = timedelta(seconds=overdue_seconds)
-        self._hanging = metrics.gauge("refunds_overdue", "refunds without outcome for too long")
+        what = f"refunds without outcome for too long, {_MOST} at most"
+        self._hanging = metrics.gauge("refunds_overdue", what)
 
     async def ask_again(self) -> None:
         """Asks interview about the refunds that wait for its word too long."""

@@ -1,6 +1,6 @@
 """What every service has for its operators: ops.v1, metrics, and workers that keep house."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus import BusTables, Consumer, Relay
-from eventbus.bus_check import Missing
+from eventbus.bus_check import Findings, Missing
 from eventbus.jetstream import JetStream
 from eventbus.retention import Retention
 from ops.v1 import ops_service_pb2_grpc
@@ -44,9 +44,9 @@ class Operations:
         self.servicer = Servicer("ops.v1.OpsService", register, ops)
         self._check, self._repair = ops.check, config.bus_check_repair
         self._looked_back = timedelta(seconds=config.bus_check_seconds * _ROUNDS_LOOKED_BACK)
-        self._missing = self.metrics.gauge(
-            "bus_missing_events", "events that the last check missed", "kind"
-        )
+        what = f"events of the last {_ROUNDS_LOOKED_BACK} rounds that the last check missed"
+        self._missing = self.metrics.gauge("bus_missing_events", what, "kind")
+        self._count(Findings())
         numbers = BusMetrics(self.metrics, engine, tables, consumers)
         self.workers = [
             Periodic("metrics", _LOOK_SECONDS, numbers.look),
@@ -58,10 +58,18 @@ class Operations:
     async def _check_bus(self) -> None:
         since = datetime.now(UTC) - self._looked_back
         findings = await self._check.run(since, repair=self._repair)
-        for kind, missing in {"lost": findings.lost, "unhandled": findings.unhandled}.items():
-            self._missing.labels(kind).set(len(missing))
+        self._count(findings)
+        for kind, missing in _by_kind(findings).items():
             for one in missing:
                 _tell(kind, one)
+
+    def _count(self, findings: Findings) -> None:
+        for kind, missing in _by_kind(findings).items():
+            self._missing.labels(kind).set(len(missing))
+
+
+def _by_kind(findings: Findings) -> Mapping[str, Sequence[Missing]]:
+    return {"lost": findings.lost, "unhandled": findings.unhandled}
 
 
 def _tell(kind: str, one: Missing) -> None:

@@ -1,5 +1,6 @@
 """ops.v1.OpsService: the operator's view of a service's part of the bus."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -31,6 +32,12 @@ from runtime.ops_messages import dead_letter, duration, findings
 from runtime.paging import cut, last_id, size_of
 
 _CHECKED_BY_DEFAULT = timedelta(hours=1)
+# A broker that hangs is told as such, well before whoever asks for the status has lost patience.
+_BROKER_SECONDS = 2.0
+
+
+class BrokerHangs(BrokerUnavailable):
+    """The broker takes a question and doesn't answer it."""
 
 
 class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
@@ -71,10 +78,16 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
                 name: await self._dead_letters.count_open(connection, name)
                 for name in self._consumers
             }
+        lags = await asyncio.gather(*(_lag(self._consumers[name]) for name in counts))
         return ops_service_pb2.GetBusStatusResponse(
             outbox=self._outbox(waiting),
-            consumers=[await self._consumer(name, count) for name, count in counts.items()],
-            broker_connected=self._broker.connected,
+            consumers=[
+                await self._consumer(name, count, lag)
+                for (name, count), lag in zip(counts.items(), lags, strict=True)
+            ],
+            # A connection to a broker that hangs stands for a while.
+            broker_connected=self._broker.connected
+            and not any(isinstance(lag, BrokerHangs) for lag in lags),
         )
 
     def _outbox(self, waiting: Backlog) -> ops_service_pb2.OutboxStatus:
@@ -85,13 +98,13 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
             last_error=mask(self._relay.trouble) if self._relay else "",
         )
 
-    async def _consumer(self, name: str, dead_letters: int) -> ops_service_pb2.ConsumerStatus:
+    async def _consumer(
+        self, name: str, dead_letters: int, lag: Lag | BrokerUnavailable
+    ) -> ops_service_pb2.ConsumerStatus:
         consumer = self._consumers[name]
         error = consumer.last_error
-        try:
-            lag = await consumer.source.lag()
-        except BrokerUnavailable as unavailable:
-            lag, error = Lag(0, 0, 0), describe(unavailable)
+        if isinstance(lag, BrokerUnavailable):
+            error, lag = describe(lag), Lag(0, 0, 0)
         return ops_service_pb2.ConsumerStatus(
             consumer=consumer.source.durable,
             stream=consumer.source.stream,
@@ -194,6 +207,16 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
             gone = f"this service has no consumer {letter.consumer} any more"
             raise ReplayFailed(letter.dead_letter_id, step, gone)
         return consumer
+
+
+async def _lag(consumer: Consumer) -> Lag | BrokerUnavailable:
+    try:
+        async with asyncio.timeout(_BROKER_SECONDS):
+            return await consumer.source.lag()
+    except TimeoutError:
+        return BrokerHangs(f"no answer within {_BROKER_SECONDS:g} s")
+    except BrokerUnavailable as unavailable:
+        return unavailable
 
 
 def _moment(since: Timestamp) -> datetime:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+MOST_IMBALANCES = 100
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
@@ -35,4 +37,4 @@ class Ledger(Protocol):
 
 async def check_ledger(order_id: str, ledger: Ledger) -> LedgerReport:
     """Changes nothing."""
-    return await ledger.check(order_id, most=100)
+    return await ledger.check(order_id, most=MOST_IMBALANCES)

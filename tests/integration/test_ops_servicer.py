@@ -7,7 +7,6 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2
-from sqlalchemy import delete
 
 from eventbus import Relay
 from eventbus.broker import BrokerUnavailable
@@ -22,7 +21,7 @@ from runtime.ops_errors import ERRORS, AnnouncesNothing
 from runtime.ops_messages import findings
 from runtime.ops_servicer import OpsServicer
 from tests.integration.bus import ROLE, Bus
-from tests.integration.test_republishing import publish_all
+from tests.integration.test_republishing import days_passed, publish_all
 
 CONTEXT: Any = None
 
@@ -64,10 +63,9 @@ async def test_too_long_ago_is_out_of_range_and_stores_no_reply(bus: Bus) -> Non
     relay = bus.relay()
     await bus.commit(*bus.events(3))
     await publish_all(relay)
-    table = bus.tables.outbox_published
-    await bus.execute(delete(table).where(table.c.position == 1))
+    await days_passed(bus, 9)
     ops = await servicer(bus, relay)
-    long_ago = to_timestamp(datetime.now(UTC) - timedelta(days=2))
+    long_ago = to_timestamp(datetime.now(UTC) - timedelta(days=20))
     request = ops_service_pb2.RepublishEventsRequest(request_id="r", since=long_ago)
     for _ in range(2):
         with pytest.raises(RepublishTooOld) as refused:

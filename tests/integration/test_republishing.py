@@ -1,16 +1,21 @@
 """Promises about a broker that lost what it had taken: it is published again, with one effect."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from nats.js.api import StreamConfig
-from sqlalchemy import delete
+from sqlalchemy import event, text
+from sqlalchemy.util import await_only
 
-from eventbus import Event, Relay
+from eventbus import Event, Outbox, Relay
 from eventbus.outbox import backlog
 from eventbus.republishing import Republishing, RepublishTooOld
+from eventbus.retention import Retention, RetentionSettings
 from tests.integration.bus import Bus, OpenBus, assert_each_once
 from tests.integration.disturbed import Recorder
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 async def publish_all(relay: Relay) -> None:
@@ -129,20 +134,73 @@ async def test_a_transaction_that_rolls_back_puts_nothing_back(bus: Bus) -> None
     assert await bus.waiting() == []
 
 
+async def days_passed(bus: Bus, days: int) -> None:
+    """Makes what was published older, and lets retention have its way."""
+    older = text(
+        f"UPDATE {bus.tables.outbox_published}"  # noqa: S608  our own name
+        " SET published_at = published_at - make_interval(days => :days)"
+    )
+    async with bus.superuser.begin() as connection:
+        await connection.execute(older, {"days": days})
+    await Retention(bus.engine, bus.tables, RetentionSettings(published_days=7)).sweep()
+
+
+async def test_a_service_that_never_published_has_nothing_to_publish_again(bus: Bus) -> None:
+    """However long ago: nothing was dropped, so nothing is left out."""
+    assert await put_back(bus, LONG_AGO) == 0
+    await days_passed(bus, 0)
+    assert await put_back(bus, LONG_AGO) == 0
+
+
+async def test_a_first_event_that_was_never_committed_was_not_dropped(bus: Bus) -> None:
+    """Its position is gone, and so is nothing else."""
+    async with bus.engine.connect() as connection:
+        await Outbox(bus.tables).publish(connection, bus.events(1))
+        await connection.rollback()
+    await bus.commit(*bus.events(2))
+    await publish_all(bus.relay())
+    rows = await bus.rows(bus.tables.outbox_published)
+    assert [row["position"] for row in rows] == [2, 3]
+    assert await put_back(bus, LONG_AGO) == 2
+
+
 async def test_what_was_dropped_cant_be_published_again(bus: Bus) -> None:
     """An answer that leaves a part out unsaid would be worse than none."""
     relay = bus.relay()
     await bus.commit(*bus.events(2))
     await publish_all(relay)
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    long_ago = today - timedelta(seconds=1)
-    assert await put_back(bus, long_ago) == 2  # nothing was ever dropped
+    today = (await bus.clock()).replace(hour=0, minute=0, second=0, microsecond=0)
+    await days_passed(bus, 7)
+    assert await put_back(bus, LONG_AGO) == 2  # nothing was dropped yet
     await publish_all(relay)
-    table = bus.tables.outbox_published
-    await bus.execute(delete(table).where(table.c.position == 1))
-    with pytest.raises(RepublishTooOld, match=f"{today:%Y-%m-%d}T00:00Z"):
-        await put_back(bus, long_ago)
-    await put_back(bus, today)
+    await days_passed(bus, 2)
+    assert await bus.published() == []
+    kept_from = today - timedelta(days=8)
+    for _ in range(2):  # it stays dropped
+        with pytest.raises(RepublishTooOld, match=f"{kept_from:%Y-%m-%d}T00:00Z"):
+            await put_back(bus, kept_from - timedelta(seconds=1))
+        await bus.commit(*bus.events(3))
+        await publish_all(relay)
+        await days_passed(bus, 0)
+    assert await put_back(bus, kept_from) == 6
+
+
+async def test_what_is_dropped_in_that_moment_is_missed(bus: Bus) -> None:
+    """Retention comes between any two statements: the answer is all of it or a refusal."""
+    await bus.commit(*bus.events(2))
+    await publish_all(bus.relay())
+    dropped = []
+
+    def before_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "OVERRIDING" in statement and not dropped:
+            dropped.append(statement)
+            await_only(days_passed(bus, 9))
+
+    event.listen(bus.engine.sync_engine, "before_cursor_execute", before_statement)
+    with pytest.raises(RepublishTooOld):
+        await put_back(bus, LONG_AGO)
+    assert dropped
+    assert await bus.waiting() == []
 
 
 async def test_an_event_that_was_deleted_is_stored_again_though_the_broker_knows_its_id(

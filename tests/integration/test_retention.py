@@ -4,11 +4,12 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, insert, text
+from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from eventbus.retention import Retention, RetentionSettings
-from tests.integration.bus import Bus
+from eventbus.schema import remember_dropped
+from tests.integration.bus import ROLE, Bus
 
 OLD = timedelta(days=31)
 
@@ -56,6 +57,20 @@ async def days(bus: Bus) -> set[str]:
         )
         parent = f"{bus.schema}.outbox_published"
         return set((await connection.execute(statement, {"parent": parent})).scalars())
+
+
+async def dropped_before(bus: Bus) -> datetime | None:
+    """From when on all that was published is kept; None if nothing was ever dropped."""
+    async with bus.superuser.connect() as connection:
+        [note] = (await connection.execute(select(bus.tables.outbox_dropped))).scalars()
+        assert note is None or isinstance(note, datetime)
+        return note
+
+
+def midnight(days_ago: int) -> datetime:
+    """The beginning of a day."""
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return today - timedelta(days=days_ago)
 
 
 def name_of(days_from_now: int) -> str:
@@ -123,6 +138,52 @@ async def test_old_events_whose_day_was_never_made_are_dropped_too(bus: Bus) -> 
     await add_published(bus, "old", 9)
     await retention(bus, published_days=7).sweep()
     assert await bus.rows(bus.tables.outbox_published) == []
+
+
+async def test_from_when_on_all_is_kept_is_noted_when_something_is_dropped(bus: Bus) -> None:
+    """A day without events is no loss, and what is gone never comes back."""
+    assert await dropped_before(bus) is None
+    await make_day(bus, 12)
+    await retention(bus).sweep()
+    assert name_of(-12) not in await days(bus)
+    assert await dropped_before(bus) is None
+
+    for ago in (11, 10, 9, 7):
+        await make_day(bus, ago)
+    for ago in (11, 10, 7):
+        await add_published(bus, f"{ago} days", ago)
+    await retention(bus).sweep()
+    assert await dropped_before(bus) == midnight(9)
+
+    await add_published(bus, "late, and of a day that was never made", 12)
+    await retention(bus).sweep()
+    assert await dropped_before(bus) == midnight(9)
+    await add_published(bus, "of another", 8)
+    await retention(bus).sweep()
+    assert await dropped_before(bus) == midnight(7)
+
+
+@pytest.mark.parametrize(
+    ("published", "kept", "days_ago"),
+    [(0, [], None), (3, [1, 2], None), (3, [2, 3], 3), (3, [], 3)],
+)
+async def test_tables_without_that_note_get_it(
+    bus: Bus, published: int, kept: list[int], days_ago: int | None
+) -> None:
+    """Whether something was dropped is told by the first position; when, the oldest day bounds.
+
+    Done twice, it makes no difference.
+    """
+    await make_day(bus, 3)
+    await bus.commit(*bus.events(published))
+    await bus.relay().publish_once()
+    table = bus.tables.outbox_published
+    await bus.execute(delete(table).where(table.c.position.not_in(kept)))
+    await bus.execute(f"DROP TABLE {bus.tables.outbox_dropped}")
+    for _ in range(2):
+        async with bus.superuser.begin() as connection:
+            await connection.run_sync(remember_dropped, bus.schema, ROLE)
+        assert await dropped_before(bus) == (None if days_ago is None else midnight(days_ago))
 
 
 async def test_sweeps_side_by_side_are_harmless(bus: Bus) -> None:

@@ -13,6 +13,12 @@ from tests.system.outside import Outside
 
 PROGRAM = Path(sys.executable).parent / "opsctl"
 _SECONDS = 60
+# Whoever runs the tests in the background ignores Ctrl-C; a person's shell doesn't. Done in the new
+# process: a preexec_fn would have it forked with gRPC's handlers, which abort it now and then.
+_HEEDING_INTERRUPTS = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    " os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 @dataclass(frozen=True)
@@ -36,25 +42,13 @@ class Said:
         return self.err
 
 
-# Whoever runs the tests in the background ignores Ctrl-C; a person's shell doesn't. The new process
-# sees to it, since code between fork and exec isn't safe in a process that has gRPC's threads.
-_HEEDING_INTERRUPTS = (
-    "import os, signal, sys;"
-    " signal.signal(signal.SIGINT, signal.SIG_DFL);"
-    " os.execv(sys.argv[1], sys.argv[1:])"
-)
-
-
 async def start(
     *arguments: str, directory: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> asyncio.subprocess.Process:
     """Starts the program, with none of the settings that happen to be around."""
     told = {name: value for name, value in os.environ.items() if not name.startswith("OPSCTL_")}
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        _HEEDING_INTERRUPTS,
-        str(PROGRAM),
+        *(sys.executable, "-c", _HEEDING_INTERRUPTS, str(PROGRAM)),
         *arguments,
         cwd=directory,
         env={**told, "COLUMNS": "200", **(environment or {})},

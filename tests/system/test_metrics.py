@@ -1,32 +1,35 @@
 """What a process tells its operators in numbers."""
 
-import asyncio
-import urllib.request
+from collections.abc import Mapping
 
 from devstack.waiting import eventually
+from interview_svc.domain.drifts import DriftKind
 from tests.system.outside import Outside
+from tests.system.scraping import numbers
 
 _DEAD = 'consumer_dead_letters{consumer="interview",stream="PAYMENT"}'
-
-
-def _fetch(url: str) -> dict[str, str]:
-    with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310  our own process
-        lines = reply.read().decode().splitlines()
-    return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
 
 async def test_prometheus_is_told_how_the_bus_stands(calm: Outside) -> None:
     """Ages and counts are there to be fetched, without a token, where the settings say."""
     await calm.prepared()
-    *_, told = calm.log_lines("interview", event="metrics")
 
-    async def look() -> dict[str, str] | None:
-        found = await asyncio.to_thread(_fetch, f"http://{told['address']}/metrics")
+    async def look() -> Mapping[str, float] | None:
+        found = await numbers(calm, "interview")
         return found if _DEAD in found else None
 
-    numbers = await eventually(look, "the consumer's metrics")
-    assert float(numbers[_DEAD]) >= 0
-    assert float(numbers["outbox_unpublished"]) >= 0
-    assert float(numbers["outbox_oldest_age_seconds"]) >= 0
-    assert float(numbers['consumer_pending{consumer="interview",stream="PAYMENT"}']) >= 0
-    assert float(numbers['consumer_oldest_age_seconds{consumer="interview",stream="PAYMENT"}']) >= 0
+    found = await eventually(look, "the consumer's metrics")
+    assert found[_DEAD] >= 0
+    assert found["outbox_unpublished"] >= 0
+    assert found["outbox_oldest_age_seconds"] >= 0
+    assert found['consumer_pending{consumer="interview",stream="PAYMENT"}'] >= 0
+    assert found['consumer_oldest_age_seconds{consumer="interview",stream="PAYMENT"}'] >= 0
+
+
+async def test_what_checks_find_has_a_number_before_the_first_check(calm: Outside) -> None:
+    """Whoever watches for a rise needs the number from which it rises."""
+    found = await numbers(calm, "interview")
+    for kind in DriftKind:
+        assert found[f'consistency_drifts{{kind="{kind}"}}'] == 0
+    for name in ("lost", "unhandled"):
+        assert f'bus_missing_events{{kind="{name}"}}' in found

@@ -76,6 +76,37 @@ async def test_one_service_that_is_down_hides_no_other(rough: Outside) -> None:
     assert any("interview" in line for line in said.json["needs_operator"])
 
 
+async def test_status_says_who_hangs_and_waits_only_once(rough: Outside) -> None:
+    """Two take the call and never answer: they are named with their addresses, and not alone."""
+    hanging = ("payment", "interview")
+    for name in hanging:
+        rough.stack.suspend(name)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    shown = await opsctl(rough, "status")
+    # One patience of five seconds, not two; the rest is the start of the program.
+    assert loop.time() - began < 10
+    assert shown.status == 1
+    for name in hanging:
+        address = rough.stack.address(name)
+        assert f"! {name} at {address} didn't answer within 5 s" in shown.out
+    assert "INTERVIEW → notification" in shown.out
+
+
+async def test_status_says_that_the_broker_hangs(rough: Outside) -> None:
+    """It, and not the services, which answer as long as their own databases do."""
+    await rough.quiet()
+    rough.stack.suspend("nats")
+    said = await opsctl(rough, "status", "--json")
+    assert said.status == 1
+    lost = [line for line in said.json["needs_operator"] if "not connected" in line]
+    assert len(lost) == len(SERVICES), said
+    for answer in said.json["services"].values():
+        assert {one["last_error"] for one in answer["consumers"]} == {
+            "BrokerHangs: no answer within 2 s"
+        }
+
+
 async def test_status_says_that_the_broker_is_away(rough: Outside) -> None:
     await rough.stack.kill("nats")
 
@@ -135,12 +166,17 @@ async def test_journey_tells_the_rest_when_a_part_cant_be_read(rough: Outside) -
     await rough.stack.kill("interview")
     await rough.stack.kill("nats")
     shown = await opsctl(rough, "journey", order_id)
-    assert shown.status == 0
+    assert shown.status == 1
     assert "order created" in shown.out
     assert "mail queued" in shown.out
     assert "session prepared" not in shown.out
-    assert "could not be read: ListSessions: interview at" in shown.out
-    assert "could not be read: events: no broker at" in shown.out
+    sessions, events = shown.err.splitlines()
+    assert sessions.startswith("opsctl: could not be read: ListSessions: interview at")
+    assert events.startswith("opsctl: could not be read: events: no broker at")
+    said = await opsctl(rough, "journey", order_id, "--json")
+    assert (said.status, said.err) == (1, shown.err)
+    assert "order created" in [entry["what"] for entry in said.json["timeline"]]
+    assert len(said.json["unread"]) == 2
 
 
 async def test_refunds_are_listed_or_the_reason_is_told(calm: Outside) -> None:

@@ -1,5 +1,6 @@
 """What opsctl makes of what operators type, and of what they are shown."""
 
+import asyncio
 import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,12 +10,17 @@ import typer
 from google.protobuf.duration_pb2 import Duration
 from rich.console import Console
 
+from ops.v1 import ops_service_pb2
 from opsctl import timeline
+from opsctl.journey import say
 from opsctl.money import money
-from opsctl.place import Given
-from opsctl.problems import Problem
+from opsctl.place import SERVICES, Given
+from opsctl.problems import CallFailed, Problem
 from opsctl.screen import age, name_of, plain, table
+from opsctl.services import Services, each
 from opsctl.since import parse_since
+from opsctl.story import Story
+from opsctl.timeline import Entry
 from payment.v1 import access_code_pb2, access_code_service_pb2, money_pb2, payment_service_pb2
 from runtime.contracts import to_timestamp
 
@@ -129,3 +135,59 @@ def test_what_is_given_goes_before_what_a_devstack_wrote(tmp_path: Path) -> None
 def test_a_damaged_file_of_a_devstack_tells_nothing(tmp_path: Path, written: str) -> None:
     (tmp_path / "addresses.json").write_text(written)
     assert Given({}, None, None, "", tmp_path).address("payment") == ""
+
+
+async def test_a_service_that_hangs_is_named_with_its_address_and_the_time_it_had(
+    tmp_path: Path,
+) -> None:
+    """It takes the call, and that is all."""
+    token, over = tmp_path / "token", asyncio.Event()
+    token.write_text("a token")
+
+    async def mute(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(mute, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        given = Given({"payment": f"{host}:{port}"}, token, None, "", tmp_path)
+        async with Services(given) as services:
+            request = ops_service_pb2.GetBusStatusRequest()
+            with pytest.raises(CallFailed) as failed:
+                await services.call("OpsService.GetBusStatus", request, at="payment", seconds=0.25)
+        over.set()
+    assert str(failed.value) == f"payment at {host}:{port} didn't answer within 0.25 s"
+    assert failed.value.code == "DEADLINE_EXCEEDED"
+
+
+async def test_services_are_asked_side_by_side() -> None:
+    """Each answers only when all were asked."""
+    asked: set[str] = set()
+    all_asked = asyncio.Event()
+
+    async def ask(name: str) -> str:
+        asked.add(name)
+        if asked == set(SERVICES):
+            all_asked.set()
+        await asyncio.wait_for(all_asked.wait(), 10)
+        return f"{name}'s answer"
+
+    answers = await each(SERVICES, ask)
+    assert answers == {name: f"{name}'s answer" for name in SERVICES}
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize("unread", [[], ["ListSessions: interview\x1b hangs", "events: li@x.com"]])
+def test_a_story_with_a_part_missing_is_told_and_is_no_success(
+    capsys: pytest.CaptureFixture[str], unread: list[str], as_json: bool
+) -> None:
+    """What is there goes to standard output; what isn't, line by line, to standard error."""
+    story = Story("ord_x", entries=[Entry(NOW, "payment", "order created", "x")], unread=unread)
+    status = say(story, reveal=False, as_json=as_json)
+    told = capsys.readouterr()
+    assert "order created" in told.out
+    assert status == (1 if unread else 0)
+    lines = told.err.splitlines()
+    assert len(lines) == len(unread)
+    assert all(line.startswith("opsctl: could not be read: ") for line in lines)
+    assert not {"\x1b", "li@x.com"} & {*told.err, *told.err.split()}
