@@ -48,7 +48,8 @@ class LedgerQuery:
 
 def _per_order(order_id: str) -> Select[Any]:
     orders, captured, paid_back = tables.orders, _captured(order_id), _paid_back(order_id)
-    backing = orders.c.amount_minor - func.coalesce(paid_back.c.of_price, 0)
+    # What the order itself says, so that it is compared with the refunds, too.
+    backing = orders.c.amount_minor - orders.c.refunded_minor
     return (
         select(
             orders.c.order_id,
@@ -81,7 +82,6 @@ def _paid_back(order_id: str) -> Any:
         select(
             refunds.c.order_id,
             func.sum(amount).filter(succeeded).label("refunded"),
-            func.sum(amount).filter(succeeded, ~refunds.c.surplus).label("of_price"),
             func.sum(amount).filter(~succeeded, refunds.c.surplus).label("owed"),
         )
         .where(_only(refunds.c.order_id, order_id))

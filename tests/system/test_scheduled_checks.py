@@ -123,19 +123,23 @@ async def test_drifts_are_counted_by_kind_while_payment_is_away_and_mended_after
 
 
 async def test_money_that_does_not_balance_is_counted_until_it_does(checked: Outside) -> None:
-    """Two orders, each once, however often they are looked at."""
-    orders = [(await checked.prepared())[1] for _ in range(2)]
+    """Two orders, each once, however often they are looked at: payment and order disagree."""
+    captured_more, refunded_unseen = [(await checked.prepared())[1] for _ in range(2)]
     await shows(checked, "payment", {"ledger_imbalances": 0})
-    change = "UPDATE payment.payments SET captured_minor = captured_minor + $2 WHERE order_id = $1"
-    for order_id in orders:
-        await put(checked, change, order_id, 100)
+    payment = "UPDATE payment.payments SET captured_minor = captured_minor + $2 WHERE order_id = $1"
+    order = "UPDATE payment.orders SET refunded_minor = refunded_minor + $2 WHERE order_id = $1"
+    await put(checked, payment, captured_more, 100)
+    await put(checked, order, refunded_unseen, 100)
     await shows(checked, "payment", {"ledger_imbalances": 2})
-    for order_id in orders:
-        line = {"order_id": order_id, "captured_minor": 20000, "backing_minor": 19900}
+    for order_id, captured, backing in (
+        (captured_more, 20000, 19900),
+        (refunded_unseen, 19900, 19800),
+    ):
+        line = {"order_id": order_id, "captured_minor": captured, "backing_minor": backing}
         await logged(checked, "payment", event="money doesn't balance", level="error", **line)
-    await put(checked, change, orders[0], -100)
+    await put(checked, payment, captured_more, -100)
     await shows(checked, "payment", {"ledger_imbalances": 1})
-    await put(checked, change, orders[1], -100)
+    await put(checked, order, refunded_unseen, -100)
     await shows(checked, "payment", {"ledger_imbalances": 0})
 
 
