@@ -43,12 +43,14 @@ async def tell(services: Services, order_id: str, nats_url: str, *, reveal: bool
     """All that the services and the streams know of an order."""
     story = Story(order_id)
     await _Teller(services, story).tell()
-    if nats_url:
-        try:
-            async for entry in _events(nats_url, order_id, reveal=reveal):
-                story.entries.append(entry)
-        except BrokerUnavailable as error:
-            story.unread.append(f"events: {error}")
+    if not nats_url:
+        story.unread.append("events: no address of NATS is known; name it with --nats")
+        return story
+    try:
+        async for entry in _events(nats_url, order_id, reveal=reveal):
+            story.entries.append(entry)
+    except BrokerUnavailable as error:
+        story.unread.append(f"events: {error}")
     return story
 
 

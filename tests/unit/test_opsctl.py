@@ -19,7 +19,7 @@ from opsctl.problems import CallFailed, Problem
 from opsctl.screen import age, name_of, plain, table
 from opsctl.services import Services, each
 from opsctl.since import parse_since
-from opsctl.story import Story
+from opsctl.story import Story, tell
 from opsctl.timeline import Entry
 from payment.v1 import access_code_pb2, access_code_service_pb2, money_pb2, payment_service_pb2
 from runtime.contracts import to_timestamp
@@ -191,3 +191,16 @@ def test_a_story_with_a_part_missing_is_told_and_is_no_success(
     assert len(lines) == len(unread)
     assert all(line.startswith("opsctl: could not be read: ") for line in lines)
     assert not {"\x1b", "li@x.com"} & {*told.err, *told.err.split()}
+
+
+async def test_a_story_without_an_address_of_nats_says_that_its_events_are_missing(
+    tmp_path: Path,
+) -> None:
+    """Nobody is there to be asked; the address that isn't known is a part missing like others."""
+    token = tmp_path / "token"
+    token.write_text("a token")
+    given = Given(dict.fromkeys(SERVICES, "127.0.0.1:1"), token, None, "", tmp_path)
+    async with Services(given) as services:
+        story = await tell(services, f"ord_{'0' * 26}", "", reveal=False)
+    *_, last = story.unread
+    assert last == "events: no address of NATS is known; name it with --nats"
