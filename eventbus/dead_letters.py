@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus.broker import Message
@@ -56,6 +56,9 @@ class DeadLetters:
     def __init__(self, tables: BusTables) -> None:
         self._table = tables.dead_letters
         self._columns = [column for column in self._table.columns if column.name != "resolved_at"]
+        # A list shows no bodies: many large ones would be read for nothing.
+        nothing = literal(b"").label("data")
+        self._listed = [nothing if one.name == "data" else one for one in self._columns]
 
     async def add(self, connection: AsyncConnection, letter: DeadLetter) -> None:
         """Keeps one; in the transaction that marks its event DEAD."""
@@ -65,8 +68,11 @@ class DeadLetters:
     async def open_page(
         self, connection: AsyncConnection, limit: int, before: str
     ) -> Sequence[DeadLetter]:
-        """Those that wait for a decision, newest first, older than `before` if that is given."""
-        statement = select(*self._columns).where(self._table.c.resolution.is_(None))
+        """Those that wait for a decision, newest first, older than `before` if that is given.
+
+        Without their data.
+        """
+        statement = select(*self._listed).where(self._table.c.resolution.is_(None))
         if before:
             statement = statement.where(self._table.c.dead_letter_id < before)
         statement = statement.order_by(self._table.c.dead_letter_id.desc()).limit(limit)

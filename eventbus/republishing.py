@@ -8,7 +8,9 @@ the original, with its time, stays where it was.
 A copy keeps its `recorded_at`. Watermarks therefore fall back to the oldest event that is to be
 published again. A watermark says that all that was recorded before it stands in the stream, and of
 an event that the broker may have lost nobody knows that: "now" would promise too much to a
-listener, the old time promises too little for a moment, which costs it freshness only.
+listener. The old time promises nothing new: a listener that keeps the newest time it was told, as
+it should, only grows no fresher until the copies are out. It also takes nothing back: what was
+promised before the loss, that listener goes on believing.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,9 @@
 """Compares interview's half with the shared table of codes, and mends what has drifted apart.
 
-What is just under way is no drift: it is gone at the second look, which comes after everything was
-handled that payment had committed by the first. The table only shows that something is wrong; what
-is right comes from payment by query, and takes the way that an event would take.
+What is just under way is no drift: it is gone at the second look, which waits until everything is
+handled that payment had committed by the first. It doesn't wait for long: while events are held up,
+what they bring counts as drift. The table only shows that something is wrong; what is right comes
+from payment by query, and takes the way that an event would take.
 """
 
 import asyncio
@@ -98,13 +99,18 @@ class Consistency:
         return report
 
     async def warm_up(self) -> bool:
-        """Takes in what payment had before we listened; False if that was done before."""
+        """Takes in what payment had before we listened.
+
+        False if that was done before, or if it was stopped: then the next start goes on with it.
+        """
         async with self._database.reading() as uow:
             if await uow.watermarks.warmed_up():
                 return False
         _log.info("warming up")
         while True:
             report = await self.check(repair=True)
+            if self._stopping.is_set():
+                return False
             repaired = [drift for drift in report.drifts if drift.repaired]
             if len(report.drifts) < MOST_DRIFTS or not repaired:
                 break
@@ -130,7 +136,7 @@ class Consistency:
             return Report(drifts, count, await uow.drifts.clock())
 
     async def _catch_up(self, moment: datetime) -> None:
-        """Waits until all is handled that payment committed before `moment`; not for long."""
+        """Waits until all is handled that payment committed before `moment`, or for a while."""
         deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
         while asyncio.get_running_loop().time() < deadline and not self._stopping.is_set():
             await self._freshness.look()
@@ -149,12 +155,10 @@ class Consistency:
             answers,
         )
         unredeemed = [one for one in drifts if one.kind is DriftKind.STARTED_NOT_REDEEMED]
-        await self._announce([drift.order_id for drift in unredeemed])
+        announced = await self._announce([drift.order_id for drift in unredeemed])
         left = {drift.about for drift in (await self._look(scope)).drifts}
-        return [
-            replace(drift, repaired=drift in unredeemed or drift.about not in left)
-            for drift in drifts
-        ]
+        told = {drift.about for drift in unredeemed if drift.order_id in announced}
+        return [replace(drift, repaired=drift.about not in left - told) for drift in drifts]
 
     async def _ask(self, drifts: Sequence[Drift]) -> dict[str, Heard | None]:
         """What payment answers, by order or, where that isn't known, by code."""
@@ -191,12 +195,15 @@ class Consistency:
             async with self._database.transaction() as uow:
                 await forget_orders(batch, uow, now=datetime.now(UTC))
 
-    async def _announce(self, order_ids: Sequence[str]) -> None:
+    async def _announce(self, order_ids: Sequence[str]) -> set[str]:
+        """The orders whose start was said again; payment was told of the others lately."""
+        announced: set[str] = set()
         for batch in _batches(sorted(order_ids)):
             async with self._database.transaction() as uow:
-                await announce_starts_again(
+                announced |= await announce_starts_again(
                     batch, uow, now=datetime.now(UTC), pause=_ANNOUNCE_PAUSE
                 )
+        return announced
 
 
 class ScheduledConsistency(Periodic):

@@ -1,6 +1,4 @@
-"""Writes down what the clock has decided: sessions whose time is over have ended."""
-
-from datetime import UTC, datetime
+"""Writes down what the database's clock has decided: sessions whose time is over have ended."""
 
 from interview_svc.storage.unit_of_work import Database
 from interview_svc.use_cases.interviews import expire_sessions
@@ -21,4 +19,4 @@ class Sweeper:
 
     async def _sweep_batch(self) -> int:
         async with self._database.transaction() as uow:
-            return await expire_sessions(uow, now=datetime.now(UTC), limit=_BATCH)
+            return await expire_sessions(uow, now=await uow.clock(), limit=_BATCH)

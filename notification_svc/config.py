@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from eventbus.verdicts import Backoff
-from notification_svc.mailer import MailServer
+from notification_svc.mailer import PARTING_SECONDS, MailServer
 from notification_svc.sending import SendingSettings
 from runtime.settings import ServiceSettings
 
@@ -42,8 +42,9 @@ class NotificationSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.mail_claim_seconds <= self.smtp_seconds:
-            raise ValueError("mail_claim_seconds must be more than smtp_seconds")
+        if self.mail_claim_seconds <= self.smtp_seconds + PARTING_SECONDS:
+            # Or else a mail is claimed again while its connection says goodbye.
+            raise ValueError("mail_claim_seconds must be more than a second above smtp_seconds")
         if self.smtp_user and self.smtp_tls == "none":
             raise ValueError("smtp_user without smtp_tls would send the password in the clear")
         return self

@@ -29,7 +29,7 @@ _BAD_ADDRESS = frozenset({550, 551, 553})
 # about the sender's; 550 5.7.1 is a server that refuses us, whoever the mail is for.
 _ENHANCED = re.compile(r"\s*5\.(?P<subject>\d{1,3})\.(?P<detail>\d{1,3})\b")
 _SENDERS = frozenset({"7", "8"})
-_PARTING_SECONDS = 1.0
+PARTING_SECONDS = 1.0
 
 
 class Mailer(Protocol):
@@ -97,7 +97,7 @@ def _envelope(letter: EmailMessage) -> tuple[str, list[str]]:
 async def _part(client: SMTP) -> None:
     """Says goodbye. Whatever comes of that, the mail was taken or wasn't."""
     with contextlib.suppress(SMTPException, OSError, TimeoutError):
-        async with asyncio.timeout(_PARTING_SECONDS):
+        async with asyncio.timeout(PARTING_SECONDS):
             await client.quit()
     client.close()
 

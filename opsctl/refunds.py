@@ -30,7 +30,11 @@ def refunds(
     """List refunds, newest first; with --overdue, exit status 1 if one hangs."""
     request = payment_service_pb2.ListRefundsRequest(overdue_only=overdue)
     method = "PaymentService.ListRefunds"
-    found = run(context.obj, lambda services: services.pages(method, request, "refunds", most=most))
+    # One more than is shown tells that there are more.
+    found = run(
+        context.obj,
+        lambda services: services.pages(method, request, "refunds", most=most + 1),
+    )
     out = console()
     rows = [_row(refund) for refund in found[:most]]
     out.print(table("Refunds", _COLUMNS, rows) if rows else "no refunds")

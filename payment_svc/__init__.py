@@ -1,6 +1,8 @@
 """payment: sells interviews.
 
-Owns Order, Payment, Refund and AccessCode. Announces PaymentCompleted, PaymentFailed,
-OrderCancelled, OrderExpired, AccessCodeRedeemed and Watermark. Listens to interview's
-InterviewStarted. Calls nobody but the payment provider.
+Owns Order, Payment, Refund and AccessCode. Announces what becomes of payments and orders
+(PaymentCompleted, PaymentFailed, OrderExpired, OrderCancelled), of refunds (RefundRequested,
+RefundCompleted, RefundRejected, RefundFailed), of access codes (AccessCodeSuspended, …Reinstated,
+…Revoked, …Expired, …Redeemed, …Reissued, …UseRejected), and Watermark. Listens to interview's
+InterviewStarted and SessionWithheld. Calls nobody but the payment provider.
 """

@@ -51,7 +51,7 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
     database = Database(engine, UnitOfWork, relay.wake)
     codes = NewCode(lambda: new_id("acc"), lambda: generate(secrets.randbelow))
     charging = Charging(database, gateway, codes)
-    reconciler = Reconciler(database, charging, config.reconcile_after)
+    reconciler = Reconciler(database, charging, config.reconcile_seconds, config.reconcile_after)
     refunding = Refunding(database, gateway, config.reconcile_seconds, config.reconcile_after)
 
     def after_commit(_handled: object) -> None:
@@ -94,7 +94,7 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
         consumer,
         refunding,
         told,
-        Periodic("reconcile payments", config.reconcile_seconds, reconciler.reconcile),
+        reconciler,
         Periodic("expire orders", config.sweep_seconds, expiry.sweep),
         Periodic("ask interview again", config.reconcile_seconds, watch.ask_again),
         Periodic("report hanging refunds", config.refund_ask_seconds, watch.report),

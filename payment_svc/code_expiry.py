@@ -1,6 +1,7 @@
-"""Materialises what the clock decides. Validity is computed, so a late sweeper changes nothing."""
+"""Materialises what the clock decides: the database's, which is one for all replicas.
 
-from datetime import UTC, datetime
+Validity is computed, so a late sweeper changes nothing.
+"""
 
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.access_codes import expire_access_codes
@@ -19,4 +20,4 @@ class CodeSweeper:
         expired = _BATCH
         while expired == _BATCH:
             async with self._database.transaction() as uow:
-                expired = await expire_access_codes(_BATCH, uow, now=datetime.now(UTC))
+                expired = await expire_access_codes(_BATCH, uow, now=await uow.clock())

@@ -21,7 +21,9 @@ class PaymentSettings(ServiceSettings):
     )
     provider_seconds: float = Field(10.0, gt=0, description="how long to wait for its answer")
     reconcile_seconds: float = Field(5.0, gt=0, description="how often open payments are looked at")
-    reconcile_after: float = Field(15.0, gt=0, description="age at which they are asked about")
+    reconcile_after: float = Field(
+        15.0, gt=0, description="age at which they are asked about, and time between two askings"
+    )
     refund_ask_seconds: float = Field(
         30.0,
         gt=0,

@@ -121,7 +121,10 @@ class RefundWatch:
     async def _ask(self, refund: Refund) -> None:
         command = AskAgain(refund.order_id, refund.refund_id, self._ask_after)
         async with self._database.transaction() as uow:
-            asked = await ask_again(command, uow, now=datetime.now(UTC))
+            now = datetime.now(UTC)
+            asked = await ask_again(command, uow, now=now)
+        if asked.asked_at != now:  # its answer came, or another replica was faster
+            return
         _log.info(
             "interview asked again",
             order_id=refund.order_id,

@@ -1,4 +1,5 @@
-"""The shared model beside its messages: what both domains must know about an access code.
+"""The shared model beside its messages: what more than one domain must know, and must know alike.
 
-Standard library only; no domain's rules, just the form of the code.
+Standard library only; no domain's rules, just the form of the access code, and the decimals of
+currencies.
 """

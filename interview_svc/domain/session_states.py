@@ -39,6 +39,28 @@ class SessionNotStartable(SessionStepRefused):
     step = "started"
 
 
+class SessionLapsed(SessionNotStartable):
+    """The session has ended with its code's time, before anybody started it."""
+
+
+class SessionCalledOff(SessionNotStartable):
+    """The session was called off before anybody started it."""
+
+
+_ENDED_UNSTARTED = {
+    SessionStatus.EXPIRED: SessionLapsed,
+    SessionStatus.CANCELLED: SessionCalledOff,
+}
+
+
+def not_startable(
+    session_id: str, status: SessionStatus, *, was_started: bool
+) -> SessionNotStartable:
+    """Why a session can't be started."""
+    ended = None if was_started else _ENDED_UNSTARTED.get(status)
+    return (ended or SessionNotStartable)(session_id, status)
+
+
 class SessionNotInProgress(SessionStepRefused):
     """The interview isn't under way: it hasn't started, or it is over."""
 

@@ -31,9 +31,9 @@ from interview_svc.domain.session_states import (
     SessionNotCompleted,
     SessionNotEnded,
     SessionNotInProgress,
-    SessionNotStartable,
     SessionNotStarted,
     SessionStatus,
+    not_startable,
 )
 
 _OPEN = (SessionStatus.PREPARED, SessionStatus.IN_PROGRESS)
@@ -126,7 +126,7 @@ class Session:
         Raises SessionNotStartable unless PREPARED.
         """
         if self.status is not SessionStatus.PREPARED:
-            raise SessionNotStartable(self.session_id, self.status)
+            raise not_startable(self.session_id, self.status, was_started=self.was_started)
         self.status, self.started_at = SessionStatus.IN_PROGRESS, now
         self.access_code, self.validated_by = access_code, validated_by
         self.deadline_at = now + self.question_set.time_limit + spare

@@ -14,6 +14,8 @@ from interview_svc.domain.code_entries import (
 from interview_svc.domain.feedback import FeedbackNotFound, QuestionUnknown
 from interview_svc.domain.qa_records import AnswerTooLate, QuestionNotOpen
 from interview_svc.domain.session_states import (
+    SessionCalledOff,
+    SessionLapsed,
     SessionNotCompleted,
     SessionNotFound,
     SessionNotInProgress,
@@ -38,19 +40,27 @@ def _refused(reason: str, zh: str, kind: str = "ACCESS_CODE_STATUS") -> Answer:
 
 
 _USED = _refused("ACCESS_CODE_REDEEMED", "访问码已被使用")
-_REDEEMED = CodeRedeemed()
+_EXPIRED = _refused("ACCESS_CODE_EXPIRED", "访问码已过期")
+_REVOKED = _refused("ACCESS_CODE_REVOKED", "访问码已作废")
+
+
+def _told_as(answer: Answer, error: Exception) -> Answer:
+    """Answers in the words of another error, so that nobody sees who noticed, nor whose it is."""
+    return replace(answer, details=lambda _: answer.details(error), text=str(error))
+
+
 ERRORS: ErrorTable = {
     MalformedAccessCode: _NO_CODE,
     CodeNotFound: _NO_CODE,
-    CodeRevoked: _refused("ACCESS_CODE_REVOKED", "访问码已作废"),
+    CodeRevoked: _REVOKED,
     CodeSuspended: _refused("ACCESS_CODE_SUSPENDED", "访问码已暂停使用"),
     CodeRedeemed: _USED,
-    CodeExpired: _refused("ACCESS_CODE_EXPIRED", "访问码已过期"),
+    CodeExpired: _EXPIRED,
     # The code's session was started by another call: the code is used, whatever payment knows yet.
-    # It is told in the same words, so that nobody sees who noticed, nor whose session it is.
-    SessionNotStartable: replace(
-        _USED, details=lambda _: _USED.details(_REDEEMED), text=str(_REDEEMED)
-    ),
+    SessionNotStartable: _told_as(_USED, CodeRedeemed()),
+    # It ended unstarted, and with it what the code was good for.
+    SessionLapsed: _told_as(_EXPIRED, CodeExpired()),
+    SessionCalledOff: _told_as(_REVOKED, CodeRevoked()),
     SessionNotPrepared: Answer(
         _Code.UNAVAILABLE, "SESSION_NOT_PREPARED", "面试正在准备,请稍后再试", retry_after(1.0)
     ),

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from interview.v1 import interview_service_pb2 as contract
 from interview_svc.domain.feedback import Assessment, QuestionComment
+from interview_svc.domain.session_states import SessionNotCompleted
 from interview_svc.grpc_server.means import Calls
 from interview_svc.messages import replies
 from interview_svc.storage.unit_of_work import UnitOfWork
@@ -24,10 +25,17 @@ class EvaluationCalls(Calls):
         reply = contract.CreateFeedbackResponse
         if stored := await self._stored(request, reply):
             return stored
+        try:
+            assessment = await self._evaluate(request)
+        except SessionNotCompleted:
+            # Our own first call may have given it while this repeat of it was on its way.
+            if stored := await self._stored(request, reply):
+                return stored
+            raise
         command = PublishFeedback(
             feedback_id=new_id("fbk"),
             session_id=request.session_id,
-            assessment=await self._evaluate(request),
+            assessment=assessment,
             given_by=current_caller().scope,
         )
 

@@ -1,7 +1,9 @@
 """One transaction of interview: its repositories, and what its aggregates announce."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus import Outbox
@@ -61,6 +63,11 @@ class UnitOfWork:
         self.feedback = FeedbackRows(connection)
         self.watermarks = Watermarks(connection)
         self.drifts = Drifts(connection)
+
+    async def clock(self) -> datetime:
+        """The database's clock: sweepers of all replicas go by this one."""
+        moment: datetime = (await self.connection.execute(select(func.now()))).scalar_one()
+        return moment
 
     async def announce(self) -> None:
         """Puts what the saved aggregates announced into the outbox."""

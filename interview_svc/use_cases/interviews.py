@@ -117,8 +117,11 @@ async def expire_sessions(uow: UnitOfWork, *, now: datetime, limit: int) -> int:
 
 async def announce_starts_again(
     order_ids: Sequence[str], uow: UnitOfWork, *, now: datetime, pause: timedelta
-) -> None:
-    """Says again that these interviews have started; not more often than once in a `pause`."""
+) -> set[str]:
+    """Says again that these interviews have started; not more often than once in a `pause`.
+
+    The orders of those that it said.
+    """
     sessions = await uow.sessions.get_many(order_ids)
     due = [
         one
@@ -128,3 +131,4 @@ async def announce_starts_again(
     for session in due:
         session.announce_start_again(now)
     await uow.sessions.save_many(due)
+    return {session.order_id for session in due}

@@ -5,19 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from notification_svc.domain.codes import CodeVersion
-
-# ISO 4217: currencies whose minor unit isn't a hundredth.
-_WHOLE = frozenset(
-    {"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW"}
-    | {"PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"}
-)
-_THOUSANDTHS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
-_TEN_THOUSANDTHS = frozenset({"CLF", "UYW"})
-_PLACES = {
-    **dict.fromkeys(_WHOLE, 0),
-    **dict.fromkeys(_THOUSANDTHS, 3),
-    **dict.fromkeys(_TEN_THOUSANDTHS, 4),
-}
+from shared_model.currencies import decimals_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +17,7 @@ class Money:
 
     def __str__(self) -> str:
         """As people write it: `CNY 1,234.50`."""
-        places = _PLACES.get(self.currency_code, 2)
+        places = decimals_of(self.currency_code)
         whole, part = divmod(self.amount_minor, 10**places)
         fraction = f".{part:0{places}d}" if places else ""
         return f"{self.currency_code} {whole:,}{fraction}"

@@ -60,6 +60,7 @@ notifications = Table(
         postgresql_where=text("resend_of = ''"),
     ),
     Index("notifications_order_idx", "order_id", "notification_id"),
+    Index("notifications_customer_idx", "customer_id", "notification_id"),
     Index("notifications_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
     # At most one mail of an order is on its way.
     Index(

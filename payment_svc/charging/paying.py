@@ -5,6 +5,7 @@ the provider's idempotency key. A crash anywhere leaves a payment without outcom
 repeat resumes it, and so does the reconciler.
 """
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -34,8 +35,11 @@ from payment_svc.use_cases.payments import (
 from payment_svc.use_cases.ports import NewCode
 from runtime.contracts import new_id
 from runtime.idempotency import RequestIdReused
+from runtime.periodic import Periodic
 
 _log = structlog.get_logger(__name__)
+# As many are asked about at once; fewer than the database has connections.
+_AT_ONCE = 5
 
 
 class ProviderUnavailable(Exception):
@@ -148,24 +152,39 @@ def note_settled(settled: Settled) -> None:
         _log.warning("captured money backs no order", refund_id=refund.refund_id, **about)
 
 
-class Reconciler:
+class Reconciler(Periodic):
     """Asks the provider about payments that have waited too long for their outcome."""
 
-    def __init__(self, database: Database, charging: Charging, after_seconds: float) -> None:
+    def __init__(
+        self, database: Database, charging: Charging, look_seconds: float, pause_seconds: float
+    ) -> None:
+        """Looks every `look_seconds`, and asks about one payment every `pause_seconds`."""
+        super().__init__("reconcile payments", look_seconds, self.reconcile)
         self._database, self._charging = database, charging
-        self._after = timedelta(seconds=after_seconds)
+        self._pause_between = timedelta(seconds=pause_seconds)
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Ends `run` after the payments in hand."""
+        self._stopped = True
+        super().stop()
 
     async def reconcile(self) -> None:
-        """One round; a payment that fails to settle doesn't keep the others waiting."""
-        async with self._database.reading() as uow:
-            waiting = await uow.payments.open_since(self._after, limit=100)
-        for payment in waiting:
-            try:
-                await self._charging.resume(payment)
-            except Exception as error:  # noqa: BLE001  the next round tries it again
-                _log.warning(
-                    "payment not settled",
-                    payment_id=payment.payment_id,
-                    order_id=payment.order_id,
-                    error=describe(error),
-                )
+        """Asks about what is due; a payment without answer keeps few others waiting."""
+        while not self._stopped:
+            async with self._database.transaction() as uow:
+                due = await uow.payments.take_due(self._pause_between, _AT_ONCE)
+            if not due:
+                return
+            await asyncio.gather(*map(self._resume, due))
+
+    async def _resume(self, payment: Payment) -> None:
+        try:
+            await self._charging.resume(payment)
+        except Exception as error:  # noqa: BLE001  it comes again after the pause
+            _log.warning(
+                "payment not settled",
+                payment_id=payment.payment_id,
+                order_id=payment.order_id,
+                error=describe(error),
+            )

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, exists, func, select
+from sqlalchemy import Row, Select, and_, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payment_svc.domain.money import Money
@@ -148,16 +148,24 @@ class PaymentRows:
         row = (await self._connection.execute(statement)).first()
         return _payment(row) if row else None
 
-    async def open_since(self, age: timedelta, limit: int) -> list[Payment]:
-        """Payments without outcome that have not changed for `age`, oldest first."""
-        table = tables.payments
-        statement = (
-            select(table)
-            .where(table.c.status.in_(_OPEN), table.c.updated_at < func.now() - age)
-            .order_by(table.c.updated_at)
+    async def take_due(self, pause: timedelta, limit: int) -> Sequence[Payment]:
+        """Payments without outcome that haven't changed for `pause`, nor were taken; now they are.
+
+        Those come first that wait the longest. Replicas take different ones; one that dies lets
+        go of its own after the pause.
+        """
+        table, now = tables.payments, func.now()
+        due = (
+            select(table.c.payment_id)
+            .where(table.c.status.in_(_OPEN), table.c.due_at <= now)
+            .where(table.c.updated_at < now - pause)
+            .order_by(table.c.due_at)
             .limit(limit)
+            .with_for_update(skip_locked=True)
         )
-        return [_payment(row) for row in await self._connection.execute(statement)]
+        taken = update(table).where(table.c.payment_id.in_(due)).values(due_at=now + pause)
+        rows = await self._connection.execute(taken.returning(*table.columns))
+        return [_payment(row) for row in rows]
 
     async def open_of_lapsed(self, limit: int) -> list[Payment]:
         """Payments without outcome of orders whose time is over, the longest unchanged first."""

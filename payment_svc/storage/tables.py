@@ -76,12 +76,14 @@ payments = Table(
     Column("request_hash", LargeBinary, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
+    # When the provider is next asked about one without outcome.
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     UniqueConstraint("caller", "request_id"),
     Index("payments_order_idx", "order_id", "payment_id"),
     # Those whose outcome isn't known: few, and looked at every few seconds.
     Index(
-        "payments_open_idx",
-        "updated_at",
+        "payments_due_idx",
+        "due_at",
         postgresql_where="status IN ('PENDING', 'PROCESSING', 'UNKNOWN')",
     ),
 )

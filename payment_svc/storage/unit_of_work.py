@@ -1,7 +1,9 @@
 """One transaction of payment: its repositories, and what its aggregates announce."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus import Outbox
@@ -79,6 +81,11 @@ class UnitOfWork:
         self.ledger = LedgerQuery(connection)
         self.access_codes = _TellingAccessCodes(connection, self._told)
         self.products = ProductRows(connection)
+
+    async def clock(self) -> datetime:
+        """The database's clock: sweepers of all replicas go by this one."""
+        moment: datetime = (await self.connection.execute(select(func.now()))).scalar_one()
+        return moment
 
     async def catalogue(self) -> Catalogue:
         """What is on sale."""

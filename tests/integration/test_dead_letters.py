@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -372,6 +373,18 @@ async def test_open_letters_are_listed_newest_first_and_in_pages(bus: Bus) -> No
         none = await kept.count_open(connection, "somebody else")
     assert [letter.dead_letter_id for letter in (*first, *second)] == expected
     assert (count, none) == (4, 0)
+
+
+async def test_a_list_of_letters_goes_without_their_bodies(bus: Bus) -> None:
+    """They may be large, and there may be many; the letter itself has its own."""
+    event = bus.event("a")
+    letter = await _bury(bus, event)
+    kept = DeadLetters(bus.tables)
+    async with bus.engine.connect() as connection:
+        (listed,) = await kept.open_page(connection, 3, "")
+        whole = await kept.get(connection, letter)
+    assert (listed.data, whole.data) == (b"", event.data)
+    assert replace(listed, data=whole.data) == whole
 
 
 async def _never(_connection: AsyncConnection, _batch: Sequence[Received]) -> None:

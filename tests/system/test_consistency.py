@@ -141,11 +141,11 @@ async def test_a_start_that_payment_never_heard_of_is_announced_again(calm: Outs
     await calm.until_true(
         "SELECT status = 'REDEEMED' FROM payment.access_codes WHERE order_id = $1", order_id
     )
-    # While payment doesn't hear, it isn't told over and over.
+    # While payment doesn't hear, it isn't told over and over: nothing was mended then.
     await put(calm, change, order_id)
     await put(calm, known, order_id)
     (drift,) = await check(calm, order_id, repair=True)
-    assert (drift.kind, drift.repaired) == (STARTED_NOT_REDEEMED, True)
+    assert (drift.kind, drift.repaired) == (STARTED_NOT_REDEEMED, False)
     assert len(await heard(calm, "InterviewStarted", order_id, 2)) == 2
 
 

@@ -51,6 +51,7 @@ class OrdersInMemory:
 class PaymentsInMemory:
     def __init__(self, told: list[Any]) -> None:
         self.saved: dict[str, Payment] = {}
+        self._taken: set[str] = set()
         self._told = told
 
     async def get(self, payment_id: str) -> Payment:
@@ -68,6 +69,13 @@ class PaymentsInMemory:
     async def find_open(self, order_id: str) -> Payment | None:
         found = (p for p in self.saved.values() if p.order_id == order_id and not p.final)
         return deepcopy(next(found, None))
+
+    async def take_due(self, _pause: timedelta, limit: int) -> Sequence[Payment]:
+        """Each once: in memory the pause never ends."""
+        waiting = (p for p in self.saved.values() if not p.final)
+        due = [p for p in waiting if p.payment_id not in self._taken][:limit]
+        self._taken |= {payment.payment_id for payment in due}
+        return deepcopy(due)
 
     async def save(self, payment: Payment) -> None:
         self._told += payment.events

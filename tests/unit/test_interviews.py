@@ -41,6 +41,7 @@ from interview_svc.use_cases.interviews import (
     OwnSession,
     StartSession,
     SubmitAnswer,
+    announce_starts_again,
     cancel_session,
     complete_session,
     expire_sessions,
@@ -259,6 +260,14 @@ async def test_the_clock_ends_what_was_started_and_what_wasnt() -> None:
             session_id="ses_1", order_id="ord_1", was_started=True, occurred_at=deadline
         ),
     ]
+
+
+async def test_a_start_is_announced_again_once_in_a_while() -> None:
+    uow, pause = await running(), timedelta(minutes=10)
+    for seconds, announced in ((0, {"ord_1"}), (599, set()), (600, {"ord_1"})):
+        told = await announce_starts_again(["ord_1"], uow, now=after(seconds), pause=pause)
+        assert told == announced
+    assert [type(event) for event in uow.told] == [InterviewStarted] * 2
 
 
 # Feedback

@@ -22,6 +22,8 @@ from interview_svc.domain.feedback import Assessment, Feedback
 from interview_svc.domain.qa_records import AnswerTooLate, QARecord, QuestionNotOpen
 from interview_svc.domain.questions import Question, QuestionSet
 from interview_svc.domain.session_states import (
+    SessionCalledOff,
+    SessionLapsed,
     SessionNotCallable,
     SessionNotCompleted,
     SessionNotEnded,
@@ -99,13 +101,15 @@ class LivesOfSessions(RuleBasedStateMachine):
 
     @rule(code=codes, source=st.sampled_from(ValidationSource), now=moments)
     def is_started(self, code: str, source: ValidationSource, now: datetime) -> None:
-        """Once."""
+        """Once; one that ended before says how."""
 
         def start() -> None:
             self.session.start(code, source, now, SPARE)
 
         if self.status != "PREPARED":
-            self._refuses(SessionNotStartable, start)
+            ended = {"EXPIRED": SessionLapsed, "CANCELLED": SessionCalledOff}
+            unstarted = ended.get(self.status) if self.started_at is None else None
+            self._refuses(unstarted or SessionNotStartable, start)
             return
         start()
         self._moves("IN_PROGRESS")

@@ -4,6 +4,7 @@ import asyncio
 import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -16,6 +17,7 @@ from opsctl.journey import say
 from opsctl.money import money
 from opsctl.place import SERVICES, Given
 from opsctl.problems import CallFailed, Problem
+from opsctl.refunds import refunds
 from opsctl.screen import age, name_of, plain, table
 from opsctl.services import Services, each
 from opsctl.since import parse_since
@@ -57,11 +59,54 @@ def test_what_is_no_time_is_refused(typed: str) -> None:
         (0, "USD", "0.00 USD"),
         (19900, "JPY", "19900 JPY"),
         (1234, "KWD", "1.234 KWD"),
+        (12345, "TND", "12.345 TND"),
+        (12345, "XOF", "12345 XOF"),
+        (12345, "PYG", "12345 PYG"),
+        (12345, "CLF", "1.2345 CLF"),
         (0, "", ""),
     ],
 )
 def test_money_is_shown_in_its_currencys_unit(minor: int, currency: str, shown: str) -> None:
     assert money(money_pb2.Money(amount_minor=minor, currency_code=currency)) == shown
+
+
+class ManyRefunds(Services):
+    """Services of which payment has so many refunds, in pages of 500."""
+
+    def __init__(self, count: int) -> None:
+        self._refunds = [payment_service_pb2.Refund(refund_id=f"ref_{n}") for n in range(count)]
+
+    async def call(
+        self, method: str, request: Any, *, at: str = "", seconds: float = 0
+    ) -> payment_service_pb2.ListRefundsResponse:
+        assert (method, at, seconds) == ("PaymentService.ListRefunds", "", 0)
+        start = int(request.page_token or 0)
+        end = start + request.page_size
+        return payment_service_pb2.ListRefundsResponse(
+            refunds=self._refunds[start:end],
+            next_page_token=str(end) if end < len(self._refunds) else "",
+        )
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "says_more"),
+    [(501, 500, True), (500, 500, False), (1001, 1000, True), (3, 2, True), (2, 2, False)],
+)
+def test_a_list_that_is_cut_off_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    count: int,
+    most: int,
+    says_more: bool,
+) -> None:
+    """Also where the cut is the end of a page."""
+    monkeypatch.setattr(
+        "opsctl.refunds.run", lambda _given, work: asyncio.run(work(ManyRefunds(count)))
+    )
+    context = typer.Context(typer.main.get_command(typer.Typer(callback=lambda: None)))
+    with pytest.raises(typer.Exit):
+        refunds(context, overdue=False, most=most)
+    assert (f"only the newest {most} are shown" in capsys.readouterr().out) is says_more
 
 
 @pytest.mark.parametrize(

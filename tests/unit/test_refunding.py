@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from devstack.waiting import eventually
 from payment_svc.domain.access_codes import AccessCode
@@ -115,3 +116,23 @@ async def test_a_question_that_cant_be_asked_again_keeps_no_other_waiting(
     watch = RefundWatch(database, Metrics(), 60, 900)  # type: ignore[arg-type]
     await watch.ask_again()
     assert [refund.asks for refund in database.uow.refunds.saved.values()] == [1, 2, 1]
+
+
+async def test_only_a_question_that_was_asked_is_told_in_the_log(
+    database: DatabaseInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another replica asks about `ref_1` after we have looked: then it isn't asked twice."""
+    await refunds(database.uow, 2, full=True, released_at=None, asks=1)
+    saved = database.uow.refunds.saved
+    saved["ref_0"].asked_at = NOW - timedelta(hours=1)
+    saved["ref_1"].asked_at = datetime.now(UTC)
+
+    async def seen_before(_asked_before: datetime, _limit: int) -> list[Refund]:
+        return list(saved.values())
+
+    monkeypatch.setattr(database.uow.refunds, "unanswered", seen_before)
+    with capture_logs() as lines:
+        await RefundWatch(database, Metrics(), 60, 900).ask_again()  # type: ignore[arg-type]
+    assert [refund.asks for refund in saved.values()] == [2, 1]
+    told = [line["refund_id"] for line in lines if line["event"] == "interview asked again"]
+    assert told == ["ref_0"]

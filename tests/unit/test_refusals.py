@@ -113,13 +113,14 @@ REFUSALS: Mapping[str, list[Refusal]] = {
                 (code_entries.CodeExpired, "EXPIRED"),
             )
         ),
-        # Told as CodeRedeemed is: whoever holds a used code needn't learn whose session it started.
-        Refusal(
-            session_states.SessionNotStartable("ses_1", S.IN_PROGRESS),
-            CODE,
-            "access_code",
-            "REDEEMED",
-            "start an interview",
+        # Told as the code's own are: whoever holds a code needn't learn whose session it is.
+        *(
+            Refusal(error, CODE, "access_code", state, "start an interview")
+            for error, state in (
+                (session_states.SessionNotStartable("ses_1", S.IN_PROGRESS), "REDEEMED"),
+                (session_states.SessionLapsed("ses_1", S.EXPIRED), "EXPIRED"),
+                (session_states.SessionCalledOff("ses_1", S.CANCELLED), "REVOKED"),
+            )
         ),
         *(
             Refusal(
@@ -280,7 +281,16 @@ def test_every_error_of_the_domains_is_answered_or_stays_inside() -> None:
     assert unanswered == INSIDE
 
 
-def test_a_used_code_is_told_in_the_same_words_whoever_noticed() -> None:
-    """payment, or interview whose session was started while payment hadn't heard of it."""
-    noticed = session_states.SessionNotStartable("ses_1", S.COMPLETED)
-    assert told("interview.v1", noticed) == told("interview.v1", code_entries.CodeRedeemed())
+@pytest.mark.parametrize(
+    ("noticed", "code"),
+    [
+        (session_states.SessionNotStartable("ses_1", S.COMPLETED), code_entries.CodeRedeemed()),
+        (session_states.SessionLapsed("ses_1", S.EXPIRED), code_entries.CodeExpired()),
+        (session_states.SessionCalledOff("ses_1", S.CANCELLED), code_entries.CodeRevoked()),
+    ],
+)
+def test_a_worthless_code_is_told_in_the_same_words_whoever_noticed(
+    noticed: Exception, code: Exception
+) -> None:
+    """payment, or interview whose session has changed while payment hadn't heard of it."""
+    assert told("interview.v1", noticed) == told("interview.v1", code)

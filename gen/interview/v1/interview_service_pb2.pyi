@@ -899,7 +899,9 @@ class Drift(_message.Message):
     detail: _builtins.str
     """What differs, for a person to read."""
     repaired: _builtins.bool
-    """True if it was mended, or what mends it was announced."""
+    """True if it was mended, or what mends it was announced by this check. An
+    interview's start is announced again every ten minutes at most.
+    """
     def __init__(
         self,
         *,

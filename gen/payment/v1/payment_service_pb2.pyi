@@ -155,7 +155,9 @@ class _PaymentNotificationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrap
     PAYMENT_NOTIFICATION_STATUS_PROCESSED: _PaymentNotificationStatus.ValueType  # 2
     """Took effect, or told nothing new."""
     PAYMENT_NOTIFICATION_STATUS_QUARANTINED: _PaymentNotificationStatus.ValueType  # 3
-    """Doesn't fit our records; changed nothing."""
+    """Doesn't fit our records, or isn't what the provider says when it is asked:
+    changed nothing by itself. What the provider says may settle the payment.
+    """
 
 class PaymentNotificationStatus(_PaymentNotificationStatus, metaclass=_PaymentNotificationStatusEnumTypeWrapper):
     """What became of a provider's notification."""
@@ -167,7 +169,9 @@ PAYMENT_NOTIFICATION_STATUS_RECEIVED: PaymentNotificationStatus.ValueType  # 1
 PAYMENT_NOTIFICATION_STATUS_PROCESSED: PaymentNotificationStatus.ValueType  # 2
 """Took effect, or told nothing new."""
 PAYMENT_NOTIFICATION_STATUS_QUARANTINED: PaymentNotificationStatus.ValueType  # 3
-"""Doesn't fit our records; changed nothing."""
+"""Doesn't fit our records, or isn't what the provider says when it is asked:
+changed nothing by itself. What the provider says may settle the payment.
+"""
 Global___PaymentNotificationStatus: _TypeAlias = PaymentNotificationStatus  # noqa: Y015
 
 @_typing.final

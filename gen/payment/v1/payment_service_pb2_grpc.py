@@ -197,7 +197,9 @@ class PaymentServiceServicer:
         say PROCESSING or UNKNOWN: the provider's answer is then still to come, and
         the same request repeated asks the provider for it. A declined attempt is
         an OK reply with status FAILED. When the payment succeeds, the order is PAID
-        and its access code is issued in the same moment. Idempotent by `request_id`.
+        and its access code is issued in the same moment. Idempotent by `request_id`:
+        a repeat gets the same payment as it stands. A final status stays; only money
+        captured later is still noted in `captured`.
 
         Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_NOT_PAYABLE,
         AMOUNT_MISMATCH, PAYMENT_IN_PROGRESS (another attempt has no outcome yet);

@@ -82,7 +82,9 @@ class PaymentServiceStub:
     say PROCESSING or UNKNOWN: the provider's answer is then still to come, and
     the same request repeated asks the provider for it. A declined attempt is
     an OK reply with status FAILED. When the payment succeeds, the order is PAID
-    and its access code is issued in the same moment. Idempotent by `request_id`.
+    and its access code is issued in the same moment. Idempotent by `request_id`:
+    a repeat gets the same payment as it stands. A final status stays; only money
+    captured later is still noted in `captured`.
 
     Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_NOT_PAYABLE,
     AMOUNT_MISMATCH, PAYMENT_IN_PROGRESS (another attempt has no outcome yet);
@@ -189,7 +191,9 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     say PROCESSING or UNKNOWN: the provider's answer is then still to come, and
     the same request repeated asks the provider for it. A declined attempt is
     an OK reply with status FAILED. When the payment succeeds, the order is PAID
-    and its access code is issued in the same moment. Idempotent by `request_id`.
+    and its access code is issued in the same moment. Idempotent by `request_id`:
+    a repeat gets the same payment as it stands. A final status stays; only money
+    captured later is still noted in `captured`.
 
     Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_NOT_PAYABLE,
     AMOUNT_MISMATCH, PAYMENT_IN_PROGRESS (another attempt has no outcome yet);
@@ -329,7 +333,9 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         say PROCESSING or UNKNOWN: the provider's answer is then still to come, and
         the same request repeated asks the provider for it. A declined attempt is
         an OK reply with status FAILED. When the payment succeeds, the order is PAID
-        and its access code is issued in the same moment. Idempotent by `request_id`.
+        and its access code is issued in the same moment. Idempotent by `request_id`:
+        a repeat gets the same payment as it stands. A final status stays; only money
+        captured later is still noted in `captured`.
 
         Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_NOT_PAYABLE,
         AMOUNT_MISMATCH, PAYMENT_IN_PROGRESS (another attempt has no outcome yet);

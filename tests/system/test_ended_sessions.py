@@ -1,0 +1,41 @@
+"""A session that ended before anybody started it says why; its code isn't said to be used."""
+
+import grpc
+import pytest
+
+from tests.system.interviews import put, started
+from tests.system.outside import Outside, reason_of
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [("EXPIRED", "ACCESS_CODE_EXPIRED"), ("CANCELLED", "ACCESS_CODE_REVOKED")],
+)
+async def test_a_session_that_ended_unstarted_isnt_said_to_be_used(
+    calm: Outside, status: str, reason: str
+) -> None:
+    """The code is still good for payment and for interview's copy."""
+    journey, order_id, code = await calm.prepared()
+    end = "UPDATE interview.sessions SET status = $2, ended_at = now() WHERE order_id = $1"
+    await put(calm, end, order_id, status)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await journey.start(code)
+    assert reason_of(refused.value) == reason
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+@pytest.mark.parametrize("status", ["EXPIRED", "CANCELLED", "COMPLETED"])
+async def test_a_session_that_was_started_and_ended_is_used(calm: Outside, status: str) -> None:
+    """Also if neither payment nor interview's copy has the code as used."""
+    interview = await started(calm)
+    order_id = interview.session.order_id
+    code = (await calm.code(order_id)).code
+    for change in (
+        "UPDATE interview.sessions SET status = $2, ended_at = now() WHERE order_id = $1",
+        "UPDATE payment.access_codes SET status = 'ACTIVE' WHERE order_id = $1 AND $2 <> ''",
+        "UPDATE interview.code_entries SET status = 'ACTIVE' WHERE order_id = $1 AND $2 <> ''",
+    ):
+        await put(calm, change, order_id, status)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await calm.journey().start(code)
+    assert reason_of(refused.value) == "ACCESS_CODE_REDEEMED"
