@@ -88,8 +88,12 @@ class Source(Protocol):
     async def lag(self) -> Lag:
         """How far behind it is; raises BrokerUnavailable."""
 
-    async def oldest_unhandled_age(self) -> float:
-        """Seconds since the oldest unacknowledged message was stored; 0 if there is none."""
+    async def oldest_unhandled_age(self, lag: Lag) -> float:
+        """Seconds since the oldest message was stored that waits for its acknowledgement.
+
+        Delivered or not, to whichever replica; 0 if the lag says that there is none. Raises
+        BrokerUnavailable.
+        """
 
 
 @dataclass(frozen=True, slots=True)

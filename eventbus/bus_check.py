@@ -151,6 +151,8 @@ class BusCheck:
         lag = await consumer.source.lag()
         reader = self._reader(consumer.source.stream)
         last = min(lag.ack_floor, (await reader.extent()).last)
+        # Of what is older the inbox may have dropped the marks: that there is none says nothing.
+        since = max(since, consumer.remembered_since())
         if not (first := await reader.first_since(since)):
             return
         async for stored in reader.read(first, last):

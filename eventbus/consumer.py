@@ -8,9 +8,10 @@ crash is charged to the message that caused it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -19,6 +20,7 @@ from ulid import ULID
 from eventbus.broker import BrokerUnavailable, Message, Source
 from eventbus.dead_letter_queue import AfterCommit, DeadLetterQueue
 from eventbus.event import parse
+from eventbus.holding import holding
 from eventbus.inbox import Inbox, Mark
 from eventbus.schema import BusTables
 from eventbus.subscriptions import Received, Subscriptions
@@ -26,6 +28,7 @@ from eventbus.verdicts import Ack, Backoff, Dead, Nak, describe, is_infrastructu
 
 _log = structlog.get_logger(__name__)
 _CHECK_SECONDS = 5.0
+_Pair = tuple[Message, Received]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class ConsumerSettings:
     # How often the broker hears that we are still at it: well within the consumer's ack_wait.
     progress_seconds: float = 5.0
     max_attempts: int = 8
+    # No longer than retention keeps marks, less some time for clocks that differ.
+    remembers: timedelta = timedelta(days=29)
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -100,25 +105,6 @@ class Consumer:
             if troubles:
                 await self._pause(min(5.0, 0.2 * 2.0 ** min(troubles, 10)))
 
-    @asynccontextmanager
-    async def _holding(self, messages: Sequence[Message]) -> AsyncIterator[None]:
-        """Keeps messages ours while they are handled, however slow the database is.
-
-        Otherwise another replica would get them too, and take our try for one that crashed.
-        """
-
-        async def hold() -> None:
-            while True:
-                await asyncio.sleep(self._settings.progress_seconds)
-                for message in messages:
-                    await self.source.in_progress(message)
-
-        holding = asyncio.create_task(hold())
-        try:
-            yield
-        finally:
-            holding.cancel()
-
     async def _check_exists(self, messages: Sequence[Message]) -> None:
         """A consumer that was deleted fetches nothing and says nothing: asks now and then."""
         now = asyncio.get_running_loop().time()
@@ -127,10 +113,8 @@ class Consumer:
             self._check_due = now + _CHECK_SECONDS
 
     async def _pause(self, seconds: float) -> None:
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
-        except TimeoutError:
-            return
 
     def _note(self, error: Exception) -> None:
         self.trouble = describe(error)
@@ -138,12 +122,11 @@ class Consumer:
 
     async def handle(self, messages: Sequence[Message]) -> bool:
         """Handles deliveries; False if the infrastructure failed and waiting would help."""
-        async with self._holding(messages):
+        async with holding(self.source, messages, self._settings.progress_seconds):
             return await self._handle(messages)
 
     async def _handle(self, messages: Sequence[Message]) -> bool:
-        fresh: list[tuple[Message, Received]] = []
-        alone: list[tuple[Message, Received]] = []
+        fresh, alone = list[_Pair](), list[_Pair]()
         healthy = True
         for message in messages:
             try:
@@ -160,9 +143,11 @@ class Consumer:
             self.trouble = ""
         return healthy
 
-    async def _least_suspect_first(
-        self, alone: Sequence[tuple[Message, Received]]
-    ) -> Sequence[tuple[Message, Received]]:
+    def remembered_since(self) -> datetime:
+        """Of what was handled before, the inbox may have dropped the marks."""
+        return datetime.now(UTC) - self._settings.remembers
+
+    async def _least_suspect_first(self, alone: Sequence[_Pair]) -> Sequence[_Pair]:
         """Redelivered messages, those that failed or crashed us last: they hold up nobody."""
         if not alone:
             return alone
@@ -175,7 +160,7 @@ class Consumer:
             return alone
         return sorted(alone, key=lambda pair: failures.get(pair[1].event.id, 0))
 
-    async def _handle_batch(self, batch: Sequence[tuple[Message, Received]]) -> bool:
+    async def _handle_batch(self, batch: Sequence[_Pair]) -> bool:
         if not batch:
             return True
         try:
@@ -198,9 +183,7 @@ class Consumer:
             await self.source.ack(message)
         return True
 
-    async def _wait_for_infrastructure(
-        self, batch: Sequence[tuple[Message, Received]], error: Exception
-    ) -> bool:
+    async def _wait_for_infrastructure(self, batch: Sequence[_Pair], error: Exception) -> bool:
         self._note(error)
         for message, _ in batch:
             verdict = self._judge(error, message.delivery_count)
@@ -211,7 +194,8 @@ class Consumer:
         """Claims what is new and hands it to its handlers, in the caller's transaction."""
         # The same event may stand in the stream twice, and so twice in a batch.
         unique = {received.event.id: received for received in batch}
-        claimed = await self._inbox.claim(connection, [_mark(one) for one in unique.values()])
+        marks = [Mark(id_, one.event.key, one.stream_sequence) for id_, one in unique.items()]
+        claimed = await self._inbox.claim(connection, marks)
         new = [unique[event_id] for event_id in unique if event_id in claimed]
         await self._subscriptions.dispatch(connection, new)
         for received in new:
@@ -229,6 +213,7 @@ class Consumer:
             async with self._engine.begin() as connection:
                 if await self._inbox.is_marked(connection, event.id):
                     failures = -1
+                    await self._inbox.forget_attempts(connection, [event.id])
                 else:
                     failures = await self._inbox.begin_attempt(connection, event.id, self._runner)
             if failures < 0:
@@ -303,7 +288,3 @@ class Consumer:
             return False
         await self.source.term(message, reason)
         return True
-
-
-def _mark(received: Received) -> Mark:
-    return Mark(received.event.id, received.event.key, received.stream_sequence)

@@ -18,7 +18,7 @@ from eventbus.event import MalformedEnvelope, parse, split_subject
 from eventbus.inbox import Inbox, Mark
 from eventbus.schema import DEAD, DISCARDED, HANDLED, BusTables
 from eventbus.subscriptions import Received, Subscriptions
-from eventbus.verdicts import describe
+from eventbus.verdicts import describe, is_infrastructure
 
 _log = structlog.get_logger(__name__)
 AfterCommit = Callable[[Sequence[Received]], None]
@@ -85,6 +85,8 @@ class DeadLetterQueue:
             # If the transaction rolls back after all, one event too many is told later: harmless.
             self._replayed.append(received)
         except Exception as error:
+            if is_infrastructure(error):  # says nothing of the event: to be tried again
+                raise
             raise ReplayFailed(letter.dead_letter_id, "replayed", describe(error)) from error
 
     async def discard(self, connection: AsyncConnection, dead_letter_id: str) -> None:

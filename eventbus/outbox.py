@@ -6,7 +6,7 @@ It knows no broker. The other half is `eventbus.relay`.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import ColumnElement, FromClause, exists, func, insert, select
+from sqlalchemy import ColumnElement, FromClause, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus.event import Event
@@ -72,6 +72,18 @@ def stands_behind(parked: FromClause, waiting: FromClause) -> ColumnElement[bool
         (parked.c.key == waiting.c.key) & (waiting.c.key != "")
     )
     return parked.c.parked_reason.is_not(None) & same
+
+
+async def retry_parked(connection: AsyncConnection, tables: BusTables) -> int:
+    """Lets parked events be published after all; how many, those behind them among them.
+
+    In the caller's transaction. The relay parks again what the broker refuses again.
+    """
+    waiting = (await backlog(connection, tables)).parked
+    outbox = tables.outbox
+    statement = update(outbox).where(outbox.c.parked_reason.is_not(None))
+    await connection.execute(statement.values(parked_reason=None))
+    return waiting
 
 
 async def backlog(connection: AsyncConnection, tables: BusTables) -> Backlog:

@@ -251,6 +251,10 @@ class Relay:
     async def _feed_complete_until(self) -> datetime | None:
         """Up to when all that was committed is published; None without the lease.
 
+        Parked events count: they were committed and stand in no stream, so that a later moment
+        would be a lie. The price is that listeners' copies of everything grow stale until somebody
+        has them tried again (`outbox.retry_parked`); standing still is the safe side.
+
         The clock is read first: what commits before it is visible to the second statement.
         """
         outbox, lease = self._outbox, self._lease

@@ -86,7 +86,9 @@ def _rounds(batch: Sequence[Received]) -> Iterator[list[Received]]:
     """Splits a batch so that no round has a key twice and each key's events stay in order.
 
     The order is by version within an aggregate: redelivery has reordered what arrives. Keys are
-    sorted, so that two replicas lock rows in one order.
+    sorted, so that two replicas lock the rows of one type's events in one order. With several types
+    or rounds in a batch they may still meet the other way round: the database then ends one of the
+    transactions, whose batch is rolled back whole, delivered again and handled one by one.
     """
     by_key: defaultdict[str, list[Received]] = defaultdict(list)
     for one in batch:

@@ -11,7 +11,7 @@ import typer
 from opsctl import dead_letters
 from opsctl.decoding import decode
 from opsctl.journey import journey
-from opsctl.mending import check_bus, consistency, republish
+from opsctl.mending import check_bus, consistency, republish, retry_parked
 from opsctl.place import Given
 from opsctl.problems import Problem
 from opsctl.refunds import refunds
@@ -50,7 +50,8 @@ def opsctl(
     context.obj = Given(addresses, token_file, tls_roots, nats, data_dir)
 
 
-for command in (status, journey, refunds, check_bus, republish, consistency, decode):
+_COMMANDS = (status, journey, refunds, check_bus, republish, retry_parked, consistency, decode)
+for command in _COMMANDS:
     app.command()(command)
 app.add_typer(dead_letters.app, name="dead-letters")
 

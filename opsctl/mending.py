@@ -1,4 +1,4 @@
-"""`opsctl republish`, `check-bus`, `consistency`: comparing what should agree, and mending it."""
+"""`opsctl republish`, `retry-parked`, `check-bus`, `consistency`: comparing and mending."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -66,6 +66,17 @@ def republish(
         lambda services: services.call(method, request, at=name, seconds=_CHECK_SECONDS),
     )
     typer.echo(f"{reply.event_count} events of {name} wait to be published again")
+
+
+def retry_parked(
+    context: typer.Context, service: Annotated[Service, typer.Argument(metavar="SERVICE")]
+) -> None:
+    """Publish after all what the broker had refused for good, once it takes it."""
+    request = ops_service_pb2.RetryParkedEventsRequest(request_id=new_request_id())
+    name = service.value
+    method = "OpsService.RetryParkedEvents"
+    reply = run(context.obj, lambda services: services.call(method, request, at=name))
+    typer.echo(f"{reply.event_count} parked events of {name} wait to be published again")
 
 
 def check_bus(

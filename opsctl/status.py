@@ -58,7 +58,7 @@ def _trouble(name: str, answer: ops_service_pb2.GetBusStatusResponse | CallFaile
         yield f"{name} is not connected to the broker"
     outbox = answer.outbox
     if outbox.parked_count:
-        yield f"{name}: parked in the outbox: {outbox.parked_count}"
+        yield f"{name}: parked in the outbox: {outbox.parked_count}; retry-parked tries again"
     elif outbox.oldest_unpublished_age.ToTimedelta() > _LATE:
         waits = age(outbox.oldest_unpublished_age)
         yield f"{name}: the outbox has waited for {waits}: {outbox.last_error or 'no error'}"

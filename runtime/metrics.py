@@ -74,7 +74,7 @@ class BusMetrics:
             for name, what in {
                 "pending": "messages not delivered yet",
                 "unacknowledged": "messages delivered and not acknowledged yet",
-                "oldest_age_seconds": "age of the oldest message not acknowledged",
+                "oldest_age_seconds": "age of the oldest of either",
                 "dead_letters": "dead letters that wait for a decision",
             }.items()
         }
@@ -101,9 +101,13 @@ class BusMetrics:
 
 async def _numbers(consumer: Consumer) -> dict[str, float]:
     """How far a consumer is behind; what the broker doesn't tell now stays as it was."""
-    age = {"oldest_age_seconds": await consumer.source.oldest_unhandled_age()}
     try:
         lag = await consumer.source.lag()
+        age = await consumer.source.oldest_unhandled_age(lag)
     except BrokerUnavailable:
-        return age
-    return age | {"pending": lag.pending, "unacknowledged": lag.unacknowledged}
+        return {}
+    return {
+        "pending": lag.pending,
+        "unacknowledged": lag.unacknowledged,
+        "oldest_age_seconds": age,
+    }

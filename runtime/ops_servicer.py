@@ -16,7 +16,7 @@ from eventbus.dead_letters import (
     ReplayFailed,
 )
 from eventbus.jetstream import JetStream
-from eventbus.outbox import Backlog, backlog
+from eventbus.outbox import Backlog, backlog, retry_parked
 from eventbus.republishing import Republishing
 from eventbus.verdicts import describe
 from ops.v1 import ops_service_pb2, ops_service_pb2_grpc
@@ -34,6 +34,7 @@ from runtime.paging import cut, last_id, size_of
 _CHECKED_BY_DEFAULT = timedelta(hours=1)
 # A broker that hangs is told as such, well before whoever asks for the status has lost patience.
 _BROKER_SECONDS = 2.0
+_Standing = tuple[Lag, float]
 
 
 class BrokerHangs(BrokerUnavailable):
@@ -78,16 +79,16 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
                 name: await self._dead_letters.count_open(connection, name)
                 for name in self._consumers
             }
-        lags = await asyncio.gather(*(_lag(self._consumers[name]) for name in counts))
+        standings = await asyncio.gather(*(_standing(self._consumers[name]) for name in counts))
         return ops_service_pb2.GetBusStatusResponse(
             outbox=self._outbox(waiting),
             consumers=[
-                await self._consumer(name, count, lag)
-                for (name, count), lag in zip(counts.items(), lags, strict=True)
+                self._consumer(name, count, standing)
+                for (name, count), standing in zip(counts.items(), standings, strict=True)
             ],
             # A connection to a broker that hangs stands for a while.
             broker_connected=self._broker.connected
-            and not any(isinstance(lag, BrokerHangs) for lag in lags),
+            and not any(isinstance(standing, BrokerHangs) for standing in standings),
         )
 
     def _outbox(self, waiting: Backlog) -> ops_service_pb2.OutboxStatus:
@@ -98,19 +99,21 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
             last_error=mask(self._relay.trouble) if self._relay else "",
         )
 
-    async def _consumer(
-        self, name: str, dead_letters: int, lag: Lag | BrokerUnavailable
+    def _consumer(
+        self, name: str, dead_letters: int, standing: _Standing | BrokerUnavailable
     ) -> ops_service_pb2.ConsumerStatus:
         consumer = self._consumers[name]
-        error = consumer.last_error
-        if isinstance(lag, BrokerUnavailable):
-            error, lag = describe(lag), Lag(0, 0, 0)
+        error, (lag, age) = (
+            (describe(standing), (Lag(0, 0, 0), 0.0))
+            if isinstance(standing, BrokerUnavailable)
+            else (consumer.last_error, standing)
+        )
         return ops_service_pb2.ConsumerStatus(
             consumer=consumer.source.durable,
             stream=consumer.source.stream,
             pending_count=lag.pending,
             unacknowledged_count=lag.unacknowledged,
-            oldest_unhandled_age=duration(await consumer.source.oldest_unhandled_age()),
+            oldest_unhandled_age=duration(age),
             dead_letter_count=dead_letters,
             last_error=mask(error),
         )
@@ -189,6 +192,22 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         self._relay.wake()
         return answer
 
+    async def RetryParkedEvents(  # noqa: N802
+        self, request: ops_service_pb2.RetryParkedEventsRequest, _context: Context
+    ) -> ops_service_pb2.RetryParkedEventsResponse:
+        if self._relay is None:
+            raise AnnouncesNothing(self._service)
+        reply = ops_service_pb2.RetryParkedEventsResponse
+        async with self._engine.begin() as connection:
+
+            async def work() -> ops_service_pb2.RetryParkedEventsResponse:
+                return reply(event_count=await retry_parked(connection, self._tables))
+
+            caller = current_caller().scope
+            answer = await self._replies.once(connection, caller, request, reply, work)
+        self._relay.wake()
+        return answer
+
     async def CheckBus(  # noqa: N802
         self, request: ops_service_pb2.CheckBusRequest, _context: Context
     ) -> ops_service_pb2.CheckBusResponse:
@@ -209,10 +228,12 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         return consumer
 
 
-async def _lag(consumer: Consumer) -> Lag | BrokerUnavailable:
+async def _standing(consumer: Consumer) -> _Standing | BrokerUnavailable:
+    """How far it is, and for how many seconds its oldest message waits."""
     try:
         async with asyncio.timeout(_BROKER_SECONDS):
-            return await consumer.source.lag()
+            lag = await consumer.source.lag()
+            return lag, await consumer.source.oldest_unhandled_age(lag)
     except TimeoutError:
         return BrokerHangs(f"no answer within {_BROKER_SECONDS:g} s")
     except BrokerUnavailable as unavailable:

@@ -1,15 +1,19 @@
 """Settings from the environment. Each service has its own prefix, so that all fit one machine."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from eventbus import ConsumerSettings, RelaySettings
+from eventbus.jetstream import check_address
 from eventbus.retention import RetentionSettings
 from eventbus.verdicts import Backoff
+
+_CLOCKS_DIFFER = timedelta(days=1)
 
 
 class CallSettings(BaseSettings):
@@ -63,6 +67,19 @@ class ServiceSettings(CallSettings):
     bus_check_repair: bool = Field(True, description="whether what is missing is mended then")
     bus_inbox_days: int = Field(30, ge=2, description="how long inbox marks are kept")
 
+    @field_validator("nats_url")
+    @classmethod
+    def _is_a_broker(cls, url: str) -> str:
+        check_address(url)
+        return url
+
+    @model_validator(mode="after")
+    def _marks_outlive_events(self) -> Self:
+        # Whatever is published again has to find its mark, or becomes a dead letter.
+        if self.bus_inbox_days <= self.bus_published_days:
+            raise ValueError("bus_inbox_days must be more than bus_published_days")
+        return self
+
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -74,6 +91,7 @@ class ServiceSettings(CallSettings):
         return ConsumerSettings(
             batch_size=self.bus_batch_size,
             max_attempts=self.bus_max_attempts,
+            remembers=timedelta(days=self.bus_inbox_days) - _CLOCKS_DIFFER,
             backoff=Backoff(self.bus_first_delay, self.bus_max_delay),
         )
 

@@ -19,6 +19,7 @@ from nats.js.api import (
 from nats.js.errors import NotFoundError
 
 from eventbus.broker import BrokerUnavailable
+from eventbus.jetstream.address import without_credentials
 from eventbus.topology import ConsumerSpec, StreamSpec, Topology
 
 
@@ -30,7 +31,8 @@ async def connect(url: str, user: str, password: str, name: str, seconds: float)
             seconds,
         )
     except (NatsError, OSError, TimeoutError) as error:
-        raise BrokerUnavailable(f"no broker at {url}: {error or type(error).__name__}") from error
+        place = without_credentials(url)
+        raise BrokerUnavailable(f"no broker at {place}: {error or type(error).__name__}") from error
 
 
 async def look_on(client: Client, subject: str, see: Callable[[Msg], None]) -> None:

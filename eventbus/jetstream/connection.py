@@ -18,9 +18,11 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
+from nats.protocol.parser import PERMISSIONS_ERR
 
 from eventbus.broker import BatchRefused, BrokerUnavailable, EventRefused
 from eventbus.event import ID_HEADER, Event
+from eventbus.jetstream.address import without_credentials
 from eventbus.jetstream.reader import JetStreamReader
 from eventbus.jetstream.source import JetStreamSource
 
@@ -32,8 +34,34 @@ T = TypeVar("T")
 class _TolerantClient(Client):
     """Hands on what would end the library's read loop or be taken for the server's own word.
 
-    The bus finds out by itself that such a message is no event.
+    The bus finds out by itself that such a message is no event. And whatever error the server
+    tells, this client connects again: the library's own would close for good at most of them, even
+    at those that pass, such as a password that is being changed or too many connections.
     """
+
+    lost_by: Exception | None = None
+
+    async def _process_err(self, err_msg: str) -> None:
+        if PERMISSIONS_ERR in err_msg:  # of one request; the connection stays
+            await super()._process_err(err_msg)
+        else:
+            await self._process_op_err(NatsError(f"the server says {err_msg}"))
+
+    async def _process_op_err(self, e: Exception) -> None:
+        if self.is_connected:
+            self.lost_by = e
+        await super()._process_op_err(e)
+
+    async def _process_connect_init(self) -> None:
+        try:
+            await super()._process_connect_init()
+        except Exception as error:
+            if self._transport:  # the library forgets it, open as it is
+                self._transport.close()  # type: ignore[no-untyped-call]
+            if isinstance(error, NatsError | OSError | TimeoutError):
+                raise
+            # For the library it would be a reason to try no more.
+            raise NatsError(f"what answers is no NATS server: {error!r}") from error
 
     def _build_message(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
@@ -64,6 +92,7 @@ class JetStream:
         """`inbox_prefix` is `_INBOX_` and the user's name, unless it is given."""
         self._inbox_prefix = inbox_prefix or f"_INBOX_{user}"
         self._url, self._user, self._password, self._name = url, user, password, name
+        self._place = without_credentials(url)
         self._client = _TolerantClient()
         self._connecting: asyncio.Task[None] | None = None
         self._timeout = 5.0
@@ -82,6 +111,7 @@ class JetStream:
     def open(self) -> None:
         """Starts to connect and returns at once; calls fail with BrokerUnavailable until it has."""
         self._connecting = asyncio.create_task(self._connect(), name="nats-connect")
+        self._connecting.add_done_callback(self._tell_if_never)
 
     async def wait_connected(self, seconds: float) -> None:
         """Waits for the first connection; raises BrokerUnavailable."""
@@ -89,8 +119,9 @@ class JetStream:
             raise BrokerUnavailable("not opened")
         done, _ = await asyncio.wait({self._connecting}, timeout=seconds)
         if not done:
-            raise BrokerUnavailable(f"no broker at {self._url} for {seconds} s")
-        self._connecting.result()
+            raise BrokerUnavailable(f"no broker at {self._place} for {seconds} s")
+        if error := self._connecting.exception():
+            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
 
     async def close(self) -> None:
         """Flushes what was sent, acknowledgements among it, and disconnects."""
@@ -100,6 +131,9 @@ class JetStream:
             self._connecting.cancel()
             with suppress(asyncio.CancelledError):
                 await self._connecting
+        elif not self._connecting.cancelled() and self._connecting.exception():
+            # Nothing was ever opened, and the client couldn't close it.
+            return
         # Not drain(): it waits for the answers to pulls that nobody reads any more.
         if self._client.is_connected:
             with suppress(NatsError, TimeoutError):
@@ -124,7 +158,12 @@ class JetStream:
             disconnected_cb=self._on_disconnect,
             reconnected_cb=self._on_reconnect,
         )
-        _log.info("broker connected", url=self._url)
+        _log.info("broker connected", url=self._place)
+
+    def _tell_if_never(self, connecting: asyncio.Task[None]) -> None:
+        """Outages are waited for; what ends the task is a defect or an address that is none."""
+        if not connecting.cancelled() and (error := connecting.exception()):
+            _log.error("broker can't be connected", url=self._place, problem=repr(error))
 
     async def _on_error(self, error: Exception) -> None:
         text = str(error) or type(error).__name__
@@ -137,10 +176,15 @@ class JetStream:
             _log.warning("broker error", detail=text)
 
     async def _on_disconnect(self) -> None:
-        _log.warning("broker disconnected", url=self._url)
+        lost_by, self._client.lost_by = self._client.lost_by, None
+        if lost_by is None:  # closed by us
+            _log.info("broker disconnected", url=self._place)
+        else:
+            reason = str(lost_by) or type(lost_by).__name__
+            _log.warning("broker disconnected", url=self._place, reason=reason)
 
     async def _on_reconnect(self) -> None:
-        _log.info("broker reconnected", url=self._url)
+        _log.info("broker reconnected", url=self._place)
 
     async def call(self, reply: Awaitable[T], subjects: Collection[str]) -> T:
         """Awaits a call to the broker; raises BrokerUnavailable for whatever is not its answer.
@@ -169,7 +213,7 @@ class JetStream:
     def client(self) -> Client:
         """The connected client; raises BrokerUnavailable."""
         if not self._client.is_connected:
-            raise BrokerUnavailable(f"not connected to {self._url}")
+            raise BrokerUnavailable(f"not connected to {self._place}")
         return self._client
 
     async def publish(self, event: Event) -> None:

@@ -64,9 +64,13 @@ class JetStreamReader:
     async def search(self, subjects: str) -> AsyncIterator[Stored]:
         """All messages on subjects, which may have wildcards, in order; one request for each."""
         sequence = 1
-        while found := await self._next(seq=sequence, next_by_subj=subjects):
+        while found := await self.first_on(subjects, sequence):
             yield found
             sequence = found.message.stream_sequence + 1
+
+    async def first_on(self, subjects: str, sequence: int) -> Stored | None:
+        """The first message on subjects from a sequence on; raises BrokerUnavailable."""
+        return await self._next(seq=sequence, next_by_subj=subjects)
 
     async def has(self, sequence: int) -> bool:
         """Whether the message of a sequence is still there; raises BrokerUnavailable."""

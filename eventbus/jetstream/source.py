@@ -1,5 +1,6 @@
 """A durable pull consumer of JetStream."""
 
+import asyncio
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -26,8 +27,7 @@ class JetStreamSource:
         self.stream = stream
         self.durable = durable
         self._pull: JetStreamContext.PullSubscription | None = None
-        # When each message that waits for its acknowledgement was stored, by stream sequence.
-        self._held: dict[int, datetime] = {}
+        # Stream sequences of what is in our hands.
         self._unanswered: set[int] = set()
 
     async def fetch(self, limit: int, wait_seconds: float) -> list[Message]:
@@ -56,7 +56,6 @@ class JetStreamSource:
 
     def _received(self, message: Msg) -> Message:
         metadata = message.metadata
-        self._held.setdefault(metadata.sequence.stream, metadata.timestamp)
         self._unanswered.add(metadata.sequence.stream)
         return Message(
             subject=message.subject,
@@ -71,7 +70,6 @@ class JetStreamSource:
     async def ack(self, message: Message) -> None:
         """See `Source`."""
         await self._answer(message, b"+ACK")
-        self._held.pop(message.stream_sequence, None)
 
     async def nak(self, message: Message, delay_seconds: float) -> None:
         """See `Source`."""
@@ -81,7 +79,6 @@ class JetStreamSource:
     async def term(self, message: Message, reason: str) -> None:
         """See `Source`."""
         await self._answer(message, f"+TERM {reason[:200]}".encode())
-        self._held.pop(message.stream_sequence, None)
 
     async def in_progress(self, message: Message) -> None:
         """See `Source`. A message that was answered is left alone."""
@@ -110,17 +107,21 @@ class JetStreamSource:
         except JetStreamError as error:
             raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
         floor = info.ack_floor.stream_seq if info.ack_floor else 0
-        for sequence in [sequence for sequence in self._held if sequence <= floor]:
-            del self._held[sequence]
+        # What we never answered another replica did.
+        self._unanswered = {sequence for sequence in self._unanswered if sequence > floor}
         config = info.config
         filters = config.filter_subjects or [config.filter_subject or ">"]
         return Lag(info.num_pending or 0, info.num_ack_pending or 0, floor, tuple(filters))
 
-    async def oldest_unhandled_age(self) -> float:
-        """See `Source`; of the messages that came to this process."""
-        if not self._held:
+    async def oldest_unhandled_age(self, lag: Lag) -> float:
+        """See `Source`. All below the floor is acknowledged, and the first one above it isn't."""
+        if not lag.pending and not lag.unacknowledged:
             return 0.0
-        return (datetime.now(UTC) - min(self._held.values())).total_seconds()
+        reader = self._jetstream.reader(self.stream)
+        first = [reader.first_on(subjects, lag.ack_floor + 1) for subjects in lag.filters]
+        stored = [found.stored_at for found in await asyncio.gather(*first) if found]
+        now = datetime.now(UTC)
+        return max(0.0, (now - min(stored, default=now)).total_seconds())
 
 
 async def _fetched(

@@ -96,5 +96,5 @@ class Answers:
     async def lag(self) -> Lag:
         return await self._real.lag()
 
-    async def oldest_unhandled_age(self) -> float:
-        return await self._real.oldest_unhandled_age()
+    async def oldest_unhandled_age(self, lag: Lag) -> float:
+        return await self._real.oldest_unhandled_age(lag)

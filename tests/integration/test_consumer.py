@@ -11,7 +11,7 @@ from devstack.waiting import eventually
 from eventbus import Decoded, Event, Outbox, Received, Subscriptions
 from eventbus.inbox import Inbox
 from eventbus.verdicts import Backoff
-from tests.integration.bus import Bus, OpenBus, assert_each_once, decode
+from tests.integration.bus import Bus, assert_each_once, decode
 from tests.integration.disturbed import Answers
 from tests.integration.running import crashing, running
 
@@ -567,22 +567,3 @@ async def test_a_decoder_that_fails_in_another_way_holds_up_nobody(bus: Bus) -> 
     await bus.send(bad, good)
     await bus.deliver(bus.consumer(subscriptions=subscriptions), 2)
     assert await bus.effect_ids() == [good.id]
-
-
-async def test_the_lag_tells_what_waits_and_the_age_of_the_oldest(new_bus: OpenBus) -> None:
-    bus = await new_bus()
-    await bus.send(*bus.events(5))
-    source = bus.source()
-    assert await source.oldest_unhandled_age() == 0.0
-    messages = await bus.fetch(3, source)
-    lag = await source.lag()
-    assert (lag.pending, lag.unacknowledged, lag.ack_floor) == (2, 3, 0)
-    assert await source.oldest_unhandled_age() > 0.0
-    for message in messages:
-        await source.ack(message)
-
-    async def moved() -> bool:
-        return (await source.lag()).ack_floor == 3
-
-    await eventually(moved, "the floor follows the acknowledgements")
-    assert await source.oldest_unhandled_age() == 0.0

@@ -17,6 +17,7 @@ from eventbus.dead_letters import (
     DeadLetters,
     ReplayFailed,
 )
+from eventbus.verdicts import is_infrastructure
 from interview.v1 import events_pb2
 from runtime.contracts import decoder, new_id, to_event, to_timestamp
 from tests.integration.bus import Bus, OpenBus
@@ -281,6 +282,22 @@ async def test_a_replay_that_fails_leaves_the_letter_open_and_no_effect(bus: Bus
     assert await bus.effect_ids() == []
     assert await bus.marks() == {event.id: "DEAD"}
     assert [row["resolution"] for row in await bus.dead_letters()] == [None]
+    await bus.replay(bus.consumer(), letter)
+    assert await bus.effect_ids() == [event.id]
+
+
+async def test_an_outage_during_a_replay_is_told_as_one(bus: Bus) -> None:
+    """It says nothing of the event: the same replay succeeds later."""
+    event = bus.event("a")
+    letter = await _bury(bus, event)
+
+    async def lose_the_database(connection: AsyncConnection, _batch: Sequence[Received]) -> None:
+        await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    with pytest.raises(Exception) as outage:  # noqa: PT011
+        await bus.replay(bus.consumer(lose_the_database), letter)
+    assert is_infrastructure(outage.value)
+    assert not isinstance(outage.value, ReplayFailed)
     await bus.replay(bus.consumer(), letter)
     assert await bus.effect_ids() == [event.id]
 

@@ -103,6 +103,34 @@ async def test_more_old_marks_than_one_statement_drops_are_all_dropped(bus: Bus)
     assert await bus.marks() == {}
 
 
+async def add_letter(bus: Bus, name: str, resolution: str | None, age: timedelta) -> None:
+    moment = func.now() - age
+    row = {
+        **dict.fromkeys(("event_id", "event_type", "subject", "key", "reason"), "x"),
+        "dead_letter_id": name,
+        "consumer": "listener",
+        "stream_sequence": 1,
+        "data": b"an access code",
+        "headers": {},
+        "attempts": 1,
+        "resolution": resolution,
+        "dead_at": moment,
+        "resolved_at": moment if resolution else None,
+    }
+    await bus.execute(insert(bus.tables.dead_letters).values(row))
+
+
+async def test_dead_letters_are_dropped_some_time_after_their_decision_and_open_ones_never(
+    bus: Bus,
+) -> None:
+    await add_letter(bus, "replayed", "HANDLED", OLD)
+    await add_letter(bus, "discarded", "DISCARDED", OLD)
+    await add_letter(bus, "open", None, timedelta(days=900))
+    await add_letter(bus, "young", "HANDLED", timedelta(days=29))
+    await retention(bus).sweep()
+    assert [row["dead_letter_id"] for row in await bus.dead_letters()] == ["open", "young"]
+
+
 async def test_old_days_of_published_events_are_dropped_and_younger_ones_kept(bus: Bus) -> None:
     for ago in (9, 8, 7, 1):
         await make_day(bus, ago)

@@ -12,6 +12,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from interview.v1 import interview_service_pb2
 from notification.v1 import notification_service_pb2
@@ -122,8 +123,8 @@ METHODS = [
     for file in files
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
-    # Any moment is a good one there, and has an effect.
-    if method.name != "RepublishEvents"
+    # Any moment is a good one for the first, and both have an effect.
+    if method.name not in {"RepublishEvents", "RetryParkedEvents"}
 ]
 
 
@@ -239,6 +240,25 @@ async def test_bad_input_gets_a_documented_refusal_and_writes_nothing(
     assert unexpected == []
     await calm.quiet()
     assert await calm.row_counts() == before
+
+
+@pytest.mark.parametrize("server", _SERVERS)
+@pytest.mark.parametrize("request_id", ["", "two words", "x" * 65, "\x00", "é"])
+async def test_nothing_is_published_again_without_a_proper_request_id(
+    calm: Outside, server: str, request_id: str
+) -> None:
+    """Where any other field may have an effect: refused before anything is looked at."""
+    since = Timestamp(seconds=1)
+    ops = calm.clients.ops[server]
+    calls = (
+        (ops.RepublishEvents, ops_service_pb2.RepublishEventsRequest(since=since)),
+        (ops.RetryParkedEvents, ops_service_pb2.RetryParkedEventsRequest()),
+    )
+    for call, request in calls:
+        request.request_id = request_id
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call(request)
+        assert reason_of(refused.value) == "INVALID_REQUEST"
 
 
 _ORDERS = {

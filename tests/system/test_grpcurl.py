@@ -118,6 +118,7 @@ _WORKING: dict[str, dict[str, Any]] = {
     "GetMailPreferences": {"customer_id": "grpcurl"},
     "UpdateMailPreferences": {"customer_id": "grpcurl", "request_id": "g"},
     "RepublishEvents": {"request_id": "g", "since": "2200-01-01T00:00:00Z"},
+    "RetryParkedEvents": {"request_id": "g"},
     "ListPayments": {"order_id": f"ord_{_ULID}"},
     "CancelCharge": {"idempotency_key": "closed before it was used"},
     "ValidateAccessCode": {"access_code": "nonsense"},

@@ -348,6 +348,30 @@ async def test_republishing_is_idempotent_by_its_request_id(rough: Outside) -> N
     assert reason_of(refused.value) == "REQUEST_ID_REUSED"
 
 
+async def test_a_parked_event_is_shown_and_goes_out_once_it_is_tried_again(rough: Outside) -> None:
+    """It is the copy of one that was published before, so that it has no effect of its own."""
+    _, order_id, _ = await rough.prepared()
+    await rough.quiet()
+    columns = "id, type, key, data, source, traceparent, occurred_at"
+    await rough.rows(
+        f"INSERT INTO payment.outbox ({columns}, parked_reason)"  # noqa: S608  our own names
+        f" SELECT {columns}, 'too long' FROM payment.outbox_published"
+        " WHERE key = $1 AND type = 'payment.v1.PaymentCompleted'",
+        order_id,
+    )
+    said = await opsctl(rough, "status")
+    assert said.status == 1
+    assert "payment: parked in the outbox: 1" in said.out
+    said = await opsctl(rough, "retry-parked", "payment")
+    assert said.status == 0, said
+    assert "1 parked events of payment wait to be published again" in said.out
+    await rough.quiet()
+    said = await opsctl(rough, "status", "--json")
+    assert said.json["services"]["payment"]["outbox"]["parked_count"] == "0"
+    assert not await rough.value("SELECT count(*) FROM payment.outbox")
+    await rough.came_to(order_id, PAID)
+
+
 async def test_consistency_looks_at_everything_and_shows_what_it_compared(calm: Outside) -> None:
     await calm.quiet()
     said = await opsctl(calm, "consistency", "--since", "5m")
@@ -416,6 +440,8 @@ async def test_what_does_not_exist_is_one_clear_line(calm: Outside) -> None:
         ("republish", "payment"),
         ("republish", "payment", "--since", "nonsense"),
         ("republish", "provider", "--since", "1m"),
+        ("retry-parked",),
+        ("retry-parked", "provider"),
         ("dead-letters", "show", "nonsense"),
         ("dead-letters", "replay"),
         ("dead-letters", "replay", "--all", f"dlq_{_ULID}"),

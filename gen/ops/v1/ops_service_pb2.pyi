@@ -85,7 +85,8 @@ class OutboxStatus(_message.Message):
     """Events not yet published."""
     parked_count: _builtins.int
     """Events that the broker refuses for good, and those of the same key behind
-    them.
+    them. They wait for RetryParkedEvents; until then payment's watermarks stand
+    still, and interview's copies of all codes grow stale.
     """
     last_error: _builtins.str
     """The last trouble with publishing; empty if the last pass went well."""
@@ -136,7 +137,10 @@ class ConsumerStatus(_message.Message):
     """The last trouble with fetching or handling; empty if the last went well."""
     @_builtins.property
     def oldest_unhandled_age(self) -> _duration_pb2.Duration:
-        """Age of the oldest message not yet acknowledged; zero if there is none."""
+        """Age of the oldest message not yet acknowledged, delivered or not, whichever
+        replica has it; zero if there is none, or if the broker can't be asked: then
+        `last_error` says so.
+        """
 
     def __init__(
         self,
@@ -489,6 +493,50 @@ class RepublishEventsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RepublishEventsResponse: _TypeAlias = RepublishEventsResponse  # noqa: Y015
+
+@_typing.final
+class RetryParkedEventsRequest(_message.Message):
+    """Asks to try again what is parked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Chosen by the caller, unique per caller and method."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryParkedEventsRequest: _TypeAlias = RetryParkedEventsRequest  # noqa: Y015
+
+@_typing.final
+class RetryParkedEventsResponse(_message.Message):
+    """The events wait to be published."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    event_count: _builtins.int
+    """How many, those behind the parked ones among them."""
+    def __init__(
+        self,
+        *,
+        event_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_count", b"event_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryParkedEventsResponse: _TypeAlias = RetryParkedEventsResponse  # noqa: Y015
 
 @_typing.final
 class CheckBusRequest(_message.Message):

@@ -77,6 +77,11 @@ class OpsServiceStub:
                 request_serializer=ops_dot_v1_dot_ops__service__pb2.RepublishEventsRequest.SerializeToString,
                 response_deserializer=ops_dot_v1_dot_ops__service__pb2.RepublishEventsResponse.FromString,
                 _registered_method=True)
+        self.RetryParkedEvents = channel.unary_unary(
+                '/ops.v1.OpsService/RetryParkedEvents',
+                request_serializer=ops_dot_v1_dot_ops__service__pb2.RetryParkedEventsRequest.SerializeToString,
+                response_deserializer=ops_dot_v1_dot_ops__service__pb2.RetryParkedEventsResponse.FromString,
+                _registered_method=True)
         self.CheckBus = channel.unary_unary(
                 '/ops.v1.OpsService/CheckBus',
                 request_serializer=ops_dot_v1_dot_ops__service__pb2.CheckBusRequest.SerializeToString,
@@ -157,6 +162,17 @@ class OpsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryParkedEvents(self, request, context):
+        """Tries again to publish what the broker had refused for good, once whatever it
+        refused is allowed: parked events and those of their keys behind them. What it
+        refuses still is parked again. Idempotent by `request_id`.
+
+        Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckBus(self, request, context):
         """Compares what the service published with its stream, and the streams that it
         reads with what it has handled. With `repair`, lost events are published again
@@ -200,6 +216,11 @@ def add_OpsServiceServicer_to_server(servicer, server):
                     servicer.RepublishEvents,
                     request_deserializer=ops_dot_v1_dot_ops__service__pb2.RepublishEventsRequest.FromString,
                     response_serializer=ops_dot_v1_dot_ops__service__pb2.RepublishEventsResponse.SerializeToString,
+            ),
+            'RetryParkedEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryParkedEvents,
+                    request_deserializer=ops_dot_v1_dot_ops__service__pb2.RetryParkedEventsRequest.FromString,
+                    response_serializer=ops_dot_v1_dot_ops__service__pb2.RetryParkedEventsResponse.SerializeToString,
             ),
             'CheckBus': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckBus,
@@ -382,6 +403,33 @@ class OpsService:
             '/ops.v1.OpsService/RepublishEvents',
             ops_dot_v1_dot_ops__service__pb2.RepublishEventsRequest.SerializeToString,
             ops_dot_v1_dot_ops__service__pb2.RepublishEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryParkedEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ops.v1.OpsService/RetryParkedEvents',
+            ops_dot_v1_dot_ops__service__pb2.RetryParkedEventsRequest.SerializeToString,
+            ops_dot_v1_dot_ops__service__pb2.RetryParkedEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -78,6 +78,13 @@ class OpsServiceStub:
     Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING; OUT_OF_RANGE
     REPUBLISH_TOO_OLD if what was published so long ago isn't kept any more.
     """
+    RetryParkedEvents: _grpc.UnaryUnaryMultiCallable[_ops_service_pb2.RetryParkedEventsRequest, _ops_service_pb2.RetryParkedEventsResponse]
+    """Tries again to publish what the broker had refused for good, once whatever it
+    refused is allowed: parked events and those of their keys behind them. What it
+    refuses still is parked again. Idempotent by `request_id`.
+
+    Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING.
+    """
     CheckBus: _grpc.UnaryUnaryMultiCallable[_ops_service_pb2.CheckBusRequest, _ops_service_pb2.CheckBusResponse]
     """Compares what the service published with its stream, and the streams that it
     reads with what it has handled. With `repair`, lost events are published again
@@ -135,6 +142,13 @@ class OpsServiceAsyncStub(OpsServiceStub):
 
     Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING; OUT_OF_RANGE
     REPUBLISH_TOO_OLD if what was published so long ago isn't kept any more.
+    """
+    RetryParkedEvents: _aio.UnaryUnaryMultiCallable[_ops_service_pb2.RetryParkedEventsRequest, _ops_service_pb2.RetryParkedEventsResponse]  # type: ignore[assignment]
+    """Tries again to publish what the broker had refused for good, once whatever it
+    refused is allowed: parked events and those of their keys behind them. What it
+    refuses still is parked again. Idempotent by `request_id`.
+
+    Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING.
     """
     CheckBus: _aio.UnaryUnaryMultiCallable[_ops_service_pb2.CheckBusRequest, _ops_service_pb2.CheckBusResponse]  # type: ignore[assignment]
     """Compares what the service published with its stream, and the streams that it
@@ -226,6 +240,19 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING; OUT_OF_RANGE
         REPUBLISH_TOO_OLD if what was published so long ago isn't kept any more.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryParkedEvents(
+        self,
+        request: _ops_service_pb2.RetryParkedEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ops_service_pb2.RetryParkedEventsResponse, _abc.Awaitable[_ops_service_pb2.RetryParkedEventsResponse]]:
+        """Tries again to publish what the broker had refused for good, once whatever it
+        refused is allowed: parked events and those of their keys behind them. What it
+        refuses still is parked again. Idempotent by `request_id`.
+
+        Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,95 @@
+"""Settings that could only fail later are refused at once, by a clear line and status 2."""
+
+import pytest
+from pydantic_settings import SettingsConfigDict
+
+from runtime.settings import ServiceSettings, read
+
+GIVEN = {
+    "AUTH_KEYS": "keys.json",
+    "AUTH_SIGNING_KEY": "key.json",
+    "DATABASE_URL": "postgresql+asyncpg://user@host/name",
+    "NATS_URL": "nats://localhost:4222",
+    "NATS_USER": "service",
+    "NATS_PASSWORD": "password",
+    "LISTEN": "127.0.0.1:0",
+}
+
+
+class SomeSettings(ServiceSettings):
+    """Those of a service that has none of its own."""
+
+    model_config = SettingsConfigDict(env_prefix="SOME_")
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment in which all is well."""
+    for name, value in GIVEN.items():
+        monkeypatch.setenv(f"SOME_{name}", value)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nats://localhost:4222",
+        "localhost",
+        "tls://a.example,tls://b.example:4223",
+        "nats://user:secret@[::1]:4222",
+    ],
+)
+def test_an_address_of_a_broker_is_taken(given: pytest.MonkeyPatch, url: str) -> None:
+    given.setenv("SOME_NATS_URL", url)
+    assert read(SomeSettings).nats_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nats://me:secret@localhost:abc",
+        "nats://me:secret@localhost:70000",
+        "nats://me:secret@localhost:0",
+        "nats://me:secret@",
+        "http://me:secret@localhost",
+        "nats://me:secret@[::1",
+        "nats://localhost:4222,",
+        "nats://me:secret/key@localhost",
+        "",
+    ],
+)
+def test_what_is_no_address_of_a_broker_ends_the_process_and_is_not_repeated(
+    given: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    given.setenv("SOME_NATS_URL", url)
+    with pytest.raises(SystemExit) as ended:
+        read(SomeSettings)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith("setting SOME_NATS_URL: ")
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(("published", "inbox"), [("40", None), ("40", "2"), ("7", "7")])
+def test_inbox_marks_must_outlive_what_can_be_published_again(
+    given: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    published: str,
+    inbox: str | None,
+) -> None:
+    given.setenv("SOME_BUS_PUBLISHED_DAYS", published)
+    if inbox:
+        given.setenv("SOME_BUS_INBOX_DAYS", inbox)
+    with pytest.raises(SystemExit) as ended:
+        read(SomeSettings)
+    assert ended.value.code == 2
+    assert "bus_inbox_days must be more than bus_published_days" in capsys.readouterr().err
+
+
+def test_a_consumer_trusts_the_inbox_for_less_time_than_marks_are_kept(
+    given: pytest.MonkeyPatch,
+) -> None:
+    given.setenv("SOME_BUS_PUBLISHED_DAYS", "1")
+    given.setenv("SOME_BUS_INBOX_DAYS", "2")
+    config = read(SomeSettings)
+    assert 0 < config.consumer().remembers.days < config.retention().inbox_days
