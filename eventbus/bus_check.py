@@ -66,7 +66,7 @@ class BusCheck:
         announces_to: str,
         after_put_back: Callable[[], None] = lambda: None,
     ) -> None:
-        """`announces_to` is the stream of the service's own events, "" if it has none."""
+        """`announces_to` is the stream of the service's own events."""
         self._engine, self._tables, self._reader = engine, tables, reader
         self._consumers, self._own = consumers, announces_to
         self._after_put_back = after_put_back
@@ -74,8 +74,7 @@ class BusCheck:
     async def run(self, since: datetime, *, repair: bool) -> Findings:
         """Compares what is not older than `since`; raises BrokerUnavailable."""
         findings = Findings()
-        if self._own:
-            await self._find_lost(findings, since, repair=repair)
+        await self._find_lost(findings, since, repair=repair)
         for consumer in self._consumers:
             await self._find_unhandled(findings, consumer, since, repair=repair)
         _log.info(

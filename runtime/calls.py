@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from eventbus.tracing import continue_trace, in_trace
 from runtime.access import OPEN_PREFIX, Guard
 from runtime.contracts import violations
+from runtime.crowding import Room, bound_open
 from runtime.deadlines import limited
 from runtime.errors import ErrorMapper, InvalidRequest
 from runtime.identity import set_caller
@@ -30,11 +31,14 @@ Servicing = Callable[[Any, Context], Awaitable[Any]]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every unary handler once; health and reflection pass."""
+    """Wraps every handler once; of health and reflection, only the streams."""
 
-    def __init__(self, guard: Guard, errors: ErrorMapper, most_seconds: float) -> None:
+    def __init__(
+        self, guard: Guard, errors: ErrorMapper, most_seconds: float, most_at_once: int = 1000
+    ) -> None:
         """`most_seconds` bounds every call, also one without a deadline."""
         self._guard, self._errors, self._most_seconds = guard, errors, most_seconds
+        self._room = Room(most_at_once)
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -46,8 +50,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if wrapped := self._wrapped.get(method):
             return wrapped
         handler = await continuation(handler_call_details)
-        if handler is None or method.startswith(OPEN_PREFIX):
-            return handler
+        if handler is None:
+            return None
+        if method.startswith(OPEN_PREFIX):
+            self._wrapped[method] = bound_open(handler, self._errors, _package(method))
+            return self._wrapped[method]
         self._wrapped[method] = grpc.unary_unary_rpc_method_handler(
             self._surround(method, handler.unary_unary),  # type: ignore[arg-type]
             request_deserializer=_tolerant(handler.request_deserializer),
@@ -56,7 +63,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self._wrapped[method]
 
     def _surround(self, method: str, call: Servicing) -> Servicing:
-        package = method[1:].partition("/")[0].rpartition(".")[0]
+        package = _package(method)
 
         async def surrounded(request: Any, context: Context) -> Any:
             started = time.perf_counter()
@@ -99,8 +106,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         set_caller(caller)
         structlog.contextvars.bind_contextvars(caller=caller.scope)
         _check(request)
-        async with limited(context.time_remaining(), self._most_seconds):
-            return await call(request, context)
+        with self._room.taken():
+            async with limited(context.time_remaining(), self._most_seconds):
+                return await call(request, context)
+
+
+def _package(method: str) -> str:
+    return method[1:].partition("/")[0].rpartition(".")[0]
 
 
 def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:

@@ -53,7 +53,7 @@ def open_channel(
 ) -> grpc.aio.Channel:
     """A channel to the service `audience`, with TLS if the settings name roots.
 
-    Raises KeysUnreadable.
+    Raises KeysUnreadable, CertificateUnreadable.
     """
     identity = ServiceIdentity(Signer(config.auth_signing_key), audience)
     options = [*_OPTIONS, ("grpc.service_config", service_config)]

@@ -44,6 +44,8 @@ def create_engine(config: ServiceSettings, name: str) -> AsyncEngine:
         pool_timeout=5,
         pool_recycle=1800,
         pool_pre_ping=True,
+        # Errors are logged, and parameters are what customers entrusted to us.
+        hide_parameters=True,
         # Commands are limited, and so is waiting for a connection: no call hangs on the database.
         connect_args={
             "timeout": 5,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 
 _ends_at: ContextVar[float | None] = ContextVar("ends_at", default=None)
 
@@ -30,6 +30,13 @@ async def limited(caller_seconds: float | None, most_seconds: float) -> AsyncIte
         raise
     finally:
         _ends_at.reset(token)
+
+
+def unlimited() -> Context:
+    """A context for a task of its own, as here but without the call's deadline."""
+    context = copy_context()
+    context.run(_ends_at.set, None)
+    return context
 
 
 def seconds_left() -> float | None:

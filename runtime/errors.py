@@ -62,6 +62,14 @@ def retry_after(seconds: float) -> Details:
     return lambda _: [error_details_pb2.RetryInfo(retry_delay=delay)]
 
 
+class TooManyCalls(Exception):
+    """The service has as many calls in hand as it takes."""
+
+
+class TooManyStreams(Exception):
+    """As many streams of this method are open as there may be, in all or from one address."""
+
+
 class InvalidRequest(Exception):
     """The request breaks constraints of its contract."""
 
@@ -78,6 +86,7 @@ class InvalidRequest(Exception):
 REQUEST_ID_REUSED = Answer(
     _Code.ALREADY_EXISTS, "REQUEST_ID_REUSED", "同一 request_id 已用于不同的请求"
 )
+_CROWDED = "当前请求过多,请稍后再试"
 _UNPROVEN = "身份令牌缺失或无效"
 _COMMON: ErrorTable = {
     TokenMissing: Answer(_Code.UNAUTHENTICATED, "TOKEN_MISSING", _UNPROVEN),
@@ -85,6 +94,10 @@ _COMMON: ErrorTable = {
     TokenExpired: Answer(_Code.UNAUTHENTICATED, "TOKEN_EXPIRED", "身份令牌已过期"),
     NotAllowed: Answer(_Code.PERMISSION_DENIED, "METHOD_NOT_ALLOWED", "您无权调用此方法"),
     DeadlineExceeded: Answer(_Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "处理超时"),
+    TooManyCalls: Answer(_Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", _CROWDED, retry_after(1.0)),
+    TooManyStreams: Answer(
+        _Code.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS", _CROWDED, retry_after(10.0)
+    ),
 }
 _INFRASTRUCTURE = Answer(
     _Code.UNAVAILABLE,

@@ -65,9 +65,10 @@ class GrpcServer:
         guard = Guard(verifier, self._services)
         self._config = config
         self._server = grpc.aio.server(
-            interceptors=[CallInterceptor(guard, errors, config.call_seconds)],
+            interceptors=[
+                CallInterceptor(guard, errors, config.call_seconds, config.max_concurrent_calls)
+            ],
             options=_OPTIONS,
-            maximum_concurrent_rpcs=config.max_concurrent_calls,
         )
         for servicer in servicers:
             servicer.register(servicer.implementation, self._server)
@@ -81,7 +82,7 @@ class GrpcServer:
             port = self._add_port()
         except RuntimeError as error:
             raise PortTaken(f"can't listen on {self._listen}: {error}") from error
-        await self._health.begin(self._services)
+        self._health.begin(self._services)
         await self._server.start()
         self._monitor = asyncio.create_task(self._health.run(self._services))
         return port
@@ -96,5 +97,5 @@ class GrpcServer:
         """Says so by health, takes no more calls and lets those in flight finish."""
         if self._monitor:
             self._monitor.cancel()
-        await self._health.leave()
+        self._health.leave()
         await self._server.stop(grace_seconds)

@@ -7,18 +7,16 @@ import asyncio
 from collections.abc import Sequence
 
 import structlog
-from grpc_health.v1 import health, health_pb2
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus import Consumer, Relay
 from eventbus.jetstream import JetStream
+from runtime.health_servicer import HealthServicer
 
 _log = structlog.get_logger(__name__)
 _INTERVAL_SECONDS = 1.0
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class HealthMonitor:
@@ -27,24 +25,24 @@ class HealthMonitor:
     def __init__(
         self, engine: AsyncEngine, broker: JetStream, bus: Sequence[Relay | Consumer]
     ) -> None:
-        self.servicer = health.aio.HealthServicer()
+        self.servicer = HealthServicer()
         self._engine, self._broker, self._bus = engine, broker, bus
         self._told: dict[str, bool] = {}
 
     async def run(self, services: Sequence[str]) -> None:
         """Looks at both every second until cancelled."""
         while True:
-            await self._tell(["bus"], self._bus_works())
-            await self._tell(["", *services], await self._database_answers())
+            self._tell(["bus"], self._bus_works())
+            self._tell(["", *services], await self._database_answers())
             await asyncio.sleep(_INTERVAL_SECONDS)
 
-    async def begin(self, services: Sequence[str]) -> None:
+    def begin(self, services: Sequence[str]) -> None:
         """Says NOT_SERVING for every name, so that none is unknown while we start."""
-        await self._tell(["", "bus", *services], False)
+        self._tell(["", "bus", *services], False)
 
-    async def leave(self) -> None:
+    def leave(self) -> None:
         """Says NOT_SERVING for good: new calls should go elsewhere."""
-        await self.servicer.enter_graceful_shutdown()
+        self.servicer.leave()
 
     def _bus_works(self) -> bool:
         return self._broker.connected and not any(part.trouble for part in self._bus)
@@ -57,9 +55,9 @@ class HealthMonitor:
             return False
         return True
 
-    async def _tell(self, names: Sequence[str], well: bool) -> None:
+    def _tell(self, names: Sequence[str], well: bool) -> None:
         for name in names:
             if self._told.get(name) != well:
                 self._told[name] = well
                 _log.info("health", name=name or "overall", serving=well)
-                await self.servicer.set(name, _SERVING if well else _NOT_SERVING)
+                self.servicer.tell(name, well)

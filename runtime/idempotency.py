@@ -2,6 +2,9 @@
 
 Guarantee: the reply is stored in the transaction of the effect. A repeat with the same body gets
 it byte for byte; two at once have one effect, since the second's claim waits for the first.
+
+Replies are kept for 30 days; a repeat after that is a new request. What must never be done twice
+keeps its request itself, for good: payment's payments and refunds do.
 """
 
 import hashlib
@@ -29,7 +32,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 Reply = TypeVar("Reply", bound=Message)
-KEPT = timedelta(hours=48)
+KEPT = timedelta(days=30)
+_BATCH = 5_000
 
 
 class RequestIdReused(Exception):
@@ -83,7 +87,7 @@ class Replies:
         )
         if (row := (await connection.execute(statement)).first()) is None:
             return None
-        if row.request_hash != _hash(request):
+        if row.request_hash != hash_of(request):
             raise RequestIdReused(_request_id(request))
         return reply.FromString(row.reply) if row.reply is not None else None
 
@@ -106,7 +110,7 @@ class Replies:
             "method": reply.DESCRIPTOR.full_name,
             "request_id": _request_id(request),
         }
-        claim = insert(table).values(**names, request_hash=_hash(request))
+        claim = insert(table).values(**names, request_hash=hash_of(request))
         claimed = claim.on_conflict_do_nothing().returning(table.c.request_id)
         if (await connection.execute(claimed)).first() is None:
             stored = await self.find(connection, caller, request, reply)
@@ -121,15 +125,23 @@ class Replies:
         return answer
 
     async def sweep(self) -> None:
-        """Drops replies that were kept long enough."""
-        old = self._table.c.created_at < func.now() - KEPT
+        """Drops replies that were kept long enough, in small batches."""
+        while await self._drop() == _BATCH:
+            pass
+
+    async def _drop(self) -> int:
+        table = self._table
+        keys = list(table.primary_key)
+        old = select(*keys).where(table.c.created_at < func.now() - KEPT).limit(_BATCH).cte("old")
+        statement = delete(table).where(*(key == old.c[key.name] for key in keys))
         async with self._engine.begin() as connection:
-            await connection.execute(delete(self._table).where(old))
+            return (await connection.execute(statement)).rowcount
 
 
 def _request_id(request: Message) -> str:
     return str(request.request_id)  # type: ignore[attr-defined]
 
 
-def _hash(request: Message) -> bytes:
+def hash_of(request: Message) -> bytes:
+    """What tells one request's body from another's."""
     return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()

@@ -1,4 +1,7 @@
-"""Keeps secrets out of what people read: access codes and mail addresses are masked."""
+"""Keeps secrets out of what people read: access codes and mail addresses are masked.
+
+So are the values that a database error quotes: a row's in PostgreSQL's detail, a parameter's.
+"""
 
 import re
 
@@ -16,10 +19,18 @@ _LOCAL = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]"
 _MAIL_ADDRESS = re.compile(
     rf"(?<!{_LOCAL})({_LOCAL}){_LOCAL}{{0,255}}@([A-Za-z0-9-]{{1,63}}(?:\.[A-Za-z0-9-]{{1,63}}){{1,8}})"
 )
+# A value may hold line breaks: the detail ends where SQLAlchemy or the traceback goes on.
+_ROW = re.compile(
+    r"(DETAIL: {1,2})(?:Failing row contains|Key) .*?"
+    r"(?=\n[ |]*(?:\[SQL|HINT:)|\n[ |]*\n[ |]*(?:The above|During handling)|\Z)",
+    re.DOTALL,
+)
+_PARAMETER = re.compile(r"(invalid input for query argument \$\d+:) [^\n]*")
 
 
 def mask(text: str) -> str:
     """Text with access codes cut to their last four symbols, mail addresses to their domain."""
+    text = _PARAMETER.sub(r"\1 ***", _ROW.sub(r"\1***", text))
     return _MAIL_ADDRESS.sub(r"\1***@\2", _ACCESS_CODE.sub(_masked, text))
 
 

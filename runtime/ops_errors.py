@@ -8,15 +8,6 @@ from eventbus.republishing import RepublishTooOld
 from runtime.errors import REQUEST_ID_REUSED, Answer, ErrorTable, precondition, retry_after
 from runtime.idempotency import RequestIdReused
 
-
-class AnnouncesNothing(Exception):
-    """The service announces no events."""
-
-    def __init__(self, service: str) -> None:
-        super().__init__("the service announces no events: there is nothing to publish again")
-        self.subject = service
-
-
 ERRORS: ErrorTable = {
     RequestIdReused: REQUEST_ID_REUSED,
     DeadLetterNotFound: Answer(grpc.StatusCode.NOT_FOUND, "DEAD_LETTER_NOT_FOUND", "死信不存在"),
@@ -31,12 +22,6 @@ ERRORS: ErrorTable = {
         "REPLAY_FAILED",
         "重放失败",
         precondition("DEAD_LETTER"),
-    ),
-    AnnouncesNothing: Answer(
-        grpc.StatusCode.FAILED_PRECONDITION,
-        "SERVICE_ANNOUNCES_NOTHING",
-        "本服务不发布事件",
-        precondition("SERVICE"),
     ),
     RepublishTooOld: Answer(
         grpc.StatusCode.OUT_OF_RANGE, "REPUBLISH_TOO_OLD", "该时间之前发布的事件已不再保留"

@@ -27,7 +27,6 @@ from runtime.errors import InvalidRequest
 from runtime.idempotency import Replies
 from runtime.identity import current_caller
 from runtime.masking import mask
-from runtime.ops_errors import AnnouncesNothing
 from runtime.ops_messages import dead_letter, duration, findings
 from runtime.paging import cut, last_id, size_of
 
@@ -49,25 +48,23 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         engine: AsyncEngine,
         tables: BusTables,
         broker: JetStream,
-        relay: Relay | None,
+        relay: Relay,
         consumers: Sequence[Consumer],
         replies: Replies,
     ) -> None:
-        """`relay` is None in a service that announces nothing."""
         self._replies = replies
         self._engine, self._tables, self._broker, self._relay = engine, tables, broker, relay
         self._consumers = {consumer.name: consumer for consumer in consumers}
         self._dead_letters = DeadLetters(tables)
         self._republishing = Republishing(tables)
         # A domain's stream is named as its schema is.
-        self._service = str(tables.outbox.schema)
         self.check = BusCheck(
             engine,
             tables,
             broker.reader,
             consumers,
-            self._service.upper() if relay else "",
-            relay.wake if relay else lambda: None,
+            str(tables.outbox.schema).upper(),
+            relay.wake,
         )
 
     async def GetBusStatus(  # noqa: N802
@@ -96,7 +93,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
             unpublished_count=waiting.count,
             oldest_unpublished_age=duration(waiting.oldest_age_seconds),
             parked_count=waiting.parked,
-            last_error=mask(self._relay.trouble) if self._relay else "",
+            last_error=mask(self._relay.trouble),
         )
 
     def _consumer(
@@ -179,8 +176,6 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
     async def RepublishEvents(  # noqa: N802
         self, request: ops_service_pb2.RepublishEventsRequest, _context: Context
     ) -> ops_service_pb2.RepublishEventsResponse:
-        if self._relay is None:
-            raise AnnouncesNothing(self._service)
         since, reply = _moment(request.since), ops_service_pb2.RepublishEventsResponse
         async with self._engine.begin() as connection:
 
@@ -195,8 +190,6 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
     async def RetryParkedEvents(  # noqa: N802
         self, request: ops_service_pb2.RetryParkedEventsRequest, _context: Context
     ) -> ops_service_pb2.RetryParkedEventsResponse:
-        if self._relay is None:
-            raise AnnouncesNothing(self._service)
         reply = ops_service_pb2.RetryParkedEventsResponse
         async with self._engine.begin() as connection:
 

@@ -1,13 +1,14 @@
 """The life of a service process: start in order, run until told to stop, stop in reverse order.
 
-Stopping: health says NOT_SERVING, calls in flight finish, consumers finish the work in hand, the
-relay makes a last pass, the broker is drained, the pool closes; all within a grace time. A kill at
+Stopping: health says NOT_SERVING; calls in flight finish, within GRACE_SECONDS; consumers and the
+other workers finish the work in hand, side by side and within one time; then the relay makes a last
+pass, so that what they recorded still goes out; the broker is drained, the pool closes. A kill at
 any point loses nothing: what was committed is published at the next start.
 """
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import structlog
@@ -21,9 +22,12 @@ from runtime.grpc_server import GrpcServer, PortTaken
 from runtime.identity import KeysUnreadable
 from runtime.metrics import Metrics
 from runtime.settings import ServiceSettings, read
+from runtime.tls import CertificateUnreadable
 
 _log = structlog.get_logger(__name__)
-_WORKER_SECONDS = 15.0
+# With the default grace time no more than the half minute that platforms give before they kill.
+_WORKER_SECONDS, _RELAY_SECONDS = 15.0, 5.0
+_CANNOT_START = CertificateUnreadable, DatabaseNotReady, KeysUnreadable, PortTaken, UnsafeRole
 Settings = TypeVar("Settings", bound=ServiceSettings)
 Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
@@ -39,7 +43,7 @@ class Worker(Protocol):
 
 
 class Process:
-    """One service process. Workers are stopped in the order given."""
+    """One service process. The last of the workers is the relay, which stops after the others."""
 
     def __init__(
         self,
@@ -53,7 +57,7 @@ class Process:
     ) -> None:
         self._config, self._package, self._engine, self._broker = config, package, engine, broker
         self._server, self._workers, self._metrics = server, workers, metrics
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[Worker, asyncio.Task[None]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set; raises DatabaseNotReady, or whatever defect ended a worker."""
@@ -61,12 +65,14 @@ class Process:
             if not await self._database_ready(stop):
                 return
             self._broker.open()
-            self._tasks = [asyncio.create_task(worker.run()) for worker in self._workers]
+            self._tasks = {one: asyncio.create_task(one.run()) for one in self._workers}
             self._metrics.listen(self._config.metrics_listen)
             port = await self._server.start()
             _log.info("serving", port=port)
             waiting = asyncio.create_task(stop.wait())
-            await asyncio.wait({waiting, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {waiting, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED
+            )
             waiting.cancel()
             _log.info("stopping")
             await self._server.stop(self._config.grace_seconds)
@@ -91,15 +97,23 @@ class Process:
         return True
 
     async def _stop_workers(self) -> None:
-        for worker, task in zip(self._workers, self._tasks, strict=False):
-            worker.stop()
-            done, _ = await asyncio.wait({task}, timeout=_WORKER_SECONDS)
-            if not done:
-                _log.warning("worker did not finish in time", worker=type(worker).__name__)
-                task.cancel()
-        for task in self._tasks:
+        started = list(self._tasks.items())
+        await _finish(dict(started[:-1]), _WORKER_SECONDS)
+        await _finish(dict(started[-1:]), _RELAY_SECONDS)
+        for task in self._tasks.values():
             if task.done() and not task.cancelled() and (error := task.exception()):
                 raise error
+
+
+async def _finish(tasks: Mapping[Worker, asyncio.Task[None]], seconds: float) -> None:
+    """Tells all to stop, then waits for all; cancels what isn't done by then."""
+    for worker in tasks:
+        worker.stop()
+    late = (await asyncio.wait(tasks.values(), timeout=seconds))[1] if tasks else set()
+    for worker, task in tasks.items():
+        if task in late:
+            _log.warning("worker did not finish in time", worker=type(worker).__name__)
+            task.cancel()
 
 
 def run(name: str, settings: type[Settings], serve: Serve[Settings]) -> None:
@@ -115,6 +129,6 @@ def run(name: str, settings: type[Settings], serve: Serve[Settings]) -> None:
 
     try:
         uvloop.run(until_signal())
-    except (DatabaseNotReady, KeysUnreadable, PortTaken, UnsafeRole) as error:
+    except _CANNOT_START as error:
         _log.error("could not start", problem=str(error))
         raise SystemExit(1) from None

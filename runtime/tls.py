@@ -1,5 +1,6 @@
 """TLS from files: a renewed certificate is taken up by the next connection, without a restart."""
 
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import grpc
 
 
 class CertificateUnreadable(OSError):
-    """The certificate or its key can't be read."""
+    """A certificate, its key or the roots to trust can't be read or used."""
 
 
 class _Certificate:
@@ -21,6 +22,9 @@ class _Certificate:
         return self._certificate.stat().st_mtime_ns, self._key.stat().st_mtime_ns
 
     def read(self) -> grpc.ServerCertificateConfiguration:
+        # gRPC would only say that it can't listen. An encrypted key must not ask at the terminal.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._certificate, self._key, password=lambda: "")
         pair = [(self._key.read_bytes(), self._certificate.read_bytes())]
         return grpc.ssl_server_certificate_configuration(pair)
 
@@ -42,9 +46,23 @@ def server_credentials(certificate: Path, key: Path) -> grpc.ServerCredentials:
         pair = _Certificate(certificate, key)
         return grpc.dynamic_ssl_server_credentials(pair.read(), pair.fetch)
     except OSError as error:
-        raise CertificateUnreadable(str(error)) from error
+        raise CertificateUnreadable(f"{certificate}, {key}: {_told(error)}") from error
 
 
 def channel_credentials(roots: Path | None) -> grpc.ChannelCredentials | None:
-    """A client's credentials that trust these roots; None for calls without TLS."""
-    return grpc.ssl_channel_credentials(roots.read_bytes()) if roots else None
+    """A client's credentials that trust these roots; None for calls without TLS.
+
+    Raises CertificateUnreadable.
+    """
+    if roots is None:
+        return None
+    try:
+        # gRPC would only fail at every call.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(roots)
+        return grpc.ssl_channel_credentials(roots.read_bytes())
+    except OSError as error:
+        raise CertificateUnreadable(f"{roots}: {_told(error)}") from error
+
+
+def _told(error: OSError) -> str:
+    return f"{type(error).__name__}: {error}"

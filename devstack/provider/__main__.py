@@ -15,6 +15,7 @@ from runtime.channels import open_channel
 from runtime.grpc_server import PortTaken
 from runtime.identity import KeyRing, KeysUnreadable
 from runtime.settings import read
+from runtime.tls import CertificateUnreadable
 
 _log = structlog.get_logger(__name__)
 _GRACE_SECONDS = 5.0
@@ -53,7 +54,7 @@ def main() -> None:
     logs.configure("provider", "INFO", "json")
     try:
         asyncio.run(_until_signal(config))
-    except (KeysUnreadable, PortTaken) as error:
+    except (CertificateUnreadable, KeysUnreadable, PortTaken) as error:
         raise SystemExit(f"provider: {error}") from error
 
 

@@ -26,12 +26,12 @@ class StartingCalls(Calls):
 
         Raises MalformedAccessCode, CodeNotFound, PaymentUnavailable, TooManyGuesses.
         """
-        await self._means.guesses.check(context)
-        try:
-            return await judge(normalise(typed))
-        except (MalformedAccessCode, CodeNotFound):
-            await self._means.guesses.failed(context)
-            raise
+        async with self._means.guesses.guess(context) as guess:
+            try:
+                return await judge(normalise(typed))
+            except (MalformedAccessCode, CodeNotFound):
+                guess.failed()
+                raise
 
     async def CheckAccessCode(  # noqa: N802
         self, request: interview_service_pb2.CheckAccessCodeRequest, context: Context

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from payment_svc.domain.access_codes import AccessCode, Cause
+from payment_svc.domain.calls import Call
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order
 from payment_svc.domain.refund_events import (
@@ -89,7 +90,7 @@ RefundOutcome = PaidBack | RefundRefused | RefundUnderWay | NoRefundAnswer
 
 @dataclass(slots=True, kw_only=True)
 class Refund:
-    """One repayment. `released_at` is when the way to the provider was free."""
+    """One repayment. At `released_at` the way to the provider was free; `call` asked for it."""
 
     refund_id: str
     order_id: str
@@ -105,6 +106,7 @@ class Refund:
     asks: int = 0
     asked_at: datetime | None = None
     released_at: datetime | None = None
+    call: Call | None = None
     events: list[RefundEvent] = field(default_factory=list, compare=False)
 
     @classmethod
@@ -192,10 +194,7 @@ class Refund:
         )
 
     def release(self, now: datetime) -> None:
-        """Interview withholds the session: the way to the provider is free.
-
-        Raises RefundNotWaiting.
-        """
+        """Interview withholds the session: the way is free; raises RefundNotWaiting."""
         if not self.waiting:
             raise RefundNotWaiting(self, "released")
         self.released_at = self.updated_at = now

@@ -40,16 +40,17 @@ class AccessCodeServicer(CodeOperations, access_code_service_pb2_grpc.AccessCode
     async def ValidateAccessCode(  # noqa: N802
         self, request: access_code_service_pb2.ValidateAccessCodeRequest, context: Context
     ) -> access_code_service_pb2.ValidateAccessCodeResponse:
-        await self._guesses.check(context)
-        try:
-            found = await self._lookup.find(normalise(request.access_code))
-            missing = ValidationReason.NOT_FOUND
-        except MalformedAccessCode:
-            found, missing = None, ValidationReason.MALFORMED
+        async with self._guesses.guess(context) as guess:
+            try:
+                found = await self._lookup.find(normalise(request.access_code))
+                missing = ValidationReason.NOT_FOUND
+            except MalformedAccessCode:
+                found, missing = None, ValidationReason.MALFORMED
+            if found is None:
+                guess.failed()
         now = datetime.now(UTC)
         customer = Role.CUSTOMER in current_caller().roles
         if found is None:
-            await self._guesses.failed(context)
             return _validation(ValidationReason.NOT_FOUND if customer else missing, None, now)
         # A code proves nothing about whose order it is: customers learn no more than its validity.
         shown = None if customer else found

@@ -1,7 +1,5 @@
 """payment.v1.PaymentService: request → command → reply."""
 
-import hashlib
-
 from payment.v1 import (
     payment_service_pb2,
     payment_service_pb2_grpc,
@@ -15,6 +13,7 @@ from payment_svc.grpc_server.refunds import RefundCalls
 from payment_svc.use_cases.payments import BeginPayment
 from runtime.calls import Context
 from runtime.contracts import new_id
+from runtime.idempotency import hash_of
 from runtime.identity import current_caller
 from runtime.paging import cut, last_id, size_of
 from runtime.uninterrupted import Uninterrupted
@@ -57,7 +56,7 @@ class PaymentServicer(
             customer=current_caller().customer,
             caller=current_caller().scope,
             request_id=request.request_id,
-            request_hash=hashlib.sha256(request.SerializeToString(deterministic=True)).digest(),
+            request_hash=hash_of(request),
         )
         payment = await self._uninterrupted.run(self._charging.pay(command))
         return payment_service_pb2.CreatePaymentResponse(payment=messages.payment(payment))

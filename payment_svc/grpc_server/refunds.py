@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from payment.v1 import payment_service_pb2
 from payment_svc import messages
+from payment_svc.domain.calls import Call
 from payment_svc.domain.refunds import Refund
 from payment_svc.refunding import Refunding, RefundWatch
 from payment_svc.storage.unit_of_work import Database
@@ -11,7 +12,7 @@ from payment_svc.use_cases.refunds import RequestRefund, request_refund
 from runtime.calls import Context
 from runtime.contracts import new_id
 from runtime.errors import InvalidRequest
-from runtime.idempotency import Replies
+from runtime.idempotency import Replies, RequestIdReused, hash_of
 from runtime.identity import current_caller
 from runtime.paging import cut, last_id, size_of
 
@@ -30,17 +31,19 @@ class RefundCalls:
         amount = messages.from_money(request.amount) if request.HasField("amount") else None
         if amount and not amount.amount_minor:
             raise InvalidRequest([("amount.amount_minor", "must be more than zero")])
-        command = RequestRefund(new_id("ref"), request.order_id, amount, request.reason)
+        call = Call(current_caller().scope, request.request_id, hash_of(request))
+        command = RequestRefund(new_id("ref"), request.order_id, amount, request.reason, call)
         reply = payment_service_pb2.CreateRefundResponse
         async with self._database.transaction() as uow:
 
             async def work() -> payment_service_pb2.CreateRefundResponse:
+                # Replies are forgotten some day; whose money went back stands with the refund.
                 refund = await request_refund(command, uow, now=datetime.now(UTC))
+                if refund.call and refund.call.request_hash != call.request_hash:
+                    raise RequestIdReused(call.request_id)
                 return reply(refund=self._message(refund))
 
-            answer = await self._replies.once(
-                uow.connection, current_caller().scope, request, reply, work
-            )
+            answer = await self._replies.once(uow.connection, call.caller, request, reply, work)
         self._refunding.wake()
         return answer
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from payment_svc.domain.calls import Call
 from payment_svc.domain.money import Money
 from payment_svc.domain.refunds import OPEN, Refund, RefundNotFound, RefundStatus
 from payment_svc.storage import tables
@@ -16,7 +17,7 @@ from runtime.paging import after
 
 _table = tables.refunds
 _OPEN = _table.c.status.in_(sorted(OPEN))
-_FIELDS = [name for name in Refund.__dataclass_fields__ if name not in {"amount", "events"}]
+_FIELDS = [name for name in Refund.__dataclass_fields__ if name not in {"amount", "call", "events"}]
 
 
 class RefundRows:
@@ -37,6 +38,12 @@ class RefundRows:
         """Those that exist, by id, locked in the order of their ids."""
         statement = select(_table).where(_table.c.refund_id.in_(ids)).order_by(_table.c.refund_id)
         return {one.refund_id: one for one in await self._all(statement.with_for_update())}
+
+    async def find_by_call(self, call: Call) -> Refund | None:
+        """The refund that a call created, whatever its body; not locked."""
+        by_call = _table.c.caller == call.caller, _table.c.request_id == call.request_id
+        found = await self._all(select(_table).where(*by_call))
+        return found[0] if found else None
 
     async def find_open(self, order_ids: Sequence[str]) -> dict[str, Refund]:
         """The orders' refunds of their price without outcome, by order, locked."""
@@ -102,10 +109,14 @@ class RefundRows:
     async def save(self, refund: Refund) -> None:
         """Adds or updates."""
         row = {name: getattr(refund, name) for name in _FIELDS} | asdict(refund.amount)
-        await save_rows(self._connection, _table, [row])
+        await save_rows(self._connection, _table, [row | _call_columns(refund.call)])
 
     async def _all(self, statement: Select[Any]) -> Sequence[Refund]:
         return [_refund(row) for row in await self._connection.execute(statement)]
+
+
+def _call_columns(call: Call | None) -> dict[str, str | bytes | None]:
+    return asdict(call) if call else dict.fromkeys(Call.__dataclass_fields__)
 
 
 def _seen_by(statement: Select[Any], customer: str | None) -> Select[Any]:
@@ -133,4 +144,5 @@ def _refund(row: Row[Any]) -> Refund:
         asks=row.asks,
         asked_at=row.asked_at,
         released_at=row.released_at,
+        call=Call(row.caller, row.request_id, row.request_hash) if row.caller else None,
     )

@@ -173,8 +173,13 @@ refunds = Table(
     Column("released_at", DateTime(timezone=True)),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
+    # The call that asked for it; refunds of surplus have none, and old ones don't know it.
+    Column("caller", Text),
+    Column("request_id", Text),
+    Column("request_hash", LargeBinary),
     # When a released refund is next taken to the provider.
     Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    UniqueConstraint("caller", "request_id"),
     Index("refunds_order_idx", "order_id", "refund_id"),
     # Few, and looked at every few seconds.
     Index("refunds_due_idx", "due_at", postgresql_where=_WITHOUT_OUTCOME),

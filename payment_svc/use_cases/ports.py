@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from payment_svc.domain.access_codes import AccessCode
+from payment_svc.domain.calls import Call
 from payment_svc.domain.notifications import PaymentNotification
 from payment_svc.domain.orders import Order
 from payment_svc.domain.payments import Payment
@@ -53,6 +54,9 @@ class Refunds(Protocol):
 
     async def get_many(self, ids: Sequence[str]) -> dict[str, Refund]:
         """Those that exist, by id, locked until the end of the transaction."""
+
+    async def find_by_call(self, call: Call) -> Refund | None:
+        """The refund that a call created, whatever its body; not locked."""
 
     async def find_open(self, order_ids: Sequence[str]) -> dict[str, Refund]:
         """The orders' refunds of their price without outcome, by order, locked likewise."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from payment_svc.domain.access_codes import AccessCode
+from payment_svc.domain.calls import Call
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order
 from payment_svc.domain.refunds import Refund, RefundOutcome
@@ -19,6 +20,7 @@ class RequestRefund:
     order_id: str
     amount: Money | None
     reason: str
+    call: Call | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,15 @@ class SettleRefund:
 async def request_refund(command: RequestRefund, uow: UnitOfWork, *, now: datetime) -> Refund:
     """A full refund holds the code back and asks interview; another may go at once.
 
+    The same call again gets the refund that it created, however long ago.
+
     Raises OrderNotFound, RefundInProgress, OrderNotRefundable, AmountNotLeft, AccessCodeUsed.
     """
+    if command.call and (created := await uow.refunds.find_by_call(command.call)):
+        return created
     order = await uow.orders.get(command.order_id)
     refund = Refund.of_order(command.refund_id, order, command.amount, command.reason, now)
+    refund.call = command.call
     code = await _current_code(order, uow)
     if refund.waiting and code:
         refund.hold(code, now)

@@ -56,7 +56,7 @@ async def test_a_replica_tells_the_age_of_what_another_has(bus: Bus) -> None:
 
 async def test_what_nobody_can_fetch_grows_old(bus: Bus) -> None:
     await bus.send(bus.event())
-    ops = await servicer(bus, None)
+    ops = await servicer(bus, bus.relay())
     request = ops_service_pb2.GetBusStatusRequest()
 
     async def grows() -> bool:

@@ -17,7 +17,7 @@ from runtime.contracts import to_timestamp
 from runtime.errors import ErrorMapper, InvalidRequest
 from runtime.idempotency import Replies, define_table
 from runtime.identity import Caller, Role, set_caller
-from runtime.ops_errors import ERRORS, AnnouncesNothing
+from runtime.ops_errors import ERRORS
 from runtime.ops_messages import findings
 from runtime.ops_servicer import OpsServicer
 from tests.integration.bus import ROLE, Bus
@@ -26,7 +26,7 @@ from tests.integration.test_republishing import days_passed, publish_all
 CONTEXT: Any = None
 
 
-async def servicer(bus: Bus, relay: Relay | None) -> OpsServicer:
+async def servicer(bus: Bus, relay: Relay) -> OpsServicer:
     """The servicer with a table of replies of its own."""
     replies = define_table(bus.tables.outbox.metadata)
     async with bus.superuser.begin() as connection:
@@ -46,17 +46,6 @@ def details(error: Exception) -> tuple[grpc.StatusCode, str, set[str]]:
     status.details[0].Unpack(info)
     code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
     return code, info.reason, kinds
-
-
-async def test_a_service_that_announces_nothing_has_nothing_to_publish_again(bus: Bus) -> None:
-    request = ops_service_pb2.RepublishEventsRequest(
-        request_id="r", since=to_timestamp(datetime.now(UTC))
-    )
-    with pytest.raises(AnnouncesNothing) as refused:
-        await (await servicer(bus, None)).RepublishEvents(request, CONTEXT)
-    code, reason, kinds = details(refused.value)
-    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "SERVICE_ANNOUNCES_NOTHING")
-    assert "PreconditionFailure" in kinds
 
 
 async def test_too_long_ago_is_out_of_range_and_stores_no_reply(bus: Bus) -> None:
@@ -103,7 +92,7 @@ async def test_a_check_looks_at_the_last_hour_unless_told_otherwise(bus: Bus) ->
     "since", [Timestamp(seconds=2**62), Timestamp(seconds=-(2**62)), Timestamp(nanos=-5)]
 )
 async def test_a_time_that_is_none_is_an_invalid_request(bus: Bus, since: Timestamp) -> None:
-    request, ops = ops_service_pb2.CheckBusRequest(since=since), await servicer(bus, None)
+    request, ops = ops_service_pb2.CheckBusRequest(since=since), await servicer(bus, bus.relay())
     with pytest.raises(InvalidRequest, match="since"):
         await ops.CheckBus(request, CONTEXT)
 

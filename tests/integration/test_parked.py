@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
-
 from devstack.waiting import eventually
 from eventbus import Event
 from eventbus.broker import EventRefused, Publisher
 from eventbus.outbox import retry_parked
 from ops.v1 import ops_service_pb2
-from runtime.ops_errors import AnnouncesNothing
 from tests.integration.bus import Bus
 from tests.integration.running import running
 from tests.integration.test_ops_servicer import servicer
@@ -104,8 +101,3 @@ async def test_an_operator_has_them_tried_again_once_per_request(bus: Bus) -> No
     assert await bus.stored_ids() == [refused.id]
     assert (await ops.RetryParkedEvents(Request(request_id="r"), CONTEXT)).event_count == 1
     assert (await ops.RetryParkedEvents(Request(request_id="s"), CONTEXT)).event_count == 0
-
-
-async def test_a_service_that_announces_nothing_has_nothing_parked(bus: Bus) -> None:
-    with pytest.raises(AnnouncesNothing):
-        await (await servicer(bus, None)).RetryParkedEvents(Request(request_id="r"), CONTEXT)

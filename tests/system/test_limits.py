@@ -1,5 +1,8 @@
 """What a server bounds: guesses, time, size; and how it tells in the caller's language."""
 
+import asyncio
+import secrets
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +17,9 @@ from devstack.clients import Clients
 from interview.v1 import interview_service_pb2
 from payment.v1 import access_code_service_pb2, payment_service_pb2
 from runtime.identity import Role
+from shared_model.access_code import generate
 from tests.system.conftest import settings
-from tests.system.outside import Outside
+from tests.system.outside import Outside, reason_of
 from tests.system.running import running
 
 GUESSES = 5
@@ -64,6 +68,49 @@ async def guess(clients: Clients, number: int) -> grpc.StatusCode:
             assert found["ErrorInfo"].reason == "TOO_MANY_FAILED_VALIDATIONS"  # type: ignore[attr-defined]
         return error.code()
     return grpc.StatusCode.OK
+
+
+async def test_many_starts_of_one_customer_with_a_good_code_are_all_looked_at(
+    strict: Outside,
+) -> None:
+    """More of them at once than may fail: one starts, the others hear that the code is used."""
+    journey, _, code = await strict.prepared()
+
+    async def start(clients: Clients, number: int) -> str:
+        request = interview_service_pb2.StartSessionRequest(
+            request_id=f"good-{number}", access_code=code
+        )
+        try:
+            await clients.interviews.StartSession(request)
+        except grpc.aio.AioRpcError as error:
+            return reason_of(error)
+        return "started"
+
+    token = strict.stack.keys.token(journey.name, Role.CUSTOMER)
+    async with Clients(strict.stack, token) as clients:
+        told = Counter(await asyncio.gather(*(start(clients, number) for number in range(50))))
+    assert told == {"started": 1, "ACCESS_CODE_REDEEMED": 49}
+
+
+async def test_guesses_side_by_side_are_no_more_than_one_after_another(strict: Outside) -> None:
+    """What may fail is looked at; everything beyond is refused."""
+
+    async def ask(clients: Clients) -> str:
+        code = generate(secrets.randbelow)
+        request = access_code_service_pb2.ValidateAccessCodeRequest(access_code=code)
+        try:
+            reply = await clients.codes.ValidateAccessCode(request)
+        except grpc.aio.AioRpcError as error:
+            return reason_of(error)
+        return access_code_service_pb2.ValidationReason.Name(reply.reason)
+
+    token = strict.stack.keys.token("many at once", Role.CUSTOMER)
+    async with Clients(strict.stack, token) as clients:
+        told = Counter(await asyncio.gather(*(ask(clients) for _ in range(900))))
+    assert told == {
+        "VALIDATION_REASON_NOT_FOUND": GUESSES,
+        "TOO_MANY_FAILED_VALIDATIONS": 900 - GUESSES,
+    }
 
 
 async def test_guessing_ends_for_a_caller_and_then_for_the_peer_but_not_for_services(

@@ -108,3 +108,32 @@ async def test_an_error_that_quotes_code_and_address_is_masked(rough: Outside) -
     )
     await ops.ReplayDeadLetter(replay)
     await rough.came_to(order_id, PAID)
+
+
+async def test_no_log_tells_what_the_database_was_given_when_it_refuses(calm: Outside) -> None:
+    """An error that nobody expected is logged: its parameters, and the row that it was about."""
+    journey = calm.journey()
+    name = f"李华 {journey.name[-8:]}"
+    constraint = "CHECK (display_name NOT LIKE '李华%') NOT VALID"
+    async with calm.sql() as superuser:
+        await superuser.execute(f"ALTER TABLE payment.orders ADD CONSTRAINT no_li {constraint}")
+        try:
+            request = payment_service_pb2.CreateOrderRequest(
+                request_id=journey.name,
+                customer_id=journey.name,
+                product_id="backend-60",
+                recipient=access_code_pb2.Recipient(email=journey.email, display_name=name),
+            )
+            with pytest.raises(grpc.aio.AioRpcError) as failed:
+                await calm.clients.payments.CreateOrder(request)
+        finally:
+            await superuser.execute("ALTER TABLE payment.orders DROP CONSTRAINT no_li")
+    assert failed.value.code() is grpc.StatusCode.INTERNAL
+    (told,) = [
+        line
+        for line in calm.log_lines("payment", event="unexpected error")
+        if "no_li" in line["exception"]
+    ]
+    assert "INSERT INTO payment.orders" in told["exception"]
+    # PostgreSQL keeps a log of its own, for its own keepers.
+    assert _told(calm, name, but=("postgres",)) == []

@@ -1,6 +1,7 @@
 """The refund saga through the outside, with interview's part played by the test."""
 
 import asyncio
+import secrets
 from datetime import UTC, datetime
 
 import grpc
@@ -382,6 +383,21 @@ async def test_refunds_are_listed_page_by_page_to_those_who_may_see_them(calm: O
                 await Journey(customer, calm.stack.mail_dir).clients.payments.CreateRefund(
                     payment_service_pb2.CreateRefundRequest(request_id="x", order_id=order_id)
                 )
+
+
+async def test_a_refund_is_not_made_twice_however_late_its_call_is_repeated(calm: Outside) -> None:
+    """When its reply is forgotten, the refund itself still knows the call."""
+    desk, order_id, request_id = Desk(calm), await paid(calm), f"late-{secrets.token_hex(8)}"
+    first = await desk.refund(order_id, 900, request_id)
+    done = await desk.becomes(first, "SUCCEEDED")
+    async with calm.sql() as superuser:
+        forget = "DELETE FROM payment.request_replies WHERE request_id = $1"
+        assert await superuser.execute(forget, request_id) == "DELETE 1"
+        assert await desk.refund(order_id, 900, request_id) == done
+        await superuser.execute(forget, request_id)
+    async with refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED"):
+        await desk.refund(order_id, 901, request_id)
+    assert (await desk.order(order_id)).refunded.amount_minor == 900
 
 
 async def test_an_interview_of_unknown_right_is_rejected(interview: PlayedInterview) -> None:

@@ -49,3 +49,29 @@ async def test_a_service_refuses_keys_that_it_can_not_read(stopped: Stack) -> No
     status, output = await run_to_end(program, {"PAYMENT_AUTH_KEYS": str(file)})
     assert status == 1
     assert "broken.json" in output
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"PAYMENT_TLS_ROOTS": "roots.pem"},
+        {"PAYMENT_TLS_CERTIFICATE": "certificate.pem", "PAYMENT_TLS_KEY": "key.pem"},
+    ],
+)
+@pytest.mark.parametrize("text", [None, "nonsense"])
+async def test_a_service_refuses_certificates_that_it_can_not_read(
+    stopped: Stack, wrong: dict[str, str], text: str | None
+) -> None:
+    """Missing or not PEM: exit status 1, and one line that names the file."""
+    await stopped.start_only(["postgres", "nats"])
+    await stopped.migrate("payment")
+    files = {name: stopped.directory / file for name, file in wrong.items()}
+    if text:
+        for file in files.values():
+            file.write_text(text)
+    told = {name: str(file) for name, file in files.items()}
+    status, output = await run_to_end(service(stopped, "payment"), told)
+    assert status == 1
+    (line,) = [line for line in output.splitlines() if "could not start" in line]
+    assert next(iter(wrong.values())) in line
+    assert "Traceback" not in output

@@ -13,6 +13,7 @@ from typing import Any
 from payment_svc.domain.access_code_errors import AccessCodeNotFound
 from payment_svc.domain.access_code_events import AuditEntry
 from payment_svc.domain.access_codes import AccessCode, AccessCodeStatus
+from payment_svc.domain.calls import Call
 from payment_svc.domain.money import Money
 from payment_svc.domain.notifications import PaymentNotification
 from payment_svc.domain.orders import Order, OrderNotFound, Recipient
@@ -96,6 +97,12 @@ class RefundsInMemory:
 
     async def get_many(self, ids: Sequence[str]) -> dict[str, Refund]:
         return {id_: deepcopy(self.saved[id_]) for id_ in ids if id_ in self.saved}
+
+    async def find_by_call(self, call: Call) -> Refund | None:
+        key = (call.caller, call.request_id)
+        with_call = [refund for refund in self.saved.values() if refund.call]
+        found = (r for r in with_call if r.call and (r.call.caller, r.call.request_id) == key)
+        return deepcopy(next(found, None))
 
     async def find_open(self, order_ids: Sequence[str]) -> dict[str, Refund]:
         return {

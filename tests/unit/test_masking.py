@@ -58,6 +58,25 @@ def test_any_code_is_masked_as_often_as_it_stands(code: str, form: str) -> None:
     assert masked.count(f"****-****-****-{code[-4:]}") == form.count("{}")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "asyncpg.CheckViolationError: it breaks\nDETAIL:  Failing row contains (1, 李华,\n1).",
+        "UniqueViolationError: duplicate key DETAIL: Key (display_name)=(李华) already exists.",
+        "CheckViolationError: no\n  | DETAIL:  Failing row contains (1, 李华).\n  | [SQL: INSERT]",
+        "DataError: invalid input for query argument $3: '李华' (expected int, got str)",
+    ],
+)
+def test_what_a_database_error_says_of_the_row_is_left_out(text: str) -> None:
+    assert "李华" not in mask(text)
+    assert mask(text).startswith(text[:20])
+
+
+def test_what_follows_the_row_in_a_traceback_stays() -> None:
+    text = "E: no\nDETAIL:  Failing row contains (李华).\n[SQL: INSERT INTO t]\n(Background)"
+    assert mask(text) == "E: no\nDETAIL:  ***\n[SQL: INSERT INTO t]\n(Background)"
+
+
 @given(codes)
 def test_a_code_typed_without_dashes_is_masked(code: str) -> None:
     """If it holds a digit: sixteen capital letters may be a word."""

@@ -12,6 +12,7 @@ from payment_svc.domain.access_code_errors import (
     AccessCodeUsed,
 )
 from payment_svc.domain.access_codes import AccessCodeStatus, Cause, Hold
+from payment_svc.domain.calls import Call
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import OrderNotFound, RefundInProgress
 from payment_svc.domain.payments import Captured
@@ -85,6 +86,11 @@ async def requested(
     uow: InMemory, amount: Money | None = None, refund_id: str = "ref_1", now: datetime = NOW
 ) -> Refund:
     return await request_refund(RequestRefund(refund_id, "ord_1", amount, "why"), uow, now=now)
+
+
+async def called(uow: InMemory, refund_id: str, request_id: str, caller: str = "shop") -> Refund:
+    call = Call(caller, request_id, b"hash")
+    return await request_refund(RequestRefund(refund_id, "ord_1", PART, "", call), uow, now=NOW)
 
 
 async def withheld(uow: InMemory, refund_id: str = "ref_1", order_id: str = "ord_1") -> None:
@@ -509,3 +515,19 @@ async def test_codes_past_their_time_expire_so_many_at_once(uow: InMemory) -> No
     assert [await expire_access_codes(2, uow, now=now) for _ in range(3)] == [2, 1, 0]
     assert {code.status for code in uow.access_codes.saved.values()} == {S.EXPIRED}
     assert told(uow) == ["AccessCodeSuspended", *["AccessCodeExpired"] * 3]
+
+
+async def test_a_call_that_is_repeated_gets_the_refund_that_it_created(uow: InMemory) -> None:
+    """Also when that has long been settled and more could be paid back."""
+    first = await called(uow, "ref_1", "req_1")
+    await settled(uow, PaidBack())
+    again = await called(uow, "ref_2", "req_1")
+    assert (again.refund_id, again.status, again.call) == ("ref_1", R.SUCCEEDED, first.call)
+    assert list(uow.refunds.saved) == ["ref_1"]
+
+
+async def test_a_request_id_of_a_refund_belongs_to_its_caller(uow: InMemory) -> None:
+    await called(uow, "ref_1", "req_1")
+    await settled(uow, PaidBack())
+    other = await called(uow, "ref_2", "req_1", caller="another shop")
+    assert other.refund_id == "ref_2"

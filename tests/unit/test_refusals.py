@@ -185,8 +185,6 @@ REFUSALS: Mapping[str, list[Refusal]] = {
             "OPEN",
             "be replayed",
         ),
-        # What the service is doesn't change.
-        Refusal(ops_errors.AnnouncesNothing("notification"), "SERVICE", "notification", "", "no"),
     ],
 }
 

@@ -33,11 +33,16 @@ class InterviewServiceStub:
     INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
     per violation, and changes nothing.
 
+    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
+    the same body gets the first reply again; with another body it gets
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.
@@ -121,11 +126,16 @@ class InterviewServiceServicer:
     INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
     per violation, and changes nothing.
 
+    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
+    the same body gets the first reply again; with another body it gets
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.
@@ -154,8 +164,7 @@ class InterviewServiceServicer:
         valid; when it can't be, interview's own copy of the code decides if it is
         fresh enough, and payment judges the start afterwards. A code starts one
         interview, once, however many calls race.
-        Idempotent by `request_id`: the same id with the same body gets the first
-        reply again; with another body ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+        Idempotent by `request_id`.
 
         Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND (malformed or unknown);
         FAILED_PRECONDITION ACCESS_CODE_REVOKED, ACCESS_CODE_SUSPENDED,
@@ -348,11 +357,16 @@ class InterviewService:
     INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
     per violation, and changes nothing.
 
+    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
+    the same body gets the first reply again; with another body it gets
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.

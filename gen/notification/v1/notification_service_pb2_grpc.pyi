@@ -33,11 +33,16 @@ class NotificationServiceStub:
     request that breaks a constraint of this contract gets INVALID_ARGUMENT,
     reason INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
 
+    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
+    the same body gets the first reply again; with another body it gets
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.
@@ -95,11 +100,16 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
     request that breaks a constraint of this contract gets INVALID_ARGUMENT,
     reason INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
 
+    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
+    the same body gets the first reply again; with another body it gets
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.
@@ -153,11 +163,16 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
     request that breaks a constraint of this contract gets INVALID_ARGUMENT,
     reason INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
 
+    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
+    the same body gets the first reply again; with another body it gets
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.

@@ -29,15 +29,16 @@ class OpsServiceStub:
     """Shows a service's outbox, consumers and dead letters, and mends them.
 
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
-    makes a mutation safe to repeat: the same id with the same body gets the first
-    reply again; with another body it gets ALREADY_EXISTS, reason
+    makes a mutation safe to repeat: for 30 days the same id with the same body
+    gets the first reply again; with another body it gets ALREADY_EXISTS, reason
     REQUEST_ID_REUSED.
 
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
@@ -93,15 +94,16 @@ class OpsServiceServicer:
     """Shows a service's outbox, consumers and dead letters, and mends them.
 
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
-    makes a mutation safe to repeat: the same id with the same body gets the first
-    reply again; with another body it gets ALREADY_EXISTS, reason
+    makes a mutation safe to repeat: for 30 days the same id with the same body
+    gets the first reply again; with another body it gets ALREADY_EXISTS, reason
     REQUEST_ID_REUSED.
 
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
@@ -155,8 +157,8 @@ class OpsServiceServicer:
         ids and in the same order: for a broker that lost what it had taken. Listeners
         take no event twice. Idempotent by `request_id`.
 
-        Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING; OUT_OF_RANGE
-        REPUBLISH_TOO_OLD if what was published so long ago isn't kept any more.
+        Errors: OUT_OF_RANGE REPUBLISH_TOO_OLD if what was published so long ago
+        isn't kept any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,8 +168,6 @@ class OpsServiceServicer:
         """Tries again to publish what the broker had refused for good, once whatever it
         refused is allowed: parked events and those of their keys behind them. What it
         refuses still is parked again. Idempotent by `request_id`.
-
-        Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,15 +239,16 @@ class OpsService:
     """Shows a service's outbox, consumers and dead letters, and mends them.
 
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
-    makes a mutation safe to repeat: the same id with the same body gets the first
-    reply again; with another body it gets ALREADY_EXISTS, reason
+    makes a mutation safe to repeat: for 30 days the same id with the same body
+    gets the first reply again; with another body it gets ALREADY_EXISTS, reason
     REQUEST_ID_REUSED.
 
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 

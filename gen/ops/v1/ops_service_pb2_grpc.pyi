@@ -30,15 +30,16 @@ class OpsServiceStub:
     """Shows a service's outbox, consumers and dead letters, and mends them.
 
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
-    makes a mutation safe to repeat: the same id with the same body gets the first
-    reply again; with another body it gets ALREADY_EXISTS, reason
+    makes a mutation safe to repeat: for 30 days the same id with the same body
+    gets the first reply again; with another body it gets ALREADY_EXISTS, reason
     REQUEST_ID_REUSED.
 
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
@@ -75,15 +76,13 @@ class OpsServiceStub:
     ids and in the same order: for a broker that lost what it had taken. Listeners
     take no event twice. Idempotent by `request_id`.
 
-    Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING; OUT_OF_RANGE
-    REPUBLISH_TOO_OLD if what was published so long ago isn't kept any more.
+    Errors: OUT_OF_RANGE REPUBLISH_TOO_OLD if what was published so long ago
+    isn't kept any more.
     """
     RetryParkedEvents: _grpc.UnaryUnaryMultiCallable[_ops_service_pb2.RetryParkedEventsRequest, _ops_service_pb2.RetryParkedEventsResponse]
     """Tries again to publish what the broker had refused for good, once whatever it
     refused is allowed: parked events and those of their keys behind them. What it
     refuses still is parked again. Idempotent by `request_id`.
-
-    Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING.
     """
     CheckBus: _grpc.UnaryUnaryMultiCallable[_ops_service_pb2.CheckBusRequest, _ops_service_pb2.CheckBusResponse]
     """Compares what the service published with its stream, and the streams that it
@@ -98,15 +97,16 @@ class OpsServiceAsyncStub(OpsServiceStub):
     """Shows a service's outbox, consumers and dead letters, and mends them.
 
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
-    makes a mutation safe to repeat: the same id with the same body gets the first
-    reply again; with another body it gets ALREADY_EXISTS, reason
+    makes a mutation safe to repeat: for 30 days the same id with the same body
+    gets the first reply again; with another body it gets ALREADY_EXISTS, reason
     REQUEST_ID_REUSED.
 
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
@@ -140,15 +140,13 @@ class OpsServiceAsyncStub(OpsServiceStub):
     ids and in the same order: for a broker that lost what it had taken. Listeners
     take no event twice. Idempotent by `request_id`.
 
-    Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING; OUT_OF_RANGE
-    REPUBLISH_TOO_OLD if what was published so long ago isn't kept any more.
+    Errors: OUT_OF_RANGE REPUBLISH_TOO_OLD if what was published so long ago
+    isn't kept any more.
     """
     RetryParkedEvents: _aio.UnaryUnaryMultiCallable[_ops_service_pb2.RetryParkedEventsRequest, _ops_service_pb2.RetryParkedEventsResponse]  # type: ignore[assignment]
     """Tries again to publish what the broker had refused for good, once whatever it
     refused is allowed: parked events and those of their keys behind them. What it
     refuses still is parked again. Idempotent by `request_id`.
-
-    Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING.
     """
     CheckBus: _aio.UnaryUnaryMultiCallable[_ops_service_pb2.CheckBusRequest, _ops_service_pb2.CheckBusResponse]  # type: ignore[assignment]
     """Compares what the service published with its stream, and the streams that it
@@ -162,15 +160,16 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Shows a service's outbox, consumers and dead letters, and mends them.
 
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
-    makes a mutation safe to repeat: the same id with the same body gets the first
-    reply again; with another body it gets ALREADY_EXISTS, reason
+    makes a mutation safe to repeat: for 30 days the same id with the same body
+    gets the first reply again; with another body it gets ALREADY_EXISTS, reason
     REQUEST_ID_REUSED.
 
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     """
 
@@ -238,8 +237,8 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         ids and in the same order: for a broker that lost what it had taken. Listeners
         take no event twice. Idempotent by `request_id`.
 
-        Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING; OUT_OF_RANGE
-        REPUBLISH_TOO_OLD if what was published so long ago isn't kept any more.
+        Errors: OUT_OF_RANGE REPUBLISH_TOO_OLD if what was published so long ago
+        isn't kept any more.
         """
 
     @_abc_1.abstractmethod
@@ -251,8 +250,6 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Tries again to publish what the broker had refused for good, once whatever it
         refused is allowed: parked events and those of their keys behind them. What it
         refuses still is parked again. Idempotent by `request_id`.
-
-        Errors: FAILED_PRECONDITION SERVICE_ANNOUNCES_NOTHING.
         """
 
     @_abc_1.abstractmethod

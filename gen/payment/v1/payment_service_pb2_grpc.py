@@ -32,14 +32,17 @@ class PaymentServiceStub:
     reason named here. A request that breaks a constraint of this contract gets
     INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
     per violation, and changes nothing. A `request_id` makes a mutation safe to
-    repeat: the same id with the same body gets the first reply again; with
-    another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    repeat: for 30 days the same id with the same body gets the first reply again;
+    with another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments
+    and refunds keep their ids for ever: repeated later, CreatePayment and
+    CreateRefund get what was created then, as it stands now.
 
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.
@@ -130,14 +133,17 @@ class PaymentServiceServicer:
     reason named here. A request that breaks a constraint of this contract gets
     INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
     per violation, and changes nothing. A `request_id` makes a mutation safe to
-    repeat: the same id with the same body gets the first reply again; with
-    another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    repeat: for 30 days the same id with the same body gets the first reply again;
+    with another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments
+    and refunds keep their ids for ever: repeated later, CreatePayment and
+    CreateRefund get what was created then, as it stands now.
 
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.
@@ -377,14 +383,17 @@ class PaymentService:
     reason named here. A request that breaks a constraint of this contract gets
     INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
     per violation, and changes nothing. A `request_id` makes a mutation safe to
-    repeat: the same id with the same body gets the first reply again; with
-    another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    repeat: for 30 days the same id with the same body gets the first reply again;
+    with another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments
+    and refunds keep their ids for ever: repeated later, CreatePayment and
+    CreateRefund get what was created then, as it stands now.
 
     Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
     method stands in its option `contract.v1.access`. Every method may answer
     UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, and UNAVAILABLE
-    DATABASE_UNAVAILABLE with google.rpc.RetryInfo. Errors also carry
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
+    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
+    DATABASE_UNAVAILABLE. Errors also carry
     google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
     A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
     leave it out.
