@@ -43,7 +43,7 @@ class AccessCodeNotSuspendable(AccessCodeStepRefused):
 
 
 class AccessCodeNotReinstatable(AccessCodeStepRefused):
-    """No operator holds the code."""
+    """Only a live code that an operator holds can be reinstated."""
 
     step = "reinstated"
 

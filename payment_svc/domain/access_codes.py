@@ -164,8 +164,8 @@ class AccessCode:
         )
 
     def reinstate(self, cause: Cause, holder: Holder, now: datetime) -> None:
-        """The operators' hold is lifted; raises AccessCodeNotReinstatable."""
-        if Hold.OPERATOR not in self.holds:
+        """The operators' hold is lifted; raises AccessCodeNotReinstatable, also of a lapsed code."""
+        if self.standing(now) not in _LIVE or Hold.OPERATOR not in self.holds:
             raise AccessCodeNotReinstatable(self, now)
         self._lift(Hold.OPERATOR, cause, now)
         self.events.append(

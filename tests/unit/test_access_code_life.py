@@ -126,12 +126,7 @@ TABLE: dict[tuple[str, datetime], list[Outcome]] = {
         AccessCodeNotReinstatable,
         BY_REFUND,
     ],
-    ("reinstate", EXPIRY): [
-        *[AccessCodeNotReinstatable] * 4,
-        EXPIRED,
-        AccessCodeNotReinstatable,
-        BY_REFUND,
-    ],
+    ("reinstate", EXPIRY): [AccessCodeNotReinstatable] * 7,
     ("revoke", BEFORE): [
         REVOKED,
         *[AccessCodeNotRevocable] * 3,

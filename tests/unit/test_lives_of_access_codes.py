@@ -145,13 +145,13 @@ class LivesOfAccessCodes(RuleBasedStateMachine):
 
     @rule(n=numbers, cause=causes, now=moments)
     def is_reinstated(self, n: int, cause: Cause, now: datetime) -> None:
-        """The operators' own hold only; what then lives again may have run out."""
-        code = self.codes[n]
+        """The operators' own hold only, while there is time left."""
+        code, model = self.codes[n], self.models[n]
 
         def reinstate() -> None:
             code.reinstate(cause, ADA, now)
 
-        if "OPERATOR" in self.models[n].holds:
+        if model.live(now) and "OPERATOR" in model.holds:
             self._lifts(n, "OPERATOR", reinstate, cause, now, AccessCodeReinstated)
         else:
             refused(AccessCodeNotReinstatable, code.id, reinstate, code)
