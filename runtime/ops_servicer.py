@@ -118,7 +118,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
     async def ListDeadLetters(  # noqa: N802
         self, request: ops_service_pb2.ListDeadLettersRequest, _context: Context
     ) -> ops_service_pb2.ListDeadLettersResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token)
+        size, last = size_of(request.page_size), last_id(request.page_token, "dlq")
         async with self._engine.connect() as connection:
             letters = await self._dead_letters.open_page(connection, size + 1, last)
         page, token = cut(letters, size, "dead_letter_id")

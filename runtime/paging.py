@@ -20,17 +20,20 @@ def size_of(requested: int) -> int:
     return requested or DEFAULT_PAGE_SIZE
 
 
-def last_id(token: str) -> str:
-    """The id that a token stands for, "" for the first page; raises InvalidRequest."""
+def last_id(token: str, prefix: str) -> str:
+    """The id that a token stands for, "" for the first page; `prefix` is that of the list's ids.
+
+    Raises InvalidRequest, also for a token of another list.
+    """
     if not token:
         return ""
     try:
         text = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
         text = ""
-    if not _ID.fullmatch(text):
+    if not (_ID.fullmatch(text) and text.startswith(f"{prefix}_")):
         raise InvalidRequest(
-            [("page_token", "is not a next_page_token of this service")], "INVALID_PAGE_TOKEN"
+            [("page_token", "is not a next_page_token of this list")], "INVALID_PAGE_TOKEN"
         )
     return text
 

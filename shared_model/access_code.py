@@ -12,7 +12,8 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LENGTH = 16
 _GROUP = 4
 _VALUE = {symbol: value for value, symbol in enumerate(ALPHABET)} | {"I": 1, "L": 1, "O": 0}
-_SEPARATORS = frozenset("-_ \t\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
+# Dashes of all kinds, and the minus sign that some keyboards make of them.
+_DASHES = frozenset("-_\u2212")
 
 
 class MalformedAccessCode(ValueError):
@@ -28,16 +29,23 @@ def generate(random_below: Callable[[int], int]) -> str:
 def normalise(typed: str) -> str:
     """The code that somebody typed, in its one form; raises MalformedAccessCode.
 
-    Case, spaces, dashes and full-width forms don't matter; I and L count as 1, O as 0.
+    Case, full-width forms, dashes, spaces, line ends and what can't be seen don't matter: a code
+    may be copied from a mail with them. I and L count as 1, O as 0.
     """
     plain = unicodedata.normalize("NFKC", typed).upper()
-    symbols = [symbol for symbol in plain if symbol not in _SEPARATORS]
+    symbols = [symbol for symbol in plain if not _separates(symbol)]
     if len(symbols) != _LENGTH or any(symbol not in _VALUE for symbol in symbols):
         raise MalformedAccessCode
     values = [_VALUE[symbol] for symbol in symbols]
     if _evaluate(values) != 0:
         raise MalformedAccessCode
     return _text(values)
+
+
+def _separates(symbol: str) -> bool:
+    """Dashes, white space, and format characters such as a soft hyphen or a zero-width space."""
+    invisible = symbol.isspace() or unicodedata.category(symbol) in {"Pd", "Cf"}
+    return symbol in _DASHES or invisible
 
 
 def _text(values: list[int]) -> str:

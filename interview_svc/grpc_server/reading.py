@@ -29,7 +29,7 @@ class ReadingCalls(Calls):
     async def ListSessions(  # noqa: N802
         self, request: contract.ListSessionsRequest, _context: Context
     ) -> contract.ListSessionsResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token)
+        size, last = size_of(request.page_size), last_id(request.page_token, "ses")
         status = session_pb2.SessionStatus.Name(request.status)
         wanted = status.removeprefix("SESSION_STATUS_") if request.status else ""
         async with self._means.database.reading() as uow:
@@ -70,6 +70,6 @@ def _last_number(token: str) -> int:
         number = "?"
     if not (number or "0").isdecimal() or len(number) > _LONGEST_NUMBER:
         raise InvalidRequest(
-            [("page_token", "is not a next_page_token of this service")], "INVALID_PAGE_TOKEN"
+            [("page_token", "is not a next_page_token of this list")], "INVALID_PAGE_TOKEN"
         )
     return int(number or "0")

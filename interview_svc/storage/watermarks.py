@@ -46,10 +46,13 @@ class Watermarks:
             .cte("covered")
         )
         newest = select(func.max(covered.c.as_of)).scalar_subquery()
+        # Nobody can promise what is yet to come: a moment ahead of our clock would stay the newest
+        # until it is past, and copies would count as fresh for as long.
+        promised = func.least(newest, func.clock_timestamp())
         await self._connection.execute(
             update(payment_watermark)
             .where(exists().select_from(covered))
-            .values(covered_as_of=func.greatest(payment_watermark.c.covered_as_of, newest))
+            .values(covered_as_of=func.greatest(payment_watermark.c.covered_as_of, promised))
         )
 
     async def warmed_up(self) -> bool:

@@ -45,7 +45,7 @@ class AddresseesServicer(notification_service_pb2_grpc.NotificationServiceServic
     async def ListSuppressions(  # noqa: N802
         self, request: notification_service_pb2.ListSuppressionsRequest, _context: Context
     ) -> notification_service_pb2.ListSuppressionsResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token)
+        size, last = size_of(request.page_size), last_id(request.page_token, "sup")
         email = normalised(request.email) if request.email else ""
         async with self._database.reading() as uow:
             found = await uow.suppressions.page(email, last, size + 1)

@@ -38,7 +38,7 @@ class NotificationServicer(AddresseesServicer):
     async def ListNotifications(  # noqa: N802
         self, request: notification_service_pb2.ListNotificationsRequest, _context: Context
     ) -> notification_service_pb2.ListNotificationsResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token)
+        size, last = size_of(request.page_size), last_id(request.page_token, "ntf")
         status = notification_service_pb2.NotificationStatus.Name(request.status)
         wanted = status.removeprefix("NOTIFICATION_STATUS_") if request.status else ""
         async with self._database.reading() as uow:

@@ -78,7 +78,7 @@ class AccessCodeServicer(CodeOperations, access_code_service_pb2_grpc.AccessCode
     async def ListAccessCodes(  # noqa: N802
         self, request: access_code_service_pb2.ListAccessCodesRequest, _context: Context
     ) -> access_code_service_pb2.ListAccessCodesResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token)
+        size, last = size_of(request.page_size), last_id(request.page_token, "acc")
         status = access_code_pb2.AccessCodeStatus.Name(request.status)
         wanted = status.removeprefix("ACCESS_CODE_STATUS_") if request.status else ""
         async with self._database.reading() as uow:
@@ -91,7 +91,7 @@ class AccessCodeServicer(CodeOperations, access_code_service_pb2_grpc.AccessCode
     async def ListAccessCodeEvents(  # noqa: N802
         self, request: access_code_service_pb2.ListAccessCodeEventsRequest, _context: Context
     ) -> access_code_service_pb2.ListAccessCodeEventsResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token)
+        size, last = size_of(request.page_size), last_id(request.page_token, "aud")
         async with self._database.reading() as uow:
             await uow.access_codes.order_of(request.access_code_id)
             audit = await uow.access_codes.audit_page(request.access_code_id, last, size + 1)

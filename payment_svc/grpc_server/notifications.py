@@ -30,7 +30,7 @@ class NotificationCalls:
     async def ListPaymentNotifications(  # noqa: N802
         self, request: payment_service_pb2.ListPaymentNotificationsRequest, _context: Context
     ) -> payment_service_pb2.ListPaymentNotificationsResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token)
+        size, last = size_of(request.page_size), last_id(request.page_token, "pnt")
         status = payment_service_pb2.PaymentNotificationStatus.Name(request.status)
         wanted = status.removeprefix("PAYMENT_NOTIFICATION_STATUS_") if request.status else ""
         async with self._database.reading() as uow:

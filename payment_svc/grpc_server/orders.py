@@ -61,7 +61,7 @@ class OrderCalls:
     async def ListOrders(  # noqa: N802
         self, request: payment_service_pb2.ListOrdersRequest, _context: Context
     ) -> payment_service_pb2.ListOrdersResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token)
+        size, last = size_of(request.page_size), last_id(request.page_token, "ord")
         status = payment_service_pb2.OrderStatus.Name(request.status)
         wanted = status.removeprefix("ORDER_STATUS_") if request.status else ""
         async with self._database.reading() as uow:

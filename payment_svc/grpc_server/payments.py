@@ -73,7 +73,7 @@ class PaymentServicer(
     async def ListPayments(  # noqa: N802
         self, request: payment_service_pb2.ListPaymentsRequest, _context: Context
     ) -> payment_service_pb2.ListPaymentsResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token)
+        size, last = size_of(request.page_size), last_id(request.page_token, "pay")
         async with self._database.reading() as uow:
             payments = await uow.payments.page(
                 request.order_id, last, size + 1, only=current_caller().customer

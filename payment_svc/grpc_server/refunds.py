@@ -59,7 +59,7 @@ class RefundCalls:
     async def ListRefunds(  # noqa: N802
         self, request: payment_service_pb2.ListRefundsRequest, _context: Context
     ) -> payment_service_pb2.ListRefundsResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token)
+        size, last = size_of(request.page_size), last_id(request.page_token, "ref")
         status = payment_service_pb2.RefundStatus.Name(request.status)
         wanted = status.removeprefix("REFUND_STATUS_") if request.status else ""
         overdue = datetime.now(UTC) - self._watch.overdue_after if request.overdue_only else None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 import grpc
@@ -15,6 +16,7 @@ from interview.v1 import interview_service_pb2 as contract
 from interview.v1 import session_pb2
 from payment.v1 import access_code_service_pb2 as reasons
 from payment.v1 import events_pb2
+from runtime.contracts import to_timestamp
 from tests.system.interviews import Interview, Sold, heard, put, say, tell
 from tests.system.outside import STARTED, Outside, insist, reason_of
 
@@ -119,6 +121,14 @@ async def test_a_copy_that_is_stale_decides_nothing_in_favour(alone: Outside) ->
 async def covered(outside: Outside) -> None:
     """Waits until every watermark that came counts."""
     await outside.until_true("SELECT NOT EXISTS (SELECT FROM interview.pending_watermarks)")
+
+
+async def test_a_watermark_from_the_future_promises_no_more_than_now(alone: Outside) -> None:
+    """A clock that was set wrong for a moment doesn't switch the limit off for as long."""
+    tomorrow = to_timestamp(datetime.now(UTC) + timedelta(days=1))
+    await tell(alone, events_pb2.Watermark(as_of=tomorrow))
+    await covered(alone)
+    await alone.until_true("SELECT covered_as_of <= now() FROM interview.payment_watermark")
 
 
 async def test_what_is_known_of_freshness_survives_a_restart_without_the_broker(

@@ -99,7 +99,11 @@ def test_full_width_forms_dont_matter(code: str) -> None:
     )
 
 
-@given(codes, st.lists(st.integers(0, 19), max_size=6), st.sampled_from(" -_\t\u3000\u2013\u2212"))
+@given(
+    codes,
+    st.lists(st.integers(0, 19), max_size=6),
+    st.sampled_from(" -_\t\n\u00a0\u00ad\u200b\u3000\ufeff\u2013\u2212"),
+)
 def test_spaces_and_dashes_may_stand_anywhere_or_nowhere(
     code: str, places: list[int], separator: str
 ) -> None:
