@@ -8,7 +8,7 @@ from payment by query, and takes the way that an event would take.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -22,7 +22,12 @@ from interview_svc.freshness import Freshness
 from interview_svc.storage.unit_of_work import Database
 from interview_svc.use_cases.interviews import announce_starts_again
 from interview_svc.use_cases.ports import Preparation
-from interview_svc.use_cases.records import bind_sessions, correct_records, forget_orders
+from interview_svc.use_cases.records import (
+    bind_sessions,
+    correct_records,
+    forget_orders,
+    make_room,
+)
 from interview_svc.use_cases.validation import AccessCodes
 from runtime.contracts import new_id
 from runtime.metrics import Metrics
@@ -148,8 +153,10 @@ class Consistency:
 
     async def _repair(self, drifts: Sequence[Drift], scope: _Scope) -> Sequence[Drift]:
         """Mends what can be; the same drifts, each with what became of it."""
+        async with self._database.reading() as uow:
+            known = await uow.entries.versions([drift.order_id for drift in drifts])
         answers = await self._ask([one for one in drifts if one.kind in MENDED_BY_RECORD])
-        await self._take_in([heard for heard in answers.values() if heard], drifts)
+        await self._take_in([heard for heard in answers.values() if heard], known, drifts)
         await self._forget(
             [drift.order_id for drift in drifts if drift.code_missing and drift.order_id],
             answers,
@@ -177,16 +184,19 @@ class Consistency:
         answers = await asyncio.gather(*(ask(name) for name in names.values()))
         return dict(zip(names, answers, strict=True))
 
-    async def _take_in(self, told: Sequence[Heard], drifts: Sequence[Drift]) -> None:
-        unbound = {
-            drift.order_id for drift in drifts if drift.kind is DriftKind.SESSION_WITHOUT_CODE
-        }
+    async def _take_in(
+        self, told: Sequence[Heard], known: Mapping[str, int], drifts: Sequence[Drift]
+    ) -> None:
+        unbound = _orders_of(drifts, DriftKind.SESSION_WITHOUT_CODE)
+        unserved = _orders_of(drifts, DriftKind.CODE_WITHOUT_SESSION)
         by_order = {heard.record.order_id: heard for heard in told}
         for batch in _batches(list(by_order.values())):
             preparation = Preparation(self._bank, lambda: new_id("ses"), datetime.now(UTC))
             orders = unbound & {heard.record.order_id for heard in batch}
+            without = [heard for heard in batch if heard.record.order_id in unserved]
             async with self._database.transaction() as uow:
-                await correct_records(batch, uow, preparation=preparation)
+                await make_room(without, uow, now=preparation.now)
+                await correct_records(batch, known, uow, preparation=preparation)
                 await bind_sessions(sorted(orders), uow)
 
     async def _forget(self, order_ids: Sequence[str], answers: dict[str, Heard | None]) -> None:
@@ -242,6 +252,10 @@ class ScheduledConsistency(Periodic):
 
 def _batches(items: Sequence[T]) -> list[Sequence[T]]:
     return [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
+
+
+def _orders_of(drifts: Sequence[Drift], kind: DriftKind) -> set[str]:
+    return {drift.order_id for drift in drifts if drift.kind is kind}
 
 
 def _tell(drift: Drift) -> None:

@@ -95,6 +95,10 @@ class CodeRecord:
     version: int
     product_id: str
 
+    def is_live(self, now: datetime) -> bool:
+        """Whether it starts its interview, or will when it isn't held back any more."""
+        return self.status in (CodeStatus.ACTIVE, CodeStatus.SUSPENDED) and now < self.expire_at
+
 
 @dataclass(frozen=True, slots=True)
 class Holder:
@@ -133,9 +137,14 @@ class CodeEntry:
         newer = heard.record.version > self.record.version
         return self._take(heard, newer=newer)
 
-    def correct(self, heard: Heard) -> bool:
-        """Takes payment's answer, also for the version that is known: then ours was wrong."""
-        current = heard.record.version >= self.record.version and heard.record != self.record
+    def correct(self, heard: Heard, known: int) -> bool:
+        """Takes payment's answer, also for the version that is known: then ours was wrong.
+
+        `known` is the version that ours had before payment was asked. If it still has it, it can't
+        rightly be ahead of the answer: payment itself went back, as from a backup.
+        """
+        ours = self.record.version
+        current = (heard.record.version >= ours or ours == known) and heard.record != self.record
         return self._take(heard, newer=current)
 
     def _take(self, heard: Heard, *, newer: bool) -> bool:

@@ -28,6 +28,12 @@ class CodeEntryRows:
         statement = statement.order_by(code_entries.c.order_id).with_for_update()
         return {row.order_id: _entry(row) for row in await self._connection.execute(statement)}
 
+    async def versions(self, order_ids: Sequence[str]) -> dict[str, int]:
+        """The versions of those that exist, by order, as they stand."""
+        columns = code_entries.c.order_id, code_entries.c.version
+        statement = select(*columns).where(code_entries.c.order_id.in_(order_ids))
+        return {row.order_id: row.version for row in await self._connection.execute(statement)}
+
     async def get_by_code(self, code: str) -> CodeEntry | None:
         """The entry of a code, locked."""
         statement = select(code_entries).where(code_entries.c.code == code).with_for_update()

@@ -23,7 +23,17 @@ WHERE code.status <> 'REVOKED'
   AND (:order_id = '' OR code.id = :access_code_id OR entry.order_id = :order_id)
   AND NOT EXISTS (SELECT FROM interview.sessions WHERE access_code_id = code.id)
   AND NOT EXISTS (SELECT FROM interview.sessions WHERE order_id = entry.order_id)
-ORDER BY code.id LIMIT :most
+UNION ALL
+SELECT session.order_id, code.id, session.session_id,
+       'the code is ' || code.status || ', its session ' || session.status
+       || ' before it began', false
+FROM interview.sessions session
+JOIN interview.code_entries entry ON entry.order_id = session.order_id
+JOIN payment.access_codes code ON code.id = entry.access_code_id
+WHERE session.status IN ('CANCELLED', 'EXPIRED') AND session.started_at IS NULL
+  AND code.status IN ('ACTIVE', 'SUSPENDED') AND code.expire_at > now()
+  AND (:order_id = '' OR session.order_id = :order_id)
+ORDER BY 2 LIMIT :most
 """
 _STARTED_NOT_REDEEMED = """
 SELECT session.order_id, session.access_code_id, session.session_id,
@@ -71,7 +81,19 @@ FROM interview.sessions
 WHERE status NOT IN ('CANCELLED', 'EXPIRED')
   AND NOT EXISTS (SELECT FROM payment.access_codes WHERE id = sessions.access_code_id)
   AND (:order_id = '' OR order_id = :order_id)
-ORDER BY session_id LIMIT :most
+UNION ALL
+SELECT session.order_id, session.access_code_id, session.session_id,
+       'the session is ' || session.status || CASE
+           WHEN entry.access_code_id = session.access_code_id THEN ', its code ' || code.status
+           ELSE ', it names another code than its order''s' END, false
+FROM interview.sessions session
+JOIN interview.code_entries entry ON entry.order_id = session.order_id
+JOIN payment.access_codes code ON code.id = entry.access_code_id AND code.status = entry.status
+WHERE session.status = 'PREPARED'
+  AND (entry.access_code_id <> session.access_code_id OR code.status IN ('REVOKED', 'EXPIRED'))
+  AND EXISTS (SELECT FROM payment.access_codes WHERE id = session.access_code_id)
+  AND (:order_id = '' OR session.order_id = :order_id)
+ORDER BY 3 LIMIT :most
 """
 _USED_WITHOUT_RIGHT = """
 SELECT order_id, access_code_id, session_id,

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, select, update
+from sqlalchemy import Row, Select, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -122,6 +122,12 @@ class SessionRows:
         statement = statement.on_conflict_do_nothing()
         added = await self._connection.execute(statement.returning(sessions.c.session_id))
         return set(added.scalars())
+
+    async def remove_many(self, session_ids: Sequence[str]) -> None:
+        """Removes sessions that never began."""
+        await self._connection.execute(
+            delete(sessions).where(sessions.c.session_id.in_(session_ids))
+        )
 
     async def save_many(self, changed: Sequence[Session]) -> None:
         """Updates what changes in a session's life."""

@@ -46,6 +46,9 @@ class Sessions(Protocol):
     async def save_many(self, sessions: Sequence[Session]) -> None:
         """Updates."""
 
+    async def remove_many(self, session_ids: Sequence[str]) -> None:
+        """Removes sessions that never began."""
+
     async def overdue(self, now: datetime, limit: int) -> Sequence[Session]:
         """Some that run past their deadline; those that somebody else holds are left out."""
 

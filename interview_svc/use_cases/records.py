@@ -4,7 +4,7 @@ Every event with a record goes through `apply_records`, and so does every repair
 what is newest, and the order's session becomes what the entry implies, in one transaction.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -48,11 +48,31 @@ async def apply_records(
 
 
 async def correct_records(
-    heard: Sequence[Heard], uow: UnitOfWork, *, preparation: Preparation
+    heard: Sequence[Heard], known: Mapping[str, int], uow: UnitOfWork, *, preparation: Preparation
 ) -> None:
-    """The same for what payment answered: it replaces what ours is at that version."""
-    orders = await _followed(heard, uow, preparation, CodeEntry.correct)
+    """The same for what payment answered: it replaces what ours is at that version.
+
+    `known` are the versions that ours had, by order, before payment was asked.
+    """
+
+    def correct(entry: CodeEntry, one: Heard) -> bool:
+        return entry.correct(one, known.get(one.record.order_id, 0))
+
+    orders = await _followed(heard, uow, preparation, correct)
     await uow.sessions.save_many(list(orders.changed.values()))
+
+
+async def make_room(heard: Sequence[Heard], uow: UnitOfWork, *, now: datetime) -> None:
+    """Removes sessions that ended before they began although their codes are live.
+
+    One order has one session: their orders get another, for which they were only in the way.
+    """
+    live = [one.record.order_id for one in heard if one.record.is_live(now)]
+    await uow.entries.get_many(live)  # locked first, as everywhere
+    sessions = await uow.sessions.get_many(live)
+    await uow.sessions.remove_many(
+        [one.session_id for one in sessions.values() if not one.is_open and not one.was_started]
+    )
 
 
 async def bind_sessions(order_ids: Sequence[str], uow: UnitOfWork) -> None:

@@ -164,7 +164,7 @@ class AccessCode:
         )
 
     def reinstate(self, cause: Cause, holder: Holder, now: datetime) -> None:
-        """The operators' hold is lifted while there is time left; raises AccessCodeNotReinstatable."""
+        """The operators' hold is lifted, in time; raises AccessCodeNotReinstatable."""
         if self.standing(now) not in _LIVE or Hold.OPERATOR not in self.holds:
             raise AccessCodeNotReinstatable(self, now)
         self._lift(Hold.OPERATOR, cause, now)

@@ -12,7 +12,8 @@ from interview.v1 import interview_service_pb2 as contract
 from interview.v1 import session_pb2
 from payment.v1 import access_code_pb2, events_pb2
 from tests.system.interviews import Interview, Sold, heard, put, session_of, started, tell
-from tests.system.outside import PAID, Outside, reason_of
+from tests.system.operating import revoke
+from tests.system.outside import PAID, STARTED, Outside, reason_of
 
 CODE_WITHOUT_SESSION = contract.DRIFT_KIND_CODE_WITHOUT_SESSION
 STARTED_NOT_REDEEMED = contract.DRIFT_KIND_STARTED_NOT_REDEEMED
@@ -77,6 +78,62 @@ async def test_a_stale_copy_is_replaced_by_payments_record(calm: Outside) -> Non
         await put(calm, change, order_id)
         await mended(calm, order_id, STALE_ENTRY)
         await journey.start(code)
+
+
+@pytest.mark.parametrize("status", ["ACTIVE", "REVOKED"])
+async def test_a_copy_that_is_ahead_of_payment_goes_back_and_follows_again(
+    calm: Outside, status: str
+) -> None:
+    """As when payment was restored from a backup: what it says now is right, and what it says next.
+
+    The session isn't called off for what was wrong.
+    """
+    journey, order_id, code = await calm.prepared()
+    change = (
+        "UPDATE interview.code_entries SET status = $2, version = version + 100,"
+        " expire_at = expire_at + '1 hour' WHERE order_id = $1"
+    )
+    await put(calm, change, order_id, status)
+    await mended(calm, order_id, STALE_ENTRY)
+    session = await session_of(calm, order_id)
+    assert session.status == session_pb2.SESSION_STATUS_PREPARED
+    assert (await journey.start(code)).session_id == session.session_id
+    await calm.came_to(order_id, STARTED)
+    assert await check(calm, order_id, repair=True) == []
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "EXPIRED"])
+async def test_a_live_code_whose_session_ended_before_it_began_gets_another(
+    calm: Outside, status: str
+) -> None:
+    journey, order_id, code = await calm.prepared()
+    dead = await session_of(calm, order_id)
+    change = "UPDATE interview.sessions SET status = $2 WHERE order_id = $1"
+    await put(calm, change, order_id, status)
+    await mended(calm, order_id, CODE_WITHOUT_SESSION)
+    session = await session_of(calm, order_id)
+    assert session.session_id != dead.session_id
+    assert (await journey.start(code)).session_id == session.session_id
+
+
+async def test_a_session_that_waits_with_a_worthless_code_ends(calm: Outside) -> None:
+    _, order_id, _ = await calm.prepared()
+    await revoke(calm, order_id)
+    await heard(calm, "SessionCancelled", order_id)
+    change = "UPDATE interview.sessions SET status = 'PREPARED' WHERE order_id = $1"
+    await put(calm, change, order_id)
+    await mended(calm, order_id, SESSION_WITHOUT_CODE)
+    assert (await session_of(calm, order_id)).status == session_pb2.SESSION_STATUS_CANCELLED
+
+
+async def test_a_session_that_names_another_orders_code_is_bound_to_its_own(calm: Outside) -> None:
+    journey, order_id, code = await calm.prepared()
+    _, other_id, _ = await calm.prepared()
+    change = "UPDATE interview.sessions SET access_code_id = $2 WHERE order_id = $1"
+    await put(calm, change, order_id, (await calm.code(other_id)).id)
+    await mended(calm, order_id, SESSION_WITHOUT_CODE)
+    await journey.start(code)
+    await calm.came_to(order_id, STARTED)
 
 
 async def test_a_copy_that_missed_an_event_follows_with_its_session(calm: Outside) -> None:

@@ -232,6 +232,7 @@ NO_STEPS = {
     "DeleteSuppression",
     "UpdateMailPreferences",
     "RepublishEvents",
+    "RetryParkedEvents",
 }
 
 

@@ -72,6 +72,10 @@ class SessionsInMemory:
             session.events.clear()
             self.saved[session.order_id] = deepcopy(session)
 
+    async def remove_many(self, session_ids: Sequence[str]) -> None:
+        for order_id in [o for o, one in self.saved.items() if one.session_id in session_ids]:
+            del self.saved[order_id]
+
     async def overdue(self, now: datetime, limit: int) -> Sequence[Session]:
         found = [
             session

@@ -437,13 +437,24 @@ def test_an_older_event_still_tells_who_holds_the_code() -> None:
     assert entry.holder == HOLDER
 
 
-@pytest.mark.parametrize(("version", "taken"), [(2, False), (3, True), (4, True)])
-def test_what_payment_answers_counts_from_our_own_version_on(version: int, taken: bool) -> None:
+@pytest.mark.parametrize(
+    ("version", "known", "taken"),
+    [
+        (2, 2, False),
+        (3, 2, True),
+        (4, 2, True),
+        # Ours didn't change since before payment was asked: it was ahead of payment, and wrong.
+        (2, 3, True),
+    ],
+)
+def test_what_payment_answers_counts_from_our_own_version_on(
+    version: int, known: int, taken: bool
+) -> None:
     entry = CodeEntry(RECORD)
     answer = replace(RECORD, version=version, status=CodeStatus.REVOKED)
-    assert entry.correct(Heard(answer)) is taken
+    assert entry.correct(Heard(answer), known) is taken
     assert (entry.record == answer) is taken
-    assert entry.correct(Heard(answer)) is False
+    assert entry.correct(Heard(answer), known) is False
 
 
 def test_an_active_code_may_start_until_it_expires() -> None:

@@ -39,6 +39,7 @@ from interview_svc.use_cases.records import (
     bind_sessions,
     correct_records,
     forget_orders,
+    make_room,
     reject_uses,
 )
 from tests.unit.interview_memory import InMemory
@@ -404,16 +405,51 @@ async def test_a_rejection_of_another_session_touches_none() -> None:
 async def test_payments_answer_replaces_what_ours_is_at_that_version() -> None:
     uow = await an_order()
     uow.entries.saved["ord_1"].record = record(1, "SUSPENDED", code=9)
-    await correct_records([paid()], uow, preparation=preparation())
+    await correct_records([paid()], {}, uow, preparation=preparation())
     assert uow.entries.saved["ord_1"].record == record()
     uow.entries.saved["ord_1"].record = record(8, "SUSPENDED")
-    await correct_records([paid()], uow, preparation=preparation())
+    await correct_records([paid()], {"ord_1": 1}, uow, preparation=preparation())
     assert uow.entries.saved["ord_1"].record == record(8, "SUSPENDED")
+
+
+async def test_a_copy_that_is_ahead_of_payment_goes_back_and_its_session_with_it() -> None:
+    """It is wrong, not newer: payment was asked after ours was read."""
+    uow = await an_order()
+    uow.entries.saved["ord_1"].record = record(8, "REVOKED")
+    await correct_records([paid()], {"ord_1": 8}, uow, preparation=preparation())
+    assert uow.entries.saved["ord_1"].record == record()
+    assert uow.sessions.saved["ord_1"].status is SessionStatus.PREPARED
+
+
+@pytest.mark.parametrize(
+    ("status", "started", "removed"),
+    [
+        ("ACTIVE", False, True),
+        ("SUSPENDED", False, True),
+        ("REVOKED", False, False),
+        ("ACTIVE", True, False),
+    ],
+)
+async def test_only_what_ended_before_it_began_makes_room_for_a_live_code(
+    status: str, started: bool, removed: bool
+) -> None:
+    uow = await an_order()
+    session = uow.sessions.saved["ord_1"]
+    session.status, session.started_at = SessionStatus.CANCELLED, NOW if started else None
+    told = replace(paid(), record=record(1, status))
+    await make_room([told], uow, now=NOW)
+    assert ("ord_1" not in uow.sessions.saved) is removed
+
+
+async def test_a_session_that_waits_makes_no_room() -> None:
+    uow = await an_order()
+    await make_room([paid()], uow, now=NOW)
+    assert uow.sessions.saved["ord_1"].status is SessionStatus.PREPARED
 
 
 async def test_payments_answer_makes_the_session_that_is_missing() -> None:
     uow = InMemory()
-    await correct_records([paid(1), paid(2)], uow, preparation=preparation())
+    await correct_records([paid(1), paid(2)], {}, uow, preparation=preparation())
     assert set(uow.sessions.saved) == {"ord_1", "ord_2"}
 
 

@@ -59,8 +59,9 @@ class _DriftKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DriftKind.V
     DRIFT_KIND_UNSPECIFIED: _DriftKind.ValueType  # 0
     """Not a kind; never sent."""
     DRIFT_KIND_CODE_WITHOUT_SESSION: _DriftKind.ValueType  # 1
-    """A code was issued and interview has no session for it. Mended by taking in
-    payment's record.
+    """A code was issued and interview has no session for it, or one that ended
+    before it began though the code is live. Mended by taking in payment's record;
+    a session that is in the way is removed.
     """
     DRIFT_KIND_STARTED_NOT_REDEEMED: _DriftKind.ValueType  # 2
     """A session was started and its code is not REDEEMED. Mended by announcing
@@ -71,9 +72,10 @@ class _DriftKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DriftKind.V
     payment's record.
     """
     DRIFT_KIND_SESSION_WITHOUT_CODE: _DriftKind.ValueType  # 4
-    """A session's code doesn't exist in the shared table. Mended by binding the
-    session to the order's current code, or by calling it off if payment knows
-    none.
+    """A session's code doesn't exist in the shared table, isn't its order's, or gives
+    no right any more while the session waits. Mended by binding the session to the
+    order's current code, or by calling it off if payment knows none that is worth
+    anything.
     """
     DRIFT_KIND_USED_WITHOUT_RIGHT: _DriftKind.ValueType  # 5
     """A session was completed with a code that gave no right to it. Reported, not
@@ -86,8 +88,9 @@ class DriftKind(_DriftKind, metaclass=_DriftKindEnumTypeWrapper):
 DRIFT_KIND_UNSPECIFIED: DriftKind.ValueType  # 0
 """Not a kind; never sent."""
 DRIFT_KIND_CODE_WITHOUT_SESSION: DriftKind.ValueType  # 1
-"""A code was issued and interview has no session for it. Mended by taking in
-payment's record.
+"""A code was issued and interview has no session for it, or one that ended
+before it began though the code is live. Mended by taking in payment's record;
+a session that is in the way is removed.
 """
 DRIFT_KIND_STARTED_NOT_REDEEMED: DriftKind.ValueType  # 2
 """A session was started and its code is not REDEEMED. Mended by announcing
@@ -98,9 +101,10 @@ DRIFT_KIND_STALE_ENTRY: DriftKind.ValueType  # 3
 payment's record.
 """
 DRIFT_KIND_SESSION_WITHOUT_CODE: DriftKind.ValueType  # 4
-"""A session's code doesn't exist in the shared table. Mended by binding the
-session to the order's current code, or by calling it off if payment knows
-none.
+"""A session's code doesn't exist in the shared table, isn't its order's, or gives
+no right any more while the session waits. Mended by binding the session to the
+order's current code, or by calling it off if payment knows none that is worth
+anything.
 """
 DRIFT_KIND_USED_WITHOUT_RIGHT: DriftKind.ValueType  # 5
 """A session was completed with a code that gave no right to it. Reported, not
