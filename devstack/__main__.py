@@ -45,7 +45,8 @@ def demo(data_dir: DataDir = _DEFAULT_DIR / "demo") -> None:
         held = asyncio.run(_demo(Stack(data_dir, Settings.from_environment(), report=typer.echo)))
     except DevstackError as error:
         raise SystemExit(f"devstack: {error}") from error
-    typer.echo("every step held" if held else "a step did not hold")
+    told = {True: "every step held", False: "a step did not hold", None: "stopped before the end"}
+    typer.echo(told[held])
     raise SystemExit(0 if held else 1)
 
 
@@ -72,19 +73,21 @@ def clean(data_dir: DataDir = _DEFAULT_DIR) -> None:
         raise SystemExit(f"devstack: {error}") from error
 
 
-async def _demo(stack: Stack) -> bool:
+async def _demo(stack: Stack) -> bool | None:
+    """Whether every step held; None if somebody stopped it."""
     await stack.clean()
     stopping = _stop_request()
     try:
         if not await _start(stack, stopping):
-            return False
+            return None
         running = asyncio.create_task(Demo(stack, typer.echo).run())
         asked = asyncio.create_task(stopping.wait())
         await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
-        if not running.done():
-            running.cancel()
-        return running.done() and running.result()
+        if running.done():
+            return running.result()
+        running.cancel()
+        return None
     finally:
         await stack.stop()
 

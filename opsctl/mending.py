@@ -37,12 +37,12 @@ class Report:
         self._out.print(plain(line))
 
     def found(
-        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], mended: int
+        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], settled: int
     ) -> None:
-        """Shows findings, if there are some; `mended` is how many of them were."""
+        """Shows findings, if there are some; `settled` is how many want nobody any more."""
         if rows:
             self._out.print(table(title, columns, rows))
-        self.clean = self.clean and mended == len(rows)
+        self.clean = self.clean and settled == len(rows)
 
     def end(self) -> None:
         """Raises typer.Exit with the status of the command."""
@@ -168,7 +168,10 @@ async def _check_interview(services: Services, report: Report, *, repair: bool) 
         for drift in reply.drifts
     ]
     columns = ["drift", "order", "session or code", "what differs", "repaired"]
-    report.found("interview: drifted", columns, rows, sum(one.repaired for one in reply.drifts))
+    # Nothing mends a use without right: it is to be known, and stays.
+    stays = interview_service_pb2.DRIFT_KIND_USED_WITHOUT_RIGHT
+    settled = sum(one.repaired or one.kind == stays for one in reply.drifts)
+    report.found("interview: drifted", columns, rows, settled)
 
 
 async def _check_ledger(services: Services, report: Report) -> None:

@@ -55,6 +55,13 @@ def precondition(kind: str) -> Details:
     return details
 
 
+def bad_field(path: str) -> Details:
+    """Details of a value that a field may not have: its path and the error's text."""
+    return lambda error: [
+        error_details_pb2.BadRequest(field_violations=_field_violations([(path, _text(error))]))
+    ]
+
+
 def retry_after(seconds: float) -> Details:
     """Details that tell when to try again."""
     delay = Duration()

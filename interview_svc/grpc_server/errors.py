@@ -23,7 +23,14 @@ from interview_svc.domain.session_states import (
     SessionNotStartable,
 )
 from interview_svc.use_cases.validation import PaymentUnavailable
-from runtime.errors import REQUEST_ID_REUSED, Answer, ErrorTable, precondition, retry_after
+from runtime.errors import (
+    REQUEST_ID_REUSED,
+    Answer,
+    ErrorTable,
+    bad_field,
+    precondition,
+    retry_after,
+)
 from runtime.guessing import TOO_MANY_GUESSES, TooManyGuesses
 from runtime.idempotency import RequestIdReused
 from shared_model.access_code import MalformedAccessCode
@@ -74,7 +81,9 @@ ERRORS: ErrorTable = {
     SessionNotCompleted: _refused(
         "SESSION_NOT_COMPLETED", "面试尚未完成或已评价", "SESSION_STATUS"
     ),
-    QuestionUnknown: Answer(_Code.INVALID_ARGUMENT, "QUESTION_UNKNOWN", "评语涉及未提问的问题"),
+    QuestionUnknown: Answer(
+        _Code.INVALID_ARGUMENT, "QUESTION_UNKNOWN", "评语涉及未提问的问题", bad_field("comments")
+    ),
     FeedbackNotFound: Answer(_Code.NOT_FOUND, "FEEDBACK_NOT_FOUND", "尚无评价"),
     RequestIdReused: REQUEST_ID_REUSED,
     TooManyGuesses: TOO_MANY_GUESSES,

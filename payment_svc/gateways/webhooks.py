@@ -63,7 +63,7 @@ def read(body: bytes) -> ProviderNotification:
             outcome=_outcome(charge["status"], amount, charge.get("decline_reason", "")),
         )
     except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise NotificationMalformed(type(error).__name__) from error
+        raise NotificationMalformed("the body is no notification of a charge") from error
 
 
 def _amount(value: object) -> int:

@@ -23,7 +23,14 @@ from payment_svc.domain.payments import PaymentInProgress, PaymentMethodUnknown,
 from payment_svc.domain.products import CurrencyNotSupported, PriceMismatch, ProductNotFound
 from payment_svc.domain.refunds import RefundNotFound
 from payment_svc.gateways import NotificationMalformed, SignatureInvalid
-from runtime.errors import REQUEST_ID_REUSED, Answer, ErrorTable, precondition, retry_after
+from runtime.errors import (
+    REQUEST_ID_REUSED,
+    Answer,
+    ErrorTable,
+    bad_field,
+    precondition,
+    retry_after,
+)
 from runtime.guessing import TOO_MANY_GUESSES, TooManyGuesses
 from runtime.idempotency import RequestIdReused
 from shared_model.access_code import MalformedAccessCode
@@ -42,13 +49,15 @@ def _unmet(reason: str, zh: str, kind: str) -> Answer:
     return Answer(_Code.FAILED_PRECONDITION, reason, zh, precondition(kind))
 
 
-def _wrong(reason: str, zh: str) -> Answer:
-    return Answer(_Code.INVALID_ARGUMENT, reason, zh)
+def _wrong(reason: str, zh: str, field: str) -> Answer:
+    return Answer(_Code.INVALID_ARGUMENT, reason, zh, bad_field(field))
 
 
 ERRORS: ErrorTable = {
     ProductNotFound: Answer(_Code.NOT_FOUND, "PRODUCT_NOT_FOUND", "商品不存在"),
-    CurrencyNotSupported: _wrong("CURRENCY_NOT_SUPPORTED", "不支持该币种"),
+    CurrencyNotSupported: _wrong(
+        "CURRENCY_NOT_SUPPORTED", "不支持该币种", "expected_price.currency_code"
+    ),
     PriceMismatch: _unmet("PRICE_MISMATCH", "价格与商品目录不符", "PRICE"),
     NotTheirs: Answer(_Code.PERMISSION_DENIED, "NOT_YOUR_CUSTOMER_ID", "只能为自己下单"),
     OrderNotFound: Answer(_Code.NOT_FOUND, "ORDER_NOT_FOUND", "订单不存在"),
@@ -63,7 +72,7 @@ ERRORS: ErrorTable = {
     AmountMismatch: _unmet("AMOUNT_MISMATCH", "金额与订单不符", "AMOUNT"),
     PaymentNotFound: Answer(_Code.NOT_FOUND, "PAYMENT_NOT_FOUND", "支付记录不存在"),
     PaymentInProgress: _unmet("PAYMENT_IN_PROGRESS", "另一笔支付尚未完成", "PAYMENT_STATUS"),
-    PaymentMethodUnknown: _wrong("PAYMENT_METHOD_UNKNOWN", "不支持该支付方式"),
+    PaymentMethodUnknown: _wrong("PAYMENT_METHOD_UNKNOWN", "不支持该支付方式", "payment_method"),
     OrderNotRefundable: _unmet("ORDER_NOT_REFUNDABLE", "订单当前不能退款", "ORDER_STATUS"),
     RefundInProgress: _unmet("REFUND_IN_PROGRESS", "另一笔退款尚未完成", "ORDER_STATUS"),
     RefundNotFound: Answer(_Code.NOT_FOUND, "REFUND_NOT_FOUND", "退款记录不存在"),
@@ -84,6 +93,6 @@ ERRORS: ErrorTable = {
     SignatureInvalid: Answer(
         _Code.UNAUTHENTICATED, "NOTIFICATION_SIGNATURE_INVALID", "通知签名无效"
     ),
-    NotificationMalformed: _wrong("NOTIFICATION_MALFORMED", "通知内容无法解析"),
+    NotificationMalformed: _wrong("NOTIFICATION_MALFORMED", "通知内容无法解析", "body"),
     TooManyGuesses: TOO_MANY_GUESSES,
 }

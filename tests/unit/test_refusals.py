@@ -292,3 +292,21 @@ def test_a_worthless_code_is_told_in_the_same_words_whoever_noticed(
 ) -> None:
     """payment, or interview whose session has changed while payment hadn't heard of it."""
     assert told("interview.v1", noticed) == told("interview.v1", code)
+
+
+@pytest.mark.parametrize(
+    ("domain", "error"),
+    [
+        (domain, error)
+        for domain, table in TABLES.items()
+        for error, answer in table.items()
+        if answer.code is grpc.StatusCode.INVALID_ARGUMENT
+    ],
+)
+def test_an_argument_that_is_refused_is_named_by_its_field(
+    domain: str, error: type[Exception]
+) -> None:
+    [details] = TABLES[domain][error].details(error("not that"))
+    [violation] = details.field_violations
+    assert violation.field
+    assert violation.description == "not that"

@@ -209,7 +209,7 @@ async def test_each_status_has_its_outcome(
 async def test_a_signed_notification_that_cant_be_read_is_malformed(
     gateway: SandboxGateway, body: bytes
 ) -> None:
-    with pytest.raises(NotificationMalformed):
+    with pytest.raises(NotificationMalformed, match="no notification of a charge"):
         gateway.verify(body, signed(stamp(), body), NOW)
 
 
