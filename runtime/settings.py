@@ -75,7 +75,7 @@ class ServiceSettings(CallSettings):
 
     @model_validator(mode="after")
     def _marks_outlive_events(self) -> Self:
-        # Whatever is published again has to find its mark, or becomes a dead letter.
+        # Whatever is published again has to find its mark, or takes effect again.
         if self.bus_inbox_days <= self.bus_published_days:
             raise ValueError("bus_inbox_days must be more than bus_published_days")
         return self

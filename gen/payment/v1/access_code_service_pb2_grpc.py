@@ -159,8 +159,8 @@ class AccessCodeServiceServicer:
     def ReinstateAccessCode(self, request, context):
         """Lifts the hold that SuspendAccessCode put on a code. Lifts no other hold. Idempotent
         by `request_id`. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION
-        ACCESS_CODE_NOT_REINSTATABLE (no operator
-        holds it), with google.rpc.PreconditionFailure.
+        ACCESS_CODE_NOT_REINSTATABLE (no operator holds it, or its time is over), with
+        google.rpc.PreconditionFailure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

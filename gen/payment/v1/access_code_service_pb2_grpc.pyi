@@ -80,8 +80,8 @@ class AccessCodeServiceStub:
     ReinstateAccessCode: _grpc.UnaryUnaryMultiCallable[_access_code_service_pb2.ReinstateAccessCodeRequest, _access_code_service_pb2.ReinstateAccessCodeResponse]
     """Lifts the hold that SuspendAccessCode put on a code. Lifts no other hold. Idempotent
     by `request_id`. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION
-    ACCESS_CODE_NOT_REINSTATABLE (no operator
-    holds it), with google.rpc.PreconditionFailure.
+    ACCESS_CODE_NOT_REINSTATABLE (no operator holds it, or its time is over), with
+    google.rpc.PreconditionFailure.
     """
     ReissueAccessCode: _grpc.UnaryUnaryMultiCallable[_access_code_service_pb2.ReissueAccessCodeRequest, _access_code_service_pb2.ReissueAccessCodeResponse]
     """Replaces an ACTIVE, unexpired code by a new one with the same `expire_at`. The
@@ -151,8 +151,8 @@ class AccessCodeServiceAsyncStub(AccessCodeServiceStub):
     ReinstateAccessCode: _aio.UnaryUnaryMultiCallable[_access_code_service_pb2.ReinstateAccessCodeRequest, _access_code_service_pb2.ReinstateAccessCodeResponse]  # type: ignore[assignment]
     """Lifts the hold that SuspendAccessCode put on a code. Lifts no other hold. Idempotent
     by `request_id`. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION
-    ACCESS_CODE_NOT_REINSTATABLE (no operator
-    holds it), with google.rpc.PreconditionFailure.
+    ACCESS_CODE_NOT_REINSTATABLE (no operator holds it, or its time is over), with
+    google.rpc.PreconditionFailure.
     """
     ReissueAccessCode: _aio.UnaryUnaryMultiCallable[_access_code_service_pb2.ReissueAccessCodeRequest, _access_code_service_pb2.ReissueAccessCodeResponse]  # type: ignore[assignment]
     """Replaces an ACTIVE, unexpired code by a new one with the same `expire_at`. The
@@ -249,8 +249,8 @@ class AccessCodeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_access_code_service_pb2.ReinstateAccessCodeResponse, _abc.Awaitable[_access_code_service_pb2.ReinstateAccessCodeResponse]]:
         """Lifts the hold that SuspendAccessCode put on a code. Lifts no other hold. Idempotent
         by `request_id`. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION
-        ACCESS_CODE_NOT_REINSTATABLE (no operator
-        holds it), with google.rpc.PreconditionFailure.
+        ACCESS_CODE_NOT_REINSTATABLE (no operator holds it, or its time is over), with
+        google.rpc.PreconditionFailure.
         """
 
     @_abc_1.abstractmethod

@@ -190,9 +190,9 @@ class PaymentServiceServicer:
         `request_id`.
 
         Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION
-        ORDER_NOT_CANCELLABLE (not PENDING_PAYMENT, or just now paid); UNAVAILABLE
-        PROVIDER_UNAVAILABLE with google.rpc.RetryInfo if a payment couldn't be
-        closed.
+        ORDER_NOT_CANCELLABLE (not PENDING_PAYMENT, just now paid, or its time to be
+        paid is over); UNAVAILABLE PROVIDER_UNAVAILABLE with google.rpc.RetryInfo if a
+        payment couldn't be closed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

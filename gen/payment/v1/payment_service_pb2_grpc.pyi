@@ -76,9 +76,9 @@ class PaymentServiceStub:
     `request_id`.
 
     Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION
-    ORDER_NOT_CANCELLABLE (not PENDING_PAYMENT, or just now paid); UNAVAILABLE
-    PROVIDER_UNAVAILABLE with google.rpc.RetryInfo if a payment couldn't be
-    closed.
+    ORDER_NOT_CANCELLABLE (not PENDING_PAYMENT, just now paid, or its time to be
+    paid is over); UNAVAILABLE PROVIDER_UNAVAILABLE with google.rpc.RetryInfo if a
+    payment couldn't be closed.
     """
     CreatePayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.CreatePaymentRequest, _payment_service_pb2.CreatePaymentResponse]
     """Makes one attempt to pay an order; an order may need several. The reply may
@@ -188,9 +188,9 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     `request_id`.
 
     Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION
-    ORDER_NOT_CANCELLABLE (not PENDING_PAYMENT, or just now paid); UNAVAILABLE
-    PROVIDER_UNAVAILABLE with google.rpc.RetryInfo if a payment couldn't be
-    closed.
+    ORDER_NOT_CANCELLABLE (not PENDING_PAYMENT, just now paid, or its time to be
+    paid is over); UNAVAILABLE PROVIDER_UNAVAILABLE with google.rpc.RetryInfo if a
+    payment couldn't be closed.
     """
     CreatePayment: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.CreatePaymentRequest, _payment_service_pb2.CreatePaymentResponse]  # type: ignore[assignment]
     """Makes one attempt to pay an order; an order may need several. The reply may
@@ -327,9 +327,9 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         `request_id`.
 
         Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION
-        ORDER_NOT_CANCELLABLE (not PENDING_PAYMENT, or just now paid); UNAVAILABLE
-        PROVIDER_UNAVAILABLE with google.rpc.RetryInfo if a payment couldn't be
-        closed.
+        ORDER_NOT_CANCELLABLE (not PENDING_PAYMENT, just now paid, or its time to be
+        paid is over); UNAVAILABLE PROVIDER_UNAVAILABLE with google.rpc.RetryInfo if a
+        payment couldn't be closed.
         """
 
     @_abc_1.abstractmethod
