@@ -60,7 +60,7 @@ fuzz: $(RUNTIME) $(DEVELOPMENT) ## Send many more odd requests than the tests do
 
 .PHONY: explore
 explore: $(RUNTIME) $(DEVELOPMENT) ## Walk all interleavings of one order's life (minutes)
-	@EXPLORE=everything $(BIN)/python -m pytest tests/unit/test_exploration.py --timeout 3600 $(ARGS)
+	@EXPLORE=everything $(BIN)/python -m pytest tests/unit/model/test_exploration.py --timeout 3600 $(ARGS)
 
 .PHONY: publish-contracts
 publish-contracts: gen ## Note the contracts as published; refuses what would break them
@@ -72,7 +72,7 @@ test: $(RUNTIME) $(DEVELOPMENT) ## Run all tests
 
 .PHONY: proofs
 proofs: $(RUNTIME) $(DEVELOPMENT) ## Prove the mission row by row; print the table
-	@$(BIN)/python -m pytest -p tests.system.proofs tests/system/test_proof_*.py \
+	@$(BIN)/python -m pytest -p tests.acceptance.proof_table tests/acceptance \
 		--numprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: test-unit

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from devstack.demo import Demo
+from devstack.demo.quickstart import hints
+from devstack.demo.script import Demo
 from devstack.errors import DevstackError
-from devstack.hints import hints
 from devstack.keys import Keys
 from devstack.settings import Settings
 from devstack.stack import Stack
-from runtime.identity import KeysUnreadable, Role
+from runtime.auth.authentication import KeysUnreadable, Role
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from devstack.keys import Keys
-from devstack.nats_server import USERS, Login
-from devstack.ports import LOOPBACK, Port
-from devstack.postgres import DATABASE, ROLES, SERVICES, SUPERUSER, Server
 from devstack.secret_store import write_private
+from devstack.servers.nats_server import USERS, Login
+from devstack.servers.postgres import DATABASE, ROLES, SERVICES, SUPERUSER, Server
 from devstack.settings import Settings
+from devstack.supervision.ports import LOOPBACK, Port
 
 SECRETS = ("postgres", "provider", *ROLES, *(f"nats_{user}" for user in USERS))
 

@@ -12,7 +12,7 @@ from interview.v1 import interview_service_pb2_grpc
 from notification.v1 import notification_service_pb2_grpc
 from ops.v1 import ops_service_pb2_grpc
 from payment.v1 import access_code_service_pb2_grpc, payment_service_pb2_grpc
-from runtime.identity import Role
+from runtime.auth.authentication import Role
 
 
 class Bearer(grpc.aio.UnaryUnaryClientInterceptor):

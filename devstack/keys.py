@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
 from devstack.secret_store import write_private
-from runtime.identity import Role, Signer
+from runtime.auth.authentication import Role, Signer
 
 IDENTITY = "identity"
 AUDIENCE = ("payment", "interview", "notification")

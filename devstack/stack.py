@@ -11,17 +11,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from devstack import nats_server, postgres, programs
+from devstack import commands
 from devstack.addresses import SECRETS, Addresses
-from devstack.directory_lock import DirectoryLock
 from devstack.errors import DevstackError, ProcessFailedError
-from devstack.installation import Installation
-from devstack.ports import Port
-from devstack.postgres import SERVICES
-from devstack.probes import grpc_is_serving, smtp_is_greeting
-from devstack.processes import Process, Program, Supervisor
 from devstack.secret_store import load_secrets
+from devstack.servers import nats_server, postgres
+from devstack.servers.postgres import SERVICES
+from devstack.servers.postgres_installation import Installation
 from devstack.settings import Settings
+from devstack.supervision.directory_lock import DirectoryLock
+from devstack.supervision.ports import Port
+from devstack.supervision.probes import grpc_is_serving, smtp_is_greeting
+from devstack.supervision.processes import Process, Program, Supervisor
 
 COMPONENTS = ("postgres", "nats", "mailbox", "provider", *SERVICES)
 
@@ -120,7 +121,7 @@ class Stack(Addresses):
 
     async def migrate(self, service: str) -> None:
         """Brings a service's schema up to date."""
-        await self._supervisor.run(programs.migration(self, service), _STEP_LIMIT)
+        await self._supervisor.run(commands.migration(self, service), _STEP_LIMIT)
 
     async def clean(self) -> None:
         """Ends what a killed stack left behind and removes all data, while no stack runs."""
@@ -158,7 +159,7 @@ class Stack(Addresses):
             self._report(f"PostgreSQL on {server.host}:{server.port}")
         if "nats" in wanted:
             await self._start_nats()
-            await self._supervisor.run(programs.topology(self), _STEP_LIMIT)
+            await self._supervisor.run(commands.topology(self), _STEP_LIMIT)
             self._report(f"NATS on {self.nats_url.removeprefix('nats://')}")
         services = [name for name in SERVICES if name in wanted]
         for name in services:  # payment's first: the others' roles get rights on its tables there
@@ -172,7 +173,7 @@ class Stack(Addresses):
     async def _start_services(self, services: list[str]) -> None:
         """All at once: they wait for what they need."""
         for name in services:
-            self._spawn(programs.service(self, name))
+            self._spawn(commands.service(self, name))
         for name in services:
             await self._until_ready(name)
             self._report(f"{name} on {self.address(name)}")
@@ -185,7 +186,7 @@ class Stack(Addresses):
         elif name == "nats":
             await self._start_nats()
         else:
-            self._spawn(programs.component(self, name))
+            self._spawn(commands.component(self, name))
             await self._until_ready(name)
 
     async def _start_postgres(self) -> None:

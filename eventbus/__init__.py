@@ -11,13 +11,13 @@ The bus knows no service and no contract: it carries bytes under a type and a ke
 `eventbus.jetstream` knows NATS.
 """
 
+from eventbus.ack_policy import NeverHandled
 from eventbus.consumer import Consumer, ConsumerSettings
 from eventbus.event import Event, MalformedEnvelope
+from eventbus.handlers import Decoded, Received, Subscriptions
 from eventbus.outbox import EventTooLarge, Outbox
 from eventbus.relay import Relay, RelaySettings
-from eventbus.schema import BusTables
-from eventbus.subscriptions import Decoded, Received, Subscriptions
-from eventbus.verdicts import NeverHandled
+from eventbus.tables import BusTables
 
 __all__ = [
     "BusTables",

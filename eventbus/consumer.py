@@ -17,14 +17,14 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
+from eventbus.ack_policy import Ack, Backoff, Dead, Nak, describe, is_infrastructure, judge
 from eventbus.broker import BrokerUnavailable, Message, Source
-from eventbus.dead_letter_queue import AfterCommit, DeadLetterQueue
+from eventbus.dead_letters.replay import AfterCommit, DeadLetterQueue
 from eventbus.event import parse
+from eventbus.handlers import Received, Subscriptions
 from eventbus.holding import holding
 from eventbus.inbox import Inbox, Mark
-from eventbus.schema import BusTables
-from eventbus.subscriptions import Received, Subscriptions
-from eventbus.verdicts import Ack, Backoff, Dead, Nak, describe, is_infrastructure, judge
+from eventbus.tables import BusTables
 
 _log = structlog.get_logger(__name__)
 _CHECK_SECONDS = 5.0

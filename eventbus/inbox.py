@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from eventbus.schema import HANDLED, BusTables
+from eventbus.tables import HANDLED, BusTables
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, FromClause, exists, func, insert, select, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus.event import Event
-from eventbus.schema import BusTables
-from eventbus.tracing import traceparent_for
+from eventbus.tables import BusTables
+from eventbus.trace_context import traceparent_for
 
 # Below nats-server's default max_payload of 1 MiB, with room for subject and headers.
 MAX_DATA_BYTES = 1_000_000

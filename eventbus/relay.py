@@ -17,11 +17,11 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
+from eventbus.ack_policy import describe
 from eventbus.broker import BatchRefused, BrokerUnavailable, EventRefused, Publisher
 from eventbus.event import Event
 from eventbus.outbox import stands_behind
-from eventbus.schema import BusTables
-from eventbus.verdicts import describe
+from eventbus.tables import BusTables
 
 _log = structlog.get_logger(__name__)
 _BATCH_BYTES = 8_000_000

@@ -11,7 +11,7 @@ from datetime import timedelta
 from sqlalchemy import Delete, delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from eventbus.schema import DEAD, BusTables
+from eventbus.tables import DEAD, BusTables
 
 _BATCH = 5_000
 

@@ -6,29 +6,29 @@ from datetime import timedelta
 from eventbus import Consumer, Relay
 from interview_svc import question_bank
 from interview_svc.config import InterviewSettings
-from interview_svc.consistency import Consistency, ScheduledConsistency
-from interview_svc.consumers import after_commit, subscriptions
-from interview_svc.freshness import Freshness
+from interview_svc.event_handlers import after_commit, subscriptions
 from interview_svc.gateways.breaker import Breaker
 from interview_svc.gateways.payment import SERVICE_CONFIG, PaymentAccessCodes
 from interview_svc.grpc_server import ERRORS, Means, servicers
 from interview_svc.storage.tables import SCHEMA, bus, request_replies
 from interview_svc.storage.unit_of_work import Database, UnitOfWork
-from interview_svc.sweeping import Sweeper
 from interview_svc.use_cases.feedback import GivenByPeople
-from interview_svc.validating import Previews, Validating
+from interview_svc.workers.session_expiry import Sweeper
+from interview_svc.workers.watermark_tracker import Freshness
+from interview_svc.workflows.code_validation import Previews, Validating
+from interview_svc.workflows.reconciliation import Consistency, ScheduledConsistency
 from runtime.broker import create_broker
-from runtime.channels import open_channel
-from runtime.database import create_engine
-from runtime.errors import ErrorMapper
-from runtime.grpc_server import GrpcServer
-from runtime.guessing import GuessLimiter
-from runtime.health import HealthMonitor
-from runtime.idempotency import Replies
-from runtime.operations import Operations
-from runtime.ops_errors import ERRORS as OPS_ERRORS
-from runtime.periodic import Periodic
+from runtime.database.engine import create_engine
+from runtime.database.idempotency import Replies
+from runtime.ops.errors import ERRORS as OPS_ERRORS
+from runtime.ops.toolkit import Operations
 from runtime.process import Process, Worker, run
+from runtime.rpc.client import open_channel
+from runtime.rpc.errors import ErrorMapper
+from runtime.rpc.failed_attempt_limit import GuessLimiter
+from runtime.rpc.health import HealthMonitor
+from runtime.rpc.server import GrpcServer
+from runtime.workers import Periodic
 
 
 async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
@@ -47,7 +47,7 @@ async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
     breaker = Breaker(config.breaker_failures, config.breaker_seconds)
     codes = PaymentAccessCodes(payment, config.validation_seconds, breaker)
     freshness = Freshness(database, source)
-    consistency = Consistency(database, codes, freshness, bank)
+    consistency = Consistency(database, codes, freshness.look, bank)
     replies = Replies(request_replies, engine)
     operations = Operations(config, engine, bus, broker, relay, [consumer], replies)
     most_stale = timedelta(seconds=config.cache_seconds)

@@ -3,25 +3,25 @@
 import asyncio
 
 from eventbus import Consumer, Relay
-from notification_svc import consumers
+from notification_svc import event_handlers
 from notification_svc.config import NotificationSettings
 from notification_svc.grpc_server import ERRORS, NotificationServicer, registration
-from notification_svc.letters import Letters
-from notification_svc.mailer import SmtpMailer
-from notification_svc.sending import Sending
+from notification_svc.mail.composer import Letters
+from notification_svc.mail.smtp import SmtpMailer
 from notification_svc.storage.tables import SCHEMA, bus, request_replies
 from notification_svc.storage.unit_of_work import Database, UnitOfWork
 from notification_svc.use_cases.ports import NewIdentity
+from notification_svc.workers.mail_sender import Sending
 from runtime.broker import create_broker
-from runtime.contracts import new_id
-from runtime.database import create_engine
-from runtime.errors import ErrorMapper
-from runtime.grpc_server import GrpcServer
-from runtime.health import HealthMonitor
-from runtime.idempotency import Replies
-from runtime.operations import Operations
-from runtime.ops_errors import ERRORS as OPS_ERRORS
+from runtime.database.engine import create_engine
+from runtime.database.idempotency import Replies
+from runtime.ops.errors import ERRORS as OPS_ERRORS
+from runtime.ops.toolkit import Operations
 from runtime.process import Process, Worker, run
+from runtime.protobuf import new_id
+from runtime.rpc.errors import ErrorMapper
+from runtime.rpc.health import HealthMonitor
+from runtime.rpc.server import GrpcServer
 
 
 async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
@@ -35,10 +35,10 @@ async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
     mailer = SmtpMailer(config.mail_server(), letters, config.sender.domain)
     sending = Sending(database, mailer, identity, config.sending())
     source = broker.source("PAYMENT", "notification")
-    handlers, wake = consumers.payment_events(identity), lambda _: sending.wake()
+    handlers, wake = event_handlers.payment_events(identity), lambda _: sending.wake()
     payment = Consumer(engine, bus, source, handlers, config.consumer(), wake)
     source = broker.source("INTERVIEW", "notification")
-    handlers = consumers.interview_events(identity)
+    handlers = event_handlers.interview_events(identity)
     # A name of its own: sequences of two streams, and dead letters of two, don't compare.
     name = "notification-interview"
     interview = Consumer(engine, bus, source, handlers, config.consumer(), wake, name)

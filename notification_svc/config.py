@@ -8,9 +8,9 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from eventbus.verdicts import Backoff
-from notification_svc.mailer import PARTING_SECONDS, MailServer
-from notification_svc.sending import SendingSettings
+from eventbus.ack_policy import Backoff
+from notification_svc.mail.smtp import PARTING_SECONDS, MailServer
+from notification_svc.workers.mail_sender import SendingSettings
 from runtime.settings import ServiceSettings
 
 

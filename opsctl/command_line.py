@@ -8,15 +8,15 @@ from typing import Annotated
 import structlog
 import typer
 
-from opsctl import dead_letters
+from opsctl.commands import dead_letters
+from opsctl.commands.journey import journey
+from opsctl.commands.refunds import refunds
+from opsctl.commands.repair import check_bus, consistency, republish, retry_parked
+from opsctl.commands.status import status
 from opsctl.decoding import decode
-from opsctl.journey import journey
-from opsctl.mending import check_bus, consistency, republish, retry_parked
-from opsctl.place import Given
-from opsctl.problems import Problem
-from opsctl.refunds import refunds
-from opsctl.screen import plain
-from opsctl.status import status
+from opsctl.errors import Problem
+from opsctl.output import plain
+from opsctl.target import Given
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from eventbus.event import MalformedEnvelope, split_subject
-from opsctl.problems import Problem
-from runtime.decoding import Undecodable, to_json
+from opsctl.errors import Problem
+from runtime.ops.event_json import Undecodable, to_json
 
 
 def decode(

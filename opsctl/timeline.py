@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from interview.v1 import interview_service_pb2, session_pb2
 from notification.v1 import notification_service_pb2
 from opsctl.money import money
-from opsctl.screen import name_of
+from opsctl.output import name_of
 from payment.v1 import access_code_pb2, payment_service_pb2
 
 

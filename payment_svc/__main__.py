@@ -4,8 +4,19 @@ import asyncio
 import secrets
 
 from eventbus import Consumer, Relay
-from payment_svc.announcements import watermark
-from payment_svc.charging import (
+from payment_svc.config import PaymentSettings
+from payment_svc.event_handlers import subscriptions
+from payment_svc.gateways import SandboxGateway
+from payment_svc.grpc_server import ERRORS, AccessCodeServicer, PaymentServicer, servicers
+from payment_svc.grpc_server.dependencies import Means
+from payment_svc.messages.events import watermark
+from payment_svc.storage.access_code_loader import CodeLookup
+from payment_svc.storage.tables import SCHEMA, bus, request_replies
+from payment_svc.storage.unit_of_work import Database, UnitOfWork
+from payment_svc.use_cases.ports import NewCode
+from payment_svc.workers.access_code_expiry import CodeSweeper
+from payment_svc.workers.ledger_check import LedgerWatch
+from payment_svc.workflows import (
     Charging,
     Closing,
     Expiry,
@@ -13,31 +24,20 @@ from payment_svc.charging import (
     NotificationWorker,
     Reconciler,
 )
-from payment_svc.code_expiry import CodeSweeper
-from payment_svc.config import PaymentSettings
-from payment_svc.consumers import subscriptions
-from payment_svc.gateways import SandboxGateway
-from payment_svc.grpc_server import ERRORS, AccessCodeServicer, PaymentServicer, servicers
-from payment_svc.grpc_server.means import Means
-from payment_svc.ledger_watch import LedgerWatch
-from payment_svc.refunding import Refunding, RefundWatch
-from payment_svc.storage.code_lookup import CodeLookup
-from payment_svc.storage.tables import SCHEMA, bus, request_replies
-from payment_svc.storage.unit_of_work import Database, UnitOfWork
-from payment_svc.use_cases.ports import NewCode
+from payment_svc.workflows.refunds import Refunding, RefundWatch
 from runtime.broker import create_broker
-from runtime.channels import open_channel
-from runtime.contracts import new_id
-from runtime.database import create_engine
-from runtime.errors import ErrorMapper
-from runtime.grpc_server import GrpcServer
-from runtime.guessing import GuessLimiter
-from runtime.health import HealthMonitor
-from runtime.idempotency import Replies
-from runtime.operations import Operations
-from runtime.ops_errors import ERRORS as OPS_ERRORS
-from runtime.periodic import Periodic
+from runtime.database.engine import create_engine
+from runtime.database.idempotency import Replies
+from runtime.ops.errors import ERRORS as OPS_ERRORS
+from runtime.ops.toolkit import Operations
 from runtime.process import Process, Worker, run
+from runtime.protobuf import new_id
+from runtime.rpc.client import open_channel
+from runtime.rpc.errors import ErrorMapper
+from runtime.rpc.failed_attempt_limit import GuessLimiter
+from runtime.rpc.health import HealthMonitor
+from runtime.rpc.server import GrpcServer
+from runtime.workers import Periodic
 from shared_model.access_code import generate
 
 

@@ -16,13 +16,13 @@ import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus.jetstream import JetStream
-from runtime import logs
-from runtime.database import DatabaseNotReady, UnsafeRole, wait_until_ready
-from runtime.grpc_server import GrpcServer, PortTaken
-from runtime.identity import KeysUnreadable
-from runtime.metrics import Metrics
+from runtime import logging
+from runtime.auth.authentication import KeysUnreadable
+from runtime.database.engine import DatabaseNotReady, UnsafeRole, wait_until_ready
+from runtime.ops.metrics import Metrics
+from runtime.rpc.server import GrpcServer, PortTaken
+from runtime.rpc.tls import CertificateUnreadable
 from runtime.settings import ServiceSettings, read
-from runtime.tls import CertificateUnreadable
 
 _log = structlog.get_logger(__name__)
 # With the default grace time no more than the half minute that platforms give before they kill.
@@ -119,7 +119,7 @@ async def _finish(tasks: Mapping[Worker, asyncio.Task[None]], seconds: float) ->
 def run(name: str, settings: type[Settings], serve: Serve[Settings]) -> None:
     """A service's main: runs it until SIGTERM or SIGINT; exit status 1 if it couldn't start."""
     config = read(settings)
-    logs.configure(name, config.log_level, config.log_format)
+    logging.configure(name, config.log_level, config.log_format)
 
     async def until_signal() -> None:
         stop = asyncio.Event()

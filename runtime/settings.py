@@ -9,9 +9,9 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from eventbus import ConsumerSettings, RelaySettings
+from eventbus.ack_policy import Backoff
 from eventbus.jetstream import check_address
 from eventbus.retention import RetentionSettings
-from eventbus.verdicts import Backoff
 
 _CLOCKS_DIFFER = timedelta(days=1)
 

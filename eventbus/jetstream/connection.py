@@ -23,8 +23,8 @@ from nats.protocol.parser import PERMISSIONS_ERR
 from eventbus.broker import BatchRefused, BrokerUnavailable, EventRefused
 from eventbus.event import ID_HEADER, Event
 from eventbus.jetstream.address import without_credentials
-from eventbus.jetstream.reader import JetStreamReader
-from eventbus.jetstream.source import JetStreamSource
+from eventbus.jetstream.pull_consumer import JetStreamSource
+from eventbus.jetstream.stream_reader import JetStreamReader
 
 _REFUSED_FOR_GOOD = frozenset({10054})  # message size exceeds maximum allowed
 _log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ doesn't matter any more, but for payment's word that its use was no right.
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from interview_svc.domain.code_entries import CodeEntry, CodeStatus
+from interview_svc.domain.cached_code import CodeEntry, CodeStatus
 from interview_svc.domain.events import (
     CancelReason,
     FeedbackPublished,

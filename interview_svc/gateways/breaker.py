@@ -12,7 +12,7 @@ from typing import TypeVar
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import HALF_OPENED, OpenedState
 
-from runtime.deadlines import DeadlineExceeded
+from runtime.rpc.deadlines import DeadlineExceeded
 
 T = TypeVar("T")
 _NAME = "payment"

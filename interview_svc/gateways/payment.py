@@ -3,12 +3,12 @@
 import grpc
 import structlog
 
-from interview_svc.domain.code_entries import CodeNotFound, Heard, ValidationReason
+from interview_svc.domain.cached_code import CodeNotFound, Heard, ValidationReason
 from interview_svc.gateways.breaker import Breaker, BreakerOpen
-from interview_svc.messages import heard
+from interview_svc.messages import payment_codes
 from interview_svc.use_cases.validation import PaymentAway, PaymentFailed, Validation
 from payment.v1 import access_code_service_pb2, access_code_service_pb2_grpc
-from runtime.deadlines import DeadlineExceeded, seconds_left
+from runtime.rpc.deadlines import DeadlineExceeded, seconds_left
 
 _log = structlog.get_logger(__name__)
 _Code = grpc.StatusCode
@@ -58,7 +58,8 @@ class PaymentAccessCodes:
             raise CodeNotFound
         reason = access_code_service_pb2.ValidationReason.Name(reply.reason)
         return Validation(
-            ValidationReason(reason.removeprefix("VALIDATION_REASON_")), heard.record(reply.record)
+            ValidationReason(reason.removeprefix("VALIDATION_REASON_")),
+            payment_codes.record(reply.record),
         )
 
     async def record(self, *, order_id: str = "", access_code_id: str = "") -> Heard | None:
@@ -74,7 +75,7 @@ class PaymentAccessCodes:
             if error.code() is _Code.NOT_FOUND:
                 return None
             raise _named(error) from error
-        return heard.answered(reply)
+        return payment_codes.answered(reply)
 
 
 def _named(error: grpc.aio.AioRpcError) -> Exception:

@@ -4,13 +4,13 @@ from typing import Any
 
 from interview.v1 import interview_service_pb2_grpc
 from interview_svc.grpc_server.consistency import ConsistencyCalls
+from interview_svc.grpc_server.dependencies import Means
 from interview_svc.grpc_server.errors import ERRORS
-from interview_svc.grpc_server.evaluations import EvaluationCalls
+from interview_svc.grpc_server.feedback import EvaluationCalls
 from interview_svc.grpc_server.interviews import InterviewCalls
-from interview_svc.grpc_server.means import Means
-from interview_svc.grpc_server.reading import ReadingCalls
-from interview_svc.grpc_server.starting import StartingCalls
-from runtime.grpc_server import Servicer
+from interview_svc.grpc_server.queries import ReadingCalls
+from interview_svc.grpc_server.sessions import StartingCalls
+from runtime.rpc.server import Servicer
 
 __all__ = ["ERRORS", "InterviewServicer", "Means", "servicers"]
 

@@ -1,10 +1,10 @@
 """The operator's call that compares interview's half with the shared table."""
 
 from interview.v1 import interview_service_pb2 as contract
-from interview_svc.grpc_server.means import Calls
+from interview_svc.grpc_server.dependencies import Calls
 from interview_svc.messages import replies
-from runtime.calls import Context
-from runtime.contracts import to_timestamp
+from runtime.protobuf import to_timestamp
+from runtime.rpc.interceptor import Context
 
 
 class ConsistencyCalls(Calls):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import grpc
 
-from interview_svc.domain.code_entries import (
+from interview_svc.domain.cached_code import (
     CodeExpired,
     CodeNotFound,
     CodeRedeemed,
@@ -23,7 +23,8 @@ from interview_svc.domain.session_states import (
     SessionNotStartable,
 )
 from interview_svc.use_cases.validation import PaymentUnavailable
-from runtime.errors import (
+from runtime.database.idempotency import RequestIdReused
+from runtime.rpc.errors import (
     REQUEST_ID_REUSED,
     Answer,
     ErrorTable,
@@ -31,8 +32,7 @@ from runtime.errors import (
     precondition,
     retry_after,
 )
-from runtime.guessing import TOO_MANY_GUESSES, TooManyGuesses
-from runtime.idempotency import RequestIdReused
+from runtime.rpc.failed_attempt_limit import TOO_MANY_GUESSES, TooManyGuesses
 from shared_model.access_code import MalformedAccessCode
 
 _Code = grpc.StatusCode

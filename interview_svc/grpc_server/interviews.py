@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from interview.v1 import interview_service_pb2 as contract
-from interview_svc.grpc_server.means import Calls
+from interview_svc.grpc_server.dependencies import Calls
 from interview_svc.messages import replies
 from interview_svc.storage.unit_of_work import UnitOfWork
 from interview_svc.use_cases.interviews import (
@@ -14,8 +14,8 @@ from interview_svc.use_cases.interviews import (
     next_question,
     submit_answer,
 )
-from runtime.calls import Context
-from runtime.identity import current_caller
+from runtime.auth.authentication import current_caller
+from runtime.rpc.interceptor import Context
 
 
 class InterviewCalls(Calls):

@@ -9,7 +9,7 @@ from interview_svc.domain import feedback as domain_feedback
 from interview_svc.domain.drifts import Drift
 from interview_svc.domain.qa_records import QARecord, QARecordStatus
 from interview_svc.domain.sessions import Session
-from runtime.contracts import to_timestamp
+from runtime.protobuf import to_timestamp
 
 
 def _moment(moment: datetime | None) -> Timestamp | None:

@@ -9,13 +9,13 @@ from sqlalchemy import Row, Select, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from interview_svc.domain.code_entries import CodeStatus
+from interview_svc.domain.cached_code import CodeStatus
 from interview_svc.domain.events import CancelReason, Recipient, ValidationSource
 from interview_svc.domain.questions import Question, QuestionSet
 from interview_svc.domain.session_states import SessionNotFound, SessionStatus
 from interview_svc.domain.sessions import Session
 from interview_svc.storage.tables import code_entries, sessions
-from runtime.paging import after
+from runtime.rpc.pagination import after
 
 _RECIPIENT = ("email", "display_name", "language_code")
 _COLUMNS = [

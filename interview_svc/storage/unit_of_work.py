@@ -7,17 +7,17 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus import Outbox
-from interview_svc.domain.code_entries import CodeEntry
+from interview_svc.domain.cached_code import CodeEntry
 from interview_svc.domain.events import DomainEvent
 from interview_svc.domain.sessions import Session
-from interview_svc.messages.announced import to_bus
-from interview_svc.storage.code_entries import CodeEntryRows
+from interview_svc.messages.events import to_bus
+from interview_svc.storage.cached_codes import CodeEntryRows
 from interview_svc.storage.drifts import Drifts
 from interview_svc.storage.qa_records import FeedbackRows, QARecordRows
 from interview_svc.storage.sessions import SessionRows
 from interview_svc.storage.tables import bus
 from interview_svc.storage.watermarks import Watermarks
-from runtime.transactions import Transactions
+from runtime.database.transactions import Transactions
 
 
 class _TellingEntries(CodeEntryRows):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from interview_svc.domain.code_entries import CodeEntry
+from interview_svc.domain.cached_code import CodeEntry
 from interview_svc.domain.feedback import Assessment, Feedback
 from interview_svc.domain.qa_records import QARecord
 from interview_svc.domain.questions import QuestionBank

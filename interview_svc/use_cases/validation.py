@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from interview_svc.domain.code_entries import CodeRecord, Heard, ValidationReason
+from interview_svc.domain.cached_code import CodeRecord, Heard, ValidationReason
 from interview_svc.domain.events import ValidationSource
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from notification.v1 import notification_service_pb2_grpc
 from notification_svc.grpc_server.errors import ERRORS
 from notification_svc.grpc_server.notifications import NotificationServicer
-from runtime.grpc_server import Servicer
+from runtime.rpc.server import Servicer
 
 __all__ = ["ERRORS", "NotificationServicer", "registration"]
 

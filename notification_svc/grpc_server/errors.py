@@ -4,8 +4,8 @@ import grpc
 
 from notification_svc.domain.notifications import NotificationNotEnded, NotificationNotFound
 from notification_svc.domain.suppressions import SuppressionNotFound
-from runtime.errors import REQUEST_ID_REUSED, Answer, ErrorTable, precondition
-from runtime.idempotency import RequestIdReused
+from runtime.database.idempotency import RequestIdReused
+from runtime.rpc.errors import REQUEST_ID_REUSED, Answer, ErrorTable, precondition
 
 
 class NotTheirs(Exception):

@@ -1,18 +1,18 @@
 """notification.v1.NotificationService, mails: request → command → reply."""
 
 from notification.v1 import notification_service_pb2
-from notification_svc import messages
-from notification_svc.grpc_server.addressees import AddresseesServicer
-from notification_svc.letters import Letters
-from notification_svc.samples import EventTypeWithoutMail, sample
+from notification_svc.grpc_server.recipients import AddresseesServicer
+from notification_svc.mail.composer import Letters
+from notification_svc.mail.samples import EventTypeWithoutMail, sample
+from notification_svc.messages import replies
 from notification_svc.storage.unit_of_work import Database
 from notification_svc.use_cases.ports import NewIdentity
 from notification_svc.use_cases.queueing import ResendNotification, resend_notification
-from runtime.calls import Context
-from runtime.errors import InvalidRequest
-from runtime.idempotency import Replies
-from runtime.identity import current_caller
-from runtime.paging import cut, last_id, size_of
+from runtime.auth.authentication import current_caller
+from runtime.database.idempotency import Replies
+from runtime.rpc.errors import InvalidRequest
+from runtime.rpc.interceptor import Context
+from runtime.rpc.pagination import cut, last_id, size_of
 
 
 class NotificationServicer(AddresseesServicer):
@@ -32,7 +32,7 @@ class NotificationServicer(AddresseesServicer):
                 request.notification_id, lock=False, only=current_caller().customer
             )
         return notification_service_pb2.GetNotificationResponse(
-            notification=messages.notification(found)
+            notification=replies.notification(found)
         )
 
     async def ListNotifications(  # noqa: N802
@@ -47,7 +47,7 @@ class NotificationServicer(AddresseesServicer):
             )
         page, token = cut(found, size, "notification_id")
         return notification_service_pb2.ListNotificationsResponse(
-            notifications=[messages.notification(one) for one in page], next_page_token=token
+            notifications=[replies.notification(one) for one in page], next_page_token=token
         )
 
     async def ResendNotification(  # noqa: N802
@@ -60,7 +60,7 @@ class NotificationServicer(AddresseesServicer):
             async def work() -> notification_service_pb2.ResendNotificationResponse:
                 now = await uow.clock()
                 again = await resend_notification(command, uow, identity=self._identity, now=now)
-                return reply(notification=messages.notification(again))
+                return reply(notification=replies.notification(again))
 
             return await self._once(uow, request, reply, work)
 

@@ -18,7 +18,7 @@ from notification_svc.domain.notifications import (
 )
 from notification_svc.storage.contents import from_columns, to_columns
 from notification_svc.storage.tables import notifications as table
-from runtime.paging import after
+from runtime.rpc.pagination import after
 
 # What changes in the life of a notification.
 _STATE = ("due_at", "status", "attempts", "last_error", "obstacle", "sent_at")

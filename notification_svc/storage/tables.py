@@ -15,8 +15,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from eventbus import BusTables
-from runtime.database import metadata as schema_metadata
-from runtime.idempotency import define_table
+from runtime.database.engine import metadata as schema_metadata
+from runtime.database.idempotency import define_table
 
 SCHEMA = "notification"
 metadata = schema_metadata(SCHEMA)

@@ -8,12 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus import Outbox
 from notification_svc.domain.notifications import Notification, NotificationFailed
-from notification_svc.messages import to_bus
-from notification_svc.storage.addressees import PreferenceRows, SuppressionRows
+from notification_svc.messages.replies import to_bus
 from notification_svc.storage.code_versions import CodeVersionRows
 from notification_svc.storage.notifications import NotificationRows
+from notification_svc.storage.recipients import PreferenceRows, SuppressionRows
 from notification_svc.storage.tables import bus
-from runtime.transactions import Transactions
+from runtime.database.transactions import Transactions
 
 
 class _TellingNotifications(NotificationRows):

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from payment_svc.domain.access_codes import AccessCode, Cause
-from payment_svc.domain.calls import Call
+from payment_svc.domain.idempotency_key import Call
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order
 from payment_svc.domain.refund_events import (

@@ -6,7 +6,7 @@ from payment.v1 import access_code_service_pb2_grpc, payment_service_pb2_grpc
 from payment_svc.grpc_server.access_codes import AccessCodeServicer
 from payment_svc.grpc_server.errors import ERRORS
 from payment_svc.grpc_server.payments import PaymentServicer
-from runtime.grpc_server import Servicer
+from runtime.rpc.server import Servicer
 
 __all__ = ["ERRORS", "AccessCodeServicer", "PaymentServicer", "servicers"]
 

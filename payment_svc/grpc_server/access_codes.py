@@ -7,19 +7,19 @@ from payment.v1 import (
     access_code_service_pb2,
     access_code_service_pb2_grpc,
 )
-from payment_svc import messages
 from payment_svc.domain.access_code_errors import AccessCodeNotFound
 from payment_svc.domain.access_codes import AccessCode, ValidationReason
 from payment_svc.grpc_server.code_operations import CodeOperations
-from payment_svc.storage.code_lookup import CodeLookup
+from payment_svc.messages import replies
+from payment_svc.storage.access_code_loader import CodeLookup
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.ports import NewCode
-from runtime.calls import Context
-from runtime.contracts import to_timestamp
-from runtime.guessing import GuessLimiter
-from runtime.idempotency import Replies
-from runtime.identity import Role, current_caller
-from runtime.paging import cut, last_id, size_of
+from runtime.auth.authentication import Role, current_caller
+from runtime.database.idempotency import Replies
+from runtime.protobuf import to_timestamp
+from runtime.rpc.failed_attempt_limit import GuessLimiter
+from runtime.rpc.interceptor import Context
+from runtime.rpc.pagination import cut, last_id, size_of
 from shared_model.access_code import MalformedAccessCode, normalise
 
 
@@ -68,8 +68,8 @@ class AccessCodeServicer(CodeOperations, access_code_service_pb2_grpc.AccessCode
                 raise AccessCodeNotFound("no such access code")
             order = await uow.orders.get(found.order_id, lock=False)
         return access_code_service_pb2.GetAccessCodeResponse(
-            record=messages.access_code(found),
-            recipient=messages.recipient(order.recipient),
+            record=replies.access_code(found),
+            recipient=replies.recipient(order.recipient),
             customer_id=order.customer_id,
             payment_id=order.payment_id,
             completed_at=to_timestamp(order.paid_at) if order.paid_at else None,
@@ -85,7 +85,7 @@ class AccessCodeServicer(CodeOperations, access_code_service_pb2_grpc.AccessCode
             codes = await uow.access_codes.page(request.order_id, wanted, last, size + 1)
         page, token = cut(codes, size, "id")
         return access_code_service_pb2.ListAccessCodesResponse(
-            records=[messages.access_code(code) for code in page], next_page_token=token
+            records=[replies.access_code(code) for code in page], next_page_token=token
         )
 
     async def ListAccessCodeEvents(  # noqa: N802
@@ -97,7 +97,7 @@ class AccessCodeServicer(CodeOperations, access_code_service_pb2_grpc.AccessCode
             audit = await uow.access_codes.audit_page(request.access_code_id, last, size + 1)
         page, token = cut(audit, size, "place")
         return access_code_service_pb2.ListAccessCodeEventsResponse(
-            events=[messages.audit_entry(entry) for entry in page], next_page_token=token
+            events=[replies.audit_entry(entry) for entry in page], next_page_token=token
         )
 
 
@@ -107,6 +107,6 @@ def _validation(
     return access_code_service_pb2.ValidateAccessCodeResponse(
         valid=reason is ValidationReason.VALID,
         reason=access_code_service_pb2.ValidationReason.Value(f"VALIDATION_REASON_{reason}"),
-        record=messages.access_code(found) if found else None,
+        record=replies.access_code(found) if found else None,
         as_of=to_timestamp(now),
     )

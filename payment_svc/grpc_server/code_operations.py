@@ -6,8 +6,8 @@ from functools import partial
 from typing import TypeVar
 
 from payment.v1 import access_code_pb2, access_code_service_pb2
-from payment_svc import messages
 from payment_svc.domain.access_codes import AccessCode, Cause
+from payment_svc.messages import replies
 from payment_svc.storage.unit_of_work import Database, UnitOfWork
 from payment_svc.use_cases.access_codes import (
     ChangeAccessCode,
@@ -17,9 +17,9 @@ from payment_svc.use_cases.access_codes import (
     suspend_access_code,
 )
 from payment_svc.use_cases.ports import NewCode
-from runtime.calls import Context
-from runtime.idempotency import Replies
-from runtime.identity import Role, current_caller
+from runtime.auth.authentication import Role, current_caller
+from runtime.database.idempotency import Replies
+from runtime.rpc.interceptor import Context
 
 Request = (
     access_code_service_pb2.RevokeAccessCodeRequest
@@ -85,7 +85,7 @@ class CodeOperations:
 
 def _shown(code: AccessCode) -> access_code_pb2.AccessCode:
     """The record; the code itself is for operators, and for the customer by mail."""
-    record = messages.access_code(code)
+    record = replies.access_code(code)
     if Role.OPERATOR not in current_caller().roles:
         record.ClearField("code")
     return record

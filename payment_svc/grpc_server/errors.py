@@ -2,7 +2,6 @@
 
 import grpc
 
-from payment_svc.charging import ProviderUnavailable
 from payment_svc.domain.access_code_errors import (
     AccessCodeNotFound,
     AccessCodeNotReinstatable,
@@ -23,7 +22,9 @@ from payment_svc.domain.payments import PaymentInProgress, PaymentMethodUnknown,
 from payment_svc.domain.products import CurrencyNotSupported, PriceMismatch, ProductNotFound
 from payment_svc.domain.refunds import RefundNotFound
 from payment_svc.gateways import NotificationMalformed, SignatureInvalid
-from runtime.errors import (
+from payment_svc.workflows import ProviderUnavailable
+from runtime.database.idempotency import RequestIdReused
+from runtime.rpc.errors import (
     REQUEST_ID_REUSED,
     Answer,
     ErrorTable,
@@ -31,8 +32,7 @@ from runtime.errors import (
     precondition,
     retry_after,
 )
-from runtime.guessing import TOO_MANY_GUESSES, TooManyGuesses
-from runtime.idempotency import RequestIdReused
+from runtime.rpc.failed_attempt_limit import TOO_MANY_GUESSES, TooManyGuesses
 from shared_model.access_code import MalformedAccessCode
 
 

@@ -1,10 +1,10 @@
 """The call of payment.v1.PaymentService that checks the money."""
 
 from payment.v1 import payment_service_pb2
-from payment_svc import messages
+from payment_svc.messages import replies
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.ledger import check_ledger
-from runtime.calls import Context
+from runtime.rpc.interceptor import Context
 
 
 class LedgerCalls:
@@ -19,6 +19,6 @@ class LedgerCalls:
             report = await check_ledger(request.order_id, uow.ledger)
         return payment_service_pb2.CheckLedgerResponse(
             checked_count=report.checked_count,
-            imbalances=[messages.ledger_entry(entry) for entry in report.imbalances],
-            totals=[messages.ledger_entry(entry) for entry in report.totals],
+            imbalances=[replies.ledger_entry(entry) for entry in report.imbalances],
+            totals=[replies.ledger_entry(entry) for entry in report.totals],
         )

@@ -3,17 +3,17 @@
 from datetime import UTC, datetime, timedelta
 
 from payment.v1 import payment_service_pb2
-from payment_svc import messages
-from payment_svc.charging import Closing
 from payment_svc.grpc_server.errors import NotTheirs
+from payment_svc.messages import replies
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.orders import CancelOrder, PlaceOrder, cancel_order, place_order
-from runtime.calls import Context
-from runtime.contracts import new_id
-from runtime.idempotency import Replies
-from runtime.identity import current_caller
-from runtime.paging import cut, last_id, size_of
-from runtime.uninterrupted import Uninterrupted
+from payment_svc.workflows import Closing
+from runtime.auth.authentication import current_caller
+from runtime.database.idempotency import Replies
+from runtime.protobuf import new_id
+from runtime.rpc.interceptor import Context
+from runtime.rpc.pagination import cut, last_id, size_of
+from runtime.rpc.shielding import Uninterrupted
 
 
 class OrderCalls:
@@ -35,8 +35,8 @@ class OrderCalls:
             order_id=new_id("ord"),
             customer_id=request.customer_id,
             product_id=request.product_id,
-            expected_price=messages.from_money(expected) if expected else None,
-            recipient=messages.from_recipient(request.recipient),
+            expected_price=replies.from_money(expected) if expected else None,
+            recipient=replies.from_recipient(request.recipient),
             time_to_pay=self._time_to_pay,
         )
         reply = payment_service_pb2.CreateOrderResponse
@@ -44,7 +44,7 @@ class OrderCalls:
 
             async def work() -> payment_service_pb2.CreateOrderResponse:
                 order = await place_order(command, uow, now=datetime.now(UTC))
-                return reply(order=messages.order(order))
+                return reply(order=replies.order(order))
 
             return await self._replies.once(
                 uow.connection, current_caller().scope, request, reply, work
@@ -56,7 +56,7 @@ class OrderCalls:
         async with self._database.reading() as uow:
             order = await uow.orders.get(request.order_id, lock=False)
         order.check_visible(current_caller().customer)
-        return payment_service_pb2.GetOrderResponse(order=messages.order(order))
+        return payment_service_pb2.GetOrderResponse(order=replies.order(order))
 
     async def ListOrders(  # noqa: N802
         self, request: payment_service_pb2.ListOrdersRequest, _context: Context
@@ -70,7 +70,7 @@ class OrderCalls:
             )
         page, token = cut(orders, size, "order_id")
         return payment_service_pb2.ListOrdersResponse(
-            orders=[messages.order(order) for order in page], next_page_token=token
+            orders=[replies.order(order) for order in page], next_page_token=token
         )
 
     async def CancelOrder(  # noqa: N802
@@ -94,7 +94,7 @@ class OrderCalls:
 
                 async def work() -> payment_service_pb2.CancelOrderResponse:
                     cancelled = await cancel_order(command, uow, now=datetime.now(UTC))
-                    return reply(order=messages.order(cancelled))
+                    return reply(order=replies.order(cancelled))
 
                 return await self._replies.once(uow.connection, caller.scope, request, reply, work)
 

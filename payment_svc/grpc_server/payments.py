@@ -4,19 +4,19 @@ from payment.v1 import (
     payment_service_pb2,
     payment_service_pb2_grpc,
 )
-from payment_svc import messages
+from payment_svc.grpc_server.dependencies import Means
 from payment_svc.grpc_server.ledger import LedgerCalls
-from payment_svc.grpc_server.means import Means
-from payment_svc.grpc_server.notifications import NotificationCalls
 from payment_svc.grpc_server.orders import OrderCalls
+from payment_svc.grpc_server.payment_notifications import NotificationCalls
 from payment_svc.grpc_server.refunds import RefundCalls
+from payment_svc.messages import replies
 from payment_svc.use_cases.payments import BeginPayment
-from runtime.calls import Context
-from runtime.contracts import new_id
-from runtime.idempotency import hash_of
-from runtime.identity import current_caller
-from runtime.paging import cut, last_id, size_of
-from runtime.uninterrupted import Uninterrupted
+from runtime.auth.authentication import current_caller
+from runtime.database.idempotency import hash_of
+from runtime.protobuf import new_id
+from runtime.rpc.interceptor import Context
+from runtime.rpc.pagination import cut, last_id, size_of
+from runtime.rpc.shielding import Uninterrupted
 
 
 class PaymentServicer(
@@ -41,13 +41,13 @@ class PaymentServicer(
         async with self._database.reading() as uow:
             products = await uow.products.all()
         return payment_service_pb2.ListProductsResponse(
-            products=[messages.product(product) for product in products]
+            products=[replies.product(product) for product in products]
         )
 
     async def CreatePayment(  # noqa: N802
         self, request: payment_service_pb2.CreatePaymentRequest, _context: Context
     ) -> payment_service_pb2.CreatePaymentResponse:
-        amount = messages.from_money(request.amount) if request.HasField("amount") else None
+        amount = replies.from_money(request.amount) if request.HasField("amount") else None
         command = BeginPayment(
             payment_id=new_id("pay"),
             order_id=request.order_id,
@@ -59,7 +59,7 @@ class PaymentServicer(
             request_hash=hash_of(request),
         )
         payment = await self._uninterrupted.run(self._charging.pay(command))
-        return payment_service_pb2.CreatePaymentResponse(payment=messages.payment(payment))
+        return payment_service_pb2.CreatePaymentResponse(payment=replies.payment(payment))
 
     async def GetPayment(  # noqa: N802
         self, request: payment_service_pb2.GetPaymentRequest, _context: Context
@@ -68,7 +68,7 @@ class PaymentServicer(
             payment = await uow.payments.get(
                 request.payment_id, lock=False, only=current_caller().customer
             )
-        return payment_service_pb2.GetPaymentResponse(payment=messages.payment(payment))
+        return payment_service_pb2.GetPaymentResponse(payment=replies.payment(payment))
 
     async def ListPayments(  # noqa: N802
         self, request: payment_service_pb2.ListPaymentsRequest, _context: Context
@@ -80,5 +80,5 @@ class PaymentServicer(
             )
         page, token = cut(payments, size, "payment_id")
         return payment_service_pb2.ListPaymentsResponse(
-            payments=[messages.payment(payment) for payment in page], next_page_token=token
+            payments=[replies.payment(payment) for payment in page], next_page_token=token
         )

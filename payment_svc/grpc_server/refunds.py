@@ -3,18 +3,18 @@
 from datetime import UTC, datetime
 
 from payment.v1 import payment_service_pb2
-from payment_svc import messages
-from payment_svc.domain.calls import Call
+from payment_svc.domain.idempotency_key import Call
 from payment_svc.domain.refunds import Refund
-from payment_svc.refunding import Refunding, RefundWatch
+from payment_svc.messages import replies
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.refunds import RequestRefund, request_refund
-from runtime.calls import Context
-from runtime.contracts import new_id
-from runtime.errors import InvalidRequest
-from runtime.idempotency import Replies, RequestIdReused, hash_of
-from runtime.identity import current_caller
-from runtime.paging import cut, last_id, size_of
+from payment_svc.workflows.refunds import Refunding, RefundWatch
+from runtime.auth.authentication import current_caller
+from runtime.database.idempotency import Replies, RequestIdReused, hash_of
+from runtime.protobuf import new_id
+from runtime.rpc.errors import InvalidRequest
+from runtime.rpc.interceptor import Context
+from runtime.rpc.pagination import cut, last_id, size_of
 
 
 class RefundCalls:
@@ -28,7 +28,7 @@ class RefundCalls:
     async def CreateRefund(  # noqa: N802
         self, request: payment_service_pb2.CreateRefundRequest, _context: Context
     ) -> payment_service_pb2.CreateRefundResponse:
-        amount = messages.from_money(request.amount) if request.HasField("amount") else None
+        amount = replies.from_money(request.amount) if request.HasField("amount") else None
         if amount and not amount.amount_minor:
             raise InvalidRequest([("amount.amount_minor", "must be more than zero")])
         call = Call(current_caller().scope, request.request_id, hash_of(request))
@@ -74,4 +74,4 @@ class RefundCalls:
 
     def _message(self, refund: Refund) -> payment_service_pb2.Refund:
         overdue = refund.is_overdue(datetime.now(UTC), self._watch.overdue_after)
-        return messages.refund(refund, overdue=overdue)
+        return replies.refund(refund, overdue=overdue)

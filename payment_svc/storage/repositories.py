@@ -14,7 +14,7 @@ from payment_svc.domain.payments import FINAL, Payment, PaymentNotFound, Payment
 from payment_svc.domain.products import Catalogue, Product
 from payment_svc.storage import tables
 from payment_svc.storage.saving import save_rows
-from runtime.paging import after
+from runtime.rpc.pagination import after
 
 _OPEN = [status for status in PaymentStatus if status not in FINAL]
 _LAPSED = and_(

@@ -7,19 +7,19 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus import Outbox
-from payment_svc.announcements import DomainEvent, to_bus
 from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.orders import Order
 from payment_svc.domain.payments import Payment
 from payment_svc.domain.products import Catalogue
 from payment_svc.domain.refunds import Refund
-from payment_svc.storage.access_code_rows import AccessCodeRows
-from payment_svc.storage.ledger_query import LedgerQuery
-from payment_svc.storage.notification_rows import PaymentNotificationRows
-from payment_svc.storage.refund_rows import RefundRows
+from payment_svc.messages.events import DomainEvent, to_bus
+from payment_svc.storage.access_codes import AccessCodeRows
+from payment_svc.storage.ledger import LedgerQuery
+from payment_svc.storage.provider_notifications import PaymentNotificationRows
+from payment_svc.storage.refunds import RefundRows
 from payment_svc.storage.repositories import OrderRows, PaymentRows, ProductRows
 from payment_svc.storage.tables import bus
-from runtime.transactions import Transactions
+from runtime.database.transactions import Transactions
 
 
 class _TellingOrders(OrderRows):

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Protocol
 
 from payment_svc.domain.access_codes import AccessCode
-from payment_svc.domain.calls import Call
-from payment_svc.domain.notifications import PaymentNotification
+from payment_svc.domain.idempotency_key import Call
 from payment_svc.domain.orders import Order
 from payment_svc.domain.payments import Payment
 from payment_svc.domain.products import Catalogue
+from payment_svc.domain.provider_notifications import PaymentNotification
 from payment_svc.domain.refunds import Refund
 
 

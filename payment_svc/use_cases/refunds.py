@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from payment_svc.domain.access_codes import AccessCode
-from payment_svc.domain.calls import Call
+from payment_svc.domain.idempotency_key import Call
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order
 from payment_svc.domain.refunds import Refund, RefundOutcome

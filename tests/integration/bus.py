@@ -28,8 +28,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from devstack.polling import eventually
 from devstack.stack import Stack
-from devstack.waiting import eventually
 from eventbus import (
     BusTables,
     Consumer,
@@ -43,12 +43,12 @@ from eventbus import (
     RelaySettings,
     Subscriptions,
 )
+from eventbus.ack_policy import Backoff
 from eventbus.broker import Message, Publisher, Source
 from eventbus.jetstream import JetStream, apply, connect
-from eventbus.schema import create
+from eventbus.tables import create
 from eventbus.topology import ConsumerSpec, StreamSpec, Topology
-from eventbus.verdicts import Backoff
-from tests.integration.running import running
+from tests.integration.worker_runner import running
 
 ROLE = "payment_runtime"
 Row = dict[str, Any]

@@ -3,8 +3,8 @@
 import grpc
 import pytest
 
-from tests.system.interviews import put, started
-from tests.system.outside import Outside, reason_of
+from tests.system.drivers.interviews import put, started
+from tests.system.drivers.running_stack import Outside, reason_of
 
 
 @pytest.mark.parametrize(

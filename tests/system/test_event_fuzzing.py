@@ -5,10 +5,10 @@ import random
 import pytest
 from ulid import ULID
 
-from devstack.waiting import eventually
+from devstack.polling import eventually
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_pb2, events_pb2
-from tests.system.outside import Outside
+from tests.system.drivers.running_stack import Outside
 
 MESSAGES = 300
 

@@ -3,10 +3,10 @@
 import asyncio
 import sys
 
-from devstack.programs import PROJECT
+from devstack.commands import PROJECT
 from interview.v1 import interview_service_pb2, session_pb2
-from runtime.identity import Role
-from tests.system.outside import Outside
+from runtime.auth.authentication import Role
+from tests.system.drivers.running_stack import Outside
 
 
 async def test_the_example_takes_a_customer_from_order_to_interview(calm: Outside) -> None:

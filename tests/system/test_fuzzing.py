@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sandbox.v1.provider_service_pb2  # noqa: F401  the others are loaded by the clients
-from tests.system.fuzzing import requests
-from tests.system.outside import Outside
+from tests.system.drivers.request_generator import requests
+from tests.system.drivers.running_stack import Outside
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "50"))
 AT_ONCE = 20

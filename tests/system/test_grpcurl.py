@@ -17,7 +17,7 @@ from notification.v1 import notification_service_pb2
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_service_pb2, payment_service_pb2
 from sandbox.v1 import provider_service_pb2
-from tests.system.outside import Outside
+from tests.system.drivers.running_stack import Outside
 
 M = TypeVar("M", bound=Message)
 _BESIDE_PYTHON = Path(sys.executable).parent

@@ -12,10 +12,10 @@ from ulid import ULID
 from devstack.clients import Clients
 from interview.v1 import interview_service_pb2 as contract
 from interview.v1 import session_pb2
-from runtime.contracts import to_datetime
-from runtime.identity import Role
-from tests.system.interviews import Interview, heard, put, started, time_over
-from tests.system.outside import Outside, reason_of
+from runtime.auth.authentication import Role
+from runtime.protobuf import to_datetime
+from tests.system.drivers.interviews import Interview, heard, put, started, time_over
+from tests.system.drivers.running_stack import Outside, reason_of
 
 OPEN, ANSWERED, MISSED = (
     contract.QA_RECORD_STATUS_OPEN,

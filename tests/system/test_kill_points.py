@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from devstack.waiting import eventually
-from tests.system.outside import PAID, STARTED, Outside
+from devstack.polling import eventually
+from tests.system.drivers.running_stack import PAID, STARTED, Outside
 
 _TURNSTILE = 20_261_122
 

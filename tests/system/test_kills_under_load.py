@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from devstack.journey import Journey
-from devstack.waiting import eventually
-from tests.system.outside import STARTED, Effects, Outside, insist, paid_for_sure
+from devstack.demo.journey import Journey
+from devstack.polling import eventually
+from tests.system.drivers.running_stack import STARTED, Effects, Outside, insist, paid_for_sure
 
 _CUSTOMERS_AT_ONCE = 6
 

@@ -4,12 +4,12 @@ from email.message import EmailMessage
 
 import pytest
 
-from devstack.journey import Journey
-from devstack.mails import access_code_in, plain_text
-from devstack.waiting import eventually
+from devstack.demo.journey import Journey
+from devstack.demo.mails import access_code_in, plain_text
+from devstack.polling import eventually
 from notification.v1 import notification_service_pb2
 from payment.v1 import access_code_pb2, payment_service_pb2
-from tests.system.outside import PAID, Outside
+from tests.system.drivers.running_stack import PAID, Outside
 
 Status = notification_service_pb2
 

@@ -6,8 +6,8 @@ import pytest
 
 from payment.v1 import access_code_pb2, access_code_service_pb2
 from payment.v1 import events_pb2 as payment_events
-from tests.system.announcing import MadeUpOrder
-from tests.system.outside import Outside
+from tests.system.drivers.fake_events import MadeUpOrder
+from tests.system.drivers.running_stack import Outside
 
 OUTDATED = "the access code has changed since"
 

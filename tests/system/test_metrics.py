@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from devstack.waiting import eventually
+from devstack.polling import eventually
 from interview_svc.domain.drifts import DriftKind
-from tests.system.outside import Outside
-from tests.system.scraping import numbers
+from tests.system.drivers.metrics import numbers
+from tests.system.drivers.running_stack import Outside
 
 _DEAD = 'consumer_dead_letters{consumer="interview",stream="PAYMENT"}'
 

@@ -6,10 +6,10 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from devstack.waiting import eventually
+from devstack.polling import eventually
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_service_pb2
-from tests.system.outside import PAID, STARTED, Outside, insist, reason_of
+from tests.system.drivers.running_stack import PAID, STARTED, Outside, insist, reason_of
 
 SERVICES = ("payment", "interview", "notification")
 

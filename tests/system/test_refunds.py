@@ -9,14 +9,14 @@ import pytest
 import pytest_asyncio
 
 from devstack.clients import Clients
-from devstack.journey import Journey
-from devstack.waiting import eventually
+from devstack.demo.journey import Journey
+from devstack.polling import eventually
 from payment.v1 import access_code_pb2, events_pb2, payment_service_pb2
-from runtime.contracts import violations
-from runtime.identity import Role
+from runtime.auth.authentication import Role
+from runtime.protobuf import violations
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
-from tests.system.outside import Outside
-from tests.system.refunding import Desk, PlayedInterview, refused
+from tests.system.drivers.refunds import Desk, PlayedInterview, refused
+from tests.system.drivers.running_stack import Outside
 
 PRICE = 19900
 

@@ -6,9 +6,9 @@ import grpc
 import pytest
 
 from ops.v1 import ops_service_pb2
-from tests.system.conftest import ENVIRONMENT
-from tests.system.outside import PAID, Effects, Outside, reason_of
-from tests.system.refusals import dead_letter, no_session_for
+from tests.system.drivers.db_faults import dead_letter, no_session_for
+from tests.system.drivers.running_stack import PAID, Effects, Outside, reason_of
+from tests.system.drivers.stack_settings import ENVIRONMENT
 
 MAX_ATTEMPTS = int(ENVIRONMENT["interview"]["INTERVIEW_BUS_MAX_ATTEMPTS"])
 

@@ -7,16 +7,16 @@ import pytest
 import pytest_asyncio
 
 from devstack.clients import Clients
-from devstack.journey import Journey
-from devstack.waiting import NeverHappened, eventually
+from devstack.demo.journey import Journey
+from devstack.polling import NeverHappened, eventually
 from interview_svc.domain.drifts import DriftKind
 from ops.v1 import ops_service_pb2
-from tests.system.conftest import settings
-from tests.system.interviews import put
-from tests.system.outside import PAID, Outside
-from tests.system.refunding import Desk
-from tests.system.running import running
-from tests.system.scraping import numbers
+from tests.system.drivers.interviews import put
+from tests.system.drivers.metrics import numbers
+from tests.system.drivers.refunds import Desk
+from tests.system.drivers.running_stack import PAID, Outside
+from tests.system.drivers.stack_runner import running
+from tests.system.drivers.stack_settings import settings
 
 _MORE = {
     "payment": {

@@ -11,9 +11,9 @@ from ulid import ULID
 from devstack.clients import Clients
 from notification.v1 import events_pb2, notification_service_pb2
 from payment.v1.events_pb2 import AccessCodeRevoked
-from runtime.identity import Role
-from tests.system.announcing import MadeUpOrder
-from tests.system.outside import Outside, reason_of
+from runtime.auth.authentication import Role
+from tests.system.drivers.fake_events import MadeUpOrder
+from tests.system.drivers.running_stack import Outside, reason_of
 
 API = notification_service_pb2
 

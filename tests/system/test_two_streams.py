@@ -1,9 +1,9 @@
 """notification hears two streams through durables of one name; they don't get mixed up."""
 
-from devstack.waiting import eventually
+from devstack.polling import eventually
 from ops.v1 import ops_service_pb2
-from tests.system.announcing import MadeUpOrder
-from tests.system.outside import Outside
+from tests.system.drivers.fake_events import MadeUpOrder
+from tests.system.drivers.running_stack import Outside
 
 FAULT = """
 CREATE FUNCTION notification.fault() RETURNS trigger LANGUAGE plpgsql AS

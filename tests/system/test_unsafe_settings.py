@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from devstack.installation import Installation
-from devstack.programs import service
+from devstack.commands import service
+from devstack.servers.postgres_installation import Installation
 from devstack.stack import Stack
-from tests.system.conftest import settings
-from tests.system.running import run_to_end
+from tests.system.drivers.stack_runner import run_to_end
+from tests.system.drivers.stack_settings import settings
 
 
 @pytest_asyncio.fixture(loop_scope="session")

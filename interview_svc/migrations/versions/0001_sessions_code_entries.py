@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-from eventbus import schema as bus_schema
-from runtime import idempotency
+from eventbus import tables as bus_schema
+from runtime.database import idempotency
 
 revision = "0001"
 down_revision = None

@@ -6,8 +6,8 @@ Revision ID: 0001
 import sqlalchemy as sa
 from alembic import op
 
-from eventbus import schema as bus_schema
-from runtime import idempotency
+from eventbus import tables as bus_schema
+from runtime.database import idempotency
 
 revision = "0001"
 down_revision = None

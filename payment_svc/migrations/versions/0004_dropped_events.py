@@ -5,7 +5,7 @@ Revision ID: 0004
 
 from alembic import op
 
-from eventbus import schema as bus_schema
+from eventbus import tables as bus_schema
 
 revision = "0004"
 down_revision = "0003"

@@ -1,0 +1,112 @@
+"""What the processes of a stack are told: command lines and environments."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from devstack.addresses import Addresses
+from devstack.errors import DevstackError
+from devstack.servers.postgres import SERVICES
+from devstack.supervision.processes import Program
+
+PROJECT = Path(__file__).parent.parent
+MAIL_FROM = "interviews@mock-interview.example"
+
+
+def mailbox(stack: Addresses) -> Program:
+    where = ["--port", str(stack.smtp_port), "--dir", str(stack.mail_dir)]
+    return _python(stack, "mailbox", ["devstack.servers.mailbox", *where], {})
+
+
+def provider(stack: Addresses) -> Program:
+    told = {
+        "PROVIDER_LISTEN": stack.address("provider"),
+        "PROVIDER_DATABASE": str(stack.directory / "provider.sqlite"),
+        "PROVIDER_SECRET": stack.provider_secret,
+        "PROVIDER_PAYMENT_TARGET": stack.address("payment"),
+        **_keys(stack, "PROVIDER_", "provider"),
+    }
+    return _python(stack, "provider", ["sandbox_provider"], told)
+
+
+def service(stack: Addresses, name: str) -> Program:
+    return _python(stack, name, [f"{name}_svc"], service_environment(stack, name))
+
+
+def component(stack: Addresses, name: str) -> Program:
+    """Any component but the two servers."""
+    match name:
+        case "mailbox":
+            return mailbox(stack)
+        case "provider":
+            return provider(stack)
+        case _ if name in SERVICES:
+            return service(stack, name)
+    raise DevstackError(f"there is no component {name!r}")
+
+
+def topology(stack: Addresses) -> Program:
+    """A step: declares streams and consumers."""
+    file = stack.settings.topology or PROJECT / "deploy" / "nats" / "topology.toml"
+    told = _nats(stack, "", "admin")
+    return _python(stack, "topology", ["eventbus", "apply", str(file)], told)
+
+
+def migration(stack: Addresses, name: str) -> Program:
+    """A step: brings a service's schema up to date, as its owner role."""
+    told = {f"{name.upper()}_OWNER_DATABASE_URL": stack.database_url(f"{name}_owner")}
+    return _python(stack, f"migrate-{name}", ["runtime.database.migrate", f"{name}_svc"], told)
+
+
+def service_environment(stack: Addresses, name: str) -> dict[str, str]:
+    """The settings that a service is started with."""
+    prefix = f"{name.upper()}_"
+    told = {
+        f"{prefix}LISTEN": stack.address(name),
+        f"{prefix}DATABASE_URL": stack.database_url(f"{name}_runtime"),
+        **_nats(stack, prefix, name),
+        **_keys(stack, prefix, name),
+    }
+    match name:
+        case "payment":
+            told["PAYMENT_PROVIDER_TARGET"] = stack.address("provider")
+            told["PAYMENT_PROVIDER_SECRET"] = stack.provider_secret
+        case "interview":
+            told["INTERVIEW_PAYMENT_TARGET"] = stack.address("payment")
+        case "notification":
+            told["NOTIFICATION_SMTP_HOST"] = stack.smtp_host
+            told["NOTIFICATION_SMTP_PORT"] = str(stack.smtp_port)
+            told["NOTIFICATION_MAIL_FROM"] = MAIL_FROM
+    return told
+
+
+def _keys(stack: Addresses, prefix: str, issuer: str) -> dict[str, str]:
+    return {
+        f"{prefix}AUTH_KEYS": str(stack.keys.public),
+        f"{prefix}AUTH_SIGNING_KEY": str(stack.keys.private(issuer)),
+    }
+
+
+def _nats(stack: Addresses, prefix: str, user: str) -> dict[str, str]:
+    login = stack.nats_login(user)
+    return {
+        f"{prefix}NATS_URL": stack.nats_url,
+        f"{prefix}NATS_USER": login.user,
+        f"{prefix}NATS_PASSWORD": login.password,
+    }
+
+
+def _python(
+    stack: Addresses, name: str, module: list[str], environment: Mapping[str, str]
+) -> Program:
+    paths = [str(PROJECT), str(PROJECT / "gen"), os.environ.get("PYTHONPATH", "")]
+    told = {
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "PYTHONUNBUFFERED": "1",
+        **environment,
+        **stack.settings.environment.get(name, {}),
+    }
+    # -P: what happens to lie in the working directory is nobody's module.
+    command = [sys.executable, "-P", "-m", *module]
+    return Program(name=name, command=command, environment=told, directory=stack.directory)

@@ -1,0 +1,1 @@
+"""The demo: one journey through the running stack, shown step by step."""

@@ -1,0 +1,1 @@
+"""Child processes: start, watch, stop, and clean up after a killed run."""

@@ -1,0 +1,1 @@
+"""Dead letters: stored with their cause, replayed or discarded by an operator."""

@@ -1,0 +1,50 @@
+"""What payment says, by event or in answer to a query, as interview's domain takes it in."""
+
+from interview_svc.domain.cached_code import CodeRecord, CodeStatus, Heard, Holder
+from payment.v1 import access_code_pb2, access_code_service_pb2, events_pb2
+from runtime.protobuf import to_datetime
+
+# What the contract says of a recipient without a language.
+_LANGUAGE = "zh-CN"
+
+
+def issued(message: events_pb2.PaymentCompleted) -> Heard:
+    """The record of a code that was just issued, and whose it is."""
+    issued_record = CodeRecord(
+        order_id=message.order_id,
+        access_code_id=message.access_code_id,
+        code=message.access_code,
+        status=CodeStatus.ACTIVE,
+        expire_at=to_datetime(message.expire_at),
+        version=message.version,
+        product_id=message.product_id,
+    )
+    return Heard(issued_record, _holder(message.customer_id, message.recipient))
+
+
+def answered(message: access_code_service_pb2.GetAccessCodeResponse) -> Heard:
+    """All that payment knows of a code."""
+    return Heard(record(message.record), _holder(message.customer_id, message.recipient))
+
+
+def record(message: access_code_pb2.AccessCode) -> CodeRecord:
+    """A code's record."""
+    status = access_code_pb2.AccessCodeStatus.Name(message.status)
+    return CodeRecord(
+        order_id=message.order_id,
+        access_code_id=message.id,
+        code=message.code,
+        status=CodeStatus(status.removeprefix("ACCESS_CODE_STATUS_")),
+        expire_at=to_datetime(message.expire_at),
+        version=message.version,
+        product_id=message.product_id,
+    )
+
+
+def _holder(customer_id: str, recipient: access_code_pb2.Recipient) -> Holder:
+    return Holder(
+        customer_id=customer_id,
+        email=recipient.email,
+        display_name=recipient.display_name,
+        language_code=recipient.language_code or _LANGUAGE,
+    )

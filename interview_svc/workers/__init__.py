@@ -1,0 +1,1 @@
+"""Background work, driven by the clock."""

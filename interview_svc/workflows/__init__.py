@@ -1,0 +1,1 @@
+"""Work of several transactions and a remote call."""

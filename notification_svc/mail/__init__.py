@@ -1,0 +1,1 @@
+"""Mails: composed from templates, sent by SMTP."""

@@ -1,0 +1,1 @@
+"""Contract messages to and from the domain."""

@@ -1,0 +1,81 @@
+"""Addresses that get no mail, and what customers want, in the transaction they are given."""
+
+from collections.abc import Collection
+from dataclasses import asdict
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from notification_svc.domain.preferences import MailPreferences
+from notification_svc.domain.suppressions import Suppression, SuppressionNotFound
+from notification_svc.storage.tables import mail_preferences, suppressions
+from runtime.rpc.pagination import after
+
+
+class SuppressionRows:
+    """The suppression list. Addresses are given and returned normalised."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def among(self, emails: Collection[str]) -> set[str]:
+        """Those of the addresses that get no mail."""
+        statement = select(suppressions.c.email).where(suppressions.c.email.in_(emails))
+        return set((await self._connection.execute(statement)).scalars())
+
+    async def add(self, suppression: Suppression) -> Suppression:
+        """Adds an address; if it is there already, that entry stays and is returned."""
+        statement = insert(suppressions).values(asdict(suppression))
+        # Changes nothing, but locks the entry that is there and returns it.
+        statement = statement.on_conflict_do_update(
+            index_elements=[suppressions.c.email], set_={"email": statement.excluded.email}
+        )
+        row = (await self._connection.execute(statement.returning(suppressions))).one()
+        return Suppression(**row._mapping)  # noqa: SLF001  SQLAlchemy's public name for it
+
+    async def remove(self, email: str) -> None:
+        """Raises SuppressionNotFound."""
+        statement = delete(suppressions).where(suppressions.c.email == email)
+        if not (await self._connection.execute(statement)).rowcount:
+            raise SuppressionNotFound("the address is not on the suppression list")
+
+    async def page(self, email: str, last: str, limit: int) -> list[Suppression]:
+        """Entries after `last`, newest first; "" doesn't restrict."""
+        statement = select(suppressions)
+        if email:
+            statement = statement.where(suppressions.c.email == email)
+        statement = after(statement, suppressions.c.suppression_id, last, limit, newest_first=True)
+        rows = await self._connection.execute(statement)
+        return [Suppression(**row._mapping) for row in rows]  # noqa: SLF001
+
+
+class PreferenceRows:
+    """What customers want; one who never said anything has no row."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def get(self, customer_id: str) -> MailPreferences:
+        """A customer's preferences."""
+        table = mail_preferences
+        statement = select(table).where(table.c.customer_id == customer_id)
+        row = (await self._connection.execute(statement)).first()
+        return MailPreferences(customer_id, row.feedback_declined if row else False)
+
+    async def declining_feedback(self, customer_ids: Collection[str]) -> set[str]:
+        """Those of the customers who decline mails about feedback."""
+        table = mail_preferences
+        statement = select(table.c.customer_id).where(
+            table.c.customer_id.in_(customer_ids), table.c.feedback_declined
+        )
+        return set((await self._connection.execute(statement)).scalars())
+
+    async def save(self, preferences: MailPreferences) -> None:
+        """Adds or updates."""
+        statement = insert(mail_preferences).values(asdict(preferences))
+        statement = statement.on_conflict_do_update(
+            index_elements=[mail_preferences.c.customer_id],
+            set_={"feedback_declined": statement.excluded.feedback_declined},
+        )
+        await self._connection.execute(statement)

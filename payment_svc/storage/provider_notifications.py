@@ -1,0 +1,136 @@
+"""The provider's notifications: stored before they take effect, so that none is lost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Row, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payment_svc.domain.money import Money
+from payment_svc.domain.payments import Accepted, Cancelled, Captured, Declined, NoAnswer, Outcome
+from payment_svc.domain.provider_notifications import (
+    PaymentNotification,
+    PaymentNotificationNotFound,
+    PaymentNotificationStatus,
+)
+from payment_svc.storage.tables import payment_notifications as table
+from runtime.rpc.pagination import after
+
+
+class PaymentNotificationRows:
+    """The provider's notifications."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def store(self, notification: PaymentNotification) -> PaymentNotification:
+        """Adds it; or counts one more delivery of the same body, and returns what there is."""
+        statement = insert(table).values(**_row(notification), due_at=notification.received_at)
+        counted = {"deliveries": table.c.deliveries + 1}
+        statement = statement.on_conflict_do_update(index_elements=["digest"], set_=counted)
+        row = (await self._connection.execute(statement.returning(table))).one()
+        return _notification(row)
+
+    async def get(self, notification_id: str) -> PaymentNotification:
+        """One notification, locked; raises PaymentNotificationNotFound."""
+        wanted = table.c.payment_notification_id == notification_id
+        statement = select(table).where(wanted).with_for_update()
+        if (row := (await self._connection.execute(statement)).first()) is None:
+            raise PaymentNotificationNotFound(f"no notification {notification_id}")
+        return _notification(row)
+
+    async def save(self, notification: PaymentNotification) -> None:
+        """Updates what became of it."""
+        wanted = table.c.payment_notification_id == notification.payment_notification_id
+        changed = {
+            "status": notification.status,
+            "quarantine_reason": notification.quarantine_reason,
+        }
+        await self._connection.execute(update(table).where(wanted).values(changed))
+
+    async def due(self, limit: int) -> Mapping[str, int]:
+        """Ids of those to be processed, the longest due first, and how often that failed."""
+        statement = (
+            select(table.c.payment_notification_id, table.c.failures)
+            .where(
+                table.c.status == PaymentNotificationStatus.RECEIVED, table.c.due_at <= func.now()
+            )
+            .order_by(table.c.due_at)
+            .limit(limit)
+        )
+        rows = await self._connection.execute(statement)
+        return {row.payment_notification_id: row.failures for row in rows}
+
+    async def postpone(self, notification_id: str, delay: timedelta) -> None:
+        """Notes that processing failed; it is tried again after a delay."""
+        wanted = table.c.payment_notification_id == notification_id
+        changed = {"failures": table.c.failures + 1, "due_at": func.now() + delay}
+        await self._connection.execute(update(table).where(wanted).values(changed))
+
+    async def page(self, status: str, last: str, limit: int) -> Sequence[PaymentNotification]:
+        """Notifications after `last`, newest first; "" doesn't restrict."""
+        statement = select(table)
+        if status:
+            statement = statement.where(table.c.status == status)
+        column = table.c.payment_notification_id
+        statement = after(statement, column, last, limit, newest_first=True)
+        return [_notification(row) for row in await self._connection.execute(statement)]
+
+
+def _row(notification: PaymentNotification) -> dict[str, Any]:
+    names = [name for name in notification.__dataclass_fields__ if name != "amount"]
+    outcome, reason = _told(notification.outcome)
+    return {
+        **{name: getattr(notification, name) for name in names},
+        **asdict(notification.amount),
+        "outcome": outcome,
+        "decline_reason": reason,
+    }
+
+
+def _notification(row: Row[Any]) -> PaymentNotification:
+    amount = Money(row.amount_minor, row.currency_code)
+    return PaymentNotification(
+        payment_notification_id=row.payment_notification_id,
+        digest=row.digest,
+        body=row.body,
+        payment_id=row.payment_id,
+        order_id=row.order_id,
+        amount=amount,
+        outcome=_outcome(row.outcome, amount, row.decline_reason),
+        received_at=row.received_at,
+        deliveries=row.deliveries,
+        status=PaymentNotificationStatus(row.status),
+        quarantine_reason=row.quarantine_reason,
+    )
+
+
+def _told(outcome: Outcome) -> tuple[str, str]:
+    match outcome:
+        case Captured():
+            return "CAPTURED", ""
+        case Declined(reason):
+            return "DECLINED", reason
+        case Cancelled():
+            return "CANCELLED", ""
+        case Accepted():
+            return "PROCESSING", ""
+        case NoAnswer():
+            return "NO_ANSWER", ""
+
+
+def _outcome(told: str, amount: Money, reason: str) -> Outcome:
+    match told:
+        case "CAPTURED":
+            return Captured(amount)
+        case "DECLINED":
+            return Declined(reason)
+        case "CANCELLED":
+            return Cancelled()
+        case "PROCESSING":
+            return Accepted()
+        case _:
+            return NoAnswer()

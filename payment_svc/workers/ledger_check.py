@@ -1,0 +1,34 @@
+"""Checks from time to time that no money is lost or invented."""
+
+import structlog
+
+from payment_svc.storage.unit_of_work import Database
+from payment_svc.use_cases.ledger import MOST_IMBALANCES, check_ledger
+from runtime.ops.metrics import Metrics
+
+_log = structlog.get_logger(__name__)
+
+
+class LedgerWatch:
+    """Tells operators of orders whose money doesn't balance."""
+
+    def __init__(self, database: Database, metrics: Metrics) -> None:
+        self._database = database
+        what = f"orders whose money doesn't balance, {MOST_IMBALANCES} at most"
+        self._imbalances = metrics.gauge("ledger_imbalances", what)
+
+    async def report(self) -> None:
+        """One round over all orders; changes nothing."""
+        async with self._database.reading() as uow:
+            report = await check_ledger("", uow.ledger)
+        self._imbalances.set(len(report.imbalances))
+        for entry in report.imbalances:
+            _log.error(
+                "money doesn't balance",
+                order_id=entry.order_id,
+                currency_code=entry.currency_code,
+                captured_minor=entry.captured_minor,
+                refunded_minor=entry.refunded_minor,
+                backing_minor=entry.backing_minor,
+                owed_minor=entry.owed_minor,
+            )

@@ -1,0 +1,1 @@
+"""PostgreSQL: engine, migrations, transactions, units of work, idempotency."""

@@ -1,0 +1,100 @@
+"""The service's PostgreSQL: engine, and waiting for it at start."""
+
+import asyncio
+
+import structlog
+from sqlalchemy import MetaData, Text, column, select, table, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from runtime.database.migrate import head_revision
+from runtime.settings import ServiceSettings
+
+_log = structlog.get_logger(__name__)
+_RETRY_SECONDS = 0.5
+
+NAMING = {
+    "ix": "%(column_0_N_label)s_idx",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(table_name)s_%(constraint_name)s_check",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "pk": "%(table_name)s_pkey",
+}
+
+
+class DatabaseNotReady(Exception):
+    """The database can't be reached or isn't migrated."""
+
+
+class UnsafeRole(Exception):
+    """The database role has rights that a running service must not have."""
+
+
+def metadata(schema: str) -> MetaData:
+    """Metadata of one service's schema, with constraints named by rule."""
+    return MetaData(schema=schema, naming_convention=NAMING)
+
+
+def create_engine(config: ServiceSettings, name: str) -> AsyncEngine:
+    """An engine whose connections notice a restarted server and cost nothing per checkout."""
+    return create_async_engine(
+        config.database_url.get_secret_value(),
+        pool_size=config.database_pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_recycle=1800,
+        pool_pre_ping=True,
+        # Errors are logged, and parameters are what customers entrusted to us.
+        hide_parameters=True,
+        # Commands are limited, and so is waiting for a connection: no call hangs on the database.
+        connect_args={
+            "timeout": 5,
+            "command_timeout": 20,
+            "server_settings": {"application_name": name, "timezone": "UTC"},
+        },
+    )
+
+
+async def wait_until_ready(engine: AsyncEngine, package: str, seconds: float) -> None:
+    """Waits until the database answers and is migrated; raises DatabaseNotReady after `seconds`."""
+    head, schema = head_revision(package), package.removesuffix("_svc")
+    versions = table("alembic_version", column("version_num", Text), schema=schema)
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            async with engine.connect() as connection:
+                found = await connection.scalar(select(versions.c.version_num))
+            if found == head:
+                await _refuse_unsafe_role(engine, schema)
+                return
+            problem = f"schema {schema} is at revision {found}, this service needs {head}"
+        except (DBAPIError, OSError, TimeoutError) as error:
+            problem = str(getattr(error, "orig", None) or error)
+        if asyncio.get_running_loop().time() > deadline:
+            raise DatabaseNotReady(problem)
+        _log.warning("waiting for the database", problem=problem)
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
+_RIGHTS = """
+SELECT rolname, rolsuper, rolcreaterole, rolbypassrls,
+       EXISTS (SELECT FROM pg_namespace WHERE nspname = :schema
+               AND pg_has_role(current_user, nspowner, 'MEMBER')) AS owner
+FROM pg_roles WHERE rolname = current_user
+"""
+
+
+async def _refuse_unsafe_role(engine: AsyncEngine, schema: str) -> None:
+    """A service that could change its own rights has no wall; raises UnsafeRole."""
+    async with engine.connect() as connection:
+        row = (await connection.execute(text(_RIGHTS), {"schema": schema})).one()
+    for right, what in (
+        (row.rolsuper, "a superuser"),
+        (row.rolcreaterole, "allowed to create roles"),
+        (row.rolbypassrls, "allowed to bypass row security"),
+        (row.owner, f"an owner of schema {schema}"),
+    ):
+        if right:
+            raise UnsafeRole(
+                f"role {row.rolname} is {what}; a service runs as {schema}_runtime, which isn't"
+            )

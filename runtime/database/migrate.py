@@ -1,0 +1,88 @@
+"""Migrations: `python -m runtime.database.migrate payment_svc` upgrades a schema, as its owner.
+
+The owner's URL comes from <SERVICE>_OWNER_DATABASE_URL. Each service keeps its revisions in its
+`migrations/versions`; what they share, the environment in which Alembic runs them, is here.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from alembic import command, context
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+_ROOT = Path(__file__).parents[2]
+
+
+def _config(package: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_ROOT / package / "migrations"))
+    return config
+
+
+def head_revision(package: str) -> str | None:
+    """The revision that a service's code needs."""
+    return ScriptDirectory.from_config(_config(package)).get_current_head()
+
+
+def run_environment(metadata: MetaData) -> None:
+    """What a service's `migrations/env.py` does: migrates over the connection it was given."""
+    connection: Connection = context.config.attributes["connection"]
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        version_table_schema=metadata.schema,
+        include_schemas=True,
+    )
+    with context.begin_transaction():
+        # Two deployments at once: the second waits and finds nothing to do.
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('migrate'))"))
+        context.run_migrations()
+        # The runtime role gets rights on every table by default; on this one it only looks.
+        connection.execute(
+            text(
+                f"REVOKE INSERT, UPDATE, DELETE ON {metadata.schema}.alembic_version"
+                f" FROM {metadata.schema}_runtime"
+            )
+        )
+
+
+async def upgrade(package: str, url: str) -> None:
+    """Upgrades a service's schema to its newest revision; run again, it changes nothing."""
+    engine = create_async_engine(url, poolclass=NullPool)
+    config = _config(package)
+
+    def run(connection: Connection) -> None:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(run)
+    finally:
+        await engine.dispose()
+
+
+def main() -> None:
+    """Runs the command; exit status 2 for a wrong call, 1 if the database refuses."""
+    if len(sys.argv) != 2 or not (_ROOT / sys.argv[1] / "migrations").is_dir():  # noqa: PLR2004
+        sys.stderr.write(f"{__doc__}\n")
+        raise SystemExit(2)
+    package = sys.argv[1]
+    name = f"{package.removesuffix('_svc').upper()}_OWNER_DATABASE_URL"
+    if not (url := os.environ.get(name)):
+        raise SystemExit(f"migrate: environment variable {name} is not set")
+    try:
+        asyncio.run(upgrade(package, url))
+    except (DBAPIError, OSError) as error:
+        raise SystemExit(f"migrate {package}: {getattr(error, 'orig', None) or error}") from error
+
+
+if __name__ == "__main__":
+    main()

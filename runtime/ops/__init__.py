@@ -1,0 +1,1 @@
+"""The operators' side of a service: ops.v1, metrics, scheduled checks."""

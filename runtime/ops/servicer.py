@@ -1,0 +1,236 @@
+"""ops.v1.OpsService: the operator's view of a service's part of the bus."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from eventbus import BusTables, Consumer, Relay
+from eventbus.ack_policy import describe
+from eventbus.broker import BrokerUnavailable, Lag
+from eventbus.dead_letters.store import DeadLetter, DeadLetters, ReplayFailed
+from eventbus.jetstream import JetStream
+from eventbus.outbox import Backlog, backlog, retry_parked
+from eventbus.reconciliation import BusCheck
+from eventbus.requeue import Republishing
+from ops.v1 import ops_service_pb2, ops_service_pb2_grpc
+from runtime.auth.authentication import current_caller
+from runtime.database.idempotency import Replies
+from runtime.ops.event_json import Undecodable, to_json
+from runtime.ops.messages import dead_letter, duration, findings
+from runtime.protobuf import to_datetime
+from runtime.redaction import mask
+from runtime.rpc.errors import InvalidRequest
+from runtime.rpc.interceptor import Context
+from runtime.rpc.pagination import cut, last_id, size_of
+
+_CHECKED_BY_DEFAULT = timedelta(hours=1)
+# A broker that hangs is told as such, well before whoever asks for the status has lost patience.
+_BROKER_SECONDS = 2.0
+_Standing = tuple[Lag, float]
+
+
+class BrokerHangs(BrokerUnavailable):
+    """The broker takes a question and doesn't answer it."""
+
+
+class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
+    """ops.v1.OpsService; its contract says what each call does."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        tables: BusTables,
+        broker: JetStream,
+        relay: Relay,
+        consumers: Sequence[Consumer],
+        replies: Replies,
+    ) -> None:
+        self._replies = replies
+        self._engine, self._tables, self._broker, self._relay = engine, tables, broker, relay
+        self._consumers = {consumer.name: consumer for consumer in consumers}
+        self._dead_letters = DeadLetters(tables)
+        self._republishing = Republishing(tables)
+        # A domain's stream is named as its schema is.
+        self.check = BusCheck(
+            engine,
+            tables,
+            broker.reader,
+            consumers,
+            str(tables.outbox.schema).upper(),
+            relay.wake,
+        )
+
+    async def GetBusStatus(  # noqa: N802
+        self, _request: ops_service_pb2.GetBusStatusRequest, _context: Context
+    ) -> ops_service_pb2.GetBusStatusResponse:
+        async with self._engine.connect() as connection:
+            waiting = await backlog(connection, self._tables)
+            counts = {
+                name: await self._dead_letters.count_open(connection, name)
+                for name in self._consumers
+            }
+        standings = await asyncio.gather(*(_standing(self._consumers[name]) for name in counts))
+        return ops_service_pb2.GetBusStatusResponse(
+            outbox=self._outbox(waiting),
+            consumers=[
+                self._consumer(name, count, standing)
+                for (name, count), standing in zip(counts.items(), standings, strict=True)
+            ],
+            # A connection to a broker that hangs stands for a while.
+            broker_connected=self._broker.connected
+            and not any(isinstance(standing, BrokerHangs) for standing in standings),
+        )
+
+    def _outbox(self, waiting: Backlog) -> ops_service_pb2.OutboxStatus:
+        return ops_service_pb2.OutboxStatus(
+            unpublished_count=waiting.count,
+            oldest_unpublished_age=duration(waiting.oldest_age_seconds),
+            parked_count=waiting.parked,
+            last_error=mask(self._relay.trouble),
+        )
+
+    def _consumer(
+        self, name: str, dead_letters: int, standing: _Standing | BrokerUnavailable
+    ) -> ops_service_pb2.ConsumerStatus:
+        consumer = self._consumers[name]
+        error, (lag, age) = (
+            (describe(standing), (Lag(0, 0, 0), 0.0))
+            if isinstance(standing, BrokerUnavailable)
+            else (consumer.last_error, standing)
+        )
+        return ops_service_pb2.ConsumerStatus(
+            consumer=consumer.source.durable,
+            stream=consumer.source.stream,
+            pending_count=lag.pending,
+            unacknowledged_count=lag.unacknowledged,
+            oldest_unhandled_age=duration(age),
+            dead_letter_count=dead_letters,
+            last_error=mask(error),
+        )
+
+    async def ListDeadLetters(  # noqa: N802
+        self, request: ops_service_pb2.ListDeadLettersRequest, _context: Context
+    ) -> ops_service_pb2.ListDeadLettersResponse:
+        size, last = size_of(request.page_size), last_id(request.page_token, "dlq")
+        async with self._engine.connect() as connection:
+            letters = await self._dead_letters.open_page(connection, size + 1, last)
+        page, token = cut(letters, size, "dead_letter_id")
+        return ops_service_pb2.ListDeadLettersResponse(
+            dead_letters=[dead_letter(letter) for letter in page], next_page_token=token
+        )
+
+    async def GetDeadLetter(  # noqa: N802
+        self, request: ops_service_pb2.GetDeadLetterRequest, _context: Context
+    ) -> ops_service_pb2.GetDeadLetterResponse:
+        letter = await self._get(request.dead_letter_id)
+        try:
+            decoded = to_json(letter.event_type, letter.data)
+        except Undecodable:
+            decoded = ""
+        return ops_service_pb2.GetDeadLetterResponse(
+            dead_letter=dead_letter(letter),
+            data=letter.data,
+            headers=letter.headers,
+            decoded_json=decoded,
+        )
+
+    async def ReplayDeadLetter(  # noqa: N802
+        self, request: ops_service_pb2.ReplayDeadLetterRequest, _context: Context
+    ) -> ops_service_pb2.ReplayDeadLetterResponse:
+        letter = await self._get(request.dead_letter_id)
+        queue = self._owner(letter, "replayed").dead_letters
+        reply = ops_service_pb2.ReplayDeadLetterResponse
+        async with self._engine.begin() as connection:
+
+            async def work() -> ops_service_pb2.ReplayDeadLetterResponse:
+                passed = await queue.replay(connection, letter.dead_letter_id)
+                return reply(later_events_passed=passed)
+
+            caller = current_caller().scope
+            answer = await self._replies.once(connection, caller, request, reply, work)
+        queue.committed()
+        return answer
+
+    async def DiscardDeadLetter(  # noqa: N802
+        self, request: ops_service_pb2.DiscardDeadLetterRequest, _context: Context
+    ) -> ops_service_pb2.DiscardDeadLetterResponse:
+        letter = await self._get(request.dead_letter_id)
+        queue = self._owner(letter, "discarded").dead_letters
+        reply = ops_service_pb2.DiscardDeadLetterResponse
+        async with self._engine.begin() as connection:
+
+            async def work() -> ops_service_pb2.DiscardDeadLetterResponse:
+                await queue.discard(connection, letter.dead_letter_id)
+                return reply()
+
+            caller = current_caller().scope
+            return await self._replies.once(connection, caller, request, reply, work)
+
+    async def RepublishEvents(  # noqa: N802
+        self, request: ops_service_pb2.RepublishEventsRequest, _context: Context
+    ) -> ops_service_pb2.RepublishEventsResponse:
+        since, reply = _moment(request.since), ops_service_pb2.RepublishEventsResponse
+        async with self._engine.begin() as connection:
+
+            async def work() -> ops_service_pb2.RepublishEventsResponse:
+                return reply(event_count=await self._republishing.since(connection, since))
+
+            caller = current_caller().scope
+            answer = await self._replies.once(connection, caller, request, reply, work)
+        self._relay.wake()
+        return answer
+
+    async def RetryParkedEvents(  # noqa: N802
+        self, request: ops_service_pb2.RetryParkedEventsRequest, _context: Context
+    ) -> ops_service_pb2.RetryParkedEventsResponse:
+        reply = ops_service_pb2.RetryParkedEventsResponse
+        async with self._engine.begin() as connection:
+
+            async def work() -> ops_service_pb2.RetryParkedEventsResponse:
+                return reply(event_count=await retry_parked(connection, self._tables))
+
+            caller = current_caller().scope
+            answer = await self._replies.once(connection, caller, request, reply, work)
+        self._relay.wake()
+        return answer
+
+    async def CheckBus(  # noqa: N802
+        self, request: ops_service_pb2.CheckBusRequest, _context: Context
+    ) -> ops_service_pb2.CheckBusResponse:
+        if request.HasField("since"):
+            since = _moment(request.since)
+        else:
+            since = datetime.now(UTC) - _CHECKED_BY_DEFAULT
+        return findings(await self.check.run(since, repair=request.repair))
+
+    async def _get(self, dead_letter_id: str) -> DeadLetter:
+        async with self._engine.connect() as connection:
+            return await self._dead_letters.get(connection, dead_letter_id)
+
+    def _owner(self, letter: DeadLetter, step: str) -> Consumer:
+        if (consumer := self._consumers.get(letter.consumer)) is None:
+            gone = f"this service has no consumer {letter.consumer} any more"
+            raise ReplayFailed(letter.dead_letter_id, step, gone)
+        return consumer
+
+
+async def _standing(consumer: Consumer) -> _Standing | BrokerUnavailable:
+    """How far it is, and for how many seconds its oldest message waits."""
+    try:
+        async with asyncio.timeout(_BROKER_SECONDS):
+            lag = await consumer.source.lag()
+            return lag, await consumer.source.oldest_unhandled_age(lag)
+    except TimeoutError:
+        return BrokerHangs(f"no answer within {_BROKER_SECONDS:g} s")
+    except BrokerUnavailable as unavailable:
+        return unavailable
+
+
+def _moment(since: Timestamp) -> datetime:
+    try:
+        return to_datetime(since)
+    except ValueError:
+        raise InvalidRequest([("since", "is not a time")]) from None

@@ -1,0 +1,1 @@
+"""The gRPC server and client: interceptors, errors, deadlines, limits, TLS, health."""

@@ -1,0 +1,224 @@
+"""How errors leave a service: a status, and google.rpc details that a program can read."""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import grpc
+import structlog
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from eventbus.ack_policy import describe, is_infrastructure
+from runtime.auth.authentication import TokenExpired, TokenInvalid, TokenMissing
+from runtime.auth.authorization import NotAllowed
+from runtime.redaction import mask
+from runtime.rpc.deadlines import DeadlineExceeded
+
+_log = structlog.get_logger(__name__)
+_Code = grpc.StatusCode
+_LONGEST_TEXT, _LONGEST_PATH, _MOST_VIOLATIONS = 400, 120, 16
+Details = Callable[[Exception], Sequence[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an error becomes: a status, an UPPER_SNAKE reason, and what a person reads in Chinese.
+
+    English is the error's own text, or `text` if the error's own would tell too much.
+    """
+
+    code: grpc.StatusCode
+    reason: str
+    zh: str
+    details: Details = field(default=lambda _: ())
+    text: str = ""
+
+
+ErrorTable = Mapping[type[Exception], Answer]
+
+
+def precondition(kind: str) -> Details:
+    """Details of a refused step: the error's `subject` and text, under a kind of violation."""
+
+    def details(error: Exception) -> Sequence[Message]:
+        violation = error_details_pb2.PreconditionFailure.Violation(
+            type=kind,
+            subject=_short(str(getattr(error, "subject", ""))),
+            description=_short(_text(error)),
+        )
+        return [error_details_pb2.PreconditionFailure(violations=[violation])]
+
+    return details
+
+
+def bad_field(path: str) -> Details:
+    """Details of a value that a field may not have: its path and the error's text."""
+    return lambda error: [
+        error_details_pb2.BadRequest(field_violations=_field_violations([(path, _text(error))]))
+    ]
+
+
+def retry_after(seconds: float) -> Details:
+    """Details that tell when to try again."""
+    delay = Duration()
+    delay.FromTimedelta(timedelta(seconds=seconds))
+    return lambda _: [error_details_pb2.RetryInfo(retry_delay=delay)]
+
+
+class TooManyCalls(Exception):
+    """The service has as many calls in hand as it takes."""
+
+
+class TooManyStreams(Exception):
+    """As many streams of this method are open as there may be, in all or from one address."""
+
+
+class InvalidRequest(Exception):
+    """The request breaks constraints of its contract."""
+
+    def __init__(
+        self, violations: Sequence[tuple[str, str]], reason: str = "INVALID_REQUEST"
+    ) -> None:
+        """`violations` are field paths and descriptions."""
+        super().__init__(
+            "; ".join(f"{path}: {text}" if path else text for path, text in violations)
+        )
+        self.violations, self.reason = violations, reason
+
+
+REQUEST_ID_REUSED = Answer(
+    _Code.ALREADY_EXISTS, "REQUEST_ID_REUSED", "同一 request_id 已用于不同的请求"
+)
+_CROWDED = "当前请求过多,请稍后再试"
+_UNPROVEN = "身份令牌缺失或无效"
+_COMMON: ErrorTable = {
+    TokenMissing: Answer(_Code.UNAUTHENTICATED, "TOKEN_MISSING", _UNPROVEN),
+    TokenInvalid: Answer(_Code.UNAUTHENTICATED, "TOKEN_INVALID", _UNPROVEN),
+    TokenExpired: Answer(_Code.UNAUTHENTICATED, "TOKEN_EXPIRED", "身份令牌已过期"),
+    NotAllowed: Answer(_Code.PERMISSION_DENIED, "METHOD_NOT_ALLOWED", "您无权调用此方法"),
+    DeadlineExceeded: Answer(_Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "处理超时"),
+    TooManyCalls: Answer(_Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", _CROWDED, retry_after(1.0)),
+    TooManyStreams: Answer(
+        _Code.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS", _CROWDED, retry_after(10.0)
+    ),
+}
+_INFRASTRUCTURE = Answer(
+    _Code.UNAVAILABLE,
+    "DATABASE_UNAVAILABLE",
+    "服务暂时不可用,请稍后再试",
+    retry_after(1.0),
+    "the service's database is unavailable",
+)
+
+
+class ErrorMapper:
+    """Maps errors to statuses by a service's table; what isn't in it is INTERNAL, untold."""
+
+    def __init__(self, table: ErrorTable) -> None:
+        self._table = {**_COMMON, **table}
+
+    def status(self, error: Exception, domain: str, accept_language: str = "") -> grpc.Status:
+        """The status with which a call that raised `error` ends, in the caller's language too.
+
+        `domain` is the package of the method that was called.
+        """
+        status = self._status_of(error, chinese=_prefers_chinese(accept_language))
+        info = error_details_pb2.ErrorInfo()
+        status.details[0].Unpack(info)
+        info.domain = domain
+        status.details[0].Pack(info)
+        return rpc_status.to_status(status)
+
+    def _status_of(self, error: Exception, *, chinese: bool) -> status_pb2.Status:
+        if isinstance(error, InvalidRequest):
+            return _invalid(error, chinese=chinese)
+        for kind in type(error).__mro__:
+            if answer := self._table.get(kind):
+                return _answered(answer, error, chinese=chinese)
+        if is_infrastructure(error):
+            _log.warning("call fails for want of the database", error=describe(error))
+            return _answered(_INFRASTRUCTURE, error, chinese=chinese)
+        incident = uuid.uuid4().hex
+        _log.error("unexpected error", incident=incident, exc_info=error)
+        text = f"unexpected error, incident {incident}"
+        localized = _localized(
+            f"内部错误,事件编号 {incident}" if chinese else text, chinese=chinese
+        )
+        return _status(_Code.INTERNAL, "INTERNAL", text, [localized], incident)
+
+
+def _invalid(error: InvalidRequest, *, chinese: bool) -> status_pb2.Status:
+    details = [
+        error_details_pb2.BadRequest(field_violations=_field_violations(error.violations)),
+        _localized("请求内容不符合要求" if chinese else str(error), chinese=chinese),
+    ]
+    return _status(_Code.INVALID_ARGUMENT, error.reason, str(error), details)
+
+
+def _answered(answer: Answer, error: Exception, *, chinese: bool) -> status_pb2.Status:
+    text = answer.text or _text(error)
+    localized = _localized(answer.zh if chinese else text, chinese=chinese)
+    return _status(answer.code, answer.reason, text, [*answer.details(error), localized])
+
+
+def _status(
+    code: grpc.StatusCode,
+    reason: str,
+    text: str,
+    details: Sequence[Message],
+    incident: str = "",
+) -> status_pb2.Status:
+    metadata = {"incident_id": incident} if incident else {}
+    info = error_details_pb2.ErrorInfo(reason=reason, metadata=metadata)
+    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=_short(text))
+    for detail in (info, *details):
+        status.details.add().Pack(detail)
+    return status
+
+
+def _text(error: Exception) -> str:
+    """An error's own text, or what its class says of itself."""
+    return str(error) or (type(error).__doc__ or "").split("\n")[0]
+
+
+def _prefers_chinese(accept_language: str) -> bool:
+    """Whether the first of the languages that we speak is Chinese, by weight (RFC 9110)."""
+    weighed = []
+    for place, entry in enumerate(accept_language.split(",")):
+        tag, *parameters = (part.strip().lower() for part in entry.split(";"))
+        weight = next((one[2:] for one in parameters if one.startswith("q=")), "1")
+        spoken = tag.split("-")[0] in {"zh", "en"}
+        if spoken and weight.replace(".", "", 1).isdigit() and float(weight) > 0:
+            weighed.append((-float(weight), place, tag))
+    return bool(weighed) and min(weighed)[2].startswith("zh")
+
+
+def _field_violations(
+    violations: Sequence[tuple[str, str]],
+) -> list[error_details_pb2.BadRequest.FieldViolation]:
+    """Every violation; only absurdly many are counted instead of listed."""
+    told = [
+        error_details_pb2.BadRequest.FieldViolation(
+            field=_short(path, _LONGEST_PATH), description=_short(text, _LONGEST_PATH)
+        )
+        for path, text in violations[:_MOST_VIOLATIONS]
+    ]
+    if more := len(violations) - len(told):
+        told.append(error_details_pb2.BadRequest.FieldViolation(description=f"and {more} more"))
+    return told
+
+
+def _short(text: str, most: int = _LONGEST_TEXT) -> str:
+    """What is sent back is cut, since errors travel in headers of limited size, and masked."""
+    text = mask(text[: 2 * most])
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _localized(message: str, *, chinese: bool) -> Message:
+    locale = "zh-CN" if chinese else "en"
+    localized: Message = error_details_pb2.LocalizedMessage(locale=locale, message=_short(message))
+    return localized

@@ -1,0 +1,144 @@
+"""What surrounds every unary call.
+
+The caller is admitted, constraints are checked, time is limited, errors are mapped, the trace goes
+on, and all is logged.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, TypeAlias
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+
+from eventbus.trace_context import continue_trace, in_trace
+from runtime.auth.authentication import set_caller
+from runtime.auth.authorization import OPEN_PREFIX, Guard
+from runtime.protobuf import violations
+from runtime.rpc.concurrency_limits import Room, bound_open
+from runtime.rpc.deadlines import limited
+from runtime.rpc.errors import ErrorMapper, InvalidRequest
+
+_log = structlog.get_logger("calls")
+# Fields that say what a call is about; each is logged if the request has it.
+_SUBJECTS = ("order_id", "payment_id", "session_id", "notification_id", "access_code_id")
+_LONGEST_SUBJECT = 64
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # not subscriptable when it runs
+Context = grpc.aio.ServicerContext[Any, Any]
+Servicing = Callable[[Any, Context], Awaitable[Any]]
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps every handler once; of health and reflection, only the streams."""
+
+    def __init__(
+        self, guard: Guard, errors: ErrorMapper, most_seconds: float, most_at_once: int = 1000
+    ) -> None:
+        """`most_seconds` bounds every call, also one without a deadline."""
+        self._guard, self._errors, self._most_seconds = guard, errors, most_seconds
+        self._room = Room(most_at_once)
+        self._wrapped: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], "Awaitable[Handler | None]"],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "Handler | None":
+        method = str(handler_call_details.method)
+        if wrapped := self._wrapped.get(method):
+            return wrapped
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        if method.startswith(OPEN_PREFIX):
+            self._wrapped[method] = bound_open(handler, self._errors, _package(method))
+            return self._wrapped[method]
+        self._wrapped[method] = grpc.unary_unary_rpc_method_handler(
+            self._surround(method, handler.unary_unary),  # type: ignore[arg-type]
+            request_deserializer=_tolerant(handler.request_deserializer),
+            response_serializer=handler.response_serializer,
+        )
+        return self._wrapped[method]
+
+    def _surround(self, method: str, call: Servicing) -> Servicing:
+        package = _package(method)
+
+        async def surrounded(request: Any, context: Context) -> Any:
+            started = time.perf_counter()
+            metadata = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
+            traceparent = continue_trace(metadata.get("traceparent", ""))
+            outcome = "CANCELLED"
+            with in_trace(traceparent), _about(request, traceparent):
+                try:
+                    reply = await self._answer(method, call, request, context, metadata)
+                    outcome = "OK"
+                except Exception as error:  # noqa: BLE001  every error gets a status here
+                    status = self._errors.status(
+                        error, package, metadata.get("accept-language", "")
+                    )
+                    outcome = status.code.name
+                    await context.abort_with_status(status)
+                else:
+                    return reply
+                finally:
+                    duration = round((time.perf_counter() - started) * 1000, 2)
+                    _log.info(
+                        "call",
+                        method=method,
+                        status=outcome,
+                        duration_ms=duration,
+                        peer=context.peer(),
+                    )
+
+        return surrounded
+
+    async def _answer(
+        self,
+        method: str,
+        call: Servicing,
+        request: Any,
+        context: Context,
+        metadata: Mapping[str, str],
+    ) -> Any:
+        caller = self._guard.admit(method, metadata)
+        set_caller(caller)
+        structlog.contextvars.bind_contextvars(caller=caller.scope)
+        _check(request)
+        with self._room.taken():
+            async with limited(context.time_remaining(), self._most_seconds):
+                return await call(request, context)
+
+
+def _package(method: str) -> str:
+    return method[1:].partition("/")[0].rpartition(".")[0]
+
+
+def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    def tolerant(data: bytes) -> Any:
+        # gRPC answers INTERNAL for bytes that aren't the message; they are the caller's fault.
+        try:
+            return deserialize(data) if deserialize else data
+        except DecodeError:
+            return None
+
+    return tolerant
+
+
+def _check(request: Any) -> None:
+    if request is None:
+        raise InvalidRequest([("", "the request is not a message of its type")])
+    if broken := violations(request):
+        raise InvalidRequest(broken)
+
+
+def _about(request: Any, traceparent: str) -> AbstractContextManager[None]:
+    subjects = {
+        name: value
+        for name in _SUBJECTS
+        if (value := getattr(request, name, "")) and len(value) < _LONGEST_SUBJECT
+    }
+    return structlog.contextvars.bound_contextvars(
+        trace_id=traceparent[3:35], caller="", **subjects
+    )

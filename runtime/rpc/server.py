@@ -1,0 +1,101 @@
+"""The gRPC server of a service: limits, health, reflection, one interceptor around every call."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2  # noqa: F401  reflection shows clients what errors carry
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from runtime.auth.authentication import KeyRing, Verifier
+from runtime.auth.authorization import Guard
+from runtime.rpc.errors import ErrorMapper
+from runtime.rpc.health import HealthMonitor
+from runtime.rpc.interceptor import CallInterceptor
+from runtime.rpc.tls import server_credentials
+from runtime.settings import ServiceSettings
+
+_MAX_MESSAGE_BYTES = 1024 * 1024
+_OPTIONS = (
+    ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", 4 * _MAX_MESSAGE_BYTES),
+    # Clients may keep idle connections alive this often; both sides must agree.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # Connections end now and then, with grace, so that clients find new replicas.
+    ("grpc.max_connection_age_ms", 30 * 60 * 1000),
+    ("grpc.max_connection_age_grace_ms", 30 * 1000),
+    # Two processes on one port would share its calls unnoticed.
+    ("grpc.so_reuseport", 0),
+)
+
+
+class PortTaken(OSError):
+    """The server can't listen on its address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Servicer:
+    """A servicer, how it is registered, and its service's full name."""
+
+    name: str
+    register: Callable[[Any, grpc.aio.Server], None]
+    implementation: Any
+
+
+class GrpcServer:
+    """A server that is not listening yet."""
+
+    def __init__(
+        self,
+        config: ServiceSettings,
+        audience: str,
+        servicers: Sequence[Servicer],
+        errors: ErrorMapper,
+        health: HealthMonitor,
+    ) -> None:
+        """Raises KeysUnreadable, MethodWithoutPolicy. `audience` is our name in tokens."""
+        self._listen, self._health = config.listen, health
+        self._monitor: asyncio.Task[None] | None = None
+        self._services = [servicer.name for servicer in servicers]
+        verifier = Verifier(KeyRing(config.auth_keys), audience)
+        guard = Guard(verifier, self._services)
+        self._config = config
+        self._server = grpc.aio.server(
+            interceptors=[
+                CallInterceptor(guard, errors, config.call_seconds, config.max_concurrent_calls)
+            ],
+            options=_OPTIONS,
+        )
+        for servicer in servicers:
+            servicer.register(servicer.implementation, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(health.servicer, self._server)
+        names = [*self._services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
+        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
+
+    async def start(self) -> int:
+        """Listens; returns the port. Raises PortTaken."""
+        try:
+            port = self._add_port()
+        except RuntimeError as error:
+            raise PortTaken(f"can't listen on {self._listen}: {error}") from error
+        self._health.begin(self._services)
+        await self._server.start()
+        self._monitor = asyncio.create_task(self._health.run(self._services))
+        return port
+
+    def _add_port(self) -> int:
+        certificate, key = self._config.tls_certificate, self._config.tls_key
+        if certificate is None or key is None:
+            return self._server.add_insecure_port(self._listen)
+        return self._server.add_secure_port(self._listen, server_credentials(certificate, key))
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Says so by health, takes no more calls and lets those in flight finish."""
+        if self._monitor:
+            self._monitor.cancel()
+        self._health.leave()
+        await self._server.stop(grace_seconds)

@@ -1,0 +1,62 @@
+"""The provider's composition root: `python -m sandbox_provider`."""
+
+import asyncio
+import contextlib
+import signal
+
+import structlog
+
+from runtime import logging
+from runtime.auth.authentication import KeyRing, KeysUnreadable
+from runtime.rpc.client import open_channel
+from runtime.rpc.server import PortTaken
+from runtime.rpc.tls import CertificateUnreadable
+from runtime.settings import read
+from sandbox_provider.config import ProviderSettings
+from sandbox_provider.grpc_server import ProviderServer, ProviderServicer
+from sandbox_provider.ledger import Ledger
+from sandbox_provider.webhooks import Courier
+
+_log = structlog.get_logger(__name__)
+_GRACE_SECONDS = 5.0
+
+
+async def serve(config: ProviderSettings, stop: asyncio.Event) -> None:
+    """Builds the provider and runs it until `stop` is set; raises PortTaken."""
+    ledger = Ledger(config.database)
+    payment = open_channel(config, config.payment_target, "payment")
+    courier = Courier(ledger, config.secret.get_secret_value().encode(), payment)
+    servicer = ProviderServicer(ledger, config.late_seconds, config.slow_seconds)
+    server = ProviderServer(servicer, KeyRing(config.auth_keys))
+    _log.info("serving", port=await server.start(config.listen))
+    delivering = asyncio.create_task(courier.run())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({delivering, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    await server.stop(_GRACE_SECONDS)
+    delivering.cancel()  # what it cuts short is still owed
+    with contextlib.suppress(asyncio.CancelledError):
+        await delivering
+    await payment.close()
+    ledger.close()
+
+
+async def _until_signal(config: ProviderSettings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(config, stop)
+
+
+def main() -> None:
+    """Runs the provider; exit status 1 if it can't listen, 2 for wrong settings."""
+    config = read(ProviderSettings)
+    logging.configure("provider", "INFO", "json")
+    try:
+        asyncio.run(_until_signal(config))
+    except (CertificateUnreadable, KeysUnreadable, PortTaken) as error:
+        raise SystemExit(f"provider: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""The provider's calls."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2  # noqa: F401  reflection shows clients what errors carry
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from runtime.auth.authentication import KeyRing, Verifier
+from runtime.auth.authorization import Guard
+from runtime.protobuf import new_id
+from runtime.rpc.errors import Answer, ErrorMapper, ErrorTable
+from runtime.rpc.interceptor import CallInterceptor, Context
+from runtime.rpc.server import PortTaken
+from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
+from sandbox_provider.ledger import Ledger
+from sandbox_provider.methods import Pace, PaymentMethodUnknown, behaviour
+from sandbox_provider.transactions import Charge, ChargeNotFound, KeyReused, Refund, RefundNotFound
+
+SERVICE = "sandbox.v1.ProviderService"
+_MOST_SECONDS = 60.0
+
+
+class AnswerLost(Exception):
+    """The charge was made; its answer got lost on the way."""
+
+
+_Code = grpc.StatusCode
+ERRORS: ErrorTable = {
+    PaymentMethodUnknown: Answer(
+        _Code.INVALID_ARGUMENT, "PAYMENT_METHOD_UNKNOWN", "不支持该支付方式"
+    ),
+    KeyReused: Answer(_Code.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED", "幂等键已用于另一笔交易"),
+    ChargeNotFound: Answer(_Code.NOT_FOUND, "CHARGE_NOT_FOUND", "交易不存在"),
+    RefundNotFound: Answer(_Code.NOT_FOUND, "REFUND_NOT_FOUND", "退款不存在"),
+    AnswerLost: Answer(
+        _Code.UNAVAILABLE, "ANSWER_LOST", "服务暂时不可用", text="the connection broke"
+    ),
+}
+
+
+class ProviderServicer(provider_service_pb2_grpc.ProviderServiceServicer):
+    """sandbox.v1.ProviderService; its contract says what each call does."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        late_seconds: float,
+        slow_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger, self._clock, self._late_seconds = ledger, clock, late_seconds
+        self._delays = {Pace.AT_ONCE: 0.0, Pace.SLOW: slow_seconds, Pace.LATE: late_seconds}
+
+    async def CreateCharge(  # noqa: N802
+        self, request: provider_service_pb2.CreateChargeRequest, _context: Context
+    ) -> provider_service_pb2.CreateChargeResponse:
+        charge = self._ledger.record(self._charge(request))
+        method = behaviour(charge.payment_method)
+        if method.answer_lost:
+            raise AnswerLost
+        if method.pace is Pace.SLOW:
+            charge = await self._decided(charge)
+        return provider_service_pb2.CreateChargeResponse(
+            charge=_charge_message(charge, self._clock())
+        )
+
+    async def GetCharge(  # noqa: N802
+        self, request: provider_service_pb2.GetChargeRequest, _context: Context
+    ) -> provider_service_pb2.GetChargeResponse:
+        charge = self._ledger.get(request.idempotency_key)
+        return provider_service_pb2.GetChargeResponse(charge=_charge_message(charge, self._clock()))
+
+    async def CancelCharge(  # noqa: N802
+        self, request: provider_service_pb2.CancelChargeRequest, _context: Context
+    ) -> provider_service_pb2.CancelChargeResponse:
+        now = self._clock()
+        charge = self._ledger.cancel(request.idempotency_key, new_id("chg"), now)
+        return provider_service_pb2.CancelChargeResponse(charge=_charge_message(charge, now))
+
+    async def CreateRefund(  # noqa: N802
+        self, request: provider_service_pb2.CreateRefundRequest, _context: Context
+    ) -> provider_service_pb2.CreateRefundResponse:
+        now = self._clock()
+        refund = self._ledger.refund(
+            request.idempotency_key,
+            new_id("rfd"),
+            request.charge_key,
+            request.amount_minor,
+            now,
+            now + self._late_seconds,
+        )
+        return provider_service_pb2.CreateRefundResponse(refund=_refund_message(refund, now))
+
+    async def GetRefund(  # noqa: N802
+        self, request: provider_service_pb2.GetRefundRequest, _context: Context
+    ) -> provider_service_pb2.GetRefundResponse:
+        refund = self._ledger.get_refund(request.idempotency_key)
+        return provider_service_pb2.GetRefundResponse(refund=_refund_message(refund, self._clock()))
+
+    async def _decided(self, charge: Charge) -> Charge:
+        """Waits; it is captured at its time whether or not the caller still waits too."""
+        while (left := charge.capture_at - self._clock()) > 0 and charge.cancelled_at is None:
+            await asyncio.sleep(min(left, 0.2))
+            charge = self._ledger.get(charge.idempotency_key)
+        return charge
+
+    def _charge(self, request: provider_service_pb2.CreateChargeRequest) -> Charge:
+        method = behaviour(request.payment_method)
+        return Charge(
+            idempotency_key=request.idempotency_key,
+            charge_id=new_id("chg"),
+            order_id=request.order_id,
+            amount_minor=request.amount_minor,
+            currency_code=request.currency_code,
+            payment_method=request.payment_method,
+            decline_reason=method.decline_reason,
+            capture_at=self._clock() + self._delays[method.pace],
+            # Of the smallest amount there is, less would be nothing.
+            captures_minor=max(request.amount_minor - method.shortfall, 1),
+        )
+
+
+def _charge_message(charge: Charge, now: float) -> provider_service_pb2.Charge:
+    return provider_service_pb2.Charge(
+        charge_id=charge.charge_id,
+        idempotency_key=charge.idempotency_key,
+        order_id=charge.order_id,
+        amount_minor=charge.amount_minor,
+        currency_code=charge.currency_code,
+        status=provider_service_pb2.ChargeStatus.Value(f"CHARGE_STATUS_{charge.status(now)}"),
+        decline_reason=charge.decline_reason,
+        captured_minor=charge.captured_minor(now),
+    )
+
+
+def _refund_message(refund: Refund, now: float) -> provider_service_pb2.Refund:
+    return provider_service_pb2.Refund(
+        provider_refund_id=refund.provider_refund_id,
+        idempotency_key=refund.idempotency_key,
+        charge_key=refund.charge_key,
+        amount_minor=refund.amount_minor,
+        status=provider_service_pb2.RefundStatus.Value(f"REFUND_STATUS_{refund.status(now)}"),
+        refusal_reason=refund.refusal_reason,
+    )
+
+
+class ProviderServer:
+    """The servicer with health and reflection, not listening yet."""
+
+    def __init__(self, servicer: ProviderServicer, keys: KeyRing) -> None:
+        guard = Guard(Verifier(keys, "provider"), [SERVICE])
+        errors = ErrorMapper(ERRORS)
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            interceptors=[CallInterceptor(guard, errors, _MOST_SECONDS)],
+            # Two processes on one port would share its calls unnoticed.
+            options=[("grpc.so_reuseport", 0)],
+        )
+        register: Any = provider_service_pb2_grpc.add_ProviderServiceServicer_to_server
+        register(servicer, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self, listen: str) -> int:
+        """Listens; returns the port. Raises PortTaken."""
+        try:
+            port = self._server.add_insecure_port(listen)
+        except RuntimeError as error:
+            raise PortTaken(f"can't listen on {listen}: {error}") from error
+        await self._server.start()
+        for name in ("", SERVICE):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return port
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Takes no more calls and lets those in flight finish."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_seconds)

@@ -1,0 +1,80 @@
+"""Clear boundaries: an import from one service into another fails the check that CI runs.
+
+And the broker refuses a service that would publish a subject of another domain.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from ulid import ULID
+
+from devstack.commands import PROJECT
+from eventbus.broker import BrokerUnavailable
+from eventbus.event import Event
+from eventbus.jetstream import JetStream
+from tests.system.drivers.project_copy import copy_of_the_project, make
+from tests.system.drivers.running_stack import Outside
+
+SERVICES = ("payment", "interview", "notification")
+PAIRS = [(one, other) for one in SERVICES for other in SERVICES if one != other]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the project to break."""
+    return copy_of_the_project(tmp_path)
+
+
+def test_proof_28_ci_runs_the_check() -> None:
+    """CI makes `check`, and that looks at every import."""
+    assert "make check\n" in (PROJECT / ".ci" / "run").read_text("utf-8")
+    assert "lint-imports" in make(PROJECT, "check", "--dry-run").stdout
+
+
+def test_proof_28_the_imports_as_they_are_pass(tree: Path) -> None:
+    """So that what fails below fails for the import that was made."""
+    result = make(tree, "check-imports")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("importer", "imported"), PAIRS)
+def test_proof_28_an_import_across_services_fails(tree: Path, importer: str, imported: str) -> None:
+    """By a message that names who imports whom."""
+    module = tree / f"{importer}_svc" / "consumers.py"
+    text = module.read_text("utf-8")
+    module.write_text(f"{text}\nfrom {imported}_svc import domain  # noqa\n", "utf-8")
+    result = make(tree, "check-imports")
+    assert result.returncode != 0
+    assert "Services never import each other BROKEN" in result.stdout
+    assert f"{importer}_svc.consumers -> {imported}_svc" in result.stdout
+
+
+@pytest.mark.parametrize(("publisher", "owner"), PAIRS)
+async def test_proof_28_another_domains_subject_is_refused(
+    calm: Outside, publisher: str, owner: str
+) -> None:
+    """Singly and in a batch; nothing of it reaches the stream."""
+    login = calm.stack.nats_login(publisher)
+    broker = JetStream(calm.stack.nats_url, login.user, login.password, f"forging {publisher}")
+    forged = [
+        Event(
+            id=f"evt_{ULID()}",
+            type=f"{owner}.v1.Forged",
+            key=f"ord_{ULID()}",
+            data=b"",
+            occurred_at=datetime.now(UTC),
+            source=publisher,
+        )
+        for _ in range(2)
+    ]
+    broker.open()
+    try:
+        await broker.wait_connected(10)
+        with pytest.raises(BrokerUnavailable, match=r"(?i)permissions violation"):
+            await broker.publish(forged[0])
+        with pytest.raises(BrokerUnavailable, match=r"(?i)permissions violation"):
+            await broker.publish_batch(forged)
+    finally:
+        await broker.close()
+    assert await calm.stored_count(f"{owner}.v1.Forged.*") == 0

@@ -1,0 +1,38 @@
+"""Non-critical work is asynchronous: payment answers while the mail server is blocked.
+
+The mail arrives when the mail server is back.
+"""
+
+import asyncio
+
+import pytest
+
+from payment.v1 import payment_service_pb2
+from tests.system.drivers.running_stack import PAID, Outside
+from tests.system.drivers.stack_settings import ENVIRONMENT
+
+SMTP_SECONDS = float(ENVIRONMENT["notification"]["NOTIFICATION_SMTP_SECONDS"])
+
+
+@pytest.mark.parametrize("how", ["silent", "killed"])
+async def test_proof_34_payment_answers_while_smtp_is_blocked(rough: Outside, how: str) -> None:
+    """Paid and prepared in less time than one try at the mail server takes; mailed afterwards."""
+    if how == "silent":
+        rough.stack.suspend("mailbox")  # it keeps connections and answers nobody
+    else:
+        await rough.stack.kill("mailbox")
+    journey = rough.journey()
+    async with asyncio.timeout(SMTP_SECONDS):
+        order_id = (await journey.order()).order_id
+        payment = await journey.pay(order_id)
+    assert payment.status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
+    await journey.prepared(order_id)
+    tried = "SELECT attempts > 0 FROM notification.notifications WHERE order_id = $1"
+    await rough.until_true(tried, order_id)
+    assert rough.mails(journey) == []
+    if how == "silent":
+        rough.stack.resume("mailbox")
+    else:
+        await rough.stack.start("mailbox")
+    await rough.came_to(order_id, PAID)
+    assert len({mail["Message-ID"] for mail in rough.mails(journey)}) == 1

@@ -1,0 +1,274 @@
+"""What a server bounds, and that nobody without a token can use it up."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_status import rpc_status
+
+from devstack.keys import Keys
+from devstack.polling import eventually
+from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
+from runtime.auth.authentication import Role
+from runtime.broker import create_broker
+from runtime.database.engine import create_engine
+from runtime.rpc import concurrency_limits
+from runtime.rpc.errors import ErrorMapper
+from runtime.rpc.health import HealthMonitor
+from runtime.rpc.health_servicer import HealthServicer
+from runtime.rpc.server import GrpcServer, Servicer
+from runtime.settings import ServiceSettings
+
+MOST = 5
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+CHECK = health_pb2.HealthCheckRequest()
+PRODUCTS = payment_service_pb2.ListProductsRequest()
+
+
+class Shop(payment_service_pb2_grpc.PaymentServiceServicer):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.open, self.waiting = asyncio.Event(), 0
+
+    async def ListProducts(  # noqa: N802
+        self, _request: payment_service_pb2.ListProductsRequest, _context: Any
+    ) -> payment_service_pb2.ListProductsResponse:
+        self.waiting += 1
+        try:
+            await self.open.wait()
+        finally:
+            self.waiting -= 1
+        return payment_service_pb2.ListProductsResponse()
+
+
+@dataclass
+class Listening:
+    """A server of one servicer, and channels to it."""
+
+    port: int
+    health: HealthMonitor
+    shop: Shop
+    token: str
+    channels: list[grpc.aio.Channel] = field(default_factory=list)
+
+    def channel(self) -> grpc.aio.Channel:
+        """A connection of its own."""
+        options = [("grpc.use_local_subchannel_pool", 1)]
+        self.channels.append(grpc.aio.insecure_channel(f"127.0.0.1:{self.port}", options=options))
+        return self.channels[-1]
+
+    def products(self, channel: grpc.aio.Channel) -> Any:
+        """A call of somebody who may make it."""
+        stub = payment_service_pb2_grpc.PaymentServiceStub(channel)
+        return stub.ListProducts(
+            PRODUCTS, metadata=(("authorization", f"Bearer {self.token}"),), timeout=30
+        )
+
+    async def until_waiting(self, number: int) -> None:
+        async def look() -> bool:
+            return self.shop.waiting == number
+
+        await eventually(look, f"{number} calls in hand")
+
+
+@asynccontextmanager
+async def listening(directory: Path) -> AsyncIterator[Listening]:
+    keys, shop = Keys(directory), Shop()
+    keys.prepare()
+    config = ServiceSettings(
+        auth_keys=keys.public,
+        auth_signing_key=keys.private("payment"),
+        database_url="postgresql+asyncpg://nobody@127.0.0.1:1/nothing",
+        nats_url="nats://127.0.0.1:1",
+        nats_user="payment",
+        nats_password="",
+        listen="127.0.0.1:0",
+        max_concurrent_calls=MOST,
+    )
+    engine = create_engine(config, "payment")
+    health = HealthMonitor(engine, create_broker(config, "payment"), [])
+    register: Any = payment_service_pb2_grpc.add_PaymentServiceServicer_to_server
+    servicer = Servicer("payment.v1.PaymentService", register, shop)
+    server = GrpcServer(config, "payment", [servicer], ErrorMapper({}), health)
+    here = Listening(await server.start(), health, shop, keys.token("shop", Role.STOREFRONT))
+    try:
+        yield here
+    finally:
+        for channel in here.channels:
+            await channel.close()
+        await server.stop(0)
+        await engine.dispose()
+
+
+def watch(channel: grpc.aio.Channel, name: str = "") -> Any:
+    request = health_pb2.HealthCheckRequest(service=name)
+    return health_pb2_grpc.HealthStub(channel).Watch(request, timeout=30)
+
+
+async def services_shown(channel: grpc.aio.Channel) -> list[str]:
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="*")
+    shown = [reply async for reply in stub.ServerReflectionInfo(iter([request]), timeout=10)]
+    return [service.name for reply in shown for service in reply.list_services_response.service]
+
+
+async def test_streams_without_a_token_keep_nobody_out(tmp_path: Path) -> None:
+    """However many of them are open: calls are answered, probes and reflection too."""
+    async with listening(tmp_path) as here:
+        crowded = here.channel()
+        watching = [watch(crowded) for _ in range(10 * MOST)]
+        first = await asyncio.gather(*(call.read() for call in watching), return_exceptions=True)
+        here.shop.open.set()
+        for channel in (crowded, here.channel()):
+            assert await health_pb2_grpc.HealthStub(channel).Check(CHECK, timeout=10)
+            assert await here.products(channel) == payment_service_pb2.ListProductsResponse()
+            assert "payment.v1.PaymentService" in await services_shown(channel)
+        assert isinstance(first[0], health_pb2.HealthCheckResponse)
+
+
+async def test_streams_without_a_token_are_bounded_in_number_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From one address; each ends in time, and leaves its place to another."""
+    bounds = concurrency_limits.Bounds(most=9, most_per_host=2, seconds=1)
+    monkeypatch.setattr(concurrency_limits, "_WATCHING", bounds)
+    async with listening(tmp_path) as here:
+        kept = [watch(here.channel()) for _ in range(2)]
+        for call in kept:
+            assert isinstance(await call.read(), health_pb2.HealthCheckResponse)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await watch(here.channel()).read()
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert _reason_and_pause(refused.value) == ("TOO_MANY_STREAMS", True)
+        for call in kept:
+            assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        again = watch(here.channel())
+        assert isinstance(await again.read(), health_pb2.HealthCheckResponse)
+        again.cancel()
+
+
+async def test_calls_beyond_the_most_are_told_to_come_again(tmp_path: Path) -> None:
+    """RESOURCE_EXHAUSTED with RetryInfo for who may call; who may not counts for nothing."""
+    async with listening(tmp_path) as here:
+        channel = here.channel()
+        calls = [asyncio.ensure_future(_reply(here.products(channel))) for _ in range(MOST)]
+        await here.until_waiting(MOST)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await here.products(channel)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert _reason_and_pause(refused.value) == ("TOO_MANY_CALLS", True)
+        stub = payment_service_pb2_grpc.PaymentServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as unknown:
+            await stub.ListProducts(PRODUCTS, timeout=10)
+        assert unknown.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        here.shop.open.set()
+        await asyncio.gather(*calls)
+        assert await here.products(channel) == payment_service_pb2.ListProductsResponse()
+
+
+async def test_a_call_that_is_given_up_makes_room(tmp_path: Path) -> None:
+    async with listening(tmp_path) as here:
+        channel = here.channel()
+        calls = [here.products(channel) for _ in range(MOST)]
+        await here.until_waiting(MOST)
+        for call in calls:
+            call.cancel()
+        await here.until_waiting(0)
+        here.shop.open.set()
+        assert await here.products(channel) == payment_service_pb2.ListProductsResponse()
+
+
+async def _reply(call: Any) -> Any:
+    return await call
+
+
+def _reason_and_pause(error: grpc.aio.AioRpcError) -> tuple[str, bool]:
+    """The reason, and whether the caller is told when to come again."""
+    info, pause, paused = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), False
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    for detail in status.details if status else ():
+        detail.Unpack(info)
+        paused = paused or (detail.Unpack(pause) and bool(pause.retry_delay.ToMilliseconds()))
+    return info.reason, paused
+
+
+async def test_a_watcher_hears_of_every_change_until_the_end(tmp_path: Path) -> None:
+    """At the end it is let go, so that it doesn't hold up the stop."""
+    async with listening(tmp_path) as here:
+        watching, unknown = watch(here.channel()), watch(here.channel(), "nobody's")
+        assert (await watching.read()).status == NOT_SERVING
+        assert (await unknown.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        here.health.servicer.tell("", serving=True)
+        assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
+        here.health.leave()
+        assert (await watching.read()).status == NOT_SERVING
+        for call in (watching, unknown):
+            assert await call.read() is grpc.aio.EOF
+            assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_the_health_of_an_unknown_name_is_not_found(tmp_path: Path) -> None:
+    async with listening(tmp_path) as here:
+        request = health_pb2.HealthCheckRequest(service="nobody's")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await health_pb2_grpc.HealthStub(here.channel()).Check(request, timeout=10)
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_watcher_that_takes_no_answer_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its window is empty, so that what is written to it never leaves; health goes on."""
+    served, begun = HealthServicer.Watch, asyncio.Event()
+
+    async def noted(*call: Any) -> None:
+        begun.set()
+        await served(*call)
+
+    monkeypatch.setattr(HealthServicer, "Watch", noted)
+    async with listening(tmp_path) as here:
+        _, writer = await asyncio.open_connection("127.0.0.1", here.port)
+        writer.write(_watch_with_no_window())
+        async with asyncio.timeout(10):
+            await begun.wait()
+        watching = watch(here.channel())
+        assert (await watching.read()).status == NOT_SERVING
+        here.health.servicer.tell("", serving=True)
+        assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
+        writer.close()
+
+
+def _watch_with_no_window() -> bytes:
+    """What an HTTP/2 client sends that watches and lets no data come back."""
+
+    def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
+        return len(body).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + body
+
+    def header(name: str, value: str) -> bytes:
+        parts = [bytes([len(text)]) + text.encode() for text in (name, value)]
+        return b"\x00" + b"".join(parts)
+
+    headers = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": "/grpc.health.v1.Health/Watch",
+        ":authority": "health",
+        "te": "trailers",
+        "content-type": "application/grpc",
+    }
+    initial_window = (4).to_bytes(2) + (0).to_bytes(4)
+    return (
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+        + frame(4, 0, 0, initial_window)
+        + frame(1, 4, 1, b"".join(header(*one) for one in headers.items()))
+        + frame(0, 1, 1, bytes(5))
+    )

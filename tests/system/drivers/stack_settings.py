@@ -1,0 +1,82 @@
+"""The settings of the stacks under test: free ports, and delays cut short."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from devstack.commands import PROJECT
+from devstack.settings import Settings
+from devstack.stack import COMPONENTS
+from interview.v1 import interview_service_pb2
+from notification.v1 import notification_service_pb2
+from payment.v1 import payment_service_pb2
+from tests.system.drivers.running_stack import OLD_PROVIDER_SECRET, Outside, insist
+
+# Delays that a person would sit out, cut short; and a provider's secret being replaced.
+ENVIRONMENT = {
+    "payment": {
+        "PAYMENT_GUESSES_PER_SHOP": "1000000",
+        "PAYMENT_BUS_FIRST_DELAY": "0.1",
+        "PAYMENT_BUS_LEASE_SECONDS": "2",
+        "PAYMENT_RECONCILE_SECONDS": "0.5",
+        "PAYMENT_RECONCILE_AFTER": "4",
+        "PAYMENT_PROVIDER_SECONDS": "3",
+        "PAYMENT_REFUND_ASK_SECONDS": "2",
+        "PAYMENT_REFUND_OVERDUE_SECONDS": "6",
+        "PAYMENT_PROVIDER_SECRET_OLD": OLD_PROVIDER_SECRET,
+        "PAYMENT_SWEEP_SECONDS": "0.5",
+    },
+    "interview": {
+        "INTERVIEW_GUESSES_PER_SHOP": "1000000",
+        "INTERVIEW_BUS_FIRST_DELAY": "0.1",
+        "INTERVIEW_BUS_LEASE_SECONDS": "2",
+        "INTERVIEW_BUS_MAX_ATTEMPTS": "6",
+        "INTERVIEW_VALIDATION_SECONDS": "3",
+        # What the tests break on purpose, only they mend.
+        "INTERVIEW_CONSISTENCY_SECONDS": "86400",
+        "INTERVIEW_METRICS_LISTEN": "127.0.0.1:0",
+    },
+    "notification": {
+        "NOTIFICATION_BUS_FIRST_DELAY": "0.1",
+        "NOTIFICATION_MAIL_FIRST_DELAY": "0.2",
+        "NOTIFICATION_MAIL_MAX_DELAY": "2",
+        "NOTIFICATION_SMTP_SECONDS": "3",
+        "NOTIFICATION_MAIL_CLAIM_SECONDS": "5",
+    },
+    "provider": {"PROVIDER_SLOW_SECONDS": "1.5", "PROVIDER_LATE_SECONDS": "1"},
+}
+
+
+_ACK_WAIT_SECONDS = 4
+
+
+def settings(directory: Path) -> Settings:
+    """Free ports, so that stacks run side by side; the platform's topology, but impatient."""
+    declared = (PROJECT / "deploy" / "nats" / "topology.toml").read_text("utf-8")
+    topology = directory.with_suffix(".toml")
+    hurried = re.sub(r"ack_wait_seconds = \d+", f"ack_wait_seconds = {_ACK_WAIT_SECONDS}", declared)
+    topology.write_text(hurried, "utf-8")
+    return replace(
+        Settings.on_free_ports(), fsync=False, environment=ENVIRONMENT, topology=topology
+    )
+
+
+async def mend(outside: Outside) -> None:
+    """Brings every component back, and waits until each finds the others again."""
+    stack, clients = outside.stack, outside.clients
+    for name in COMPONENTS:
+        if stack.is_running(name):
+            stack.resume(name)
+        else:
+            await stack.start(name)
+    check = interview_service_pb2.CheckAccessCodeRequest(access_code="0000-0000-0000-0000")
+    listed = notification_service_pb2.ListNotificationsRequest(page_size=1)
+    await insist(lambda: clients.interviews.CheckAccessCode(check), "interview asks payment")
+    await insist(lambda: clients.notifications.ListNotifications(listed), "notification")
+
+    async def provider_answers() -> bool:
+        journey = outside.journey()
+        payment = await journey.pay((await journey.order()).order_id, "sandbox_decline")
+        return payment.status == payment_service_pb2.PAYMENT_STATUS_FAILED
+
+    await insist(provider_answers, "payment asks the provider")

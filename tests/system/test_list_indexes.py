@@ -1,0 +1,55 @@
+"""Lists that a customer reads are found by an index, however many there are of other customers."""
+
+import pytest
+
+from tests.system.drivers.running_stack import Outside
+
+_ROWS = 10_000
+
+# What a list call is restricted by, and an index that begins with it and gives its order.
+_LISTED_BY = [
+    ("payment", "orders", "customer_id, order_id"),
+    ("payment", "payments", "order_id, payment_id"),
+    ("payment", "refunds", "order_id, refund_id"),
+    ("payment", "access_codes", "order_id"),
+    ("payment", "access_code_events", "access_code_id, version"),
+    ("interview", "sessions", "customer_id, session_id"),
+    ("interview", "sessions", "order_id"),
+    ("interview", "qa_records", "session_id, number"),
+    ("notification", "notifications", "customer_id, notification_id"),
+    ("notification", "notifications", "order_id, notification_id"),
+]
+
+
+@pytest.mark.parametrize(("schema", "table", "columns"), _LISTED_BY)
+async def test_what_is_listed_has_an_index(
+    calm: Outside, schema: str, table: str, columns: str
+) -> None:
+    rows = await calm.rows(
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = $1 AND tablename = $2", schema, table
+    )
+    assert any(row["indexdef"].endswith(f"({columns})") for row in rows)
+
+
+async def test_a_customers_mails_are_found_among_many(calm: Outside) -> None:
+    """10^4 mails, ten of them the customer's, rolled back afterwards."""
+    async with calm.sql("notification_owner") as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            await connection.execute(
+                "INSERT INTO notification.notifications (notification_id, order_id, customer_id,"
+                " event_id, event_type, email, display_name, language_code, content, message_id,"
+                " created_at, status, attempts, last_error)"
+                " SELECT 'ntf_' || n, 'ord_' || n, 'cus_' || n % 1000, 'evt_' || n, '', '', '',"
+                " 'en', '{}', '', now(), 'SENT', 1, '' FROM generate_series(1, $1::int) AS n",
+                _ROWS,
+            )
+            await connection.execute("ANALYZE notification.notifications")
+            plan = await connection.fetch(
+                "EXPLAIN SELECT * FROM notification.notifications WHERE customer_id = 'cus_7'"
+                " ORDER BY notification_id DESC LIMIT 51"
+            )
+            assert " notifications_customer_idx " in "\n".join(row[0] for row in plan)
+        finally:
+            await transaction.rollback()

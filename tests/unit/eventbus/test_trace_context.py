@@ -1,0 +1,48 @@
+"""Trace context: what an event causes carries its trace."""
+
+import re
+
+import pytest
+
+from eventbus.trace_context import continue_trace, in_trace, in_traces, traceparent_for
+
+TRACE, SPAN = "a" * 32, "b" * 16
+GIVEN = f"00-{TRACE}-{SPAN}-01"
+FORM = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01")
+
+
+def test_work_caused_by_a_trace_is_a_new_span_of_it() -> None:
+    found = continue_trace(GIVEN)
+    assert FORM.fullmatch(found)
+    assert found[3:35] == TRACE
+    assert found[36:52] != SPAN
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "nonsense",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"{GIVEN}\n",
+        f"01-{TRACE}-{SPAN}-01",
+    ],
+)
+def test_what_is_no_trace_begins_one(given: str) -> None:
+    found = continue_trace(given)
+    assert FORM.fullmatch(found)
+    assert found[3:35] not in {TRACE, "0" * 32}
+
+
+def test_the_trace_of_the_key_goes_before_that_of_the_call() -> None:
+    with in_trace(f"00-{'c' * 32}-{SPAN}-01"), in_traces({"ord_1": GIVEN}):
+        assert traceparent_for("ord_1")[3:35] == TRACE
+        assert traceparent_for("ord_2")[3:35] == "c" * 32
+
+
+def test_a_trace_ends_with_its_block() -> None:
+    with in_trace(GIVEN):
+        assert traceparent_for("")[3:35] == TRACE
+    assert traceparent_for("")[3:35] != TRACE

@@ -1,0 +1,268 @@
+"""Notification's state machine: every state and every verb, obstacles, and what is told."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from notification_svc.domain.codes import CodeStatus, CodeVersion
+from notification_svc.domain.contents import (
+    CalledOff,
+    CancelReason,
+    Content,
+    FeedbackReady,
+    IssuedCode,
+    Money,
+    PaidBack,
+    RefundScope,
+)
+from notification_svc.domain.notifications import (
+    ClaimLost,
+    Known,
+    Notification,
+    NotificationFailed,
+    NotificationNotDue,
+    NotificationNotEnded,
+    NotificationStatus,
+    Obstacle,
+    Recipient,
+)
+from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refused
+from notification_svc.domain.suppressions import normalised
+from tests.fakes.notification import after_a_minute
+
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+CLAIM = timedelta(seconds=30)
+CODE = IssuedCode("acc_1", "7ZK4-0PQX-M2A9-E5TB", 3, "backend-60", NOW + timedelta(days=30))
+PAID_BACK = PaidBack("ref_1", Money(19900, "CNY"), RefundScope.FULL)
+CALLED_OFF = CalledOff("ses_1", "backend-60", CancelReason.REQUESTED, was_started=True)
+FEEDBACK = FeedbackReady("ses_1", "fbk_1", "backend-60")
+CONTENTS = [CODE, PAID_BACK, CALLED_OFF, FEEDBACK]
+S = NotificationStatus
+WAITING, ENDED = (S.QUEUED, S.DEFERRED, S.SENDING), (S.SENT, S.FAILED, S.SUPPRESSED)
+
+
+def mail(status: NotificationStatus = S.QUEUED, content: Content = CODE) -> Notification:
+    """A mail as it stands after its first attempt, if it had one."""
+    return Notification(
+        notification_id="ntf_1",
+        order_id="ord_1",
+        customer_id="li.hua",
+        event_id="evt_1",
+        event_type="payment.v1.PaymentCompleted",
+        recipient=Recipient("Li.Hua@example.org", "Li Hua", "en"),
+        content=content,
+        message_id="<ntf_1@example.org>",
+        created_at=NOW,
+        due_at=None if status in ENDED else NOW,
+        status=status,
+        attempts=0 if status is S.QUEUED else 1,
+        sent_at=NOW if status is S.SENT else None,
+    )
+
+
+def said(version: int, status: CodeStatus = CodeStatus.ACTIVE, code: str = "acc_1") -> CodeVersion:
+    return CodeVersion("ord_1", version, status, code)
+
+
+def test_every_status_is_in_the_tables() -> None:
+    assert {*WAITING, *ENDED} == set(S)
+
+
+@pytest.mark.parametrize("status", S)
+def test_only_what_waits_can_be_sent(status: NotificationStatus) -> None:
+    """QUEUED, DEFERRED, and SENDING whose claim ran out; what has ended stays as it is."""
+    notification = mail(status)
+    if status in ENDED:
+        with pytest.raises(NotificationNotDue):
+            notification.begin_sending(NOW, CLAIM, Known())
+        assert notification.status is status
+        return
+    attempts = notification.attempts
+    notification.begin_sending(NOW, CLAIM, Known())
+    assert (notification.status, notification.attempts) == (S.SENDING, attempts + 1)
+    assert (notification.due_at, notification.next_attempt_at) == (NOW + CLAIM, None)
+
+
+@pytest.mark.parametrize("status", WAITING)
+def test_nothing_is_sent_before_it_is_due(status: NotificationStatus) -> None:
+    """Neither what waits for its next try, nor what another process is sending."""
+    with pytest.raises(NotificationNotDue):
+        mail(status).begin_sending(NOW - timedelta(seconds=1), CLAIM, Known())
+
+
+@pytest.mark.parametrize("status", S)
+@pytest.mark.parametrize(
+    ("outcome", "after"),
+    [(Accepted(), S.SENT), (Deferred("451 later"), S.DEFERRED), (Refused("554 no"), S.FAILED)],
+)
+def test_only_what_is_being_sent_has_an_outcome(
+    status: NotificationStatus, outcome: Outcome, after: NotificationStatus
+) -> None:
+    notification = mail(status)
+    if status is not S.SENDING:
+        with pytest.raises(ClaimLost):
+            notification.record(1, outcome, NOW, after_a_minute)
+        assert notification.status is status
+        return
+    notification.record(1, outcome, NOW, after_a_minute)
+    assert notification.status is after
+    assert notification.sent_at == (NOW if after is S.SENT else None)
+    assert notification.due_at == (NOW + timedelta(minutes=1) if after is S.DEFERRED else None)
+    assert len(notification.events) == (after is S.FAILED)
+
+
+def test_an_attempt_that_was_overtaken_decides_nothing() -> None:
+    notification = mail(S.SENDING)
+    notification.begin_sending(NOW, CLAIM, Known())
+    with pytest.raises(ClaimLost):
+        notification.record(1, Accepted(), NOW, after_a_minute)
+    assert notification.status is S.SENDING
+
+
+@pytest.mark.parametrize("status", S)
+def test_only_what_has_ended_can_be_sent_again(status: NotificationStatus) -> None:
+    """The refusal names the mail, its status and the step; the original stays as it is."""
+    notification = mail(status)
+    if status in WAITING:
+        with pytest.raises(NotificationNotEnded, match=f"{status}.*sent again") as refused:
+            notification.resend("ntf_2", "<ntf_2@x>", NOW, None)
+        assert refused.value.subject == "ntf_1"
+        return
+    again = notification.resend("ntf_2", "<ntf_2@x>", NOW, None)
+    assert (again.notification_id, again.message_id) == ("ntf_2", "<ntf_2@x>")
+    assert (again.resend_of, again.status, again.due_at) == ("ntf_1", S.QUEUED, NOW)
+    assert (again.attempts, again.sent_at, again.last_error) == (0, None, "")
+    assert (again.content, again.recipient) == (notification.content, notification.recipient)
+    assert notification.status is status
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize(
+    ("known", "obstacles"),
+    [
+        (Known(), {}),
+        (Known(code=said(2)), {}),
+        (Known(code=said(3, CodeStatus.REVOKED)), {}),
+        (Known(code=said(4)), {IssuedCode: Obstacle.CODE_OUTDATED}),
+        (Known(code=said(4, CodeStatus.REVOKED)), {IssuedCode: Obstacle.CODE_OUTDATED}),
+        (Known(feedback_declined=True), {FeedbackReady: Obstacle.DECLINED}),
+        (
+            Known(address_suppressed=True),
+            dict.fromkeys(map(type, CONTENTS), Obstacle.ADDRESS_SUPPRESSED),
+        ),
+    ],
+)
+def test_what_speaks_against_a_mail(
+    content: Content, known: Known, obstacles: dict[type, Obstacle]
+) -> None:
+    """A newer version holds back codes only, a declined kind feedback only, an address all."""
+    notification = mail(content=content)
+    notification.begin_sending(NOW, CLAIM, known)
+    obstacle = obstacles.get(type(content))
+    assert notification.obstacle is obstacle
+    if obstacle is None:
+        assert notification.status is S.SENDING
+    else:
+        assert (notification.status, notification.due_at) == (S.SUPPRESSED, None)
+        assert (notification.attempts, notification.events) == (0, [])
+        assert notification.last_error
+
+
+@pytest.mark.parametrize("status", WAITING)
+def test_a_code_that_ran_out_is_not_sent(status: NotificationStatus) -> None:
+    notification = mail(status, replace(CODE, expire_at=NOW))
+    notification.begin_sending(NOW, CLAIM, Known())
+    assert (notification.status, notification.obstacle) == (S.SUPPRESSED, Obstacle.CODE_EXPIRED)
+
+
+@pytest.mark.parametrize(
+    ("newest", "version"),
+    [
+        (None, 3),
+        (said(2), 3),
+        (said(5), 5),
+        (said(5, CodeStatus.SUSPENDED), 3),
+        (said(5, CodeStatus.REDEEMED), 3),
+        (said(5, code="acc_2"), 3),
+    ],
+)
+def test_a_code_sent_again_is_told_as_of_the_version_that_says_it_is_good(
+    newest: CodeVersion | None, version: int
+) -> None:
+    """A code that isn't good keeps its old version, and is SUPPRESSED when its turn comes."""
+    again = mail(S.SENT).resend("ntf_2", "<ntf_2@x>", NOW, newest)
+    assert again.content == replace(CODE, version=version)
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "newest", "held_back"),
+    [
+        (Obstacle.CODE_OUTDATED, said(5), True),
+        (Obstacle.CODE_OUTDATED, said(5, CodeStatus.SUSPENDED), False),
+        (Obstacle.CODE_OUTDATED, said(5, code="acc_2"), False),
+        (Obstacle.CODE_EXPIRED, said(5), False),
+        (Obstacle.ADDRESS_SUPPRESSED, said(5), False),
+        (None, said(5), False),
+    ],
+)
+def test_only_a_mail_held_back_for_its_version_waits_for_its_code(
+    obstacle: Obstacle | None, newest: CodeVersion, held_back: bool
+) -> None:
+    notification = mail(S.SUPPRESSED if obstacle else S.SENT)
+    notification.obstacle = obstacle
+    assert notification.is_held_back_for(newest) is held_back
+
+
+def test_a_failure_is_announced_without_code_and_address() -> None:
+    """However the server quotes them; the mail itself may show the address, never the code."""
+    notification = mail(S.SENDING)
+    quoted = "550 5.1.1 <li.hua@EXAMPLE.org>: li.hua unknown\r\n(7zk4 0pqx m2a9 e5tb)"
+    notification.record(1, Refused(quoted), NOW, after_a_minute)
+    assert notification.last_error == "550 5.1.1 <li.hua@EXAMPLE.org>: li.hua unknown (****)"
+    assert notification.events == [
+        NotificationFailed(
+            notification_id="ntf_1",
+            order_id="ord_1",
+            event_id="evt_1",
+            event_type="payment.v1.PaymentCompleted",
+            reason="550 5.1.1 <***>: *** unknown (****)",
+            occurred_at=NOW,
+        )
+    ]
+
+
+def test_a_long_reason_is_cut_after_the_address_was_taken_out() -> None:
+    notification = mail(S.SENDING)
+    notification.record(1, Refused("x" * 492 + " Li.Hua@example.org"), NOW, after_a_minute)
+    (failed,) = notification.events
+    assert len(notification.last_error) == 500
+    assert "Li.Hua" not in failed.reason
+
+
+@pytest.mark.parametrize(
+    ("email", "expected"),
+    [
+        ("Li.Hua@Example.ORG", "Li.Hua@example.org"),
+        (" li.hua@example.org ", "li.hua@example.org"),
+        ('"a@B"@X.org', '"a@B"@x.org'),
+    ],
+)
+def test_addresses_are_compared_without_the_case_of_their_domain(email: str, expected: str) -> None:
+    assert normalised(email) == expected
+
+
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [
+        (Money(19900, "CNY"), "CNY 199.00"),
+        (Money(5, "USD"), "USD 0.05"),
+        (Money(0, "EUR"), "EUR 0.00"),
+        (Money(123_456_789, "CNY"), "CNY 1,234,567.89"),
+        (Money(1500, "JPY"), "JPY 1,500"),
+        (Money(1500, "KWD"), "KWD 1.500"),
+        (Money(15, "CLF"), "CLF 0.0015"),
+    ],
+)
+def test_money_is_written_in_its_currencys_units(amount: Money, expected: str) -> None:
+    assert str(amount) == expected

@@ -1,0 +1,63 @@
+"""What a mail server's refusal means: for this mail, and for its address."""
+
+import pytest
+from aiosmtplib import (
+    SMTPConnectError,
+    SMTPDataError,
+    SMTPRecipientRefused,
+    SMTPRecipientsRefused,
+    SMTPSenderRefused,
+    SMTPServerDisconnected,
+)
+
+from notification_svc.domain.outcomes import Deferred, Refused
+from notification_svc.mail.smtp import judge
+
+
+def refused(code: int, message: str) -> SMTPRecipientsRefused:
+    return SMTPRecipientsRefused([SMTPRecipientRefused(code, message, "ada@example.org")])
+
+
+@pytest.mark.parametrize(
+    ("error", "bad_address"),
+    [
+        (refused(550, "5.1.1 no such user"), True),
+        (refused(550, "no such user"), True),
+        (refused(551, "user not local"), True),
+        (refused(553, "mailbox name not allowed"), True),
+        (refused(554, "5.1.10 null MX"), True),
+        (refused(550, "5.7.1 relaying denied"), False),
+        (refused(550, "5.2.2 mailbox full"), False),
+        (refused(553, "5.1.8 sender domain not found"), False),
+        (refused(553, "5.1.7 bad sender"), False),
+        (refused(552, "too much"), False),
+        (refused(554, "no"), False),
+        (SMTPDataError(550, "5.1.1 odd, but said of the mail"), False),
+        (SMTPDataError(554, "5.7.1 spam"), False),
+    ],
+)
+def test_a_refusal_for_good_is_of_the_address_or_of_the_mail(
+    error: Exception, bad_address: bool
+) -> None:
+    """A server that refuses whom it talks to must not cost all customers their mail."""
+    outcome = judge(error)
+    assert isinstance(outcome, Refused)
+    assert outcome.bad_address is bad_address
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refused(451, "4.3.0 later"),
+        refused(450, "mailbox busy"),
+        refused(530, "authentication required"),
+        SMTPDataError(451, "later"),
+        SMTPSenderRefused(550, "who are you", "us@example.org"),
+        SMTPServerDisconnected("gone"),
+        SMTPConnectError("nobody there"),
+        ConnectionRefusedError(),
+        TimeoutError(),
+    ],
+)
+def test_trouble_that_may_pass_is_deferred(error: Exception) -> None:
+    assert isinstance(judge(error), Deferred)

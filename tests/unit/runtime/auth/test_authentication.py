@@ -1,0 +1,150 @@
+"""Tokens and keys: whom a server believes, and what."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import jwt
+import pytest
+
+from devstack.keys import Keys
+from runtime.auth.authentication import (
+    Caller,
+    KeyRing,
+    KeysUnreadable,
+    Role,
+    Signer,
+    TokenExpired,
+    TokenInvalid,
+    TokenMissing,
+    Verifier,
+)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    keys = Keys(tmp_path)
+    keys.prepare()
+    return keys
+
+
+@pytest.fixture
+def verifier(keys: Keys) -> Verifier:
+    return Verifier(KeyRing(keys.public), "payment")
+
+
+def token(keys: Keys, *roles: Role, issuer: str = "identity", subject: str = "li.hua") -> str:
+    return Signer(keys.private(issuer)).issue(subject, ["payment"], roles)
+
+
+def test_a_token_says_who_its_bearer_is(keys: Keys, verifier: Verifier) -> None:
+    caller = verifier.verify(f"Bearer {token(keys, Role.CUSTOMER)}")
+    assert caller == Caller("li.hua", frozenset({Role.CUSTOMER}))
+    assert caller.customer == "li.hua"
+
+
+def test_a_verified_token_is_believed_again_until_it_expires(
+    keys: Keys, verifier: Verifier
+) -> None:
+    bearer = f"Bearer {token(keys, Role.OPERATOR)}"
+    assert verifier.verify(bearer) is verifier.verify(bearer)
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Basic abc", "token"])
+def test_no_token_is_missing(verifier: Verifier, authorization: str) -> None:
+    with pytest.raises(TokenMissing):
+        verifier.verify(authorization)
+
+
+@pytest.mark.parametrize("garbage", ["x", "a.b.c", "..", "eyJhbGciOiJub25lIn0.e30.", "é"])
+def test_garbage_is_invalid(verifier: Verifier, garbage: str) -> None:
+    with pytest.raises(TokenInvalid):
+        verifier.verify(f"Bearer {garbage}")
+
+
+def test_an_expired_token_is_expired(keys: Keys, verifier: Verifier) -> None:
+    old = Signer(keys.private("identity")).issue(
+        "li.hua", ["payment"], [Role.CUSTOMER], timedelta(seconds=-10)
+    )
+    with pytest.raises(TokenExpired):
+        verifier.verify(f"Bearer {old}")
+
+
+def test_a_token_for_another_service_is_invalid(keys: Keys) -> None:
+    with pytest.raises(TokenInvalid):
+        Verifier(KeyRing(keys.public), "interview").verify(f"Bearer {token(keys, Role.CUSTOMER)}")
+
+
+def test_a_service_vouches_for_itself_only(keys: Keys, verifier: Verifier) -> None:
+    own = token(keys, Role.SERVICE, issuer="interview", subject="interview")
+    assert verifier.verify(f"Bearer {own}").roles == {Role.SERVICE}
+    for roles, subject in (([Role.SERVICE], "payment"), ([Role.OPERATOR], "interview")):
+        forged = token(keys, *roles, issuer="interview", subject=subject)
+        with pytest.raises(TokenInvalid):
+            verifier.verify(f"Bearer {forged}")
+
+
+def test_the_identity_provider_may_not_vouch_for_a_service(keys: Keys, verifier: Verifier) -> None:
+    forged = token(keys, Role.SERVICE, subject="interview")
+    with pytest.raises(TokenInvalid):
+        verifier.verify(f"Bearer {forged}")
+
+
+def test_a_public_key_can_not_be_used_as_a_shared_secret(keys: Keys, verifier: Verifier) -> None:
+    public = json.loads(keys.public.read_text())["keys"][0]
+    claims = {
+        "iss": "identity",
+        "sub": "x",
+        "aud": "payment",
+        "exp": 2**33,
+        "roles": ["operator"],
+    }
+    forged = jwt.encode(claims, public["x"] * 2, "HS256", headers={"kid": public["kid"]})
+    with pytest.raises(TokenInvalid):
+        verifier.verify(f"Bearer {forged}")
+
+
+def test_two_keys_of_one_issuer_live_side_by_side_and_a_removed_one_ends(
+    keys: Keys, tmp_path: Path
+) -> None:
+    ring = KeyRing(keys.public)
+    verifier = Verifier(ring, "payment")
+    old = f"Bearer {token(keys, Role.CUSTOMER)}"
+    assert verifier.verify(old)
+    newer = Keys(tmp_path / "newer")
+    newer.prepare()
+    both = [
+        key for file in (keys.public, newer.public) for key in json.loads(file.read_text())["keys"]
+    ]
+    keys.public.write_text(json.dumps({"keys": both}))
+    ring.look_again()
+    new = f"Bearer {token(newer, Role.CUSTOMER)}"
+    assert verifier.verify(old) == verifier.verify(new)
+    keys.public.write_bytes(newer.public.read_bytes())
+    ring.look_again()
+    with pytest.raises(TokenInvalid):
+        verifier.verify(old)
+    assert verifier.verify(new)
+
+
+def test_a_ring_that_becomes_unreadable_keeps_what_it_knew(keys: Keys) -> None:
+    ring = KeyRing(keys.public)
+    verifier = Verifier(ring, "payment")
+    keys.public.write_text("{")
+    ring.look_again()
+    assert verifier.verify(f"Bearer {token(keys, Role.CUSTOMER)}")
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"keys": [{"kty": "OKP"}]}', '{"keys": 1}'])
+def test_a_ring_that_never_was_readable_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text(content)
+    with pytest.raises(KeysUnreadable):
+        KeyRing(file)
+
+
+@pytest.mark.usefixtures("keys")
+def test_keys_and_tokens_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 9
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}

@@ -1,0 +1,167 @@
+"""How errors leave a service: a status with details for programs, and nothing beyond that."""
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from runtime.rpc.errors import Answer, ErrorMapper, InvalidRequest, precondition, retry_after
+
+
+class NotPayable(Exception):
+    """The order can't be paid.
+
+    More that is for programmers.
+    """
+
+    subject = "ord_1"
+
+
+class NotPayableToday(NotPayable):
+    """A special case."""
+
+
+class NotFound(LookupError):
+    """There is no such thing."""
+
+
+MAPPER = ErrorMapper(
+    {
+        NotPayable: Answer(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "NOT_PAYABLE",
+            "不能支付",
+            precondition("ORDER_STATUS"),
+        ),
+        NotFound: Answer(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "不存在", text="no such order"),
+        ConnectionResetError: Answer(
+            grpc.StatusCode.UNAVAILABLE, "GONE", "已断开", retry_after(1.5)
+        ),
+    },
+)
+
+
+def told(error: Exception) -> tuple[grpc.StatusCode, str, status_pb2.Status]:
+    """Code, text and details of an error's status."""
+    status = MAPPER.status(error, "payment.v1")
+    details = dict(status.trailing_metadata)["grpc-status-details-bin"]
+    full = status_pb2.Status.FromString(details)
+    assert (full.code, full.message) == (status.code.value[0], status.details)
+    return status.code, status.details, full
+
+
+def unpack(full: status_pb2.Status, kind: type) -> list:
+    found = []
+    for detail in full.details:
+        message = kind()
+        if detail.Unpack(message):
+            found.append(message)
+    return found
+
+
+def info(full: status_pb2.Status) -> error_details_pb2.ErrorInfo:
+    [found] = unpack(full, error_details_pb2.ErrorInfo)
+    return found
+
+
+def test_a_domain_error_becomes_what_the_table_says() -> None:
+    code, text, full = told(NotPayable("order ord_1 is PAID"))
+    assert (code, text) == (grpc.StatusCode.FAILED_PRECONDITION, "order ord_1 is PAID")
+    assert (info(full).reason, info(full).domain) == ("NOT_PAYABLE", "payment.v1")
+    [failure] = unpack(full, error_details_pb2.PreconditionFailure)
+    [violation] = failure.violations
+    assert (violation.type, violation.subject) == ("ORDER_STATUS", "ord_1")
+    assert violation.description == "order ord_1 is PAID"
+
+
+def test_an_error_without_a_text_says_the_first_line_of_its_docstring() -> None:
+    assert told(NotPayable())[1] == "The order can't be paid."
+
+
+def test_the_tables_own_text_goes_before_the_errors() -> None:
+    assert told(NotFound("SELECT * FROM orders"))[1] == "no such order"
+
+
+def test_a_subclass_is_mapped_as_its_base() -> None:
+    assert info(told(NotPayableToday())[2]).reason == "NOT_PAYABLE"
+
+
+def test_an_error_may_tell_when_to_try_again() -> None:
+    """And the table goes before what counts as infrastructure."""
+    code, _, full = told(ConnectionResetError())
+    [retry] = unpack(full, error_details_pb2.RetryInfo)
+    assert code is grpc.StatusCode.UNAVAILABLE
+    assert retry.retry_delay.ToTimedelta().total_seconds() == 1.5
+    assert info(full).reason == "GONE"
+
+
+def test_an_invalid_request_names_each_field() -> None:
+    error = InvalidRequest([("price.amount_minor", "must be > 0"), ("", "is empty")])
+    code, text, full = told(error)
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert text == "price.amount_minor: must be > 0; is empty"
+    assert info(full).reason == "INVALID_REQUEST"
+    [bad] = unpack(full, error_details_pb2.BadRequest)
+    assert [(v.field, v.description) for v in bad.field_violations] == [
+        ("price.amount_minor", "must be > 0"),
+        ("", "is empty"),
+    ]
+
+
+def test_an_invalid_request_may_have_a_reason_of_its_own() -> None:
+    assert info(told(InvalidRequest([("x", "y")], "INVALID_PAGE_TOKEN"))[2]).reason == (
+        "INVALID_PAGE_TOKEN"
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DBAPIError("SELECT secret", {}, OSError("host db-7"), connection_invalidated=True),
+        PoolTimeoutError("QueuePool limit of size 10"),
+        ConnectionRefusedError("db-7:5432"),
+    ],
+)
+def test_a_database_that_is_away_is_unavailable_and_to_be_tried_again(error: Exception) -> None:
+    code, text, full = told(error)
+    assert code is grpc.StatusCode.UNAVAILABLE
+    assert text == "the service's database is unavailable"
+    assert info(full).reason == "DATABASE_UNAVAILABLE"
+    assert len(unpack(full, error_details_pb2.RetryInfo)) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("hunter2"),
+        KeyError("hunter2"),
+        IntegrityError("INSERT hunter2", {"p": "hunter2"}, Exception("hunter2")),
+    ],
+)
+def test_an_unexpected_error_tells_nothing_but_an_incident(error: Exception) -> None:
+    code, text, full = told(error)
+    incident = info(full).metadata["incident_id"]
+    assert code is grpc.StatusCode.INTERNAL
+    assert text == f"unexpected error, incident {incident}"
+    assert info(full).reason == "INTERNAL"
+    assert b"hunter2" not in full.SerializeToString()
+
+
+def test_each_incident_has_a_name_of_its_own() -> None:
+    assert told(ValueError())[1] != told(ValueError())[1]
+
+
+def test_what_is_sent_back_is_short_and_masked() -> None:
+    """Clients take headers up to some KiB, and a text may quote what was stored."""
+    _, text, full = told(NotPayable("x" * 100_000 + "ABCD-EFGH-1234-5678"))
+    assert len(text) < 500
+    assert len(full.SerializeToString()) < 5_000
+    assert "EFGH" not in told(NotPayable("code ABCD-EFGH-1234-5678"))[1]
+
+
+def test_absurdly_many_violations_are_counted_instead_of_listed() -> None:
+    [bad] = unpack(
+        told(InvalidRequest([("f" * 9999, "wrong")] * 500))[2], error_details_pb2.BadRequest
+    )
+    assert bad.field_violations[-1].description == "and 484 more"

@@ -1,0 +1,130 @@
+"""Guesses are limited also side by side, and good codes wait for nobody's failures for long."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from devstack.polling import eventually
+from runtime.auth.authentication import Caller, Role, set_caller
+from runtime.rpc.failed_attempt_limit import GuessLimiter, TooManyGuesses
+
+LIMIT = 20
+
+
+@dataclass(frozen=True)
+class From:
+    """A call's context, of which only the peer matters."""
+
+    host: str = "ipv4:10.0.0.1"
+
+    def peer(self) -> str:
+        return f"{self.host}:50000"
+
+
+HERE: Any = From()
+
+
+class Lookup:
+    """Looks codes up when it is told to."""
+
+    def __init__(self, limiter: GuessLimiter) -> None:
+        self.limiter, self.looked, self.under_way = limiter, 0, 0
+        self.open = asyncio.Event()
+
+    async def judge(self, *, good: bool, name: str = "li", context: Any = HERE) -> str:
+        set_caller(Caller(name, frozenset({Role.CUSTOMER})))
+        try:
+            async with self.limiter.guess(context) as guess:
+                self.looked, self.under_way = self.looked + 1, self.under_way + 1
+                try:
+                    await self.open.wait()
+                finally:
+                    self.under_way -= 1
+                if not good:
+                    guess.failed()
+        except TooManyGuesses:
+            return "refused"
+        return "looked at"
+
+    async def until_under_way(self, number: int) -> None:
+        async def look() -> bool:
+            return self.under_way == number
+
+        await eventually(look, f"{number} look-ups under way")
+
+
+@pytest.fixture
+def lookup() -> Lookup:
+    return Lookup(GuessLimiter(LIMIT, 3 * LIMIT, 10 * LIMIT))
+
+
+async def test_of_many_guesses_at_once_only_the_limit_is_looked_at(lookup: Lookup) -> None:
+    calls = [asyncio.create_task(lookup.judge(good=False)) for _ in range(900)]
+    await lookup.until_under_way(LIMIT)
+    lookup.open.set()
+    told = Counter(await asyncio.gather(*calls))
+    assert told == {"looked at": LIMIT, "refused": 900 - LIMIT}
+    assert lookup.looked == LIMIT
+
+
+async def test_of_many_callers_at_one_address_only_its_limit_is_looked_at(lookup: Lookup) -> None:
+    calls = [
+        asyncio.create_task(lookup.judge(good=False, name=f"guesser {number % 9}"))
+        for number in range(900)
+    ]
+    await lookup.until_under_way(3 * LIMIT)
+    lookup.open.set()
+    assert Counter(await asyncio.gather(*calls))["looked at"] == 3 * LIMIT
+    assert await lookup.judge(good=True, name="new", context=From("ipv4:10.0.0.2")) == "looked at"
+
+
+async def test_good_codes_beyond_the_limit_wait_and_are_all_looked_at(lookup: Lookup) -> None:
+    calls = [asyncio.create_task(lookup.judge(good=True)) for _ in range(10 * LIMIT)]
+    await lookup.until_under_way(LIMIT)
+    lookup.open.set()
+    assert Counter(await asyncio.gather(*calls)) == {"looked at": 10 * LIMIT}
+
+
+async def test_who_waits_is_served_in_turn(lookup: Lookup) -> None:
+    served: list[int] = []
+
+    async def call(number: int) -> None:
+        await lookup.judge(good=True)
+        served.append(number)
+
+    calls = [asyncio.create_task(call(number)) for number in range(3 * LIMIT)]
+    await lookup.until_under_way(LIMIT)
+    lookup.open.set()
+    await asyncio.gather(*calls)
+    assert served == sorted(served)
+
+
+async def test_calls_that_are_given_up_make_room_and_leave_nothing(lookup: Lookup) -> None:
+    """Those under way and those that wait; what is left is looked at, and then all is forgotten."""
+    calls = [asyncio.create_task(lookup.judge(good=True)) for _ in range(3 * LIMIT)]
+    await lookup.until_under_way(LIMIT)
+    for call in calls[: 2 * LIMIT]:
+        call.cancel()
+    await asyncio.wait(calls[: 2 * LIMIT])
+    await lookup.until_under_way(LIMIT)
+    assert lookup.looked == 2 * LIMIT
+    lookup.open.set()
+    assert set(await asyncio.gather(*calls[2 * LIMIT :])) == {"looked at"}
+    assert not lookup.limiter._counters
+
+
+async def test_services_wait_for_nobody(lookup: Lookup) -> None:
+    async def judge() -> None:
+        set_caller(Caller("interview", frozenset({Role.SERVICE})))
+        async with lookup.limiter.guess(HERE) as guess:
+            lookup.under_way += 1
+            await lookup.open.wait()
+            guess.failed()
+
+    calls = [asyncio.create_task(judge()) for _ in range(30 * LIMIT)]
+    await lookup.until_under_way(30 * LIMIT)
+    lookup.open.set()
+    await asyncio.gather(*calls)

@@ -1,0 +1,53 @@
+"""Work that outlives its caller is bound by its own limits, and its failure is told."""
+
+import asyncio
+
+import pytest
+import structlog
+
+from devstack.polling import eventually
+from runtime.rpc.deadlines import limited, seconds_left
+from runtime.rpc.shielding import Uninterrupted
+
+
+async def test_the_work_is_not_bound_by_its_callers_deadline() -> None:
+    async def work() -> float | None:
+        return seconds_left()
+
+    async with limited(1.0, 30.0):
+        assert await Uninterrupted().run(work()) is None
+        assert seconds_left() is not None
+
+
+async def test_what_fails_after_the_caller_left_is_told() -> None:
+    """Nobody else is there to hear of it."""
+    begun, proceed = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await proceed.wait()
+        raise ValueError("the charge failed")
+
+    with structlog.testing.capture_logs() as told:
+        calling = asyncio.create_task(Uninterrupted().run(work()))
+        await begun.wait()
+        calling.cancel()
+        await asyncio.wait({calling})
+        proceed.set()
+
+        async def look() -> bool:
+            return bool(told)
+
+        await eventually(look, "a line in the log")
+    assert [(line["event"], str(line["exc_info"])) for line in told] == [
+        ("work failed after its caller had left", "the charge failed")
+    ]
+
+
+async def test_what_fails_while_the_caller_waits_is_the_callers() -> None:
+    async def work() -> None:
+        raise ValueError("no")
+
+    with structlog.testing.capture_logs() as told, pytest.raises(ValueError, match="no"):
+        await Uninterrupted().run(work())
+    assert told == []

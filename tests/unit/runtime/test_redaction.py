@@ -1,0 +1,147 @@
+"""Masking: access codes and mail addresses don't reach what people read; ids do."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ulid import ULID
+
+from runtime.logging import mask_secrets
+from runtime.redaction import mask
+from shared_model.access_code import generate
+
+CODE = "7ZK4-0PQX-M2A9-E5TB"
+MASKED = "****-****-****-E5TB"
+codes = st.randoms(use_true_random=False).map(lambda source: generate(source.randrange))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", ""),
+        ("code ", " was used"),
+        ("code=", ""),
+        ("code:", ","),
+        ('{"access_code": "', '", "order_id": "ord_1"}'),
+        ("'", "'"),
+        ("(", ")"),
+        ("[", "]"),
+        ("<b>", "</b>"),
+        ("", "."),
+        ("", "!"),
+        ("https://example.org/codes/", "?x=1"),
+        ("?code=", "&y=2"),
+        ("first line\n", "\nlast line"),
+        ("\t", "\t"),
+        ("兑换码", "已使用"),
+        ("验证码\uff1a", "。"),
+        ("payment.v1.X.", ".y"),
+        ("", "_used"),
+    ],
+)
+def test_a_code_is_masked_wherever_it_stands(before: str, after: str) -> None:
+    assert mask(f"{before}{CODE}{after}") == f"{before}{MASKED}{after}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("line\\n", ""), ("code_", ""), ("code-", ""), ("", "-used"), ("x", "")]
+)
+def test_a_code_is_masked_though_a_letter_or_dash_stands_beside_it(before: str, after: str) -> None:
+    """Such as the `n` of an escaped line break."""
+    assert CODE not in mask(f"{before}{CODE}{after}")
+
+
+@given(codes, st.sampled_from(["{}", "a {} b {}", '"{}"', "[{}, {}]", "{}\n{}"]))
+def test_any_code_is_masked_as_often_as_it_stands(code: str, form: str) -> None:
+    masked = mask(form.format(code, code))
+    assert code not in masked
+    assert code[:14] not in masked
+    assert masked.count(f"****-****-****-{code[-4:]}") == form.count("{}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "asyncpg.CheckViolationError: it breaks\nDETAIL:  Failing row contains (1, 李华,\n1).",
+        "UniqueViolationError: duplicate key DETAIL: Key (display_name)=(李华) already exists.",
+        "CheckViolationError: no\n  | DETAIL:  Failing row contains (1, 李华).\n  | [SQL: INSERT]",
+        "DataError: invalid input for query argument $3: '李华' (expected int, got str)",
+    ],
+)
+def test_what_a_database_error_says_of_the_row_is_left_out(text: str) -> None:
+    assert "李华" not in mask(text)
+    assert mask(text).startswith(text[:20])
+
+
+def test_what_follows_the_row_in_a_traceback_stays() -> None:
+    text = "E: no\nDETAIL:  Failing row contains (李华).\n[SQL: INSERT INTO t]\n(Background)"
+    assert mask(text) == "E: no\nDETAIL:  ***\n[SQL: INSERT INTO t]\n(Background)"
+
+
+@given(codes)
+def test_a_code_typed_without_dashes_is_masked(code: str) -> None:
+    """If it holds a digit: sixteen capital letters may be a word."""
+    typed = code.replace("-", "")
+    if any(symbol.isdigit() for symbol in typed):
+        assert mask(f"code {typed}.") == f"code ****-****-****-{code[-4:]}."
+
+
+def test_a_code_in_small_letters_is_masked() -> None:
+    assert CODE.lower() not in mask(CODE.lower())
+
+
+@given(st.integers(0, 2**128 - 1), st.sampled_from(["ord", "acc", "ses", "pay", "evt", "dlq"]))
+def test_ids_are_left_alone(number: int, prefix: str) -> None:
+    id_ = f"{prefix}_{ULID.from_int(number)}"
+    for text in (id_, f"order {id_} paid", f'"{id_}"', f"payment.v1.X.{id_}", str(id_[4:])):
+        assert mask(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00f067aa0ba902b7",
+        "INTERVIEWSTARTED",
+        "2026-11-22T13:14:05.344104+00:00",
+        "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "127.0.0.1:50051",
+        "four-four-four",
+    ],
+)
+def test_what_is_no_secret_is_left_alone(text: str) -> None:
+    assert mask(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("ada@example.org", "a***@example.org"),
+        ("to <ada.lovelace+x@mail.example.org>", "to <a***@mail.example.org>"),
+        ('{"email": "ada@example.org"}', '{"email": "a***@example.org"}'),
+        ("a@b.cn,c@d.cn", "a***@b.cn,c***@d.cn"),
+    ],
+)
+def test_a_mail_address_keeps_its_domain_only(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+@given(st.text(max_size=60))
+def test_what_is_masked_stays_as_it_is_when_masked_again(text: str) -> None:
+    assert mask(mask(text)) == mask(text)
+
+
+def test_every_text_of_a_log_entry_is_masked_also_inside() -> None:
+    entry = {
+        "event": f"code {CODE}",
+        "exception": f"Traceback …\nValueError: {CODE}",
+        "nested": {"list": [CODE, (CODE,)], "count": 3},
+        "none": None,
+    }
+    assert mask_secrets(None, "info", entry) == {
+        "event": f"code {MASKED}",
+        "exception": f"Traceback …\nValueError: {MASKED}",
+        "nested": {"list": [MASKED, [MASKED]], "count": 3},
+        "none": None,
+    }
