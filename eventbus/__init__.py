@@ -11,10 +11,10 @@ The bus knows no service and no contract: it carries bytes under a type and a ke
 `eventbus.jetstream` knows NATS.
 """
 
-from eventbus.ack_policy import NeverHandled
+from eventbus.ack_policy import PermanentError
 from eventbus.consumer import Consumer, ConsumerSettings
 from eventbus.event import Event, MalformedEnvelope
-from eventbus.handlers import Decoded, Received, Subscriptions
+from eventbus.handlers import HandlerRegistry, IncomingEvent, Payload
 from eventbus.outbox import EventTooLarge, Outbox
 from eventbus.relay import Relay, RelaySettings
 from eventbus.tables import BusTables
@@ -23,14 +23,14 @@ __all__ = [
     "BusTables",
     "Consumer",
     "ConsumerSettings",
-    "Decoded",
     "Event",
     "EventTooLarge",
+    "HandlerRegistry",
+    "IncomingEvent",
     "MalformedEnvelope",
-    "NeverHandled",
     "Outbox",
-    "Received",
+    "Payload",
+    "PermanentError",
     "Relay",
     "RelaySettings",
-    "Subscriptions",
 ]

@@ -1,6 +1,6 @@
 """What becomes of a message after it was handled or wasn't: the one table of verdicts.
 
-| outcome                                             | verdict                              |
+| outcome                                             | decision                              |
 |-----------------------------------------------------|--------------------------------------|
 | handled, or handled before                          | ack                                  |
 | not an event, unknown type, body can't be decoded   | dead letter, term                    |
@@ -29,7 +29,7 @@ _INFRASTRUCTURE_STATES = frozenset({"40001", "40P01", "55P03", "57014"})
 _INFRASTRUCTURE_CLASSES = ("08", "53", "57P", "58")
 
 
-class NeverHandled(Exception):
+class PermanentError(Exception):
     """The domain will never handle this event; trying again is useless."""
 
 
@@ -46,13 +46,13 @@ class Nak:
 
 
 @dataclass(frozen=True, slots=True)
-class Dead:
+class DeadLetterIt:
     """Give it up: dead letter, then term."""
 
     reason: str
 
 
-Verdict = Ack | Nak | Dead
+Decision = Ack | Nak | DeadLetterIt
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Backoff:
         return full * (1 - jitter / 2)
 
 
-def is_infrastructure(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether an error says nothing about the event: never charged to it."""
     if isinstance(error, BrokerUnavailable | OSError | PostgresConnectionError | PoolTimeoutError):
         return True
@@ -82,30 +82,30 @@ def is_infrastructure(error: BaseException) -> bool:
     return isinstance(error, InterfaceError | OperationalError)
 
 
-def judge(
+def decide(
     error: Exception | None,
     *,
     failures: int,
     max_attempts: int,
     backoff: Backoff,
     jitter: float | None = None,
-) -> Verdict:
-    """The verdict on one attempt; `failures` counts charged failures, this one among them."""
+) -> Decision:
+    """The decision on one attempt; `failures` counts charged failures, this one among them."""
     jitter = random.random() if jitter is None else jitter  # noqa: S311  spreads load, no secret
     match error:
         case None:
             return Ack()
-        case MalformedEnvelope() | NeverHandled():
-            return Dead(describe(error))
-        case _ if is_infrastructure(error):
+        case MalformedEnvelope() | PermanentError():
+            return DeadLetterIt(describe_error(error))
+        case _ if is_transient(error):
             return Nak(backoff.delay(max(failures, 1), jitter))
         case _ if failures >= max_attempts:
-            return Dead(f"failed {failures} times, last with {describe(error)}")
+            return DeadLetterIt(f"failed {failures} times, last with {describe_error(error)}")
         case _:
             return Nak(backoff.delay(failures, jitter))
 
 
-def describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An error in one line, without the statement and its parameters."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     text = " ".join(str(cause).split())

@@ -47,7 +47,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Lag:
+class ConsumerLag:
     """How far a durable consumer is behind. `ack_floor` is a stream sequence.
 
     `filters` are the subjects that it gets, with the broker's wildcards; none means all.
@@ -59,7 +59,7 @@ class Lag:
     filters: tuple[str, ...] = ()
 
 
-class Source(Protocol):
+class PullConsumer(Protocol):
     """A durable consumer: hands out messages until each is acknowledged or terminated."""
 
     @property
@@ -85,10 +85,10 @@ class Source(Protocol):
     async def in_progress(self, message: Message) -> None:
         """Says that a message is still being handled: its time for an answer begins again."""
 
-    async def lag(self) -> Lag:
+    async def lag(self) -> ConsumerLag:
         """How far behind it is; raises BrokerUnavailable."""
 
-    async def oldest_unhandled_age(self, lag: Lag) -> float:
+    async def oldest_unhandled_age(self, lag: ConsumerLag) -> float:
         """Seconds since the oldest message was stored that waits for its acknowledgement.
 
         Delivered or not, to whichever replica; 0 if the lag says that there is none. Raises
@@ -97,7 +97,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredMessage:
     """A message as it lies in its stream. Nobody delivered it: its `reply` is empty."""
 
     message: Message
@@ -105,7 +105,7 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class StreamBounds:
     """What a stream holds: from the first sequence to the last, and nothing above `max_age`.
 
     `first` is above `last` if it is empty; `max_age_seconds` is 0 if messages stay for ever.
@@ -119,7 +119,7 @@ class Extent:
 class StreamReader(Protocol):
     """Reads a stream past every consumer; nothing is delivered or acknowledged by it."""
 
-    async def extent(self) -> Extent:
+    async def bounds(self) -> StreamBounds:
         """What the stream holds now; raises BrokerUnavailable."""
 
     async def first_since(self, moment: datetime) -> int:
@@ -128,7 +128,7 @@ class StreamReader(Protocol):
         Raises BrokerUnavailable.
         """
 
-    def read(self, first: int, last: int) -> AsyncIterator[Stored]:
+    def read(self, first: int, last: int) -> AsyncIterator[StoredMessage]:
         """The messages between two sequences, both included, in order.
 
         Raises BrokerUnavailable.

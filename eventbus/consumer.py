@@ -17,18 +17,26 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
-from eventbus.ack_policy import Ack, Backoff, Dead, Nak, describe, is_infrastructure, judge
-from eventbus.broker import BrokerUnavailable, Message, Source
-from eventbus.dead_letters.replay import AfterCommit, DeadLetterQueue
+from eventbus.ack_policy import (
+    Ack,
+    Backoff,
+    DeadLetterIt,
+    Nak,
+    decide,
+    describe_error,
+    is_transient,
+)
+from eventbus.broker import BrokerUnavailable, Message, PullConsumer
+from eventbus.dead_letters.replay import AfterCommit, DeadLetterReplay
 from eventbus.event import parse
-from eventbus.handlers import Received, Subscriptions
+from eventbus.handlers import HandlerRegistry, IncomingEvent
 from eventbus.holding import holding
 from eventbus.inbox import Inbox, Mark
 from eventbus.tables import BusTables
 
 _log = structlog.get_logger(__name__)
 _CHECK_SECONDS = 5.0
-_Pair = tuple[Message, Received]
+_Pair = tuple[Message, IncomingEvent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,7 @@ class ConsumerSettings:
     progress_seconds: float = 5.0
     max_attempts: int = 8
     # No longer than retention keeps marks, less some time for clocks that differ.
-    remembers: timedelta = timedelta(days=29)
+    inbox_retention: timedelta = timedelta(days=29)
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -52,8 +60,8 @@ class Consumer:
         self,
         engine: AsyncEngine,
         tables: BusTables,
-        source: Source,
-        subscriptions: Subscriptions,
+        source: PullConsumer,
+        handler_registry: HandlerRegistry,
         settings: ConsumerSettings,
         after_commit: AfterCommit = lambda _: None,
         name: str = "",
@@ -67,9 +75,11 @@ class Consumer:
         self.name = name or source.durable
         self.trouble = ""
         self._failure = ""
-        self._engine, self._subscriptions, self._settings = engine, subscriptions, settings
+        self._engine, self._handlers, self._settings = engine, handler_registry, settings
         self._inbox = Inbox(tables, self.name)
-        self.dead_letters = DeadLetterQueue(engine, tables, self.name, subscriptions, after_commit)
+        self.dead_letters = DeadLetterReplay(
+            engine, tables, self.name, handler_registry, after_commit
+        )
         self._after_commit = after_commit
         self._runner = str(ULID())
         self._stop = asyncio.Event()
@@ -117,7 +127,7 @@ class Consumer:
             await asyncio.wait_for(self._stop.wait(), seconds)
 
     def _note(self, error: Exception) -> None:
-        self.trouble = describe(error)
+        self.trouble = describe_error(error)
         _log.warning("consumer waits", consumer=self.name, error=self.trouble)
 
     async def handle(self, messages: Sequence[Message]) -> bool:
@@ -131,9 +141,9 @@ class Consumer:
         for message in messages:
             try:
                 event = parse(message.subject, message.headers, message.data)
-                received = self._subscriptions.decode(event, message.stream_sequence)
+                received = self._handlers.decode(event, message.stream_sequence)
             except Exception as error:  # noqa: BLE001  what can't be read is that message's trouble
-                healthy &= await self._give_up(message, None, describe(error), 1)
+                healthy &= await self._give_up(message, None, describe_error(error), 1)
                 continue
             (fresh if message.delivery_count == 1 else alone).append((message, received))
         healthy &= await self._handle_batch(fresh)
@@ -143,9 +153,9 @@ class Consumer:
             self.trouble = ""
         return healthy
 
-    def remembered_since(self) -> datetime:
+    def marks_kept_since(self) -> datetime:
         """Of what was handled before, the inbox may have dropped the marks."""
-        return datetime.now(UTC) - self._settings.remembers
+        return datetime.now(UTC) - self._settings.inbox_retention
 
     async def _least_suspect_first(self, alone: Sequence[_Pair]) -> Sequence[_Pair]:
         """Redelivered messages, those that failed or crashed us last: they hold up nobody."""
@@ -166,14 +176,14 @@ class Consumer:
         try:
             async with self._engine.begin() as connection:
                 await self._take_effect(connection, [received for _, received in batch])
-        except Exception as error:  # noqa: BLE001  the verdict decides
-            if is_infrastructure(error):
+        except Exception as error:  # noqa: BLE001  the decision decides
+            if is_transient(error):
                 return await self._wait_for_infrastructure(batch, error)
             _log.info(
                 "batch fails, handled one by one",
                 consumer=self.name,
                 size=len(batch),
-                error=describe(error),
+                error=describe_error(error),
             )
             outcomes = [await self._handle_alone(*pair) for pair in batch]
             return all(outcomes)
@@ -186,18 +196,20 @@ class Consumer:
     async def _wait_for_infrastructure(self, batch: Sequence[_Pair], error: Exception) -> bool:
         self._note(error)
         for message, _ in batch:
-            verdict = self._judge(error, message.delivery_count)
-            await self.source.nak(message, getattr(verdict, "delay_seconds", 1.0))
+            decision = self._decide(error, message.delivery_count)
+            await self.source.nak(message, getattr(decision, "delay_seconds", 1.0))
         return False
 
-    async def _take_effect(self, connection: AsyncConnection, batch: Sequence[Received]) -> None:
+    async def _take_effect(
+        self, connection: AsyncConnection, batch: Sequence[IncomingEvent]
+    ) -> None:
         """Claims what is new and hands it to its handlers, in the caller's transaction."""
         # The same event may stand in the stream twice, and so twice in a batch.
         unique = {received.event.id: received for received in batch}
         marks = [Mark(id_, one.event.key, one.stream_sequence) for id_, one in unique.items()]
         claimed = await self._inbox.claim(connection, marks)
         new = [unique[event_id] for event_id in unique if event_id in claimed]
-        await self._subscriptions.dispatch(connection, new)
+        await self._handlers.dispatch(connection, new)
         for received in new:
             _log.info(
                 "event handled",
@@ -207,7 +219,7 @@ class Consumer:
                 order_id=received.event.key,
             )
 
-    async def _handle_alone(self, message: Message, received: Received) -> bool:
+    async def _handle_alone(self, message: Message, received: IncomingEvent) -> bool:
         event = received.event
         try:
             async with self._engine.begin() as connection:
@@ -225,31 +237,33 @@ class Consumer:
             async with self._engine.begin() as connection:
                 await self._take_effect(connection, [received])
                 await self._inbox.forget_attempts(connection, [event.id])
-        except Exception as error:  # noqa: BLE001  the verdict decides
+        except Exception as error:  # noqa: BLE001  the decision decides
             return await self._handle_failure(message, received, error)
         self._after_commit([received])
         await self.source.ack(message)
         return True
 
-    async def _handle_failure(self, message: Message, received: Received, error: Exception) -> bool:
-        infrastructure = is_infrastructure(error)
+    async def _handle_failure(
+        self, message: Message, received: IncomingEvent, error: Exception
+    ) -> bool:
+        infrastructure = is_transient(error)
         failures = await self._charge(received.event.id, error, charged=not infrastructure)
-        self._failure = describe(error)
+        self._failure = describe_error(error)
         count = message.delivery_count if infrastructure else failures
-        verdict = self._judge(error, count)
+        decision = self._decide(error, count)
         _log.warning(
             "event not handled",
             consumer=self.name,
             event_type=received.event.type,
             event_id=received.event.id,
             order_id=received.event.key,
-            error=describe(error),
+            error=describe_error(error),
             failures=failures,
-            verdict=type(verdict).__name__,
-            delay_seconds=round(getattr(verdict, "delay_seconds", 0.0), 2),
+            decision=type(decision).__name__,
+            delay_seconds=round(getattr(decision, "delay_seconds", 0.0), 2),
         )
-        match verdict:
-            case Dead(reason):
+        match decision:
+            case DeadLetterIt(reason):
                 return await self._give_up(message, received, reason, failures)
             case Nak(delay_seconds):
                 await self.source.nak(message, delay_seconds)
@@ -262,14 +276,14 @@ class Consumer:
         try:
             async with self._engine.begin() as connection:
                 return await self._inbox.end_attempt(
-                    connection, event_id, describe(error), charged=charged
+                    connection, event_id, describe_error(error), charged=charged
                 )
         except Exception as failure:  # noqa: BLE001  redelivery comes all the same
-            _log.warning("failed try not noted", consumer=self.name, error=describe(failure))
+            _log.warning("failed try not noted", consumer=self.name, error=describe_error(failure))
             return 1
 
-    def _judge(self, error: Exception, failures: int) -> Ack | Nak | Dead:
-        return judge(
+    def _decide(self, error: Exception, failures: int) -> Ack | Nak | DeadLetterIt:
+        return decide(
             error,
             failures=failures,
             max_attempts=self._settings.max_attempts,
@@ -277,7 +291,7 @@ class Consumer:
         )
 
     async def _give_up(
-        self, message: Message, received: Received | None, reason: str, attempts: int
+        self, message: Message, received: IncomingEvent | None, reason: str, attempts: int
     ) -> bool:
         """A dead letter, then term; False if it couldn't be kept: the broker keeps it for now."""
         try:

@@ -12,7 +12,7 @@ from eventbus.trace_context import in_traces
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class Payload:
     """An event's body; its aggregate and version if it carries one, else "" and 0."""
 
     payload: Any
@@ -21,7 +21,7 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class IncomingEvent:
     """An event as handed to a handler. `stream_sequence` is its place in the stream."""
 
     event: Event
@@ -35,18 +35,18 @@ class Handler(Protocol):
     """Takes effect inside the transaction it is given, or raises.
 
     It gets a batch in which no key occurs twice, and must not commit or touch anything but the
-    transaction. NeverHandled means that trying again is useless.
+    transaction. PermanentError means that trying again is useless.
     """
 
     def __call__(
-        self, connection: AsyncConnection, batch: Sequence[Received], /
+        self, connection: AsyncConnection, batch: Sequence[IncomingEvent], /
     ) -> Awaitable[None]: ...
 
 
-Decoder = Callable[[Event], Decoded]
+Decoder = Callable[[Event], Payload]
 
 
-class Subscriptions:
+class HandlerRegistry:
     """Event types and their handlers."""
 
     def __init__(self) -> None:
@@ -63,17 +63,17 @@ class Subscriptions:
         """The event types that have a handler."""
         return frozenset(self._bound)
 
-    def decode(self, event: Event, stream_sequence: int) -> Received:
+    def decode(self, event: Event, stream_sequence: int) -> IncomingEvent:
         """Reads an event's body; raises MalformedEnvelope, also for an unknown type."""
         if event.type not in self._bound:
             raise MalformedEnvelope(f"no handler for {event.type}")
         body = self._bound[event.type][0](event)
-        return Received(event, body.payload, body.aggregate, body.version, stream_sequence)
+        return IncomingEvent(event, body.payload, body.aggregate, body.version, stream_sequence)
 
-    async def dispatch(self, connection: AsyncConnection, batch: Sequence[Received]) -> None:
+    async def dispatch(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
         """Hands a batch to its handlers, each key's events in their order."""
         for received in _rounds(batch):
-            by_type: defaultdict[str, list[Received]] = defaultdict(list)
+            by_type: defaultdict[str, list[IncomingEvent]] = defaultdict(list)
             for one in received:
                 by_type[one.event.type].append(one)
             traces = {one.event.key: one.event.traceparent for one in received if one.event.key}
@@ -82,7 +82,7 @@ class Subscriptions:
                     await self._bound[event_type][1](connection, by_type[event_type])
 
 
-def _rounds(batch: Sequence[Received]) -> Iterator[list[Received]]:
+def _rounds(batch: Sequence[IncomingEvent]) -> Iterator[list[IncomingEvent]]:
     """Splits a batch so that no round has a key twice and each key's events stay in order.
 
     The order is by version within an aggregate: redelivery has reordered what arrives. Keys are
@@ -90,7 +90,7 @@ def _rounds(batch: Sequence[Received]) -> Iterator[list[Received]]:
     or rounds in a batch they may still meet the other way round: the database then ends one of the
     transactions, whose batch is rolled back whole, delivered again and handled one by one.
     """
-    by_key: defaultdict[str, list[Received]] = defaultdict(list)
+    by_key: defaultdict[str, list[IncomingEvent]] = defaultdict(list)
     for one in batch:
         # Events without a key belong to no one thing and may share a round.
         by_key[one.event.key or f"event {one.event.id}"].append(one)

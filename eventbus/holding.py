@@ -7,12 +7,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from eventbus.broker import Message, Source
+from eventbus.broker import Message, PullConsumer
 
 
 @asynccontextmanager
 async def holding(
-    source: Source, messages: Sequence[Message], seconds: float
+    source: PullConsumer, messages: Sequence[Message], seconds: float
 ) -> AsyncIterator[None]:
     """Tells the broker every so many seconds that messages are still being handled."""
 

@@ -66,7 +66,7 @@ class Backlog:
     parked: int
 
 
-def stands_behind(parked: FromClause, waiting: FromClause) -> ColumnElement[bool]:
+def blocked_by_parked(parked: FromClause, waiting: FromClause) -> ColumnElement[bool]:
     """Whether an event waits for a parked one: its own key's, or itself if it has no key."""
     same = (parked.c.position == waiting.c.position) | (
         (parked.c.key == waiting.c.key) & (waiting.c.key != "")
@@ -90,7 +90,7 @@ async def backlog(connection: AsyncConnection, tables: BusTables) -> Backlog:
     """How far an outbox is behind."""
     outbox = tables.outbox
     parked = outbox.alias("parked")
-    behind = exists().where(stands_behind(parked, outbox))
+    behind = exists().where(blocked_by_parked(parked, outbox))
     age = func.extract("epoch", func.clock_timestamp() - func.min(outbox.c.recorded_at))
     statement = select(func.count(), func.coalesce(age, 0.0), func.count().filter(behind))
     count, seconds, stuck = (await connection.execute(statement.select_from(outbox))).one()

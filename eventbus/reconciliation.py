@@ -16,12 +16,12 @@ import structlog
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from eventbus.broker import Stored, StreamReader
+from eventbus.broker import StoredMessage, StreamReader
 from eventbus.consumer import Consumer
 from eventbus.dead_letters.replay import identity
 from eventbus.event import ID_HEADER
 from eventbus.inbox import Inbox
-from eventbus.requeue import Republishing
+from eventbus.requeue import Republisher
 from eventbus.tables import BusTables
 
 _log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ _SKEW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingEvent:
     """An event that isn't where it should be; `consumer` is "" if the stream lost it."""
 
     event_id: str
@@ -48,13 +48,13 @@ class Missing:
 class Findings:
     """What a check found, all of it, and how much it compared."""
 
-    lost: list[Missing] = field(default_factory=list)
-    unhandled: list[Missing] = field(default_factory=list)
+    lost: list[MissingEvent] = field(default_factory=list)
+    unhandled: list[MissingEvent] = field(default_factory=list)
     published_count: int = 0
     message_count: int = 0
 
 
-class BusCheck:
+class BusReconciliation:
     """Checks one service's part of the bus."""
 
     def __init__(
@@ -63,12 +63,12 @@ class BusCheck:
         tables: BusTables,
         reader: Callable[[str], StreamReader],
         consumers: Sequence[Consumer],
-        announces_to: str,
+        own_stream: str,
         after_put_back: Callable[[], None] = lambda: None,
     ) -> None:
-        """`announces_to` is the stream of the service's own events."""
+        """`own_stream` is the stream of the service's own events."""
         self._engine, self._tables, self._reader = engine, tables, reader
-        self._consumers, self._own = consumers, announces_to
+        self._consumers, self._own = consumers, own_stream
         self._after_put_back = after_put_back
 
     async def run(self, since: datetime, *, repair: bool) -> Findings:
@@ -90,9 +90,9 @@ class BusCheck:
     async def _find_lost(self, findings: Findings, since: datetime, *, repair: bool) -> None:
         reader = self._reader(self._own)
         rows = {row.id: row for row in await self._published(since)}
-        extent = await reader.extent()
-        if extent.max_age_seconds:
-            kept = datetime.now(UTC) - timedelta(seconds=extent.max_age_seconds) + _SKEW
+        bounds = await reader.bounds()
+        if bounds.max_age_seconds:
+            kept = datetime.now(UTC) - timedelta(seconds=bounds.max_age_seconds) + _SKEW
             rows = {id_: row for id_, row in rows.items() if row.recorded_at > kept}
         findings.published_count = len(rows)
         if not rows:
@@ -101,17 +101,17 @@ class BusCheck:
         # confirmation and its own mark may have noted it much later.
         recorded = min(row.recorded_at for row in rows.values())
         if first := await reader.first_since(recorded - _SKEW):
-            async for stored in reader.read(first, extent.last):
+            async for stored in reader.read(first, bounds.last):
                 headers = stored.message.headers
                 rows.pop(headers.get("ce-id") or headers.get(ID_HEADER, ""), None)
         lost = sorted(rows.values(), key=lambda row: row.position)
         if lost and repair:
             async with self._engine.begin() as connection:
                 positions = [row.position for row in lost]
-                await Republishing(self._tables).these(connection, positions)
+                await Republisher(self._tables).these(connection, positions)
             self._after_put_back()
         findings.lost = [
-            Missing(row.id, row.type, row.key, self._own, "", row.published_at, repair)
+            MissingEvent(row.id, row.type, row.key, self._own, "", row.published_at, repair)
             for row in lost
         ]
 
@@ -130,7 +130,7 @@ class BusCheck:
     async def _find_unhandled(
         self, findings: Findings, consumer: Consumer, since: datetime, *, repair: bool
     ) -> None:
-        unmarked: list[Stored] = []
+        unmarked: list[StoredMessage] = []
         async for batch in _batches(self._acknowledged(consumer, since)):
             findings.message_count += len(batch)
             unmarked += await self._without_mark(consumer, batch)
@@ -145,20 +145,24 @@ class BusCheck:
             ]
         findings.unhandled += missing
 
-    async def _acknowledged(self, consumer: Consumer, since: datetime) -> AsyncIterator[Stored]:
+    async def _acknowledged(
+        self, consumer: Consumer, since: datetime
+    ) -> AsyncIterator[StoredMessage]:
         """The messages that a consumer has answered for good, all before its floor."""
         lag = await consumer.source.lag()
         reader = self._reader(consumer.source.stream)
-        last = min(lag.ack_floor, (await reader.extent()).last)
+        last = min(lag.ack_floor, (await reader.bounds()).last)
         # Of what is older the inbox may have dropped the marks: that there is none says nothing.
-        since = max(since, consumer.remembered_since())
+        since = max(since, consumer.marks_kept_since())
         if not (first := await reader.first_since(since)):
             return
         async for stored in reader.read(first, last):
             if is_among(stored.message.subject, lag.filters):
                 yield stored
 
-    async def _without_mark(self, consumer: Consumer, batch: Sequence[Stored]) -> list[Stored]:
+    async def _without_mark(
+        self, consumer: Consumer, batch: Sequence[StoredMessage]
+    ) -> list[StoredMessage]:
         ids = [identity(stored.message)[0] for stored in batch]
         async with self._engine.connect() as connection:
             marked = await Inbox(self._tables, consumer.name).marked(connection, ids)
@@ -179,19 +183,21 @@ def _matches(tokens: Sequence[str], pattern: Sequence[str]) -> bool:
     return len(tokens) == len(pattern)
 
 
-def _unhandled(stored: Stored, consumer: str) -> Missing:
+def _unhandled(stored: StoredMessage, consumer: str) -> MissingEvent:
     event_id, event_type, key = identity(stored.message)
-    return Missing(event_id, event_type, key, stored.message.stream, consumer, stored.stored_at)
+    return MissingEvent(
+        event_id, event_type, key, stored.message.stream, consumer, stored.stored_at
+    )
 
 
-async def _handle(consumer: Consumer, unmarked: Sequence[Stored]) -> None:
+async def _handle(consumer: Consumer, unmarked: Sequence[StoredMessage]) -> None:
     for start in range(0, len(unmarked), _HANDLED_AT_ONCE):
         some = unmarked[start : start + _HANDLED_AT_ONCE]
         await consumer.handle([stored.message for stored in some])
 
 
-async def _batches(messages: AsyncIterator[Stored]) -> AsyncIterator[list[Stored]]:
-    batch: list[Stored] = []
+async def _batches(messages: AsyncIterator[StoredMessage]) -> AsyncIterator[list[StoredMessage]]:
+    batch: list[StoredMessage] = []
     async for stored in messages:
         batch.append(stored)
         if len(batch) == _BATCH:

@@ -17,10 +17,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
-from eventbus.ack_policy import describe
+from eventbus.ack_policy import describe_error
 from eventbus.broker import BatchRefused, BrokerUnavailable, EventRefused, Publisher
 from eventbus.event import Event
-from eventbus.outbox import stands_behind
+from eventbus.outbox import blocked_by_parked
 from eventbus.tables import BusTables
 
 _log = structlog.get_logger(__name__)
@@ -85,7 +85,7 @@ class Relay:
                 troubles, self.trouble = 0, ""
             except Exception as error:  # noqa: BLE001  rows wait in the outbox; nothing is lost
                 troubles, moved = troubles + 1, 0
-                self.trouble = describe(error)
+                self.trouble = describe_error(error)
                 _log.warning("relay waits", error=self.trouble)
             if moved < self._settings.batch_size and not self._stopped:
                 await self._wait(min(5.0, self._settings.poll_seconds * 2.0 ** min(troubles, 5)))
@@ -106,7 +106,7 @@ class Relay:
                     delete(self._lease).where(self._lease.c.holder == self._holder)
                 )
         except Exception as error:  # noqa: BLE001  the next start publishes the rest
-            _log.warning("last relay pass failed", error=describe(error))
+            _log.warning("last relay pass failed", error=describe_error(error))
 
     async def publish_once(self) -> int:
         """One pass: publishes up to a batch and returns how many; 0 without the lease."""
@@ -141,7 +141,7 @@ class Relay:
     async def _next_rows(self, connection: AsyncConnection) -> list[_Row]:
         outbox = self._outbox
         parked = outbox.alias("parked")
-        behind_parked = exists().where(stands_behind(parked, outbox))
+        behind_parked = exists().where(blocked_by_parked(parked, outbox))
         statement = (
             select(outbox)
             .where(~behind_parked)
@@ -173,7 +173,7 @@ class Relay:
                 await self._publisher.publish_batch([row.event for row in rows])
             except (BatchRefused, EventRefused) as error:
                 # Usually a duplicate: published before, not marked. One by one finds out.
-                _log.info("batch refused, published one by one", error=describe(error))
+                _log.info("batch refused, published one by one", error=describe_error(error))
             else:
                 return rows
         confirmed: list[_Row] = []
@@ -185,9 +185,9 @@ class Relay:
                 await self._publisher.publish(row.event)
             except EventRefused as error:
                 parked.add(row.event.key)
-                await self._park(row, describe(error))
+                await self._park(row, describe_error(error))
             except BrokerUnavailable as error:
-                self.trouble = describe(error)
+                self.trouble = describe_error(error)
                 await self._mark(confirmed)
                 raise
             else:

@@ -33,7 +33,7 @@ class RepublishTooOld(ValueError):
     """What was published so long ago isn't kept any more."""
 
 
-class Republishing:
+class Republisher:
     """Puts published events of one service back into its outbox."""
 
     def __init__(self, tables: BusTables) -> None:

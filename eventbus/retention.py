@@ -1,8 +1,8 @@
-"""How long the bus remembers: inbox > outbox_published + stream max_age + open dead letters.
+"""How long the bus inbox_retention: inbox > outbox_published + stream max_age + open dead letters.
 
 So long may an event come again, and find its mark. A service refuses settings of its own that break
 this; the streams' `max_age` and other services' settings are the operators' to keep. CheckBus looks
-at nothing that is older than the marks (`Consumer.remembered_since`).
+at nothing that is older than the marks (`Consumer.marks_kept_since`).
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _BATCH = 5_000
 
 @dataclass(frozen=True, slots=True)
 class RetentionSettings:
-    """For how long the bus remembers."""
+    """For how long the bus inbox_retention."""
 
     published_days: int = 7
     inbox_days: int = 30

@@ -17,7 +17,9 @@ class InterviewSettings(ServiceSettings):
     breaker_seconds: float = Field(5.0, gt=0, description="how long nobody asks it then")
     cache_seconds: float = Field(3600.0, ge=0, description="how old our copy may be to decide")
     preview_seconds: float = Field(5.0, gt=0, description="how long a preview is remembered")
-    spare_seconds: float = Field(300.0, ge=0, description="time beyond that of the questions")
+    grace_period_seconds: float = Field(
+        300.0, ge=0, description="time beyond that of the questions"
+    )
     sweep_seconds: float = Field(5.0, gt=0, description="how often the clock's ends are noted")
     consistency_seconds: float = Field(300.0, gt=0, description="how often to compare")
     consistency_repair: bool = Field(True, description="whether the scheduled comparison mends")

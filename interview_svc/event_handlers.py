@@ -8,8 +8,8 @@ import structlog
 from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from eventbus import NeverHandled, Received, Subscriptions
-from interview_svc.domain.cached_code import Heard
+from eventbus import HandlerRegistry, IncomingEvent, PermanentError
+from interview_svc.domain.cached_code import CodeUpdate
 from interview_svc.domain.questions import QuestionBank
 from interview_svc.messages import payment_codes
 from interview_svc.storage.unit_of_work import UnitOfWork
@@ -25,7 +25,7 @@ from payment.v1 import events_pb2
 from runtime.protobuf import decoder, new_id, to_datetime
 
 _log = structlog.get_logger(__name__)
-Handling = Callable[[AsyncConnection, Sequence[Received]], Awaitable[None]]
+Handling = Callable[[AsyncConnection, Sequence[IncomingEvent]], Awaitable[None]]
 
 
 class Listener:
@@ -37,13 +37,13 @@ class Listener:
     def _preparation(self) -> Preparation:
         return Preparation(self._bank, lambda: new_id("ses"), datetime.now(UTC))
 
-    async def paid(self, connection: AsyncConnection, batch: Sequence[Received]) -> None:
+    async def paid(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
         """PaymentCompleted: each order gets its session, and its code an entry."""
         await self._apply(
             connection, [payment_codes.issued(received.payload) for received in batch]
         )
 
-    async def changed(self, connection: AsyncConnection, batch: Sequence[Received]) -> None:
+    async def changed(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
         """Any other event with a record. One without says that the order never had a code."""
         await self._apply(
             connection,
@@ -54,7 +54,7 @@ class Listener:
             ],
         )
 
-    async def refunded(self, connection: AsyncConnection, batch: Sequence[Received]) -> None:
+    async def refunded(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
         """RefundCompleted: the same; a full one is why the code is worthless."""
         await self._apply(
             connection,
@@ -65,21 +65,21 @@ class Listener:
             ],
         )
 
-    async def _apply(self, connection: AsyncConnection, told: Sequence[Heard]) -> None:
+    async def _apply(self, connection: AsyncConnection, told: Sequence[CodeUpdate]) -> None:
         uow = UnitOfWork(connection)
         await apply_records(told, uow, preparation=self._preparation())
-        await uow.announce()
+        await uow.flush_events()
 
-    async def asked(self, connection: AsyncConnection, batch: Sequence[Received]) -> None:
+    async def asked(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
         """RefundRequested: every one is answered."""
         uow = UnitOfWork(connection)
         asks = [
             RefundAsk(_record(received.payload), received.payload.refund_id) for received in batch
         ]
         await answer_refunds(asks, uow, preparation=self._preparation())
-        await uow.announce()
+        await uow.flush_events()
 
-    async def rejected(self, connection: AsyncConnection, batch: Sequence[Received]) -> None:
+    async def rejected(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
         """AccessCodeUseRejected: the start is undone, or reported if it is too late for that."""
         uow = UnitOfWork(connection)
         rejections = [
@@ -93,22 +93,24 @@ class Listener:
                 session_id=session.session_id,
                 status=session.status,
             )
-        await uow.announce()
+        await uow.flush_events()
 
 
-async def note_watermarks(connection: AsyncConnection, batch: Sequence[Received]) -> None:
+async def note_watermarks(connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
     """Watermark: it says how fresh the entries are, once all before it was handled."""
     marks = [(received.stream_sequence, to_datetime(received.payload.as_of)) for received in batch]
     await UnitOfWork(connection).watermarks.note_many(marks)
 
 
-def _record(message: Any, *, refunded: bool = False) -> Heard:
+def _record(message: Any, *, refunded: bool = False) -> CodeUpdate:
     if message.record.order_id != message.order_id:
-        raise NeverHandled(f"the record is of {message.record.order_id}, not of the event's order")
-    return Heard(payment_codes.record(message.record), refunded=refunded)
+        raise PermanentError(
+            f"the record is of {message.record.order_id}, not of the event's order"
+        )
+    return CodeUpdate(payment_codes.record(message.record), refunded=refunded)
 
 
-def subscriptions(bank: QuestionBank) -> Subscriptions:
+def handler_registry(bank: QuestionBank) -> HandlerRegistry:
     """Interview's handlers by event type."""
     listener = Listener(bank)
     handlers: dict[type[Message], Handling] = {
@@ -126,7 +128,7 @@ def subscriptions(bank: QuestionBank) -> Subscriptions:
         events_pb2.AccessCodeUseRejected: listener.rejected,
         events_pb2.Watermark: note_watermarks,
     }
-    bound = Subscriptions()
+    bound = HandlerRegistry()
     for message_type, handler in handlers.items():
         bound.subscribe(message_type.DESCRIPTOR.full_name, decoder(message_type), handler)
     return bound
@@ -134,10 +136,10 @@ def subscriptions(bank: QuestionBank) -> Subscriptions:
 
 def after_commit(
     wake: Callable[[], None], heard_of: Callable[[Sequence[str]], None]
-) -> Callable[[Sequence[Received]], None]:
+) -> Callable[[Sequence[IncomingEvent]], None]:
     """What follows in memory once events have taken effect."""
 
-    def follow(batch: Sequence[Received]) -> None:
+    def follow(batch: Sequence[IncomingEvent]) -> None:
         heard_of([received.event.key for received in batch if received.event.key])
         wake()
 

@@ -10,7 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from eventbus.ack_policy import Backoff
 from notification_svc.mail.smtp import PARTING_SECONDS, MailServer
-from notification_svc.workers.mail_sender import SendingSettings
+from notification_svc.workers.mail_sender import MailSenderSettings
 from runtime.settings import ServiceSettings
 
 
@@ -65,9 +65,9 @@ class NotificationSettings(ServiceSettings):
             seconds=self.smtp_seconds,
         )
 
-    def sending(self) -> SendingSettings:
+    def sending(self) -> MailSenderSettings:
         """The sending worker's settings."""
-        return SendingSettings(
+        return MailSenderSettings(
             concurrency=self.mail_concurrency,
             poll_seconds=self.mail_poll_interval,
             claim_seconds=self.mail_claim_seconds,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from eventbus.broker import BrokerUnavailable, Stored
+from eventbus.broker import BrokerUnavailable, StoredMessage
 from eventbus.event import MalformedEnvelope, parse
 from eventbus.jetstream import JetStream
 from interview.v1 import interview_service_pb2
@@ -147,7 +147,7 @@ async def _events(nats_url: str, order_id: str, *, reveal: bool) -> AsyncIterato
         await jetstream.close()
 
 
-def _entry(domain: str, stored: Stored, *, reveal: bool) -> Entry:
+def _entry(domain: str, stored: StoredMessage, *, reveal: bool) -> Entry:
     message = stored.message
     place = f"{message.stream}/{message.stream_sequence}"
     try:

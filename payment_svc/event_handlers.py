@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from eventbus import NeverHandled, Received, Subscriptions
+from eventbus import HandlerRegistry, IncomingEvent, PermanentError
 from interview.v1 import events_pb2
 from payment_svc.domain.access_code_errors import AccessCodeNotFound, AccessCodeNotRedeemable
 from payment_svc.domain.orders import OrderNotFound
@@ -15,7 +15,7 @@ from payment_svc.use_cases.refunds import ReleaseRefund, release_refunds
 from runtime.protobuf import decoder, to_datetime
 
 
-async def judge_started(connection: AsyncConnection, batch: Sequence[Received]) -> None:
+async def on_interview_started(connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
     """InterviewStarted: codes are redeemed or their use is rejected; so are refunds that wait."""
     commands = [
         RedeemAccessCode(
@@ -32,26 +32,26 @@ async def judge_started(connection: AsyncConnection, batch: Sequence[Received]) 
     try:
         await redeem_access_codes(commands, uow, now=datetime.now(UTC))
     except (OrderNotFound, AccessCodeNotFound, AccessCodeNotRedeemable) as error:
-        raise NeverHandled(str(error)) from error
-    await uow.announce()
+        raise PermanentError(str(error)) from error
+    await uow.flush_events()
 
 
-async def release_withheld(connection: AsyncConnection, batch: Sequence[Received]) -> None:
+async def on_session_withheld(connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
     """SessionWithheld: the refunds that it answers may go to the provider."""
     commands = [
         ReleaseRefund(received.payload.order_id, received.payload.refund_id) for received in batch
     ]
     uow = UnitOfWork(connection)
     await release_refunds(commands, uow, now=datetime.now(UTC))
-    await uow.announce()
+    await uow.flush_events()
 
 
-def subscriptions() -> Subscriptions:
+def handler_registry() -> HandlerRegistry:
     """Payment's handlers by event type."""
-    bound = Subscriptions()
+    bound = HandlerRegistry()
     for message_type, handler in (
-        (events_pb2.InterviewStarted, judge_started),
-        (events_pb2.SessionWithheld, release_withheld),
+        (events_pb2.InterviewStarted, on_interview_started),
+        (events_pb2.SessionWithheld, on_session_withheld),
     ):
         bound.subscribe(message_type.DESCRIPTOR.full_name, decoder(message_type), handler)
     return bound

@@ -10,7 +10,7 @@ from protovalidate import Validator
 from ulid import ULID
 
 from contract.v1 import options_pb2
-from eventbus import Decoded, Event, MalformedEnvelope
+from eventbus import Event, MalformedEnvelope, Payload
 
 _validator = Validator()
 
@@ -73,11 +73,11 @@ def to_event(message: Message, source: str, occurred_at: datetime) -> Event:
     )
 
 
-def decoder(message_type: type[Message]) -> Callable[[Event], Decoded]:
+def decoder(message_type: type[Message]) -> Callable[[Event], Payload]:
     """A decoder for one event type: parses, checks constraints and the subject's key."""
     options = _options(message_type)
 
-    def decode(event: Event) -> Decoded:
+    def decode(event: Event) -> Payload:
         message = message_type()
         try:
             message.ParseFromString(event.data)
@@ -88,7 +88,7 @@ def decoder(message_type: type[Message]) -> Callable[[Event], Decoded]:
         key = getattr(message, options.key_field) if options.key_field else ""
         if key != event.key:
             raise MalformedEnvelope(f"subject says {event.key!r}, the body {key!r}")
-        return Decoded(message, options.aggregate, _version(message, options.version_field))
+        return Payload(message, options.aggregate, _version(message, options.version_field))
 
     return decode
 

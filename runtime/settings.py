@@ -38,13 +38,19 @@ class ServiceSettings(CallSettings):
     tls_certificate: Path | None = Field(None, description="PEM file; with it, calls are by TLS")
     tls_key: Path | None = Field(None, description="PEM file of the certificate's private key")
     call_seconds: float = Field(30.0, gt=0, description="most that a call may take")
-    guesses_per_caller: int = Field(20, ge=1, description="failed validations a minute")
-    guesses_per_peer: int = Field(60, ge=1, description="the same, by address")
-    guesses_per_shop: int = Field(600, ge=1, description="the same of a storefront or operator")
+    failed_validations_per_caller: int = Field(20, ge=1, description="failed validations a minute")
+    failed_validations_per_peer: int = Field(60, ge=1, description="the same, by address")
+    failed_validations_per_storefront: int = Field(
+        600, ge=1, description="the same of a storefront or operator"
+    )
 
     def guesses(self) -> tuple[int, int, int]:
         """Limits on failed validations a minute: per caller, per peer, per shop."""
-        return self.guesses_per_caller, self.guesses_per_peer, self.guesses_per_shop
+        return (
+            self.failed_validations_per_caller,
+            self.failed_validations_per_peer,
+            self.failed_validations_per_storefront,
+        )
 
     metrics_listen: str = Field(
         "", pattern=r"^$|:\d+$", description="host:port for Prometheus; empty for none"
@@ -91,7 +97,7 @@ class ServiceSettings(CallSettings):
         return ConsumerSettings(
             batch_size=self.bus_batch_size,
             max_attempts=self.bus_max_attempts,
-            remembers=timedelta(days=self.bus_inbox_days) - _CLOCKS_DIFFER,
+            inbox_retention=timedelta(days=self.bus_inbox_days) - _CLOCKS_DIFFER,
             backoff=Backoff(self.bus_first_delay, self.bus_max_delay),
         )
 

@@ -6,12 +6,12 @@ from contextlib import suppress
 
 import structlog
 
-from eventbus.ack_policy import describe
+from eventbus.ack_policy import describe_error
 
 _log = structlog.get_logger(__name__)
 
 
-class Periodic:
+class PeriodicWorker:
     """Does something at every interval; a failure waits for the next round."""
 
     def __init__(
@@ -20,11 +20,11 @@ class Periodic:
         seconds: float,
         work: Callable[[], Awaitable[object]],
         *,
-        at_once: bool = True,
+        run_immediately: bool = True,
     ) -> None:
-        """With `at_once` False, the first round is after the first interval."""
+        """With `run_immediately` False, the first round is after the first interval."""
         self._name, self._seconds, self._work = name, seconds, work
-        self._at_once = at_once
+        self._at_once = run_immediately
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -39,7 +39,7 @@ class Periodic:
             try:
                 await self._work()
             except Exception as error:  # noqa: BLE001  the next round does it
-                _log.warning("periodic work failed", work=self._name, error=describe(error))
+                _log.warning("periodic work failed", work=self._name, error=describe_error(error))
             await self._pause()
 
     async def _pause(self) -> None:

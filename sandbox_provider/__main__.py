@@ -7,7 +7,7 @@ import signal
 import structlog
 
 from runtime import logging
-from runtime.auth.authentication import KeyRing, KeysUnreadable
+from runtime.auth.authentication import KeySet, KeysUnreadable
 from runtime.rpc.client import open_channel
 from runtime.rpc.server import PortTaken
 from runtime.rpc.tls import CertificateUnreadable
@@ -27,7 +27,7 @@ async def serve(config: ProviderSettings, stop: asyncio.Event) -> None:
     payment = open_channel(config, config.payment_target, "payment")
     courier = Courier(ledger, config.secret.get_secret_value().encode(), payment)
     servicer = ProviderServicer(ledger, config.late_seconds, config.slow_seconds)
-    server = ProviderServer(servicer, KeyRing(config.auth_keys))
+    server = ProviderServer(servicer, KeySet(config.auth_keys))
     _log.info("serving", port=await server.start(config.listen))
     delivering = asyncio.create_task(courier.run())
     stopping = asyncio.create_task(stop.wait())

@@ -10,10 +10,10 @@ from google.rpc import error_details_pb2  # noqa: F401  reflection shows clients
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from runtime.auth.authentication import KeyRing, Verifier
+from runtime.auth.authentication import KeySet, Verifier
 from runtime.auth.authorization import Guard
 from runtime.protobuf import new_id
-from runtime.rpc.errors import Answer, ErrorMapper, ErrorTable
+from runtime.rpc.errors import ErrorMapper, ErrorSpec, ErrorTable
 from runtime.rpc.interceptor import CallInterceptor, Context
 from runtime.rpc.server import PortTaken
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
@@ -31,13 +31,13 @@ class AnswerLost(Exception):
 
 _Code = grpc.StatusCode
 ERRORS: ErrorTable = {
-    PaymentMethodUnknown: Answer(
+    PaymentMethodUnknown: ErrorSpec(
         _Code.INVALID_ARGUMENT, "PAYMENT_METHOD_UNKNOWN", "不支持该支付方式"
     ),
-    KeyReused: Answer(_Code.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED", "幂等键已用于另一笔交易"),
-    ChargeNotFound: Answer(_Code.NOT_FOUND, "CHARGE_NOT_FOUND", "交易不存在"),
-    RefundNotFound: Answer(_Code.NOT_FOUND, "REFUND_NOT_FOUND", "退款不存在"),
-    AnswerLost: Answer(
+    KeyReused: ErrorSpec(_Code.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED", "幂等键已用于另一笔交易"),
+    ChargeNotFound: ErrorSpec(_Code.NOT_FOUND, "CHARGE_NOT_FOUND", "交易不存在"),
+    RefundNotFound: ErrorSpec(_Code.NOT_FOUND, "REFUND_NOT_FOUND", "退款不存在"),
+    AnswerLost: ErrorSpec(
         _Code.UNAVAILABLE, "ANSWER_LOST", "服务暂时不可用", text="the connection broke"
     ),
 }
@@ -152,7 +152,7 @@ def _refund_message(refund: Refund, now: float) -> provider_service_pb2.Refund:
 class ProviderServer:
     """The servicer with health and reflection, not listening yet."""
 
-    def __init__(self, servicer: ProviderServicer, keys: KeyRing) -> None:
+    def __init__(self, servicer: ProviderServicer, keys: KeySet) -> None:
         guard = Guard(Verifier(keys, "provider"), [SERVICE])
         errors = ErrorMapper(ERRORS)
         self._health = health.aio.HealthServicer()

@@ -1,4 +1,4 @@
-"""Stacks for the tests from outside: each worker has one to look at, and one to be rough with."""
+"""Running stacks for the tests from outside: one that is shared, one that may be disrupted."""
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from devstack.clients import Clients
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stack_runner import running
 from tests.system.drivers.stack_settings import mend, settings
 
@@ -23,41 +23,43 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def calm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outside]:
+async def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
     """A running stack that nobody disturbs."""
-    directory = tmp_path_factory.mktemp("calm")
+    directory = tmp_path_factory.mktemp("shared_stack")
     async with running(directory, settings(directory)) as stack, Clients(stack) as clients:
-        yield Outside(stack, clients)
+        yield RunningStack(stack, clients)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def _rough(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outside]:
-    directory = tmp_path_factory.mktemp("rough")
+async def _disruptable_stack(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[RunningStack]:
+    directory = tmp_path_factory.mktemp("disruptable_stack")
     async with running(directory, settings(directory)) as stack, Clients(stack) as clients:
-        yield Outside(stack, clients)
+        yield RunningStack(stack, clients)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def rough(_rough: Outside) -> AsyncIterator[Outside]:
+async def disruptable_stack(_disruptable_stack: RunningStack) -> AsyncIterator[RunningStack]:
     """A running stack whose parts may be stopped, suspended and killed; mended afterwards."""
-    await mend(_rough)
-    yield _rough
-    await mend(_rough)
+    await mend(_disruptable_stack)
+    yield _disruptable_stack
+    await mend(_disruptable_stack)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def alone(_rough: Outside) -> Outside:
+async def stack_without_payment(_disruptable_stack: RunningStack) -> RunningStack:
     """The same with payment stopped; interview has heard of it lately, and of nothing broken.
 
-    It stays stopped for the next one: `rough` mends it.
+    It stays stopped for the next one: `disruptable_stack` mends it.
     """
-    if _rough.stack.is_running("payment"):
-        await mend(_rough)
-        await _rough.until_true(
+    if _disruptable_stack.stack.is_running("payment"):
+        await mend(_disruptable_stack)
+        await _disruptable_stack.until_true(
             "SELECT now() - covered_as_of < interval '1 minute' FROM interview.payment_watermark"
         )
-        await _rough.stack.terminate("payment")
-    async with _rough.sql() as superuser:
+        await _disruptable_stack.stack.terminate("payment")
+    async with _disruptable_stack.sql() as superuser:
         await superuser.execute("UPDATE interview.dead_letters SET resolution = 'DISCARDED'")
         await superuser.execute("UPDATE interview.payment_watermark SET covered_as_of = now()")
-    return _rough
+    return _disruptable_stack

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from devstack.clients import Clients
 from devstack.demo.mails import access_code_in, mails_to
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2, session_pb2
 from notification.v1 import notification_service_pb2
 from payment.v1 import (
@@ -66,7 +66,7 @@ class Journey:
             sessions = (await self.clients.interviews.ListSessions(request)).sessions
             return sessions[0] if sessions else None
 
-        return await eventually(look, f"a session for {order_id}")
+        return await wait_until(look, f"a session for {order_id}")
 
     async def code_from_mail(self) -> str:
         """Waits for the mail and reads the access code in it."""
@@ -75,7 +75,7 @@ class Journey:
             mails = mails_to(self.mail_dir, self.email)
             return access_code_in(mails[0]) if mails else None
 
-        return await eventually(look, f"a mail to {self.email}")
+        return await wait_until(look, f"a mail to {self.email}")
 
     async def sent(self, order_id: str) -> notification_service_pb2.Notification:
         """Waits until notification knows that the mail was accepted."""
@@ -86,7 +86,7 @@ class Journey:
             sent = notification_service_pb2.NOTIFICATION_STATUS_SENT
             return found[0] if found and found[0].status == sent else None
 
-        return await eventually(look, f"the notification of {order_id} SENT")
+        return await wait_until(look, f"the notification of {order_id} SENT")
 
     async def start(self, code: str) -> session_pb2.Session:
         """Starts the interview with the code."""
@@ -104,4 +104,4 @@ class Journey:
             redeemed = access_code_pb2.ACCESS_CODE_STATUS_REDEEMED
             return record if record.status == redeemed else None
 
-        return await eventually(look, f"the code of {order_id} REDEEMED")
+        return await wait_until(look, f"the code of {order_id} REDEEMED")

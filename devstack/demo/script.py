@@ -11,10 +11,10 @@ import grpc
 from devstack.clients import Clients
 from devstack.demo.journey import Journey
 from devstack.demo.mails import mails_to
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from devstack.stack import Stack
 from eventbus.event import split_subject
-from eventbus.jetstream import connect, look_on
+from eventbus.jetstream import connect, subscribe
 from payment.v1 import payment_service_pb2
 from runtime.ops.event_json import to_json
 from runtime.redaction import mask
@@ -39,7 +39,7 @@ class Demo:
         url = f"nats://{login.host}:{login.port}"
         watcher = await connect(url, login.user, login.password, "demo", 10)
         try:
-            await look_on(watcher, "*.v1.>", self._see)
+            await subscribe(watcher, "*.v1.>", self._see)
             async with Clients(self._stack) as clients:
                 await self._journey(Journey(clients, self._stack.mail_dir))
                 await self._measure(clients)
@@ -64,7 +64,7 @@ class Demo:
         async def look() -> float | None:
             return self._seen.get(subject)
 
-        return await eventually(look, f"an event on {subject}")
+        return await wait_until(look, f"an event on {subject}")
 
     async def _journey(self, journey: Journey) -> None:
         products = await journey.clients.payments.ListProducts(

@@ -19,7 +19,7 @@ _KILL_LIMIT = 10.0
 
 
 @dataclass(frozen=True)
-class Leftover:
+class Orphan:
     """A process that a former stack started and didn't see end."""
 
     name: str

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from devstack.errors import DevstackError, NotReadyError, ProcessFailedError
-from devstack.supervision.orphans import Leftover
+from devstack.supervision.orphans import Orphan
 from devstack.supervision.process_identity import children_of, identify
 
 _EXEC_WITH_PARENT = Path(__file__).with_name("exec_with_parent.py")
@@ -198,5 +198,5 @@ class Supervisor:
 
     async def end_leftovers(self) -> list[str]:
         """Ends what a killed stack left behind; tells what that was."""
-        left = [Leftover.read(file) for file in sorted(self._pids.glob("*.json"))]
+        left = [Orphan.read(file) for file in sorted(self._pids.glob("*.json"))]
         return [leftover.name for leftover in left if leftover and await leftover.end()]

@@ -1,7 +1,7 @@
 """One consumer's dead letters: putting them away, handling them again, giving them up for good.
 
 Guarantee: a dead letter and its event's DEAD mark commit together, before the message is
-terminated. Republishing doesn't revive a dead event; only a replay does, and its effect, the mark's
+terminated. Republisher doesn't revive a dead event; only a replay does, and its effect, the mark's
 change to HANDLED and the end of the dead letter commit together.
 """
 
@@ -12,25 +12,25 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
-from eventbus.ack_policy import describe, is_infrastructure
+from eventbus.ack_policy import describe_error, is_transient
 from eventbus.broker import Message
 from eventbus.dead_letters.store import (
     DeadLetter,
     DeadLetterClosed,
-    DeadLetters,
+    DeadLetterStore,
     ReplayFailed,
     buried,
 )
 from eventbus.event import MalformedEnvelope, parse, split_subject
-from eventbus.handlers import Received, Subscriptions
+from eventbus.handlers import HandlerRegistry, IncomingEvent
 from eventbus.inbox import Inbox, Mark
 from eventbus.tables import DEAD, DISCARDED, HANDLED, BusTables
 
 _log = structlog.get_logger(__name__)
-AfterCommit = Callable[[Sequence[Received]], None]
+AfterCommit = Callable[[Sequence[IncomingEvent]], None]
 
 
-class DeadLetterQueue:
+class DeadLetterReplay:
     """The dead letters of one consumer."""
 
     def __init__(
@@ -38,17 +38,17 @@ class DeadLetterQueue:
         engine: AsyncEngine,
         tables: BusTables,
         consumer: str,
-        subscriptions: Subscriptions,
+        handler_registry: HandlerRegistry,
         after_commit: AfterCommit,
     ) -> None:
-        self._engine, self._consumer, self._subscriptions = engine, consumer, subscriptions
+        self._engine, self._consumer, self._handlers = engine, consumer, handler_registry
         self._inbox = Inbox(tables, consumer)
-        self._letters = DeadLetters(tables)
+        self._letters = DeadLetterStore(tables)
         self._after_commit = after_commit
-        self._replayed: list[Received] = []
+        self._replayed: list[IncomingEvent] = []
 
     async def put(
-        self, message: Message, received: Received | None, reason: str, attempts: int
+        self, message: Message, received: IncomingEvent | None, reason: str, attempts: int
     ) -> None:
         """Keeps a message that was given up; one that was put away before stays as it is."""
         event = identity(message, received)
@@ -86,14 +86,14 @@ class DeadLetterQueue:
     async def _handle(self, connection: AsyncConnection, letter: DeadLetter) -> None:
         try:
             event = parse(letter.subject, letter.headers, letter.data)
-            received = self._subscriptions.decode(event, letter.stream_sequence)
-            await self._subscriptions.dispatch(connection, [received])
+            received = self._handlers.decode(event, letter.stream_sequence)
+            await self._handlers.dispatch(connection, [received])
             # If the transaction rolls back after all, one event too many is told later: harmless.
             self._replayed.append(received)
         except Exception as error:
-            if is_infrastructure(error):  # says nothing of the event: to be tried again
+            if is_transient(error):  # says nothing of the event: to be tried again
                 raise
-            raise ReplayFailed(letter.dead_letter_id, "replayed", describe(error)) from error
+            raise ReplayFailed(letter.dead_letter_id, "replayed", describe_error(error)) from error
 
     async def discard(self, connection: AsyncConnection, dead_letter_id: str) -> None:
         """Gives a dead letter's event up for good, in the caller's transaction.
@@ -115,7 +115,7 @@ def _told(letter: DeadLetter) -> dict[str, str]:
     }
 
 
-def identity(message: Message, received: Received | None = None) -> tuple[str, str, str]:
+def identity(message: Message, received: IncomingEvent | None = None) -> tuple[str, str, str]:
     """Id, type and key of a message's event, as far as it has them.
 
     The id is the one that its inbox mark has: of a message that names none, its place.

@@ -50,7 +50,7 @@ class DeadLetter:
     resolution: str | None = None
 
 
-class DeadLetters:
+class DeadLetterStore:
     """The dead letters of all consumers of one service."""
 
     def __init__(self, tables: BusTables) -> None:

@@ -1,17 +1,17 @@
 """NATS JetStream as the broker. The only package of the project that imports nats."""
 
 from eventbus.jetstream.address import check as check_address
-from eventbus.jetstream.admin import apply, connect, look_on
+from eventbus.jetstream.admin import apply, connect, subscribe
 from eventbus.jetstream.connection import JetStream
-from eventbus.jetstream.pull_consumer import JetStreamSource
-from eventbus.jetstream.stream_reader import JetStreamReader
+from eventbus.jetstream.pull_consumer import JetStreamPullConsumer
+from eventbus.jetstream.stream_reader import JetStreamStreamReader
 
 __all__ = [
     "JetStream",
-    "JetStreamReader",
-    "JetStreamSource",
+    "JetStreamPullConsumer",
+    "JetStreamStreamReader",
     "apply",
     "check_address",
     "connect",
-    "look_on",
+    "subscribe",
 ]

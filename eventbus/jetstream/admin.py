@@ -35,7 +35,7 @@ async def connect(url: str, user: str, password: str, name: str, seconds: float)
         raise BrokerUnavailable(f"no broker at {place}: {error or type(error).__name__}") from error
 
 
-async def look_on(client: Client, subject: str, see: Callable[[Msg], None]) -> None:
+async def subscribe(client: Client, subject: str, see: Callable[[Msg], None]) -> None:
     """Shows each message that is published on matching subjects from now on, stored or not."""
 
     async def receive(message: Msg) -> None:

@@ -23,15 +23,15 @@ from nats.protocol.parser import PERMISSIONS_ERR
 from eventbus.broker import BatchRefused, BrokerUnavailable, EventRefused
 from eventbus.event import ID_HEADER, Event
 from eventbus.jetstream.address import without_credentials
-from eventbus.jetstream.pull_consumer import JetStreamSource
-from eventbus.jetstream.stream_reader import JetStreamReader
+from eventbus.jetstream.pull_consumer import JetStreamPullConsumer
+from eventbus.jetstream.stream_reader import JetStreamStreamReader
 
 _REFUSED_FOR_GOOD = frozenset({10054})  # message size exceeds maximum allowed
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-class _TolerantClient(Client):
+class ReconnectingClient(Client):
     """Hands on what would end the library's read loop or be taken for the server's own word.
 
     The bus finds out by itself that such a message is no event. And whatever error the server
@@ -93,7 +93,7 @@ class JetStream:
         self._inbox_prefix = inbox_prefix or f"_INBOX_{user}"
         self._url, self._user, self._password, self._name = url, user, password, name
         self._place = without_credentials(url)
-        self._client = _TolerantClient()
+        self._client = ReconnectingClient()
         self._connecting: asyncio.Task[None] | None = None
         self._timeout = 5.0
         self._watchers: set[tuple[frozenset[str], asyncio.Future[str]]] = set()
@@ -253,13 +253,13 @@ class JetStream:
         headers = _batch_headers(last, batch_id, len(events)) | {"Nats-Batch-Commit": "1"}
         return await client.request(last.subject, last.data, timeout=self._timeout, headers=headers)
 
-    def source(self, stream: str, durable: str) -> JetStreamSource:
+    def pull_consumer(self, stream: str, durable: str) -> JetStreamPullConsumer:
         """The durable consumer of a stream, declared before by an administrator."""
-        return JetStreamSource(self, stream, durable)
+        return JetStreamPullConsumer(self, stream, durable)
 
-    def reader(self, stream: str) -> JetStreamReader:
+    def reader(self, stream: str) -> JetStreamStreamReader:
         """A stream, to be read past its consumers."""
-        return JetStreamReader(self, stream)
+        return JetStreamStreamReader(self, stream)
 
     async def headers_of(self, raw: bytes) -> dict[str, str]:
         """Headers of a message as it is stored."""

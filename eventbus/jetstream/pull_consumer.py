@@ -11,7 +11,7 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.errors import Error as JetStreamError
 
-from eventbus.broker import BrokerUnavailable, Lag, Message
+from eventbus.broker import BrokerUnavailable, ConsumerLag, Message
 
 if TYPE_CHECKING:
     from eventbus.jetstream.connection import JetStream
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _LINGER_SECONDS = 0.01
 
 
-class JetStreamSource:
-    """A durable pull consumer; see `eventbus.broker.Source`."""
+class JetStreamPullConsumer:
+    """A durable pull consumer; see `eventbus.broker.PullConsumer`."""
 
     def __init__(self, jetstream: "JetStream", stream: str, durable: str) -> None:
         self._jetstream = jetstream
@@ -31,7 +31,7 @@ class JetStreamSource:
         self._unanswered: set[int] = set()
 
     async def fetch(self, limit: int, wait_seconds: float) -> list[Message]:
-        """See `Source`. Never cancel it: the pull would live on and take messages with it."""
+        """See `PullConsumer`. Never cancel it: the pull would live on and take messages with it."""
         pull = await self._subscription()
         # The client waits for a full batch or the end of the time. So: wait for one message, then
         # take those that came with it.
@@ -68,20 +68,20 @@ class JetStreamSource:
         )
 
     async def ack(self, message: Message) -> None:
-        """See `Source`."""
+        """See `PullConsumer`."""
         await self._answer(message, b"+ACK")
 
     async def nak(self, message: Message, delay_seconds: float) -> None:
-        """See `Source`."""
+        """See `PullConsumer`."""
         delay = json.dumps({"delay": int(delay_seconds * 1e9)})
         await self._answer(message, f"-NAK {delay}".encode())
 
     async def term(self, message: Message, reason: str) -> None:
-        """See `Source`."""
+        """See `PullConsumer`."""
         await self._answer(message, f"+TERM {reason[:200]}".encode())
 
     async def in_progress(self, message: Message) -> None:
-        """See `Source`. A message that was answered is left alone."""
+        """See `PullConsumer`. A message that was answered is left alone."""
         if message.stream_sequence in self._unanswered:
             await self._send(message, b"+WPI")
 
@@ -96,8 +96,8 @@ class JetStreamSource:
         with suppress(BrokerUnavailable, NatsError, OSError):
             await self._jetstream.client().publish(message.reply, verdict)
 
-    async def lag(self) -> Lag:
-        """See `Source`."""
+    async def lag(self) -> ConsumerLag:
+        """See `PullConsumer`."""
         client = self._jetstream.client()
         try:
             info = await self._jetstream.call(
@@ -111,10 +111,10 @@ class JetStreamSource:
         self._unanswered = {sequence for sequence in self._unanswered if sequence > floor}
         config = info.config
         filters = config.filter_subjects or [config.filter_subject or ">"]
-        return Lag(info.num_pending or 0, info.num_ack_pending or 0, floor, tuple(filters))
+        return ConsumerLag(info.num_pending or 0, info.num_ack_pending or 0, floor, tuple(filters))
 
-    async def oldest_unhandled_age(self, lag: Lag) -> float:
-        """See `Source`. All below the floor is acknowledged, and the first one above it isn't."""
+    async def oldest_unhandled_age(self, lag: ConsumerLag) -> float:
+        """See `PullConsumer`. All below the floor is acknowledged, the next one is not."""
         if not lag.pending and not lag.unacknowledged:
             return 0.0
         reader = self._jetstream.reader(self.stream)

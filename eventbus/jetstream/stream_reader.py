@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
 
-from eventbus.broker import BrokerUnavailable, Extent, Message, Stored
+from eventbus.broker import BrokerUnavailable, Message, StoredMessage, StreamBounds
 
 if TYPE_CHECKING:
     from eventbus.jetstream.connection import JetStream
@@ -26,14 +26,14 @@ _EPOCH, _END_OF_TIME = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tz
 NOT_FOUND = 10037
 
 
-class JetStreamReader:
+class JetStreamStreamReader:
     """One stream's messages; see `eventbus.broker.StreamReader`."""
 
     def __init__(self, jetstream: "JetStream", stream: str) -> None:
         self._jetstream, self._stream = jetstream, stream
         self._subject = f"$JS.API.STREAM.MSG.GET.{stream}"
 
-    async def extent(self) -> Extent:
+    async def bounds(self) -> StreamBounds:
         """See `StreamReader`."""
         asked = self._jetstream.client().jetstream().stream_info(self._stream)
         try:
@@ -41,7 +41,7 @@ class JetStreamReader:
         except JetStreamError as error:
             raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
         state = info.state
-        return Extent(state.first_seq, state.last_seq, info.config.max_age or 0.0)
+        return StreamBounds(state.first_seq, state.last_seq, info.config.max_age or 0.0)
 
     async def first_since(self, moment: datetime) -> int:
         """See `StreamReader`."""
@@ -52,7 +52,7 @@ class JetStreamReader:
         found = await self._next(start_time=start, next_by_subj=">")
         return found.message.stream_sequence if found else 0
 
-    async def read(self, first: int, last: int) -> AsyncIterator[Stored]:
+    async def read(self, first: int, last: int) -> AsyncIterator[StoredMessage]:
         """See `StreamReader`."""
         for start in range(max(first, 1), last + 1, _AT_ONCE):
             end = min(start + _AT_ONCE, last + 1)
@@ -61,14 +61,14 @@ class JetStreamReader:
                 if stored := await self._stored(replies[sequence]):
                     yield stored
 
-    async def search(self, subjects: str) -> AsyncIterator[Stored]:
+    async def search(self, subjects: str) -> AsyncIterator[StoredMessage]:
         """All messages on subjects, which may have wildcards, in order; one request for each."""
         sequence = 1
         while found := await self.first_on(subjects, sequence):
             yield found
             sequence = found.message.stream_sequence + 1
 
-    async def first_on(self, subjects: str, sequence: int) -> Stored | None:
+    async def first_on(self, subjects: str, sequence: int) -> StoredMessage | None:
         """The first message on subjects from a sequence on; raises BrokerUnavailable."""
         return await self._next(seq=sequence, next_by_subj=subjects)
 
@@ -76,7 +76,7 @@ class JetStreamReader:
         """Whether the message of a sequence is still there; raises BrokerUnavailable."""
         return await self._next(seq=sequence) is not None
 
-    async def _next(self, **wanted: object) -> Stored | None:
+    async def _next(self, **wanted: object) -> StoredMessage | None:
         client = self._jetstream.client()
         request = client.request(self._subject, json.dumps(wanted).encode(), timeout=_SECONDS)
         reply = await self._jetstream.call(request, [self._subject])
@@ -106,7 +106,7 @@ class JetStreamReader:
             await _forget(subscription)
         return replies
 
-    async def _stored(self, reply: bytes) -> Stored | None:
+    async def _stored(self, reply: bytes) -> StoredMessage | None:
         """The message in a reply; None if there is none. Raises BrokerUnavailable."""
         answer = json.loads(reply)
         if error := answer.get("error"):
@@ -124,7 +124,7 @@ class JetStreamReader:
             delivery_count=1,
             reply="",
         )
-        return Stored(message, datetime.fromisoformat(found["time"]))
+        return StoredMessage(message, datetime.fromisoformat(found["time"]))
 
 
 async def _forget(subscription: Any) -> None:

@@ -1,4 +1,4 @@
-"""CodeEntry: interview's own copy of what payment announced about an order's access code.
+"""CachedCode: interview's own copy of what payment announced about an order's access code.
 
 A table, not process memory: replicas share a consumer, and each event reaches one of them.
 """
@@ -111,7 +111,7 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class CodeUpdate:
     """What was heard of an order's code: its record, and what only some events tell beside it."""
 
     record: CodeRecord
@@ -120,7 +120,7 @@ class Heard:
 
 
 @dataclass(slots=True)
-class CodeEntry:
+class CachedCode:
     """The newest record known of an order's code.
 
     The holder is unknown until PaymentCompleted comes, which may be after other events.
@@ -132,12 +132,12 @@ class CodeEntry:
     refunded: bool = False
     events: list[SessionWithheld] = field(default_factory=list, compare=False)
 
-    def apply(self, heard: Heard) -> bool:
+    def apply(self, heard: CodeUpdate) -> bool:
         """Takes what is newer or was unknown; False if nothing is. Gaps in versions are normal."""
         newer = heard.record.version > self.record.version
         return self._take(heard, newer=newer)
 
-    def correct(self, heard: Heard, known: int) -> bool:
+    def correct(self, heard: CodeUpdate, known: int) -> bool:
         """Takes payment's answer, also for the version that is known: then ours was wrong.
 
         `known` is the version that ours had before payment was asked. If it still has it, it can't
@@ -147,7 +147,7 @@ class CodeEntry:
         current = (heard.record.version >= ours or ours == known) and heard.record != self.record
         return self._take(heard, newer=current)
 
-    def _take(self, heard: Heard, *, newer: bool) -> bool:
+    def _take(self, heard: CodeUpdate, *, newer: bool) -> bool:
         fills = self.holder is None and heard.holder is not None
         if newer:
             self.record, self.refunded = heard.record, heard.refunded

@@ -10,7 +10,7 @@ doesn't matter any more, but for payment's word that its use was no right.
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from interview_svc.domain.cached_code import CodeEntry, CodeStatus
+from interview_svc.domain.cached_code import CachedCode, CodeStatus
 from interview_svc.domain.events import (
     CancelReason,
     FeedbackPublished,
@@ -77,7 +77,7 @@ class Session:
         return self.status in _OPEN
 
     @property
-    def was_undone(self) -> bool:
+    def start_reverted(self) -> bool:
         """Whether its start was undone: the customer had no interview, and won't."""
         return self.cancel_reason is CancelReason.USE_REJECTED
 
@@ -88,7 +88,7 @@ class Session:
 
     # Before the start
 
-    def follow(self, entry: CodeEntry, now: datetime) -> bool:
+    def sync_with_code(self, entry: CachedCode, now: datetime) -> bool:
         """Makes a PREPARED session what its code's entry implies; False if that changes nothing."""
         if self.status is not SessionStatus.PREPARED:
             return False
@@ -119,9 +119,13 @@ class Session:
         )
 
     def start(
-        self, access_code: str, validated_by: ValidationSource, now: datetime, spare: timedelta
+        self,
+        access_code: str,
+        validated_by: ValidationSource,
+        now: datetime,
+        grace_period: timedelta,
     ) -> None:
-        """The interview begins; it ends by the clock after its questions' time and some spare.
+        """Starts the interview; it ends after its questions' time and the grace period.
 
         Raises SessionNotStartable unless PREPARED.
         """
@@ -129,12 +133,12 @@ class Session:
             raise not_startable(self.session_id, self.status, was_started=self.was_started)
         self.status, self.started_at = SessionStatus.IN_PROGRESS, now
         self.access_code, self.validated_by = access_code, validated_by
-        self.deadline_at = now + self.question_set.time_limit + spare
+        self.deadline_at = now + self.question_set.time_limit + grace_period
         self._announce_start(now, "")
 
     # The refund saga's questions, and what payment judges afterwards
 
-    def cite(self, refund_id: str, now: datetime) -> None:
+    def confirm_started_for_refund(self, refund_id: str, now: datetime) -> None:
         """Tells a refund that asks that the interview has started; raises SessionNotStarted."""
         self._announce_start(now, refund_id)
 
@@ -174,7 +178,7 @@ class Session:
         """Names the order's code, in place of one that doesn't exist."""
         self.access_code_id = access_code_id
 
-    def call_off(self, now: datetime) -> None:
+    def cancel_orphaned(self, now: datetime) -> None:
         """Ends it since payment knows no code for it; raises SessionNotCallable if it is over."""
         if not self.is_open:
             raise SessionNotCallable(self.session_id, self.status)

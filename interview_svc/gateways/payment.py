@@ -3,7 +3,7 @@
 import grpc
 import structlog
 
-from interview_svc.domain.cached_code import CodeNotFound, Heard, ValidationReason
+from interview_svc.domain.cached_code import CodeNotFound, CodeUpdate, ValidationReason
 from interview_svc.gateways.breaker import Breaker, BreakerOpen
 from interview_svc.messages import payment_codes
 from interview_svc.use_cases.validation import PaymentAway, PaymentFailed, Validation
@@ -62,7 +62,7 @@ class PaymentAccessCodes:
             payment_codes.record(reply.record),
         )
 
-    async def record(self, *, order_id: str = "", access_code_id: str = "") -> Heard | None:
+    async def record(self, *, order_id: str = "", access_code_id: str = "") -> CodeUpdate | None:
         """All that payment knows of an order's current code, or of one code; None if it has none.
 
         Raises PaymentAway, PaymentFailed.

@@ -4,7 +4,7 @@ from typing import Any
 
 from interview.v1 import interview_service_pb2_grpc
 from interview_svc.grpc_server.consistency import ConsistencyCalls
-from interview_svc.grpc_server.dependencies import Means
+from interview_svc.grpc_server.dependencies import Dependencies
 from interview_svc.grpc_server.errors import ERRORS
 from interview_svc.grpc_server.feedback import EvaluationCalls
 from interview_svc.grpc_server.interviews import InterviewCalls
@@ -12,7 +12,7 @@ from interview_svc.grpc_server.queries import ReadingCalls
 from interview_svc.grpc_server.sessions import StartingCalls
 from runtime.rpc.server import Servicer
 
-__all__ = ["ERRORS", "InterviewServicer", "Means", "servicers"]
+__all__ = ["ERRORS", "Dependencies", "InterviewServicer", "servicers"]
 
 
 class InterviewServicer(
@@ -21,7 +21,7 @@ class InterviewServicer(
     """interview.v1.InterviewService; its contract says what each call does."""
 
 
-def servicers(means: Means) -> list[Servicer]:
+def servicers(dependencies: Dependencies) -> list[Servicer]:
     """What interview serves."""
     register: Any = interview_service_pb2_grpc.add_InterviewServiceServicer_to_server
-    return [Servicer("interview.v1.InterviewService", register, InterviewServicer(means))]
+    return [Servicer("interview.v1.InterviewService", register, InterviewServicer(dependencies))]

@@ -13,7 +13,7 @@ class ConsistencyCalls(Calls):
     async def CheckConsistency(  # noqa: N802
         self, request: contract.CheckConsistencyRequest, _context: Context
     ) -> contract.CheckConsistencyResponse:
-        report = await self._means.consistency.check(
+        report = await self._dependencies.consistency.check(
             repair=request.repair, order_id=request.order_id
         )
         return contract.CheckConsistencyResponse(

@@ -49,16 +49,16 @@ class EvaluationCalls(Calls):
         """The evaluator's assessment, made before the transaction: it may take its time."""
         comments = tuple(QuestionComment(one.question_id, one.text) for one in request.comments)
         given = Assessment(request.rating, request.summary, comments)
-        async with self._means.database.reading() as uow:
+        async with self._dependencies.database.read_only() as uow:
             session = await uow.sessions.get(request.session_id, only=None)
             records = await uow.qa_records.page(session.session_id, 0, _MOST_QUESTIONS)
         session.check_completed()
-        return await self._means.evaluator.evaluate(session, records, given)
+        return await self._dependencies.evaluator.evaluate(session, records, given)
 
     async def GetFeedback(  # noqa: N802
         self, request: contract.GetFeedbackRequest, _context: Context
     ) -> contract.GetFeedbackResponse:
         only = current_caller().customer
-        async with self._means.database.reading() as uow:
+        async with self._dependencies.database.read_only() as uow:
             feedback = await uow.feedback.get(request.session_id, only=only)
         return contract.GetFeedbackResponse(feedback=replies.feedback(feedback))

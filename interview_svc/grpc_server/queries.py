@@ -22,7 +22,7 @@ class ReadingCalls(Calls):
     async def GetSession(  # noqa: N802
         self, request: contract.GetSessionRequest, _context: Context
     ) -> contract.GetSessionResponse:
-        async with self._means.database.reading() as uow:
+        async with self._dependencies.database.read_only() as uow:
             session = await uow.sessions.get(request.session_id, only=current_caller().customer)
         return contract.GetSessionResponse(session=replies.session(session))
 
@@ -32,7 +32,7 @@ class ReadingCalls(Calls):
         size, last = size_of(request.page_size), last_id(request.page_token, "ses")
         status = session_pb2.SessionStatus.Name(request.status)
         wanted = status.removeprefix("SESSION_STATUS_") if request.status else ""
-        async with self._means.database.reading() as uow:
+        async with self._dependencies.database.read_only() as uow:
             sessions = await uow.sessions.page(
                 request.order_id,
                 request.customer_id,
@@ -51,7 +51,7 @@ class ReadingCalls(Calls):
     ) -> contract.ListQARecordsResponse:
         size, last = size_of(request.page_size), _last_number(request.page_token)
         only = current_caller().customer
-        async with self._means.database.reading() as uow:
+        async with self._dependencies.database.read_only() as uow:
             session = await uow.sessions.get(request.session_id, only=only)
             records = await uow.qa_records.page(session.session_id, last, size + 1)
         page, token = cut(records, size, "number")

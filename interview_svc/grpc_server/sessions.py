@@ -24,9 +24,9 @@ class StartingCalls(Calls):
     ) -> Validation:
         """What is found out about a code.
 
-        Raises MalformedAccessCode, CodeNotFound, PaymentUnavailable, TooManyGuesses.
+        Raises MalformedAccessCode, CodeNotFound, PaymentUnavailable, TooManyFailedAttempts.
         """
-        async with self._means.guesses.guess(context) as guess:
+        async with self._dependencies.guesses.guess(context) as guess:
             try:
                 return await judge(normalise(typed))
             except (MalformedAccessCode, CodeNotFound):
@@ -37,12 +37,12 @@ class StartingCalls(Calls):
         self, request: interview_service_pb2.CheckAccessCodeRequest, context: Context
     ) -> interview_service_pb2.CheckAccessCodeResponse:
         reply = interview_service_pb2.CheckAccessCodeResponse
-        preview = self._means.validating.preview
+        preview = self._dependencies.validating.preview
         try:
             found = await self._judge(request.access_code, context, preview)
         except (MalformedAccessCode, CodeNotFound):
             return reply(reason=access_code_service_pb2.VALIDATION_REASON_NOT_FOUND)
-        async with self._means.database.reading() as uow:
+        async with self._dependencies.database.read_only() as uow:
             prepared = await uow.sessions.exists(found.record.order_id)
         name = f"VALIDATION_REASON_{found.reason_at(datetime.now(UTC))}"
         reason = access_code_service_pb2.ValidationReason.Value(name)
@@ -60,7 +60,9 @@ class StartingCalls(Calls):
         reply = interview_service_pb2.StartSessionResponse
         if stored := await self._stored(request, reply):
             return stored
-        found = await self._judge(request.access_code, context, self._means.validating.validate)
+        found = await self._judge(
+            request.access_code, context, self._dependencies.validating.validate
+        )
         try:
             check_valid(found.reason)
         except CodeNotStartable:
@@ -72,7 +74,9 @@ class StartingCalls(Calls):
 
         async def work(uow: UnitOfWork) -> interview_service_pb2.StartSessionResponse:
             now = datetime.now(UTC)
-            session = await start_session(command, uow, now=now, spare=self._means.spare)
+            session = await start_session(
+                command, uow, now=now, grace_period=self._dependencies.grace_period
+            )
             return reply(session=replies.session(session))
 
         return await self._once(request, reply, work)

@@ -1,6 +1,6 @@
 """What payment says, by event or in answer to a query, as interview's domain takes it in."""
 
-from interview_svc.domain.cached_code import CodeRecord, CodeStatus, Heard, Holder
+from interview_svc.domain.cached_code import CodeRecord, CodeStatus, CodeUpdate, Holder
 from payment.v1 import access_code_pb2, access_code_service_pb2, events_pb2
 from runtime.protobuf import to_datetime
 
@@ -8,7 +8,7 @@ from runtime.protobuf import to_datetime
 _LANGUAGE = "zh-CN"
 
 
-def issued(message: events_pb2.PaymentCompleted) -> Heard:
+def issued(message: events_pb2.PaymentCompleted) -> CodeUpdate:
     """The record of a code that was just issued, and whose it is."""
     issued_record = CodeRecord(
         order_id=message.order_id,
@@ -19,12 +19,12 @@ def issued(message: events_pb2.PaymentCompleted) -> Heard:
         version=message.version,
         product_id=message.product_id,
     )
-    return Heard(issued_record, _holder(message.customer_id, message.recipient))
+    return CodeUpdate(issued_record, _holder(message.customer_id, message.recipient))
 
 
-def answered(message: access_code_service_pb2.GetAccessCodeResponse) -> Heard:
+def answered(message: access_code_service_pb2.GetAccessCodeResponse) -> CodeUpdate:
     """All that payment knows of a code."""
-    return Heard(record(message.record), _holder(message.customer_id, message.recipient))
+    return CodeUpdate(record(message.record), _holder(message.customer_id, message.recipient))
 
 
 def record(message: access_code_pb2.AccessCode) -> CodeRecord:

@@ -8,45 +8,45 @@ from sqlalchemy import Row, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from interview_svc.domain.cached_code import CodeEntry, CodeRecord, CodeStatus, Holder
-from interview_svc.storage.tables import code_entries
+from interview_svc.domain.cached_code import CachedCode, CodeRecord, CodeStatus, Holder
+from interview_svc.storage.tables import cached_codes
 
 _HOLDER = ("customer_id", "email", "display_name", "language_code")
 
 
-class CodeEntryRows:
+class SqlCachedCodes:
     """The copies of access codes."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def get_many(self, order_ids: Sequence[str]) -> dict[str, CodeEntry]:
+    async def get_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
         """Those that exist, by order, locked in the order of their ids."""
         if not order_ids:
             return {}
-        statement = select(code_entries).where(code_entries.c.order_id.in_(order_ids))
-        statement = statement.order_by(code_entries.c.order_id).with_for_update()
+        statement = select(cached_codes).where(cached_codes.c.order_id.in_(order_ids))
+        statement = statement.order_by(cached_codes.c.order_id).with_for_update()
         return {row.order_id: _entry(row) for row in await self._connection.execute(statement)}
 
     async def versions(self, order_ids: Sequence[str]) -> dict[str, int]:
         """The versions of those that exist, by order, as they stand."""
-        columns = code_entries.c.order_id, code_entries.c.version
-        statement = select(*columns).where(code_entries.c.order_id.in_(order_ids))
+        columns = cached_codes.c.order_id, cached_codes.c.version
+        statement = select(*columns).where(cached_codes.c.order_id.in_(order_ids))
         return {row.order_id: row.version for row in await self._connection.execute(statement)}
 
-    async def get_by_code(self, code: str) -> CodeEntry | None:
+    async def get_by_code(self, code: str) -> CachedCode | None:
         """The entry of a code, locked."""
-        statement = select(code_entries).where(code_entries.c.code == code).with_for_update()
+        statement = select(cached_codes).where(cached_codes.c.code == code).with_for_update()
         row = (await self._connection.execute(statement)).first()
         return _entry(row) if row else None
 
-    async def find_by_code(self, code: str) -> CodeEntry | None:
+    async def find_by_code(self, code: str) -> CachedCode | None:
         """The entry of a code, as it stands."""
-        statement = select(code_entries).where(code_entries.c.code == code)
+        statement = select(cached_codes).where(cached_codes.c.code == code)
         row = (await self._connection.execute(statement)).first()
         return _entry(row) if row else None
 
-    async def add_many(self, entries: Sequence[CodeEntry]) -> set[str]:
+    async def add_many(self, entries: Sequence[CachedCode]) -> set[str]:
         """Adds those whose order has none yet; returns the orders of those added.
 
         Waits for another transaction that adds the same orders, so that it can be read then.
@@ -54,20 +54,20 @@ class CodeEntryRows:
         if not entries:
             return set()
         rows = [_row(entry) for entry in entries]
-        statement = insert(code_entries).values(rows)
+        statement = insert(cached_codes).values(rows)
         statement = statement.on_conflict_do_nothing(index_elements=["order_id"])
-        added = await self._connection.execute(statement.returning(code_entries.c.order_id))
+        added = await self._connection.execute(statement.returning(cached_codes.c.order_id))
         return set(added.scalars())
 
-    async def save_many(self, entries: Sequence[CodeEntry]) -> None:
+    async def save_many(self, entries: Sequence[CachedCode]) -> None:
         """Updates; they are locked."""
         if not entries:
             return
-        statement = insert(code_entries)
+        statement = insert(cached_codes)
         new = statement.excluded
         changed = {
             column.name: new[column.name]
-            for column in code_entries.columns
+            for column in cached_codes.columns
             if column.name != "order_id"
         }
         statement = statement.on_conflict_do_update(index_elements=["order_id"], set_=changed)
@@ -76,16 +76,16 @@ class CodeEntryRows:
     async def remove_many(self, order_ids: Sequence[str]) -> None:
         """Forgets orders that payment doesn't know."""
         await self._connection.execute(
-            delete(code_entries).where(code_entries.c.order_id.in_(order_ids))
+            delete(cached_codes).where(cached_codes.c.order_id.in_(order_ids))
         )
 
 
-def _row(entry: CodeEntry) -> dict[str, Any]:
+def _row(entry: CachedCode) -> dict[str, Any]:
     holder = asdict(entry.holder) if entry.holder else dict.fromkeys(_HOLDER)
     return {**asdict(entry.record), "refunded": entry.refunded, **holder}
 
 
-def _entry(row: Row[Any]) -> CodeEntry:
+def _entry(row: Row[Any]) -> CachedCode:
     record = CodeRecord(
         order_id=row.order_id,
         access_code_id=row.access_code_id,
@@ -96,6 +96,6 @@ def _entry(row: Row[Any]) -> CodeEntry:
         product_id=row.product_id,
     )
     if row.customer_id is None:
-        return CodeEntry(record, refunded=row.refunded)
+        return CachedCode(record, refunded=row.refunded)
     holder = Holder(row.customer_id, row.email, row.display_name, row.language_code)
-    return CodeEntry(record, holder, row.refunded)
+    return CachedCode(record, holder, row.refunded)

@@ -18,7 +18,7 @@ SELECT coalesce(entry.order_id, '') AS order_id, code.id AS access_code_id, '' A
        'the code is ' || code.status || ', no session is bound to it' AS detail,
        false AS code_missing
 FROM payment.access_codes code
-LEFT JOIN interview.code_entries entry ON entry.access_code_id = code.id
+LEFT JOIN interview.cached_codes entry ON entry.access_code_id = code.id
 WHERE code.status <> 'REVOKED'
   AND (:order_id = '' OR code.id = :access_code_id OR entry.order_id = :order_id)
   AND NOT EXISTS (SELECT FROM interview.sessions WHERE access_code_id = code.id)
@@ -28,7 +28,7 @@ SELECT session.order_id, code.id, session.session_id,
        'the code is ' || code.status || ', its session ' || session.status
        || ' before it began', false
 FROM interview.sessions session
-JOIN interview.code_entries entry ON entry.order_id = session.order_id
+JOIN interview.cached_codes entry ON entry.order_id = session.order_id
 JOIN payment.access_codes code ON code.id = entry.access_code_id
 WHERE session.status IN ('CANCELLED', 'EXPIRED') AND session.started_at IS NULL
   AND code.status IN ('ACTIVE', 'SUSPENDED') AND code.expire_at > now()
@@ -41,7 +41,7 @@ SELECT session.order_id, session.access_code_id, session.session_id,
        false AS code_missing
 FROM interview.sessions session
 JOIN payment.access_codes code ON code.id = session.access_code_id
-LEFT JOIN interview.code_entries entry ON entry.order_id = session.order_id
+LEFT JOIN interview.cached_codes entry ON entry.order_id = session.order_id
 LEFT JOIN payment.access_codes current ON current.id = entry.access_code_id
 WHERE session.started_at IS NOT NULL AND NOT session.use_rejected
   AND code.status <> 'REDEEMED' AND current.status IS DISTINCT FROM 'REDEEMED'
@@ -54,7 +54,7 @@ SELECT entry.order_id, entry.access_code_id, coalesce(session.session_id, '') AS
        || coalesce(code.status || ' until ' || code.expire_at, 'knows no such code')
        || CASE WHEN code.code <> entry.code THEN ' of another code' ELSE '' END AS detail,
        code.id IS NULL AS code_missing
-FROM interview.code_entries entry
+FROM interview.cached_codes entry
 LEFT JOIN payment.access_codes code ON code.id = entry.access_code_id
 LEFT JOIN interview.sessions session ON session.order_id = entry.order_id
 WHERE (entry.code, entry.status, entry.expire_at)
@@ -69,7 +69,7 @@ SELECT session.order_id, session.access_code_id, session.session_id,
        'there is no copy, payment says ' || code.status, false
 FROM interview.sessions session
 JOIN payment.access_codes code ON code.id = session.access_code_id
-WHERE NOT EXISTS (SELECT FROM interview.code_entries WHERE order_id = session.order_id)
+WHERE NOT EXISTS (SELECT FROM interview.cached_codes WHERE order_id = session.order_id)
   AND (:order_id = '' OR session.order_id = :order_id)
 ORDER BY 1 LIMIT :most
 """
@@ -87,7 +87,7 @@ SELECT session.order_id, session.access_code_id, session.session_id,
            WHEN entry.access_code_id = session.access_code_id THEN ', its code ' || code.status
            ELSE ', it names another code than its order''s' END, false
 FROM interview.sessions session
-JOIN interview.code_entries entry ON entry.order_id = session.order_id
+JOIN interview.cached_codes entry ON entry.order_id = session.order_id
 JOIN payment.access_codes code ON code.id = entry.access_code_id AND code.status = entry.status
 WHERE session.status = 'PREPARED'
   AND (entry.access_code_id <> session.access_code_id OR code.status IN ('REVOKED', 'EXPIRED'))
@@ -114,7 +114,7 @@ _QUERIES = {
 _COUNT = text(
     "SELECT (SELECT count(*) FROM interview.sessions WHERE :order_id IN ('', order_id))"
     " + (SELECT count(*) FROM payment.access_codes code WHERE :order_id = ''"
-    " OR id = :access_code_id OR EXISTS (SELECT FROM interview.code_entries entry"
+    " OR id = :access_code_id OR EXISTS (SELECT FROM interview.cached_codes entry"
     " WHERE entry.order_id = :order_id AND entry.access_code_id = code.id))"
 )
 

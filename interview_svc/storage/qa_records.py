@@ -12,7 +12,7 @@ from interview_svc.domain.qa_records import QARecord
 from interview_svc.storage.tables import feedback, qa_records, sessions
 
 
-class QARecordRows:
+class SqlQARecords:
     """The questions that sessions have asked; guarded by the lock on the session."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -55,7 +55,7 @@ class QARecordRows:
         )
 
 
-class FeedbackRows:
+class SqlFeedback:
     """The feedback on sessions."""
 
     def __init__(self, connection: AsyncConnection) -> None:

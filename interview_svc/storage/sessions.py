@@ -14,7 +14,7 @@ from interview_svc.domain.events import CancelReason, Recipient, ValidationSourc
 from interview_svc.domain.questions import Question, QuestionSet
 from interview_svc.domain.session_states import SessionNotFound, SessionStatus
 from interview_svc.domain.sessions import Session
-from interview_svc.storage.tables import code_entries, sessions
+from interview_svc.storage.tables import cached_codes, sessions
 from runtime.rpc.pagination import after
 
 _RECIPIENT = ("email", "display_name", "language_code")
@@ -38,7 +38,7 @@ _CHANGING = (
 _HELD_BACK_OR_NOT = (CodeStatus.ACTIVE, CodeStatus.SUSPENDED)
 
 
-class SessionRows:
+class SqlSessions:
     """The sessions."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -104,10 +104,10 @@ class SessionRows:
     async def lapsed(self, now: datetime, limit: int) -> Sequence[tuple[Session, datetime]]:
         """Some PREPARED ones past their code's `expire_at`, and that; likewise."""
         statement = (
-            select(sessions, code_entries.c.expire_at)
-            .join(code_entries, code_entries.c.order_id == sessions.c.order_id)
+            select(sessions, cached_codes.c.expire_at)
+            .join(cached_codes, cached_codes.c.order_id == sessions.c.order_id)
             .where(sessions.c.status == SessionStatus.PREPARED)
-            .where(code_entries.c.status.in_(_HELD_BACK_OR_NOT), code_entries.c.expire_at <= now)
+            .where(cached_codes.c.status.in_(_HELD_BACK_OR_NOT), cached_codes.c.expire_at <= now)
             .limit(limit)
             .with_for_update(of=sessions, skip_locked=True)
         )

@@ -24,8 +24,8 @@ metadata = schema_metadata(SCHEMA)
 bus = BusTables.define(metadata)
 request_replies = define_table(metadata)
 
-code_entries = Table(
-    "code_entries",
+cached_codes = Table(
+    "cached_codes",
     metadata,
     Column("order_id", Text, primary_key=True),
     Column("access_code_id", Text, nullable=False),

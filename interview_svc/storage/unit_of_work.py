@@ -7,32 +7,32 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus import Outbox
-from interview_svc.domain.cached_code import CodeEntry
+from interview_svc.domain.cached_code import CachedCode
 from interview_svc.domain.events import DomainEvent
 from interview_svc.domain.sessions import Session
 from interview_svc.messages.events import to_bus
-from interview_svc.storage.cached_codes import CodeEntryRows
+from interview_svc.storage.cached_codes import SqlCachedCodes
 from interview_svc.storage.drifts import Drifts
-from interview_svc.storage.qa_records import FeedbackRows, QARecordRows
-from interview_svc.storage.sessions import SessionRows
+from interview_svc.storage.qa_records import SqlFeedback, SqlQARecords
+from interview_svc.storage.sessions import SqlSessions
 from interview_svc.storage.tables import bus
 from interview_svc.storage.watermarks import Watermarks
 from runtime.database.transactions import Transactions
 
 
-class _TellingEntries(CodeEntryRows):
+class _TellingEntries(SqlCachedCodes):
     def __init__(self, connection: AsyncConnection, told: list[DomainEvent]) -> None:
         super().__init__(connection)
         self._told = told
 
-    async def save_many(self, entries: Sequence[CodeEntry]) -> None:
+    async def save_many(self, entries: Sequence[CachedCode]) -> None:
         await super().save_many(entries)
         for entry in entries:
             self._told += entry.events
             entry.events.clear()
 
 
-class _TellingSessions(SessionRows):
+class _TellingSessions(SqlSessions):
     def __init__(self, connection: AsyncConnection, told: list[DomainEvent]) -> None:
         super().__init__(connection)
         self._told = told
@@ -59,8 +59,8 @@ class UnitOfWork:
         self._told: list[DomainEvent] = []
         self.entries = _TellingEntries(connection, self._told)
         self.sessions = _TellingSessions(connection, self._told)
-        self.qa_records = QARecordRows(connection)
-        self.feedback = FeedbackRows(connection)
+        self.qa_records = SqlQARecords(connection)
+        self.feedback = SqlFeedback(connection)
         self.watermarks = Watermarks(connection)
         self.drifts = Drifts(connection)
 
@@ -69,7 +69,7 @@ class UnitOfWork:
         moment: datetime = (await self.connection.execute(select(func.now()))).scalar_one()
         return moment
 
-    async def announce(self) -> None:
+    async def flush_events(self) -> None:
         """Puts what the saved aggregates announced into the outbox."""
         await Outbox(bus).publish(self.connection, [to_bus(event) for event in self._told])
         self._told.clear()

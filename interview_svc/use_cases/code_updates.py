@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from interview_svc.domain.cached_code import CodeEntry, Heard, Holder
+from interview_svc.domain.cached_code import CachedCode, CodeUpdate, Holder
 from interview_svc.domain.events import Recipient
 from interview_svc.domain.sessions import Session
 from interview_svc.use_cases.ports import Preparation, UnitOfWork
@@ -18,7 +18,7 @@ from interview_svc.use_cases.ports import Preparation, UnitOfWork
 class RefundAsk:
     """A refund asks whether its order's interview has started."""
 
-    heard: Heard
+    heard: CodeUpdate
     refund_id: str
 
 
@@ -26,7 +26,7 @@ class RefundAsk:
 class UseRejected:
     """payment judged that a session was started without right."""
 
-    heard: Heard
+    heard: CodeUpdate
     session_id: str
 
 
@@ -34,35 +34,41 @@ class UseRejected:
 class _Orders:
     """Entries and sessions by order, locked; `changed` are the sessions to be saved."""
 
-    entries: dict[str, CodeEntry]
+    entries: dict[str, CachedCode]
     sessions: dict[str, Session]
     changed: dict[str, Session]
 
 
 async def apply_records(
-    heard: Sequence[Heard], uow: UnitOfWork, *, preparation: Preparation
+    heard: Sequence[CodeUpdate], uow: UnitOfWork, *, preparation: Preparation
 ) -> None:
     """Takes what is newer into the entries, and lets the sessions follow. No order twice."""
-    orders = await _followed(heard, uow, preparation, CodeEntry.apply)
+    orders = await _sync_sessions(heard, uow, preparation, CachedCode.apply)
     await uow.sessions.save_many(list(orders.changed.values()))
 
 
 async def correct_records(
-    heard: Sequence[Heard], known: Mapping[str, int], uow: UnitOfWork, *, preparation: Preparation
+    heard: Sequence[CodeUpdate],
+    known: Mapping[str, int],
+    uow: UnitOfWork,
+    *,
+    preparation: Preparation,
 ) -> None:
     """The same for what payment answered: it replaces what ours is at that version.
 
     `known` are the versions that ours had, by order, before payment was asked.
     """
 
-    def correct(entry: CodeEntry, one: Heard) -> bool:
+    def correct(entry: CachedCode, one: CodeUpdate) -> bool:
         return entry.correct(one, known.get(one.record.order_id, 0))
 
-    orders = await _followed(heard, uow, preparation, correct)
+    orders = await _sync_sessions(heard, uow, preparation, correct)
     await uow.sessions.save_many(list(orders.changed.values()))
 
 
-async def make_room(heard: Sequence[Heard], uow: UnitOfWork, *, now: datetime) -> None:
+async def delete_stale_sessions(
+    heard: Sequence[CodeUpdate], uow: UnitOfWork, *, now: datetime
+) -> None:
     """Removes sessions that ended before they began although their codes are live.
 
     One order has one session: their orders get another, for which they were only in the way.
@@ -94,14 +100,14 @@ async def answer_refunds(
     An ask that is overtaken isn't answered: the entry is ACTIVE, so nothing withholds the session,
     and the refund has found its end without us.
     """
-    orders = await _followed([ask.heard for ask in asks], uow, preparation, CodeEntry.apply)
+    orders = await _sync_sessions([ask.heard for ask in asks], uow, preparation, CachedCode.apply)
     for ask in asks:
         entry = orders.entries[ask.heard.record.order_id]
         session = orders.sessions.get(ask.heard.record.order_id)
         if not entry.withholds:
             continue
-        if session and session.was_started and not session.was_undone:
-            session.cite(ask.refund_id, preparation.now)
+        if session and session.was_started and not session.start_reverted:
+            session.confirm_started_for_refund(ask.refund_id, preparation.now)
             orders.changed[session.order_id] = session
         else:
             session_id = session.session_id if session else ""
@@ -114,7 +120,9 @@ async def reject_uses(
     rejections: Sequence[UseRejected], uow: UnitOfWork, *, preparation: Preparation
 ) -> Sequence[Session]:
     """Undoes starts that payment rejected; returns the sessions that were used without right."""
-    orders = await _followed([one.heard for one in rejections], uow, preparation, CodeEntry.apply)
+    orders = await _sync_sessions(
+        [one.heard for one in rejections], uow, preparation, CachedCode.apply
+    )
     named = {rejection.session_id for rejection in rejections}
     rejected = [one for one in orders.sessions.values() if one.session_id in named]
     for session in rejected:
@@ -124,30 +132,32 @@ async def reject_uses(
     return [session for session in rejected if session.used_without_right]
 
 
-async def forget_orders(order_ids: Sequence[str], uow: UnitOfWork, *, now: datetime) -> None:
+async def delete_unknown_orders(
+    order_ids: Sequence[str], uow: UnitOfWork, *, now: datetime
+) -> None:
     """Orders of which payment knows no code: what isn't over is called off, their entries go."""
     await uow.entries.get_many(order_ids)
     sessions = await uow.sessions.get_many(order_ids)
     unfinished = [session for session in sessions.values() if session.is_open]
     for session in unfinished:
-        session.call_off(now)
+        session.cancel_orphaned(now)
     await uow.sessions.save_many(unfinished)
     await uow.entries.remove_many(order_ids)
 
 
-async def _followed(
-    heard: Sequence[Heard],
+async def _sync_sessions(
+    heard: Sequence[CodeUpdate],
     uow: UnitOfWork,
     preparation: Preparation,
-    take: Callable[[CodeEntry, Heard], bool],
+    take: Callable[[CachedCode, CodeUpdate], bool],
 ) -> _Orders:
     """Entries with what was heard, and their sessions; the sessions are to be saved yet."""
-    entries = await _taken(heard, uow, take)
+    entries = await _upsert_cache(heard, uow, take)
     sessions = await uow.sessions.get_many(list(entries))
     changed = {
         order_id: session
         for order_id, session in sessions.items()
-        if session.follow(entries[order_id], preparation.now)
+        if session.sync_with_code(entries[order_id], preparation.now)
     }
     await _prepare(
         [entry for order_id, entry in entries.items() if order_id not in sessions],
@@ -157,14 +167,14 @@ async def _followed(
     return _Orders(entries, sessions, changed)
 
 
-async def _taken(
-    heard: Sequence[Heard], uow: UnitOfWork, take: Callable[[CodeEntry, Heard], bool]
-) -> dict[str, CodeEntry]:
+async def _upsert_cache(
+    heard: Sequence[CodeUpdate], uow: UnitOfWork, take: Callable[[CachedCode, CodeUpdate], bool]
+) -> dict[str, CachedCode]:
     """The entries, locked in the order of their orders, with what was heard."""
     by_order = {one.record.order_id: one for one in sorted(heard, key=_order_of)}
     entries = await uow.entries.get_many(list(by_order))
     new = [
-        CodeEntry(one.record, one.holder, one.refunded)
+        CachedCode(one.record, one.holder, one.refunded)
         for order_id, one in by_order.items()
         if order_id not in entries
     ]
@@ -179,11 +189,13 @@ async def _taken(
     return entries
 
 
-def _order_of(heard: Heard) -> str:
+def _order_of(heard: CodeUpdate) -> str:
     return heard.record.order_id
 
 
-async def _prepare(entries: Sequence[CodeEntry], uow: UnitOfWork, preparation: Preparation) -> None:
+async def _prepare(
+    entries: Sequence[CachedCode], uow: UnitOfWork, preparation: Preparation
+) -> None:
     """Each order that is known to be paid gets its one session, as its entry implies."""
     sessions = [
         _prepared(entry, entry.holder, preparation) for entry in entries if entry.holder is not None
@@ -191,7 +203,7 @@ async def _prepare(entries: Sequence[CodeEntry], uow: UnitOfWork, preparation: P
     await uow.sessions.add_many(sessions)
 
 
-def _prepared(entry: CodeEntry, holder: Holder, preparation: Preparation) -> Session:
+def _prepared(entry: CachedCode, holder: Holder, preparation: Preparation) -> Session:
     record = entry.record
     session = Session(
         session_id=preparation.new_id(),
@@ -203,7 +215,7 @@ def _prepared(entry: CodeEntry, holder: Holder, preparation: Preparation) -> Ses
         question_set=preparation.bank.choose(record.product_id, holder.language_code),
         prepared_at=preparation.now,
     )
-    session.follow(entry, preparation.now)
+    session.sync_with_code(entry, preparation.now)
     if not session.events:
         session.announce_prepared()
     return session

@@ -36,7 +36,7 @@ class SubmitAnswer:
 
 
 async def start_session(
-    command: StartSession, uow: UnitOfWork, *, now: datetime, spare: timedelta
+    command: StartSession, uow: UnitOfWork, *, now: datetime, grace_period: timedelta
 ) -> Session:
     """Starts the session that the code opens.
 
@@ -51,7 +51,7 @@ async def start_session(
     session = (await uow.sessions.get_many([order_id])).get(order_id)
     if session is None:
         raise SessionNotPrepared
-    session.start(command.code, command.validated_by, now, spare)
+    session.start(command.code, command.validated_by, now, grace_period)
     await uow.sessions.save_many([session])
     return session
 

@@ -5,26 +5,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from interview_svc.domain.cached_code import CodeEntry
+from interview_svc.domain.cached_code import CachedCode
 from interview_svc.domain.feedback import Assessment, Feedback
 from interview_svc.domain.qa_records import QARecord
 from interview_svc.domain.questions import QuestionBank
 from interview_svc.domain.sessions import Session
 
 
-class CodeEntries(Protocol):
+class CachedCodes(Protocol):
     """The copies of access codes. What is loaded is locked until the end of the transaction."""
 
-    async def get_many(self, order_ids: Sequence[str]) -> dict[str, CodeEntry]:
+    async def get_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
         """Those that exist, by order."""
 
-    async def get_by_code(self, code: str) -> CodeEntry | None:
+    async def get_by_code(self, code: str) -> CachedCode | None:
         """The entry of a code."""
 
-    async def add_many(self, entries: Sequence[CodeEntry]) -> set[str]:
+    async def add_many(self, entries: Sequence[CachedCode]) -> set[str]:
         """Adds those whose order has none yet; returns the orders of those added."""
 
-    async def save_many(self, entries: Sequence[CodeEntry]) -> None:
+    async def save_many(self, entries: Sequence[CachedCode]) -> None:
         """Updates."""
 
     async def remove_many(self, order_ids: Sequence[str]) -> None:
@@ -83,7 +83,7 @@ class UnitOfWork(Protocol):
     """What one transaction changes; what the aggregates announce commits with it."""
 
     @property
-    def entries(self) -> CodeEntries: ...
+    def entries(self) -> CachedCodes: ...
 
     @property
     def sessions(self) -> Sessions: ...

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from interview_svc.domain.cached_code import CodeRecord, Heard, ValidationReason
+from interview_svc.domain.cached_code import CodeRecord, CodeUpdate, ValidationReason
 from interview_svc.domain.events import ValidationSource
 
 
@@ -44,7 +44,7 @@ class AccessCodes(Protocol):
         Raises CodeNotFound, PaymentAway, PaymentFailed.
         """
 
-    async def record(self, *, order_id: str = "", access_code_id: str = "") -> Heard | None:
+    async def record(self, *, order_id: str = "", access_code_id: str = "") -> CodeUpdate | None:
         """All that payment knows of an order's current code, or of one code; None if it has none.
 
         Raises PaymentAway, PaymentFailed.

@@ -6,7 +6,7 @@ from interview_svc.use_cases.interviews import expire_sessions
 _BATCH = 200
 
 
-class Sweeper:
+class SessionExpiry:
     """Ends sessions in batches. Replicas share the work; a late one changes nothing but the row."""
 
     def __init__(self, database: Database) -> None:

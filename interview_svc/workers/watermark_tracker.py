@@ -1,13 +1,13 @@
 """Keeps note of how fresh interview's copies are: which of payment's watermarks count."""
 
-from eventbus.broker import BrokerUnavailable, Source
+from eventbus.broker import BrokerUnavailable, PullConsumer
 from interview_svc.storage.unit_of_work import Database
 
 
-class Freshness:
+class WatermarkTracker:
     """A watermark counts once everything before it in the stream was handled."""
 
-    def __init__(self, database: Database, source: Source) -> None:
+    def __init__(self, database: Database, source: PullConsumer) -> None:
         self._database, self._source = database, source
 
     async def look(self) -> None:

@@ -36,7 +36,7 @@ class _Answer:
     asked_at: float
 
 
-class Previews:
+class PreviewCache:
     """Answers of the last seconds, in this process; an event about an order ends its answers."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -68,15 +68,19 @@ class Previews:
             self._heard_at[order_id] = self._clock()
 
 
-class Validating:
+class CodeValidation:
     """Judges codes. Codes come in their one form."""
 
     def __init__(
-        self, database: Database, codes: AccessCodes, previews: Previews, most_stale: timedelta
+        self,
+        database: Database,
+        codes: AccessCodes,
+        previews: PreviewCache,
+        max_staleness: timedelta,
     ) -> None:
-        """The copy is fresh while what was heard of payment is at most `most_stale` old."""
+        """The copy is fresh while what was heard of payment is at most `max_staleness` old."""
         self._database, self._codes, self._previews = database, codes, previews
-        self._most_stale = most_stale
+        self._most_stale = max_staleness
 
     async def preview(self, code: str) -> Validation:
         """Whether a code could start its interview, as of a few seconds ago.
@@ -99,7 +103,7 @@ class Validating:
             return await self._by_copy(code, away)
 
     async def _by_copy(self, code: str, away: PaymentAway) -> Validation:
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             if (entry := await uow.entries.find_by_code(code)) is None:
                 raise PaymentUnavailable(str(away)) from away
             reason = entry.judge(datetime.now(UTC))

@@ -15,22 +15,22 @@ from typing import TypeVar
 
 import structlog
 
-from interview_svc.domain.cached_code import Heard
+from interview_svc.domain.cached_code import CodeUpdate
 from interview_svc.domain.drifts import MENDED_BY_RECORD, Drift, DriftKind
 from interview_svc.domain.questions import QuestionBank
 from interview_svc.storage.unit_of_work import Database
 from interview_svc.use_cases.code_updates import (
     bind_sessions,
     correct_records,
-    forget_orders,
-    make_room,
+    delete_stale_sessions,
+    delete_unknown_orders,
 )
 from interview_svc.use_cases.interviews import announce_starts_again
 from interview_svc.use_cases.ports import Preparation
 from interview_svc.use_cases.validation import AccessCodes
 from runtime.ops.metrics import Metrics
 from runtime.protobuf import new_id
-from runtime.workers import Periodic
+from runtime.workers import PeriodicWorker
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ class _Scope:
     access_code_id: str = ""
 
 
-class Consistency:
+class CodeReconciliation:
     """Compares and mends. Replicas may do it at once: what one mended the other finds mended."""
 
     def __init__(
@@ -111,7 +111,7 @@ class Consistency:
 
         False if that was done before, or if it was stopped: then the next start goes on with it.
         """
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             if await uow.watermarks.warmed_up():
                 return False
         _log.info("warming up")
@@ -129,7 +129,7 @@ class Consistency:
 
     async def _code_of(self, order_id: str) -> str:
         """The code that payment has for an order of which we have no session."""
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             if await uow.sessions.exists(order_id):
                 return ""
         told = await self._codes.record(order_id=order_id)
@@ -137,7 +137,7 @@ class Consistency:
 
     async def _look(self, scope: _Scope) -> Report:
         where = scope.order_id, scope.access_code_id
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             drifts = await uow.drifts.find(*where, MOST_DRIFTS)
             count = await uow.drifts.compared_count(*where)
             # Last: whatever was seen had been committed by then.
@@ -148,7 +148,7 @@ class Consistency:
         deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
         while asyncio.get_running_loop().time() < deadline and not self._stopping.is_set():
             await self._update_watermark()
-            async with self._database.reading() as uow:
+            async with self._database.read_only() as uow:
                 covered = await uow.watermarks.covered_as_of()
             if covered and covered >= moment:
                 return
@@ -156,7 +156,7 @@ class Consistency:
 
     async def _repair(self, drifts: Sequence[Drift], scope: _Scope) -> Sequence[Drift]:
         """Mends what can be; the same drifts, each with what became of it."""
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             known = await uow.entries.versions([drift.order_id for drift in drifts])
         answers = await self._ask([one for one in drifts if one.kind in MENDED_BY_RECORD])
         await self._take_in([heard for heard in answers.values() if heard], known, drifts)
@@ -170,7 +170,7 @@ class Consistency:
         told = {drift.about for drift in unredeemed if drift.order_id in announced}
         return [replace(drift, repaired=drift.about not in left - told) for drift in drifts]
 
-    async def _ask(self, drifts: Sequence[Drift]) -> dict[str, Heard | None]:
+    async def _ask(self, drifts: Sequence[Drift]) -> dict[str, CodeUpdate | None]:
         """What payment answers, by order or, where that isn't known, by code."""
         names = {
             drift.order_id or drift.access_code_id: {"order_id": drift.order_id}
@@ -180,7 +180,7 @@ class Consistency:
         }
         limit = asyncio.Semaphore(_ASKED_AT_ONCE)
 
-        async def ask(name: dict[str, str]) -> Heard | None:
+        async def ask(name: dict[str, str]) -> CodeUpdate | None:
             async with limit:
                 return await self._codes.record(**name)
 
@@ -188,7 +188,7 @@ class Consistency:
         return dict(zip(names, answers, strict=True))
 
     async def _take_in(
-        self, told: Sequence[Heard], known: Mapping[str, int], drifts: Sequence[Drift]
+        self, told: Sequence[CodeUpdate], known: Mapping[str, int], drifts: Sequence[Drift]
     ) -> None:
         unbound = _orders_of(drifts, DriftKind.SESSION_WITHOUT_CODE)
         unserved = _orders_of(drifts, DriftKind.CODE_WITHOUT_SESSION)
@@ -198,15 +198,17 @@ class Consistency:
             orders = unbound & {heard.record.order_id for heard in batch}
             without = [heard for heard in batch if heard.record.order_id in unserved]
             async with self._database.transaction() as uow:
-                await make_room(without, uow, now=preparation.now)
+                await delete_stale_sessions(without, uow, now=preparation.now)
                 await correct_records(batch, known, uow, preparation=preparation)
                 await bind_sessions(sorted(orders), uow)
 
-    async def _forget(self, order_ids: Sequence[str], answers: dict[str, Heard | None]) -> None:
+    async def _forget(
+        self, order_ids: Sequence[str], answers: dict[str, CodeUpdate | None]
+    ) -> None:
         unknown = sorted({one for one in order_ids if one in answers and answers[one] is None})
         for batch in _batches(unknown):
             async with self._database.transaction() as uow:
-                await forget_orders(batch, uow, now=datetime.now(UTC))
+                await delete_unknown_orders(batch, uow, now=datetime.now(UTC))
 
     async def _announce(self, order_ids: Sequence[str]) -> set[str]:
         """The orders whose start was said again; payment was told of the others lately."""
@@ -219,11 +221,11 @@ class Consistency:
         return announced
 
 
-class ScheduledConsistency(Periodic):
+class ScheduledReconciliation(PeriodicWorker):
     """The comparison as it is done from time to time; the first one ever takes in everything."""
 
     def __init__(
-        self, consistency: Consistency, metrics: Metrics, seconds: float, *, repair: bool
+        self, consistency: CodeReconciliation, metrics: Metrics, seconds: float, *, repair: bool
     ) -> None:
         super().__init__("consistency", seconds, self._check)
         self._consistency, self._repair, self._warm = consistency, repair, False

@@ -24,7 +24,7 @@ class Money:
 
 
 @dataclass(frozen=True, slots=True)
-class IssuedCode:
+class AccessCodeContent:
     """An access code, what it opens and until when, as of a version of its record."""
 
     access_code_id: str
@@ -37,7 +37,7 @@ class IssuedCode:
         """Whether payment has said something newer of the order's code."""
         return newest is not None and self.version < newest.version
 
-    def as_of(self, newest: CodeVersion | None) -> "IssuedCode":
+    def as_of(self, newest: CodeVersion | None) -> "AccessCodeContent":
         """The same code under the newest version, if that says that it is good; else unchanged."""
         if newest is None or not newest.says_good(self.access_code_id):
             return self
@@ -54,7 +54,7 @@ class RefundScope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class PaidBack:
+class RefundContent:
     """Money that went back to the customer."""
 
     refund_id: str
@@ -71,7 +71,7 @@ class CancelReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class CalledOff:
+class SessionCancelledContent:
     """A session that was called off."""
 
     session_id: str
@@ -81,7 +81,7 @@ class CalledOff:
 
 
 @dataclass(frozen=True, slots=True)
-class FeedbackReady:
+class FeedbackContent:
     """Feedback that can be read. No order depends on the mail, so it may be declined."""
 
     session_id: str
@@ -89,4 +89,4 @@ class FeedbackReady:
     product_id: str
 
 
-Content = IssuedCode | PaidBack | CalledOff | FeedbackReady
+Content = AccessCodeContent | RefundContent | SessionCancelledContent | FeedbackContent

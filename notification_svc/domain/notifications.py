@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from notification_svc.domain.codes import CodeVersion
-from notification_svc.domain.contents import Content, FeedbackReady, IssuedCode
+from notification_svc.domain.contents import AccessCodeContent, Content, FeedbackContent
 from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refused
 from notification_svc.domain.reasons import LONGEST_REASON, one_line, without_address, without_code
 
@@ -25,7 +25,7 @@ class NotificationStatus(StrEnum):
     SUPPRESSED = "SUPPRESSED"
 
 
-class Obstacle(StrEnum):
+class SuppressionReason(StrEnum):
     """Why a mail is not to be sent any more."""
 
     CODE_EXPIRED = "CODE_EXPIRED"
@@ -35,10 +35,10 @@ class Obstacle(StrEnum):
 
 
 _WORDS = {
-    Obstacle.CODE_EXPIRED: "the access code expired before it was sent",
-    Obstacle.CODE_OUTDATED: "the access code has changed since",
-    Obstacle.ADDRESS_SUPPRESSED: "the address is on the suppression list",
-    Obstacle.DECLINED: "declined by the customer",
+    SuppressionReason.CODE_EXPIRED: "the access code expired before it was sent",
+    SuppressionReason.CODE_OUTDATED: "the access code has changed since",
+    SuppressionReason.ADDRESS_SUPPRESSED: "the address is on the suppression list",
+    SuppressionReason.DECLINED: "declined by the customer",
 }
 
 
@@ -72,7 +72,7 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class DeliveryContext:
     """What may speak against a mail, as known when it is claimed.
 
     `code` is the newest that payment said of the order's access code.
@@ -100,7 +100,8 @@ class Notification:
     """One mail to one person about one event.
 
     `due_at` is when somebody has to look at it again: when it is tried next or, while SENDING, when
-    the claim of the process that sends it runs out. None once nothing is left to do. `obstacle`
+    the claim of the process that sends it runs out. None once nothing is left to do.
+    `suppression_reason`
     says why it is SUPPRESSED.
     """
 
@@ -118,7 +119,7 @@ class Notification:
     status: NotificationStatus = NotificationStatus.QUEUED
     attempts: int = 0
     last_error: str = ""
-    obstacle: Obstacle | None = None
+    suppression_reason: SuppressionReason | None = None
     sent_at: datetime | None = None
     events: list[NotificationFailed] = field(default_factory=list)
 
@@ -127,32 +128,34 @@ class Notification:
         """When it is tried next, if it waits for that."""
         return None if self.status is NotificationStatus.SENDING else self.due_at
 
-    def begin_sending(self, now: datetime, claim: timedelta, known: Known) -> None:
+    def begin_sending(self, now: datetime, claim: timedelta, known: DeliveryContext) -> None:
         """It is handed to the mail server now, by whoever claims it, within `claim`.
 
-        One with an obstacle is SUPPRESSED instead. One that is SENDING may be begun again when the
+        One with a suppression_reason is SUPPRESSED instead. SENDING may begin again when the
         claim has run out: its process crashed. Raises NotificationNotDue.
         """
         if self.due_at is None or now < self.due_at:
             raise NotificationNotDue(f"{self.notification_id} is {self.status} until {self.due_at}")
-        if (obstacle := self._obstacle(now, known)) is not None:
-            self._end(NotificationStatus.SUPPRESSED, _WORDS[obstacle])
-            self.obstacle = obstacle
+        if (suppression_reason := self._suppression_reason(now, known)) is not None:
+            self._end(NotificationStatus.SUPPRESSED, _WORDS[suppression_reason])
+            self.suppression_reason = suppression_reason
             return
         self.status, self.due_at = NotificationStatus.SENDING, now + claim
         self.attempts += 1
 
-    def _obstacle(self, now: datetime, known: Known) -> Obstacle | None:
+    def _suppression_reason(
+        self, now: datetime, known: DeliveryContext
+    ) -> SuppressionReason | None:
         # The code first: one held back for its version may be told again later.
-        if isinstance(self.content, IssuedCode):
+        if isinstance(self.content, AccessCodeContent):
             if now >= self.content.expire_at:
-                return Obstacle.CODE_EXPIRED
+                return SuppressionReason.CODE_EXPIRED
             if self.content.is_outdated(known.code):
-                return Obstacle.CODE_OUTDATED
+                return SuppressionReason.CODE_OUTDATED
         if known.address_suppressed:
-            return Obstacle.ADDRESS_SUPPRESSED
-        if known.feedback_declined and isinstance(self.content, FeedbackReady):
-            return Obstacle.DECLINED
+            return SuppressionReason.ADDRESS_SUPPRESSED
+        if known.feedback_declined and isinstance(self.content, FeedbackContent):
+            return SuppressionReason.DECLINED
         return None
 
     def record(
@@ -192,7 +195,7 @@ class Notification:
             event_id=self.event_id,
             event_type=self.event_type,
             recipient=self.recipient,
-            content=content.as_of(newest) if isinstance(content, IssuedCode) else content,
+            content=content.as_of(newest) if isinstance(content, AccessCodeContent) else content,
             message_id=message_id,
             created_at=now,
             due_at=now,
@@ -202,8 +205,8 @@ class Notification:
     def is_held_back_for(self, newest: CodeVersion) -> bool:
         """Whether it was held back since its code changed, and that code is good again."""
         return (
-            self.obstacle is Obstacle.CODE_OUTDATED
-            and isinstance(self.content, IssuedCode)
+            self.suppression_reason is SuppressionReason.CODE_OUTDATED
+            and isinstance(self.content, AccessCodeContent)
             and newest.says_good(self.content.access_code_id)
         )
 
@@ -226,4 +229,8 @@ class Notification:
         """A reason in one line without the access code, however a mail server quotes it."""
         line = one_line(reason)
         content = self.content
-        return without_code(line, content.access_code) if isinstance(content, IssuedCode) else line
+        return (
+            without_code(line, content.access_code)
+            if isinstance(content, AccessCodeContent)
+            else line
+        )

@@ -5,7 +5,7 @@ import grpc
 from notification_svc.domain.notifications import NotificationNotEnded, NotificationNotFound
 from notification_svc.domain.suppressions import SuppressionNotFound
 from runtime.database.idempotency import RequestIdReused
-from runtime.rpc.errors import REQUEST_ID_REUSED, Answer, ErrorTable, precondition
+from runtime.rpc.errors import REQUEST_ID_REUSED, ErrorSpec, ErrorTable, precondition
 
 
 class NotTheirs(Exception):
@@ -14,14 +14,18 @@ class NotTheirs(Exception):
 
 _Code = grpc.StatusCode
 ERRORS: ErrorTable = {
-    NotificationNotFound: Answer(_Code.NOT_FOUND, "NOTIFICATION_NOT_FOUND", "通知不存在"),
-    NotificationNotEnded: Answer(
+    NotificationNotFound: ErrorSpec(_Code.NOT_FOUND, "NOTIFICATION_NOT_FOUND", "通知不存在"),
+    NotificationNotEnded: ErrorSpec(
         _Code.FAILED_PRECONDITION,
         "NOTIFICATION_NOT_ENDED",
         "通知尚未结束,不能重新发送",
         precondition("NOTIFICATION_STATUS"),
     ),
-    SuppressionNotFound: Answer(_Code.NOT_FOUND, "SUPPRESSION_NOT_FOUND", "该地址不在停发名单中"),
-    NotTheirs: Answer(_Code.PERMISSION_DENIED, "NOT_YOUR_CUSTOMER_ID", "只能查看和修改自己的设置"),
+    SuppressionNotFound: ErrorSpec(
+        _Code.NOT_FOUND, "SUPPRESSION_NOT_FOUND", "该地址不在停发名单中"
+    ),
+    NotTheirs: ErrorSpec(
+        _Code.PERMISSION_DENIED, "NOT_YOUR_CUSTOMER_ID", "只能查看和修改自己的设置"
+    ),
     RequestIdReused: REQUEST_ID_REUSED,
 }

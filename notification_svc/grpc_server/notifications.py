@@ -1,25 +1,29 @@
 """notification.v1.NotificationService, mails: request → command → reply."""
 
 from notification.v1 import notification_service_pb2
-from notification_svc.grpc_server.recipients import AddresseesServicer
-from notification_svc.mail.composer import Letters
+from notification_svc.grpc_server.recipients import RecipientsServicer
+from notification_svc.mail.composer import MailComposer
 from notification_svc.mail.samples import EventTypeWithoutMail, sample
 from notification_svc.messages import replies
 from notification_svc.storage.unit_of_work import Database
 from notification_svc.use_cases.ports import NewIdentity
 from notification_svc.use_cases.queueing import ResendNotification, resend_notification
 from runtime.auth.authentication import current_caller
-from runtime.database.idempotency import Replies
+from runtime.database.idempotency import IdempotencyStore
 from runtime.rpc.errors import InvalidRequest
 from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import cut, last_id, size_of
 
 
-class NotificationServicer(AddresseesServicer):
+class NotificationServicer(RecipientsServicer):
     """notification.v1.NotificationService; its contract says what each call does."""
 
     def __init__(
-        self, database: Database, identity: NewIdentity, letters: Letters, replies: Replies
+        self,
+        database: Database,
+        identity: NewIdentity,
+        letters: MailComposer,
+        replies: IdempotencyStore,
     ) -> None:
         super().__init__(database, identity, replies)
         self._letters = letters
@@ -27,7 +31,7 @@ class NotificationServicer(AddresseesServicer):
     async def GetNotification(  # noqa: N802
         self, request: notification_service_pb2.GetNotificationRequest, _context: Context
     ) -> notification_service_pb2.GetNotificationResponse:
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             found = await uow.notifications.get(
                 request.notification_id, lock=False, only=current_caller().customer
             )
@@ -41,7 +45,7 @@ class NotificationServicer(AddresseesServicer):
         size, last = size_of(request.page_size), last_id(request.page_token, "ntf")
         status = notification_service_pb2.NotificationStatus.Name(request.status)
         wanted = status.removeprefix("NOTIFICATION_STATUS_") if request.status else ""
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             found = await uow.notifications.page(
                 request.order_id, wanted, last, size + 1, only=current_caller().customer
             )

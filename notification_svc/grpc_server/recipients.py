@@ -19,17 +19,19 @@ from notification_svc.use_cases.suppressions import (
     suppress_address,
 )
 from runtime.auth.authentication import current_caller
-from runtime.database.idempotency import Replies
+from runtime.database.idempotency import IdempotencyStore
 from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import cut, last_id, size_of
 
 Reply = TypeVar("Reply", bound=Message)
 
 
-class AddresseesServicer(notification_service_pb2_grpc.NotificationServiceServicer):
+class RecipientsServicer(notification_service_pb2_grpc.NotificationServiceServicer):
     """Whom mails go to: the suppression list, and what customers want."""
 
-    def __init__(self, database: Database, identity: NewIdentity, replies: Replies) -> None:
+    def __init__(
+        self, database: Database, identity: NewIdentity, replies: IdempotencyStore
+    ) -> None:
         self._database, self._identity, self._replies = database, identity, replies
 
     async def _once(
@@ -40,14 +42,14 @@ class AddresseesServicer(notification_service_pb2_grpc.NotificationServiceServic
         work: Callable[[], Awaitable[Reply]],
     ) -> Reply:
         scope = current_caller().scope
-        return await self._replies.once(uow.connection, scope, request, reply, work)
+        return await self._replies.run_once(uow.connection, scope, request, reply, work)
 
     async def ListSuppressions(  # noqa: N802
         self, request: notification_service_pb2.ListSuppressionsRequest, _context: Context
     ) -> notification_service_pb2.ListSuppressionsResponse:
         size, last = size_of(request.page_size), last_id(request.page_token, "sup")
         email = normalised(request.email) if request.email else ""
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             found = await uow.suppressions.page(email, last, size + 1)
         page, token = cut(found, size, "suppression_id")
         return notification_service_pb2.ListSuppressionsResponse(
@@ -84,7 +86,7 @@ class AddresseesServicer(notification_service_pb2_grpc.NotificationServiceServic
         self, request: notification_service_pb2.GetMailPreferencesRequest, _context: Context
     ) -> notification_service_pb2.GetMailPreferencesResponse:
         _check_theirs(request.customer_id)
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             found = await uow.preferences.get(request.customer_id)
         return notification_service_pb2.GetMailPreferencesResponse(
             preferences=replies.preferences(found)

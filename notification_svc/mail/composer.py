@@ -11,7 +11,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from notification_svc.domain.contents import CalledOff, FeedbackReady, IssuedCode, PaidBack
+from notification_svc.domain.contents import (
+    AccessCodeContent,
+    FeedbackContent,
+    RefundContent,
+    SessionCancelledContent,
+)
 from notification_svc.domain.notifications import Notification
 
 _LONGEST_PLAIN_NAME = 50
@@ -49,7 +54,7 @@ def _written(address: Address, header: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class RenderedMail:
     """What a person reads."""
 
     subject: str
@@ -57,7 +62,7 @@ class Letter:
     html: str
 
 
-class Letters:
+class MailComposer:
     """The templates, and whom the mails come from."""
 
     def __init__(self, sender: Address) -> None:
@@ -69,12 +74,12 @@ class Letters:
             trim_blocks=True,
         )
 
-    def write(self, notification: Notification) -> Letter:
+    def write(self, notification: Notification) -> RenderedMail:
         """What the mail says, by the templates of its event and language."""
-        facts = _facts(notification)
+        facts = _template_context(notification)
         folder = f"{notification.event_type}/{notification.recipient.language_code}"
         subject = self._render(f"{folder}/subject.txt", facts).strip()
-        return Letter(
+        return RenderedMail(
             subject=subject,
             text=self._render(f"{folder}/body.txt", facts),
             html=self._render(f"{folder}/body.html", {**facts, "subject": subject}),
@@ -100,14 +105,14 @@ class Letters:
         return self._templates.get_template(name).render(facts)
 
 
-def _facts(notification: Notification) -> dict[str, Any]:
+def _template_context(notification: Notification) -> dict[str, Any]:
     """What a template may name: of every mail, and of its kind of content."""
     facts: dict[str, Any] = {
         "display_name": notification.recipient.display_name,
         "order_id": notification.order_id,
     }
     match notification.content:
-        case IssuedCode() as code:
+        case AccessCodeContent() as code:
             # Cut to the second: the code is valid for at least as long as the mail says.
             expire_at = code.expire_at.astimezone(UTC).replace(microsecond=0, tzinfo=None)
             facts |= {
@@ -116,20 +121,20 @@ def _facts(notification: Notification) -> dict[str, Any]:
                 "expire_at": expire_at.isoformat(" "),
                 "expire_at_iso": f"{expire_at.isoformat()}Z",
             }
-        case PaidBack() as paid:
+        case RefundContent() as paid:
             facts |= {
                 "refund_id": paid.refund_id,
                 "amount": str(paid.amount),
                 "scope": str(paid.scope),
             }
-        case CalledOff() as session:
+        case SessionCancelledContent() as session:
             facts |= {
                 "session_id": session.session_id,
                 "product_id": session.product_id,
                 "reason": str(session.reason),
                 "was_started": session.was_started,
             }
-        case FeedbackReady() as feedback:
+        case FeedbackContent() as feedback:
             facts |= {
                 "session_id": feedback.session_id,
                 "feedback_id": feedback.feedback_id,

@@ -3,19 +3,19 @@
 from datetime import UTC, datetime
 
 from notification_svc.domain.contents import (
-    CalledOff,
+    AccessCodeContent,
     CancelReason,
     Content,
-    FeedbackReady,
-    IssuedCode,
+    FeedbackContent,
     Money,
-    PaidBack,
+    RefundContent,
     RefundScope,
+    SessionCancelledContent,
 )
 from notification_svc.domain.notifications import Notification, Recipient
 
 _ULID = "01K00000000000000000000000"
-_CODE = IssuedCode(
+_CODE = AccessCodeContent(
     access_code_id=f"acc_{_ULID}",
     access_code="ABCD-EFGH-JKMN-PQRS",
     version=1,
@@ -26,16 +26,16 @@ _CONTENTS: dict[str, Content] = {
     "payment.v1.PaymentCompleted": _CODE,
     "payment.v1.AccessCodeReissued": _CODE,
     "payment.v1.AccessCodeReinstated": _CODE,
-    "payment.v1.RefundCompleted": PaidBack(
+    "payment.v1.RefundCompleted": RefundContent(
         refund_id=f"ref_{_ULID}", amount=Money(19900, "CNY"), scope=RefundScope.FULL
     ),
-    "interview.v1.SessionCancelled": CalledOff(
+    "interview.v1.SessionCancelled": SessionCancelledContent(
         session_id=f"ses_{_ULID}",
         product_id="backend-60",
         reason=CancelReason.REQUESTED,
         was_started=True,
     ),
-    "interview.v1.FeedbackPublished": FeedbackReady(
+    "interview.v1.FeedbackPublished": FeedbackContent(
         session_id=f"ses_{_ULID}", feedback_id=f"fbk_{_ULID}", product_id="backend-60"
     ),
 }

@@ -18,7 +18,7 @@ from aiosmtplib import (
 
 from notification_svc.domain.notifications import Notification
 from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refused
-from notification_svc.mail.composer import Letters
+from notification_svc.mail.composer import MailComposer
 
 _REFUSED_FOR_GOOD = 500
 # These say that we must log in, or can't: our settings are at fault, not the mail.
@@ -32,7 +32,7 @@ _SENDERS = frozenset({"7", "8"})
 PARTING_SECONDS = 1.0
 
 
-class Mailer(Protocol):
+class MailTransport(Protocol):
     """Hands mails over to whoever delivers them."""
 
     async def send(self, notification: Notification) -> Outcome:
@@ -54,15 +54,15 @@ class MailServer:
     seconds: float
 
 
-class SmtpMailer:
+class SmtpTransport:
     """A connection per mail."""
 
-    def __init__(self, server: MailServer, letters: Letters, own_domain: str) -> None:
+    def __init__(self, server: MailServer, letters: MailComposer, own_domain: str) -> None:
         """`own_domain` is who we say we are."""
         self._server, self._letters, self._own_domain = server, letters, own_domain
 
     async def send(self, notification: Notification) -> Outcome:
-        """See `Mailer`."""
+        """See `MailTransport`."""
         letter = self._letters.compose(notification)
         client = self._client()
         try:

@@ -14,26 +14,26 @@ from interview.v1 import events_pb2 as interview_events
 from interview.v1 import session_pb2
 from notification_svc.domain.codes import CodeStatus, CodeVersion
 from notification_svc.domain.contents import (
-    CalledOff,
+    AccessCodeContent,
     CancelReason,
     Content,
-    FeedbackReady,
-    IssuedCode,
+    FeedbackContent,
     Money,
-    PaidBack,
+    RefundContent,
     RefundScope,
+    SessionCancelledContent,
 )
 from notification_svc.domain.notifications import Recipient
-from notification_svc.use_cases.queueing import QueueMail, TakeIn
+from notification_svc.use_cases.queueing import HandleEvent, QueueMail
 from payment.v1 import access_code_pb2
 from payment.v1 import events_pb2 as payment_events
 from runtime.protobuf import to_datetime
 
-Hear = Callable[[Event, Any], TakeIn]
+Hear = Callable[[Event, Any], HandleEvent]
 
 
-def _payment_completed(event: Event, payload: payment_events.PaymentCompleted) -> TakeIn:
-    content = IssuedCode(
+def _payment_completed(event: Event, payload: payment_events.PaymentCompleted) -> HandleEvent:
+    content = AccessCodeContent(
         access_code_id=payload.access_code_id,
         access_code=payload.access_code,
         version=payload.version,
@@ -41,52 +41,54 @@ def _payment_completed(event: Event, payload: payment_events.PaymentCompleted) -
         expire_at=to_datetime(payload.expire_at),
     )
     code = CodeVersion(payload.order_id, payload.version, CodeStatus.ACTIVE, payload.access_code_id)
-    return TakeIn(code, _mail(event, payload, content))
+    return HandleEvent(code, _mail(event, payload, content))
 
 
-def _record(_event: Event, payload: Any) -> TakeIn:
+def _record(_event: Event, payload: Any) -> HandleEvent:
     """Events that say only how the code stands, if the order has one."""
-    return TakeIn(_version(payload) if payload.HasField("record") else None)
+    return HandleEvent(_version(payload) if payload.HasField("record") else None)
 
 
-def _code_told(event: Event, payload: Any) -> TakeIn:
+def _code_told(event: Event, payload: Any) -> HandleEvent:
     """A new code, or one reinstated: told if it is good."""
     code = _version(payload)
-    return TakeIn(code, _mail(event, payload, _issued(payload.record)) if code.is_active else None)
+    return HandleEvent(
+        code, _mail(event, payload, _issued(payload.record)) if code.is_active else None
+    )
 
 
-def _refund_completed(event: Event, payload: payment_events.RefundCompleted) -> TakeIn:
+def _refund_completed(event: Event, payload: payment_events.RefundCompleted) -> HandleEvent:
     scope = RefundScope.FULL if payload.full else RefundScope.PARTIAL
-    content = PaidBack(
+    content = RefundContent(
         refund_id=payload.refund_id,
         amount=Money(payload.amount.amount_minor, payload.amount.currency_code),
         scope=RefundScope.SURPLUS if payload.surplus else scope,
     )
-    return TakeIn(_record(event, payload).code, _mail(event, payload, content))
+    return HandleEvent(_record(event, payload).code, _mail(event, payload, content))
 
 
-def _session_cancelled(event: Event, payload: interview_events.SessionCancelled) -> TakeIn:
+def _session_cancelled(event: Event, payload: interview_events.SessionCancelled) -> HandleEvent:
     """A refunded order's session is not told: RefundCompleted's mail says all."""
     name = session_pb2.SessionCancelReason.Name(payload.cancel_reason)
     reason = name.removeprefix("SESSION_CANCEL_REASON_")
     if reason not in CancelReason.__members__:
-        return TakeIn()
-    content = CalledOff(
+        return HandleEvent()
+    content = SessionCancelledContent(
         session_id=payload.session_id,
         product_id=payload.product_id,
         reason=CancelReason(reason),
         was_started=payload.was_started,
     )
-    return TakeIn(mail=_mail(event, payload, content))
+    return HandleEvent(mail=_mail(event, payload, content))
 
 
-def _feedback_published(event: Event, payload: interview_events.FeedbackPublished) -> TakeIn:
-    content = FeedbackReady(
+def _feedback_published(event: Event, payload: interview_events.FeedbackPublished) -> HandleEvent:
+    content = FeedbackContent(
         session_id=payload.session_id,
         feedback_id=payload.feedback_id,
         product_id=payload.product_id,
     )
-    return TakeIn(mail=_mail(event, payload, content))
+    return HandleEvent(mail=_mail(event, payload, content))
 
 
 PAYMENT: tuple[tuple[type[Message], Hear], ...] = (
@@ -115,8 +117,8 @@ def _version(payload: Any) -> CodeVersion:
     return CodeVersion(payload.order_id, record.version, status, record.id)
 
 
-def _issued(record: access_code_pb2.AccessCode) -> IssuedCode:
-    return IssuedCode(
+def _issued(record: access_code_pb2.AccessCode) -> AccessCodeContent:
+    return AccessCodeContent(
         access_code_id=record.id,
         access_code=record.code,
         version=record.version,

@@ -12,7 +12,7 @@ from notification_svc.domain.codes import CodeStatus, CodeVersion
 from notification_svc.storage.tables import code_versions as table
 
 
-class CodeVersionRows:
+class SqlCodeVersions:
     """One row per order."""
 
     def __init__(self, connection: AsyncConnection) -> None:

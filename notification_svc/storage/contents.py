@@ -9,14 +9,14 @@ from typing import Any
 from sqlalchemy import Row
 
 from notification_svc.domain.contents import (
-    CalledOff,
+    AccessCodeContent,
     CancelReason,
     Content,
-    FeedbackReady,
-    IssuedCode,
+    FeedbackContent,
     Money,
-    PaidBack,
+    RefundContent,
     RefundScope,
+    SessionCancelledContent,
 )
 
 _CODE = ("access_code_id", "access_code", "version", "product_id", "expire_at")
@@ -24,7 +24,7 @@ _CODE = ("access_code_id", "access_code", "version", "product_id", "expire_at")
 
 def to_columns(content: Content) -> dict[str, Any]:
     """The columns of a content."""
-    if isinstance(content, IssuedCode):
+    if isinstance(content, AccessCodeContent):
         return {**asdict(content), "content": None}
     told = {"kind": type(content).__name__, **asdict(content)}
     return {**dict.fromkeys(_CODE), "content": told}
@@ -33,15 +33,15 @@ def to_columns(content: Content) -> dict[str, Any]:
 def from_columns(row: Row[Any]) -> Content:
     """The content of a row."""
     if row.content is None:
-        return IssuedCode(**{name: getattr(row, name) for name in _CODE})
+        return AccessCodeContent(**{name: getattr(row, name) for name in _CODE})
     told = dict(row.content)
     match told.pop("kind"):
-        case "PaidBack":
+        case "RefundContent":
             amount, scope = Money(**told["amount"]), RefundScope(told["scope"])
-            return PaidBack(told["refund_id"], amount, scope)
-        case "CalledOff":
-            return CalledOff(**{**told, "reason": CancelReason(told["reason"])})
-        case "FeedbackReady":
-            return FeedbackReady(**told)
+            return RefundContent(told["refund_id"], amount, scope)
+        case "SessionCancelledContent":
+            return SessionCancelledContent(**{**told, "reason": CancelReason(told["reason"])})
+        case "FeedbackContent":
+            return FeedbackContent(**told)
         case kind:
             raise ValueError(f"no content is of kind {kind}")

@@ -13,15 +13,15 @@ from notification_svc.domain.notifications import (
     Notification,
     NotificationNotFound,
     NotificationStatus,
-    Obstacle,
     Recipient,
+    SuppressionReason,
 )
 from notification_svc.storage.contents import from_columns, to_columns
 from notification_svc.storage.tables import notifications as table
 from runtime.rpc.pagination import after
 
 # What changes in the life of a notification.
-_STATE = ("due_at", "status", "attempts", "last_error", "obstacle", "sent_at")
+_STATE = ("due_at", "status", "attempts", "last_error", "suppression_reason", "sent_at")
 _FIXED = (
     "notification_id",
     "order_id",
@@ -34,7 +34,7 @@ _FIXED = (
 )
 
 
-class NotificationRows:
+class SqlNotifications:
     """The notifications."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -140,6 +140,8 @@ def _row(aggregate: Notification) -> dict[str, Any]:
 def _notification(row: Row[Any]) -> Notification:
     known = {name: getattr(row, name) for name in (*_FIXED, *_STATE)}
     known["status"] = NotificationStatus(row.status)
-    known["obstacle"] = Obstacle(row.obstacle) if row.obstacle else None
+    known["suppression_reason"] = (
+        SuppressionReason(row.suppression_reason) if row.suppression_reason else None
+    )
     recipient = Recipient(row.email, row.display_name, row.language_code)
     return Notification(**known, recipient=recipient, content=from_columns(row))

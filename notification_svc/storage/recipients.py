@@ -13,7 +13,7 @@ from notification_svc.storage.tables import mail_preferences, suppressions
 from runtime.rpc.pagination import after
 
 
-class SuppressionRows:
+class SqlSuppressions:
     """The suppression list. Addresses are given and returned normalised."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -50,7 +50,7 @@ class SuppressionRows:
         return [Suppression(**row._mapping) for row in rows]  # noqa: SLF001
 
 
-class PreferenceRows:
+class SqlPreferences:
     """What customers want; one who never said anything has no row."""
 
     def __init__(self, connection: AsyncConnection) -> None:

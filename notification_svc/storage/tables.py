@@ -48,7 +48,7 @@ notifications = Table(
     Column("status", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("last_error", Text, nullable=False),
-    Column("obstacle", Text),
+    Column("suppression_reason", Text),
     Column("sent_at", DateTime(timezone=True)),
     CheckConstraint("(access_code IS NULL) <> (content IS NULL)", name="one_content"),
     # An event causes one mail per recipient, and as many more as somebody asks for.

@@ -9,14 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from eventbus import Outbox
 from notification_svc.domain.notifications import Notification, NotificationFailed
 from notification_svc.messages.replies import to_bus
-from notification_svc.storage.code_versions import CodeVersionRows
-from notification_svc.storage.notifications import NotificationRows
-from notification_svc.storage.recipients import PreferenceRows, SuppressionRows
+from notification_svc.storage.code_versions import SqlCodeVersions
+from notification_svc.storage.notifications import SqlNotifications
+from notification_svc.storage.recipients import SqlPreferences, SqlSuppressions
 from notification_svc.storage.tables import bus
 from runtime.database.transactions import Transactions
 
 
-class _TellingNotifications(NotificationRows):
+class _TellingNotifications(SqlNotifications):
     def __init__(self, connection: AsyncConnection, told: list[NotificationFailed]) -> None:
         super().__init__(connection)
         self._told = told
@@ -35,16 +35,16 @@ class UnitOfWork:
         self.connection = connection
         self._told: list[NotificationFailed] = []
         self.notifications = _TellingNotifications(connection, self._told)
-        self.code_versions = CodeVersionRows(connection)
-        self.suppressions = SuppressionRows(connection)
-        self.preferences = PreferenceRows(connection)
+        self.code_versions = SqlCodeVersions(connection)
+        self.suppressions = SqlSuppressions(connection)
+        self.preferences = SqlPreferences(connection)
 
     async def clock(self) -> datetime:
         """The database's clock: all processes that send mails go by this one."""
         moment: datetime = (await self.connection.execute(select(func.now()))).scalar_one()
         return moment
 
-    async def announce(self) -> None:
+    async def flush_events(self) -> None:
         """Puts what the saved aggregates announced into the outbox."""
         await Outbox(bus).publish(self.connection, [to_bus(event) for event in self._told])
         self._told.clear()

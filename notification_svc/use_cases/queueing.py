@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from notification_svc.domain.codes import CodeVersion
-from notification_svc.domain.contents import Content, IssuedCode
+from notification_svc.domain.contents import AccessCodeContent, Content
 from notification_svc.domain.notifications import Notification, Recipient
 from notification_svc.use_cases.ports import NewIdentity, UnitOfWork
 
@@ -23,7 +23,7 @@ class QueueMail:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeIn:
+class HandleEvent:
     """What an event says of its order's code, and the mail that it asks for."""
 
     code: CodeVersion | None = None
@@ -32,7 +32,7 @@ class TakeIn:
     @property
     def tells_code(self) -> bool:
         """Whether its mail tells the code."""
-        return self.mail is not None and isinstance(self.mail.content, IssuedCode)
+        return self.mail is not None and isinstance(self.mail.content, AccessCodeContent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class ResendNotification:
     notification_id: str
 
 
-async def take_in(
-    commands: Sequence[TakeIn], uow: UnitOfWork, *, identity: NewIdentity, now: datetime
+async def handle_events(
+    commands: Sequence[HandleEvent], uow: UnitOfWork, *, identity: NewIdentity, now: datetime
 ) -> None:
     """Raises versions, queues mails, once per event and recipient. No order occurs twice.
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from notification_svc.domain.notifications import (
-    Known,
+    DeliveryContext,
     Notification,
-    Obstacle,
+    SuppressionReason,
 )
 from notification_svc.domain.outcomes import Outcome, Refused
 from notification_svc.domain.suppressions import Suppression, normalised
@@ -45,20 +45,20 @@ async def claim_notifications(
     for notification in due:
         notification.begin_sending(now, command.claim, known[notification.notification_id])
     await uow.notifications.save_many(due)
-    held_back = [one for one in due if one.obstacle is Obstacle.CODE_OUTDATED]
+    held_back = [one for one in due if one.suppression_reason is SuppressionReason.CODE_OUTDATED]
     newest = [code for one in held_back if (code := known[one.notification_id].code)]
     await tell_again(newest, uow, identity=identity, now=now, lock=False)
     return due
 
 
-async def _known_of(due: Sequence[Notification], uow: UnitOfWork) -> dict[str, Known]:
+async def _known_of(due: Sequence[Notification], uow: UnitOfWork) -> dict[str, DeliveryContext]:
     if not due:
         return {}
     codes = await uow.code_versions.of({one.order_id for one in due})
     suppressed = await uow.suppressions.among({normalised(one.recipient.email) for one in due})
     declining = await uow.preferences.declining_feedback({one.customer_id for one in due})
     return {
-        one.notification_id: Known(
+        one.notification_id: DeliveryContext(
             code=codes.get(one.order_id),
             address_suppressed=normalised(one.recipient.email) in suppressed,
             feedback_declined=one.customer_id in declining,

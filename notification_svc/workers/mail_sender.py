@@ -16,7 +16,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.exc import IntegrityError
 
-from eventbus.ack_policy import Backoff, describe
+from eventbus.ack_policy import Backoff, describe_error
 from notification_svc.domain.notifications import (
     ClaimLost,
     Notification,
@@ -24,7 +24,7 @@ from notification_svc.domain.notifications import (
     NotificationStatus,
 )
 from notification_svc.domain.outcomes import Deferred, Outcome
-from notification_svc.mail.smtp import Mailer
+from notification_svc.mail.smtp import MailTransport
 from notification_svc.storage.unit_of_work import Database
 from notification_svc.use_cases.ports import NewIdentity
 from notification_svc.use_cases.sending import (
@@ -38,7 +38,7 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class SendingSettings:
+class MailSenderSettings:
     """How the worker works; a claim lasts longer than any attempt to send."""
 
     concurrency: int = 8
@@ -47,15 +47,15 @@ class SendingSettings:
     backoff: Backoff = field(default_factory=Backoff)
 
 
-class Sending:
+class MailSender:
     """One process's sending. Replicas share the work: what one has claimed the others leave."""
 
     def __init__(
         self,
         database: Database,
-        mailer: Mailer,
+        mailer: MailTransport,
         identity: NewIdentity,
-        settings: SendingSettings,
+        settings: MailSenderSettings,
     ) -> None:
         self._database, self._mailer, self._settings = database, mailer, settings
         self._identity = identity
@@ -83,7 +83,7 @@ class Sending:
                     troubles = 0
                 except Exception as error:  # noqa: BLE001  mails wait in the table; none is lost
                     troubles += 1
-                    _log.warning("sending waits", error=describe(error))
+                    _log.warning("sending waits", error=describe_error(error))
                 await self._wait(min(5.0, self._settings.poll_seconds * 2.0 ** min(troubles, 5)))
             await asyncio.gather(*self._running)
         finally:
@@ -128,7 +128,7 @@ class Sending:
             outcome = await self._mailer.send(notification)
         except Exception as error:  # noqa: BLE001  a defect of ours must not end the worker
             _log.exception("mail not sent", notification_id=notification.notification_id)
-            outcome = Deferred(describe(error))
+            outcome = Deferred(describe_error(error))
         await self._record(notification, outcome)
 
     async def _record(self, notification: Notification, outcome: Outcome) -> None:
@@ -147,7 +147,7 @@ class Sending:
                 )
                 return
             except Exception as error:  # noqa: BLE001  it was sent: that must not be forgotten
-                _log.warning("outcome not recorded yet", error=describe(error))
+                _log.warning("outcome not recorded yet", error=describe_error(error))
                 await asyncio.sleep(self._settings.poll_seconds)
             else:
                 _tell(recorded)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class IdempotencyKey:
     """Whose call it was, which, and a hash of its body."""
 
     caller: str

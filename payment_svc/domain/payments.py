@@ -47,7 +47,7 @@ class PaymentFinal(Exception):
         self.subject = payment_id
 
 
-class PaymentNotAsked(Exception):
+class PaymentNotSubmitted(Exception):
     """The provider has not been asked yet, so it can't have told anything."""
 
     def __init__(self, payment_id: str) -> None:
@@ -92,16 +92,16 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
+class OutcomeUnknown:
     """The provider's answer didn't arrive: the charge may stand or not."""
 
 
 @dataclass(frozen=True, slots=True)
-class NeverReached:
+class ChargeNotFound:
     """The provider has not got the charge so far."""
 
 
-Outcome = Captured | Declined | Cancelled | Accepted | NoAnswer
+Outcome = Captured | Declined | Cancelled | Accepted | OutcomeUnknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +146,7 @@ class Payment:
     def contradicts(self, outcome: Outcome) -> bool:
         """Whether what is known for good says otherwise."""
         match outcome:
-            case Accepted() | NoAnswer():
+            case Accepted() | OutcomeUnknown():
                 return False
             case Captured(amount):
                 return self.final and self.captured != amount
@@ -154,9 +154,9 @@ class Payment:
                 same = self.status is _status(outcome) and self.captured is None
                 return self.final and not same
 
-    def takes(self, outcome: Outcome | NeverReached) -> bool:
+    def takes(self, outcome: Outcome | ChargeNotFound) -> bool:
         """Whether `record` would take it, be it new or known."""
-        if self.status is PaymentStatus.PENDING or isinstance(outcome, NeverReached):
+        if self.status is PaymentStatus.PENDING or isinstance(outcome, ChargeNotFound):
             return False
         if self._is_foreign(outcome):
             return False
@@ -165,11 +165,11 @@ class Payment:
     def record(self, outcome: Outcome, now: datetime) -> Money | None:
         """Takes the provider's word; returns the money that it captured, if that is news.
 
-        The same outcome again changes nothing. Raises PaymentNotAsked, CurrencyCaptured, and
+        The same outcome again changes nothing. Raises PaymentNotSubmitted, CurrencyCaptured, and
         PaymentFinal if it contradicts a final one.
         """
         if self.status is PaymentStatus.PENDING:
-            raise PaymentNotAsked(self.payment_id)
+            raise PaymentNotSubmitted(self.payment_id)
         if isinstance(outcome, Captured) and self._is_foreign(outcome):
             raise CurrencyCaptured(self.payment_id, outcome.amount)
         if not self.takes(outcome):
@@ -218,5 +218,5 @@ def _status(outcome: Outcome) -> PaymentStatus:
             return PaymentStatus.CANCELLED
         case Accepted():
             return PaymentStatus.PROCESSING
-        case NoAnswer():
+        case OutcomeUnknown():
             return PaymentStatus.UNKNOWN

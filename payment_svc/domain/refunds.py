@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from payment_svc.domain.access_codes import AccessCode, Cause
-from payment_svc.domain.idempotency_key import Call
+from payment_svc.domain.idempotency_key import IdempotencyKey
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order
 from payment_svc.domain.refund_events import (
@@ -76,16 +76,16 @@ class RefundRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class RefundUnderWay:
+class RefundProcessing:
     """The provider has it; ask again."""
 
 
 @dataclass(frozen=True, slots=True)
-class NoRefundAnswer:
+class RefundOutcomeUnknown:
     """The provider's answer didn't arrive: the money may have gone back or not."""
 
 
-RefundOutcome = PaidBack | RefundRefused | RefundUnderWay | NoRefundAnswer
+RefundOutcome = PaidBack | RefundRefused | RefundProcessing | RefundOutcomeUnknown
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class Refund:
     asks: int = 0
     asked_at: datetime | None = None
     released_at: datetime | None = None
-    call: Call | None = None
+    call: IdempotencyKey | None = None
     events: list[RefundEvent] = field(default_factory=list, compare=False)
 
     @classmethod
@@ -292,7 +292,7 @@ def _status(outcome: RefundOutcome) -> tuple[RefundStatus, str]:
             return RefundStatus.SUCCEEDED, ""
         case RefundRefused(reason):
             return RefundStatus.FAILED, reason
-        case RefundUnderWay():
+        case RefundProcessing():
             return RefundStatus.PENDING, ""
-        case NoRefundAnswer():
+        case RefundOutcomeUnknown():
             return RefundStatus.UNKNOWN, ""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from payment_svc.domain.money import Money
-from payment_svc.domain.payments import NeverReached, Outcome, Payment
+from payment_svc.domain.payments import ChargeNotFound, Outcome, Payment
 from payment_svc.domain.refunds import Refund, RefundOutcome
 
 
@@ -14,12 +14,12 @@ class SignatureInvalid(Exception):
     """The notification has no valid, current signature of the provider."""
 
 
-class NotificationMalformed(ValueError):
+class WebhookMalformed(ValueError):
     """The notification is signed, but can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderNotification:
+class WebhookPayload:
     """What a verified notification says."""
 
     payment_id: str
@@ -39,18 +39,16 @@ class PaymentGateway(Protocol):
         """Whether the provider knows this means of payment."""
 
     async def charge(self, payment: Payment) -> Outcome:
-        """Makes the payment's charge, or finds it made; NoAnswer if no word came back."""
+        """Makes the payment's charge, or finds it made; OutcomeUnknown if no word came back."""
 
-    async def find(self, payment_id: str) -> Outcome | NeverReached:
-        """How a charge stands; NeverReached if the provider has not got it."""
+    async def find(self, payment_id: str) -> Outcome | ChargeNotFound:
+        """How a charge stands; ChargeNotFound if the provider has not got it."""
 
     async def cancel(self, payment_id: str) -> Outcome:
         """Closes a charge that isn't captured; one that the provider never got, it never will."""
 
     async def refund(self, refund: Refund) -> RefundOutcome:
-        """Makes the refund, or finds it made; NoRefundAnswer if no word came back."""
+        """Makes the refund, or finds it made; RefundOutcomeUnknown if no word came back."""
 
-    def verify(
-        self, body: bytes, headers: Mapping[str, str], now: datetime
-    ) -> ProviderNotification:
-        """Reads a notification; raises SignatureInvalid, NotificationMalformed."""
+    def verify(self, body: bytes, headers: Mapping[str, str], now: datetime) -> WebhookPayload:
+        """Reads a notification; raises SignatureInvalid, WebhookMalformed."""

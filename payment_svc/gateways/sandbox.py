@@ -10,22 +10,22 @@ from payment_svc.domain.payments import (
     Accepted,
     Cancelled,
     Captured,
+    ChargeNotFound,
     Declined,
-    NeverReached,
-    NoAnswer,
     Outcome,
+    OutcomeUnknown,
     Payment,
 )
 from payment_svc.domain.refunds import (
-    NoRefundAnswer,
     PaidBack,
     Refund,
     RefundOutcome,
+    RefundOutcomeUnknown,
+    RefundProcessing,
     RefundRefused,
-    RefundUnderWay,
 )
 from payment_svc.gateways import webhooks
-from payment_svc.gateways.port import ProviderNotification
+from payment_svc.gateways.port import WebhookPayload
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
 
 _METHODS = frozenset(
@@ -68,16 +68,18 @@ class SandboxGateway:
         try:
             reply = await self._provider.CreateCharge(request, timeout=self._seconds)
         except grpc.aio.AioRpcError:
-            return NoAnswer()
+            return OutcomeUnknown()
         return _outcome(reply.charge)
 
-    async def find(self, payment_id: str) -> Outcome | NeverReached:
+    async def find(self, payment_id: str) -> Outcome | ChargeNotFound:
         """See `PaymentGateway`."""
         request = provider_service_pb2.GetChargeRequest(idempotency_key=payment_id)
         try:
             reply = await self._provider.GetCharge(request, timeout=self._seconds)
         except grpc.aio.AioRpcError as error:
-            return NeverReached() if error.code() is grpc.StatusCode.NOT_FOUND else NoAnswer()
+            return (
+                ChargeNotFound() if error.code() is grpc.StatusCode.NOT_FOUND else OutcomeUnknown()
+            )
         return _outcome(reply.charge)
 
     async def cancel(self, payment_id: str) -> Outcome:
@@ -86,7 +88,7 @@ class SandboxGateway:
         try:
             reply = await self._provider.CancelCharge(request, timeout=self._seconds)
         except grpc.aio.AioRpcError:
-            return NoAnswer()
+            return OutcomeUnknown()
         return _outcome(reply.charge)
 
     async def refund(self, refund: Refund) -> RefundOutcome:
@@ -101,12 +103,10 @@ class SandboxGateway:
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return RefundRefused("CHARGE_NOT_FOUND")
-            return NoRefundAnswer()
+            return RefundOutcomeUnknown()
         return _refund_outcome(reply.refund)
 
-    def verify(
-        self, body: bytes, headers: Mapping[str, str], now: datetime
-    ) -> ProviderNotification:
+    def verify(self, body: bytes, headers: Mapping[str, str], now: datetime) -> WebhookPayload:
         """See `PaymentGateway`."""
         webhooks.check_signature(body, headers, self._secrets, now)
         return webhooks.read(body)
@@ -123,7 +123,7 @@ def _outcome(charge: provider_service_pb2.Charge) -> Outcome:
         case provider_service_pb2.CHARGE_STATUS_PROCESSING:
             return Accepted()
         case _:
-            return NoAnswer()
+            return OutcomeUnknown()
 
 
 def _refund_outcome(refund: provider_service_pb2.Refund) -> RefundOutcome:
@@ -133,6 +133,6 @@ def _refund_outcome(refund: provider_service_pb2.Refund) -> RefundOutcome:
         case provider_service_pb2.REFUND_STATUS_REFUSED:
             return RefundRefused(refund.refusal_reason)
         case provider_service_pb2.REFUND_STATUS_PROCESSING:
-            return RefundUnderWay()
+            return RefundProcessing()
         case _:
-            return NoRefundAnswer()
+            return RefundOutcomeUnknown()

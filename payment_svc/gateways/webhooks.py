@@ -9,7 +9,7 @@ from datetime import datetime
 
 from payment_svc.domain.money import Money
 from payment_svc.domain.payments import Accepted, Cancelled, Captured, Declined, Outcome
-from payment_svc.gateways.port import NotificationMalformed, ProviderNotification, SignatureInvalid
+from payment_svc.gateways.port import SignatureInvalid, WebhookMalformed, WebhookPayload
 
 SIGNATURE_HEADER = "sandbox-signature"
 _TOLERANCE_SECONDS = 300
@@ -49,21 +49,21 @@ def _is_current(stamp: str, now: datetime) -> bool:
     return abs(now.timestamp() - stated) <= _TOLERANCE_SECONDS
 
 
-def read(body: bytes) -> ProviderNotification:
-    """What a body says; raises NotificationMalformed."""
+def read(body: bytes) -> WebhookPayload:
+    """What a body says; raises WebhookMalformed."""
     try:
         charge = json.loads(body)["charge"]
         amount = Money(
             _amount(charge["amount_minor"]), _matching(_CURRENCY, charge["currency_code"])
         )
-        return ProviderNotification(
+        return WebhookPayload(
             payment_id=_matching(_PAYMENT_ID, charge["idempotency_key"]),
             order_id=_matching(_ORDER_ID, charge["order_id"]),
             amount=amount,
             outcome=_outcome(charge["status"], amount, charge.get("decline_reason", "")),
         )
     except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise NotificationMalformed("the body is no notification of a charge") from error
+        raise WebhookMalformed("the body is no notification of a charge") from error
 
 
 def _amount(value: object) -> int:

@@ -11,13 +11,13 @@ from payment_svc.domain.access_code_errors import AccessCodeNotFound
 from payment_svc.domain.access_codes import AccessCode, ValidationReason
 from payment_svc.grpc_server.code_operations import CodeOperations
 from payment_svc.messages import replies
-from payment_svc.storage.access_code_loader import CodeLookup
+from payment_svc.storage.access_code_loader import AccessCodeLoader
 from payment_svc.storage.unit_of_work import Database
-from payment_svc.use_cases.ports import NewCode
+from payment_svc.use_cases.ports import AccessCodeFactory
 from runtime.auth.authentication import Role, current_caller
-from runtime.database.idempotency import Replies
+from runtime.database.idempotency import IdempotencyStore
 from runtime.protobuf import to_timestamp
-from runtime.rpc.failed_attempt_limit import GuessLimiter
+from runtime.rpc.failed_attempt_limit import FailedAttemptLimiter
 from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import cut, last_id, size_of
 from shared_model.access_code import MalformedAccessCode, normalise
@@ -29,10 +29,10 @@ class AccessCodeServicer(CodeOperations, access_code_service_pb2_grpc.AccessCode
     def __init__(
         self,
         database: Database,
-        lookup: CodeLookup,
-        guesses: GuessLimiter,
-        codes: NewCode,
-        replies: Replies,
+        lookup: AccessCodeLoader,
+        guesses: FailedAttemptLimiter,
+        codes: AccessCodeFactory,
+        replies: IdempotencyStore,
     ) -> None:
         self._database, self._lookup, self._guesses = database, lookup, guesses
         self._codes, self._replies = codes, replies
@@ -63,7 +63,7 @@ class AccessCodeServicer(CodeOperations, access_code_service_pb2_grpc.AccessCode
         value = str(getattr(request, name))
         column = {"access_code_id": "id", "access_code": "code"}.get(name, name)
         value = normalise(value) if column == "code" else value
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             if (found := await uow.access_codes.find(column, value)) is None:
                 raise AccessCodeNotFound("no such access code")
             order = await uow.orders.get(found.order_id, lock=False)
@@ -81,7 +81,7 @@ class AccessCodeServicer(CodeOperations, access_code_service_pb2_grpc.AccessCode
         size, last = size_of(request.page_size), last_id(request.page_token, "acc")
         status = access_code_pb2.AccessCodeStatus.Name(request.status)
         wanted = status.removeprefix("ACCESS_CODE_STATUS_") if request.status else ""
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             codes = await uow.access_codes.page(request.order_id, wanted, last, size + 1)
         page, token = cut(codes, size, "id")
         return access_code_service_pb2.ListAccessCodesResponse(
@@ -92,7 +92,7 @@ class AccessCodeServicer(CodeOperations, access_code_service_pb2_grpc.AccessCode
         self, request: access_code_service_pb2.ListAccessCodeEventsRequest, _context: Context
     ) -> access_code_service_pb2.ListAccessCodeEventsResponse:
         size, last = size_of(request.page_size), last_id(request.page_token, "aud")
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             await uow.access_codes.order_of(request.access_code_id)
             audit = await uow.access_codes.audit_page(request.access_code_id, last, size + 1)
         page, token = cut(audit, size, "place")

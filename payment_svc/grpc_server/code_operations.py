@@ -16,9 +16,9 @@ from payment_svc.use_cases.access_codes import (
     revoke_access_code,
     suspend_access_code,
 )
-from payment_svc.use_cases.ports import NewCode
+from payment_svc.use_cases.ports import AccessCodeFactory
 from runtime.auth.authentication import Role, current_caller
-from runtime.database.idempotency import Replies
+from runtime.database.idempotency import IdempotencyStore
 from runtime.rpc.interceptor import Context
 
 Request = (
@@ -41,8 +41,8 @@ class CodeOperations:
     """The calls that change codes; their contract says what each does."""
 
     _database: Database
-    _replies: Replies
-    _codes: NewCode
+    _replies: IdempotencyStore
+    _codes: AccessCodeFactory
 
     async def RevokeAccessCode(  # noqa: N802
         self, request: access_code_service_pb2.RevokeAccessCodeRequest, _context: Context
@@ -80,7 +80,7 @@ class CodeOperations:
             async def work() -> Reply:
                 return reply(record=_shown(await use_case(command, uow)))
 
-            return await self._replies.once(uow.connection, scope, request, reply, work)
+            return await self._replies.run_once(uow.connection, scope, request, reply, work)
 
 
 def _shown(code: AccessCode) -> access_code_pb2.AccessCode:

@@ -21,18 +21,18 @@ from payment_svc.domain.orders import (
 from payment_svc.domain.payments import PaymentInProgress, PaymentMethodUnknown, PaymentNotFound
 from payment_svc.domain.products import CurrencyNotSupported, PriceMismatch, ProductNotFound
 from payment_svc.domain.refunds import RefundNotFound
-from payment_svc.gateways import NotificationMalformed, SignatureInvalid
+from payment_svc.gateways import SignatureInvalid, WebhookMalformed
 from payment_svc.workflows import ProviderUnavailable
 from runtime.database.idempotency import RequestIdReused
 from runtime.rpc.errors import (
     REQUEST_ID_REUSED,
-    Answer,
+    ErrorSpec,
     ErrorTable,
     bad_field,
     precondition,
     retry_after,
 )
-from runtime.rpc.failed_attempt_limit import TOO_MANY_GUESSES, TooManyGuesses
+from runtime.rpc.failed_attempt_limit import TOO_MANY_FAILED_ATTEMPTS, TooManyFailedAttempts
 from shared_model.access_code import MalformedAccessCode
 
 
@@ -42,40 +42,40 @@ class NotTheirs(Exception):
 
 _Code = grpc.StatusCode
 _CODE_STATUS = "ACCESS_CODE_STATUS"
-_NO_CODE = Answer(_Code.NOT_FOUND, "ACCESS_CODE_NOT_FOUND", "访问码不存在")
+_NO_CODE = ErrorSpec(_Code.NOT_FOUND, "ACCESS_CODE_NOT_FOUND", "访问码不存在")
 
 
-def _unmet(reason: str, zh: str, kind: str) -> Answer:
-    return Answer(_Code.FAILED_PRECONDITION, reason, zh, precondition(kind))
+def _unmet(reason: str, zh: str, kind: str) -> ErrorSpec:
+    return ErrorSpec(_Code.FAILED_PRECONDITION, reason, zh, precondition(kind))
 
 
-def _wrong(reason: str, zh: str, field: str) -> Answer:
-    return Answer(_Code.INVALID_ARGUMENT, reason, zh, bad_field(field))
+def _wrong(reason: str, zh: str, field: str) -> ErrorSpec:
+    return ErrorSpec(_Code.INVALID_ARGUMENT, reason, zh, bad_field(field))
 
 
 ERRORS: ErrorTable = {
-    ProductNotFound: Answer(_Code.NOT_FOUND, "PRODUCT_NOT_FOUND", "商品不存在"),
+    ProductNotFound: ErrorSpec(_Code.NOT_FOUND, "PRODUCT_NOT_FOUND", "商品不存在"),
     CurrencyNotSupported: _wrong(
         "CURRENCY_NOT_SUPPORTED", "不支持该币种", "expected_price.currency_code"
     ),
     PriceMismatch: _unmet("PRICE_MISMATCH", "价格与商品目录不符", "PRICE"),
-    NotTheirs: Answer(_Code.PERMISSION_DENIED, "NOT_YOUR_CUSTOMER_ID", "只能为自己下单"),
-    OrderNotFound: Answer(_Code.NOT_FOUND, "ORDER_NOT_FOUND", "订单不存在"),
+    NotTheirs: ErrorSpec(_Code.PERMISSION_DENIED, "NOT_YOUR_CUSTOMER_ID", "只能为自己下单"),
+    OrderNotFound: ErrorSpec(_Code.NOT_FOUND, "ORDER_NOT_FOUND", "订单不存在"),
     OrderNotPayable: _unmet("ORDER_NOT_PAYABLE", "订单当前不能支付", "ORDER_STATUS"),
     OrderNotCancellable: _unmet("ORDER_NOT_CANCELLABLE", "订单当前不能取消", "ORDER_STATUS"),
-    ProviderUnavailable: Answer(
+    ProviderUnavailable: ErrorSpec(
         _Code.UNAVAILABLE,
         "PROVIDER_UNAVAILABLE",
         "支付渠道暂时不可用,请稍后再试",
         retry_after(2.0),
     ),
     AmountMismatch: _unmet("AMOUNT_MISMATCH", "金额与订单不符", "AMOUNT"),
-    PaymentNotFound: Answer(_Code.NOT_FOUND, "PAYMENT_NOT_FOUND", "支付记录不存在"),
+    PaymentNotFound: ErrorSpec(_Code.NOT_FOUND, "PAYMENT_NOT_FOUND", "支付记录不存在"),
     PaymentInProgress: _unmet("PAYMENT_IN_PROGRESS", "另一笔支付尚未完成", "PAYMENT_STATUS"),
     PaymentMethodUnknown: _wrong("PAYMENT_METHOD_UNKNOWN", "不支持该支付方式", "payment_method"),
     OrderNotRefundable: _unmet("ORDER_NOT_REFUNDABLE", "订单当前不能退款", "ORDER_STATUS"),
     RefundInProgress: _unmet("REFUND_IN_PROGRESS", "另一笔退款尚未完成", "ORDER_STATUS"),
-    RefundNotFound: Answer(_Code.NOT_FOUND, "REFUND_NOT_FOUND", "退款记录不存在"),
+    RefundNotFound: ErrorSpec(_Code.NOT_FOUND, "REFUND_NOT_FOUND", "退款记录不存在"),
     AccessCodeUsed: _unmet("ACCESS_CODE_REDEEMED", "访问码已使用,不能全额退款", _CODE_STATUS),
     AccessCodeNotRevocable: _unmet("ACCESS_CODE_NOT_REVOCABLE", "访问码当前不能撤销", _CODE_STATUS),
     AccessCodeNotSuspendable: _unmet(
@@ -90,9 +90,9 @@ ERRORS: ErrorTable = {
     AccessCodeNotFound: _NO_CODE,
     MalformedAccessCode: _NO_CODE,
     RequestIdReused: REQUEST_ID_REUSED,
-    SignatureInvalid: Answer(
+    SignatureInvalid: ErrorSpec(
         _Code.UNAUTHENTICATED, "NOTIFICATION_SIGNATURE_INVALID", "通知签名无效"
     ),
-    NotificationMalformed: _wrong("NOTIFICATION_MALFORMED", "通知内容无法解析", "body"),
-    TooManyGuesses: TOO_MANY_GUESSES,
+    WebhookMalformed: _wrong("NOTIFICATION_MALFORMED", "通知内容无法解析", "body"),
+    TooManyFailedAttempts: TOO_MANY_FAILED_ATTEMPTS,
 }

@@ -15,7 +15,7 @@ class LedgerCalls:
     async def CheckLedger(  # noqa: N802
         self, request: payment_service_pb2.CheckLedgerRequest, _context: Context
     ) -> payment_service_pb2.CheckLedgerResponse:
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             report = await check_ledger(request.order_id, uow.ledger)
         return payment_service_pb2.CheckLedgerResponse(
             checked_count=report.checked_count,

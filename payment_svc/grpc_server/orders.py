@@ -6,24 +6,24 @@ from payment.v1 import payment_service_pb2
 from payment_svc.grpc_server.errors import NotTheirs
 from payment_svc.messages import replies
 from payment_svc.storage.unit_of_work import Database
-from payment_svc.use_cases.orders import CancelOrder, PlaceOrder, cancel_order, place_order
-from payment_svc.workflows import Closing
+from payment_svc.use_cases.orders import CancelOrder, CreateOrder, cancel_order, create_order
+from payment_svc.workflows import OrderClosing
 from runtime.auth.authentication import current_caller
-from runtime.database.idempotency import Replies
+from runtime.database.idempotency import IdempotencyStore
 from runtime.protobuf import new_id
 from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import cut, last_id, size_of
-from runtime.rpc.shielding import Uninterrupted
+from runtime.rpc.shielding import CancellationShield
 
 
 class OrderCalls:
     """A part of PaymentServicer."""
 
     _database: Database
-    _replies: Replies
-    _closing: Closing
+    _replies: IdempotencyStore
+    _closing: OrderClosing
     _time_to_pay: timedelta
-    _uninterrupted: Uninterrupted
+    _shield: CancellationShield
 
     async def CreateOrder(  # noqa: N802
         self, request: payment_service_pb2.CreateOrderRequest, _context: Context
@@ -31,7 +31,7 @@ class OrderCalls:
         if current_caller().customer not in {None, request.customer_id}:
             raise NotTheirs
         expected = request.expected_price if request.HasField("expected_price") else None
-        command = PlaceOrder(
+        command = CreateOrder(
             order_id=new_id("ord"),
             customer_id=request.customer_id,
             product_id=request.product_id,
@@ -43,17 +43,17 @@ class OrderCalls:
         async with self._database.transaction() as uow:
 
             async def work() -> payment_service_pb2.CreateOrderResponse:
-                order = await place_order(command, uow, now=datetime.now(UTC))
+                order = await create_order(command, uow, now=datetime.now(UTC))
                 return reply(order=replies.order(order))
 
-            return await self._replies.once(
+            return await self._replies.run_once(
                 uow.connection, current_caller().scope, request, reply, work
             )
 
     async def GetOrder(  # noqa: N802
         self, request: payment_service_pb2.GetOrderRequest, _context: Context
     ) -> payment_service_pb2.GetOrderResponse:
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             order = await uow.orders.get(request.order_id, lock=False)
         order.check_visible(current_caller().customer)
         return payment_service_pb2.GetOrderResponse(order=replies.order(order))
@@ -64,7 +64,7 @@ class OrderCalls:
         size, last = size_of(request.page_size), last_id(request.page_token, "ord")
         status = payment_service_pb2.OrderStatus.Name(request.status)
         wanted = status.removeprefix("ORDER_STATUS_") if request.status else ""
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             orders = await uow.orders.page(
                 request.customer_id, wanted, last, size + 1, only=current_caller().customer
             )
@@ -76,14 +76,14 @@ class OrderCalls:
     async def CancelOrder(  # noqa: N802
         self, request: payment_service_pb2.CancelOrderRequest, _context: Context
     ) -> payment_service_pb2.CancelOrderResponse:
-        return await self._uninterrupted.run(self._cancel(request))
+        return await self._shield.run(self._cancel(request))
 
     async def _cancel(
         self, request: payment_service_pb2.CancelOrderRequest
     ) -> payment_service_pb2.CancelOrderResponse:
         caller, reply = current_caller(), payment_service_pb2.CancelOrderResponse
         command = CancelOrder(request.order_id, caller.customer)
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             if stored := await self._replies.find(uow.connection, caller.scope, request, reply):
                 return stored
             order = await uow.orders.get(request.order_id, lock=False)
@@ -96,6 +96,8 @@ class OrderCalls:
                     cancelled = await cancel_order(command, uow, now=datetime.now(UTC))
                     return reply(order=replies.order(cancelled))
 
-                return await self._replies.once(uow.connection, caller.scope, request, reply, work)
+                return await self._replies.run_once(
+                    uow.connection, caller.scope, request, reply, work
+                )
 
         return await self._closing.with_payments_closed(request.order_id, step)

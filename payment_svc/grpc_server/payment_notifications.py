@@ -3,23 +3,23 @@
 from payment.v1 import payment_service_pb2
 from payment_svc.messages import replies
 from payment_svc.storage.unit_of_work import Database
-from payment_svc.workflows import NotificationIntake
+from payment_svc.workflows import WebhookIntake
 from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import cut, last_id, size_of
-from runtime.rpc.shielding import Uninterrupted
+from runtime.rpc.shielding import CancellationShield
 
 
 class NotificationCalls:
     """A part of PaymentServicer."""
 
     _database: Database
-    _intake: NotificationIntake
-    _uninterrupted: Uninterrupted
+    _intake: WebhookIntake
+    _shield: CancellationShield
 
     async def IngestPaymentNotification(  # noqa: N802
         self, request: payment_service_pb2.IngestPaymentNotificationRequest, _context: Context
     ) -> payment_service_pb2.IngestPaymentNotificationResponse:
-        notification, payment = await self._uninterrupted.run(
+        notification, payment = await self._shield.run(
             self._intake.ingest(request.body, request.headers)
         )
         return payment_service_pb2.IngestPaymentNotificationResponse(
@@ -33,7 +33,7 @@ class NotificationCalls:
         size, last = size_of(request.page_size), last_id(request.page_token, "pnt")
         status = payment_service_pb2.PaymentNotificationStatus.Name(request.status)
         wanted = status.removeprefix("PAYMENT_NOTIFICATION_STATUS_") if request.status else ""
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             notifications = await uow.notifications.page(wanted, last, size + 1)
         page, token = cut(notifications, size, "payment_notification_id")
         return payment_service_pb2.ListPaymentNotificationsResponse(

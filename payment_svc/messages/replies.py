@@ -9,7 +9,7 @@ from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order, Recipient
 from payment_svc.domain.payments import Payment
 from payment_svc.domain.products import Product
-from payment_svc.domain.provider_notifications import PaymentNotification
+from payment_svc.domain.provider_notifications import ProviderNotification
 from payment_svc.domain.refunds import Refund
 from payment_svc.use_cases.ledger import LedgerEntry
 from runtime.protobuf import to_timestamp
@@ -81,7 +81,7 @@ def payment(aggregate: Payment) -> payment_service_pb2.Payment:
 
 
 def payment_notification(
-    aggregate: PaymentNotification,
+    aggregate: ProviderNotification,
 ) -> payment_service_pb2.PaymentNotification:
     """A provider's notification as a message."""
     return payment_service_pb2.PaymentNotification(

@@ -17,7 +17,7 @@ _QUERY = select(access_codes).where(
 )
 
 
-class CodeLookup:
+class AccessCodeLoader:
     """Reads the truth: what is committed when the query runs."""
 
     def __init__(self, engine: AsyncEngine) -> None:

@@ -12,14 +12,14 @@ from payment_svc.domain.access_code_errors import AccessCodeNotFound
 from payment_svc.domain.access_code_events import AuditEntry
 from payment_svc.domain.access_codes import AccessCode, AccessCodeStatus, Hold
 from payment_svc.storage import tables
-from payment_svc.storage.saving import save_rows
+from payment_svc.storage.saving import upsert
 from runtime.rpc.pagination import after
 
 _COLUMNS = [column.name for column in tables.access_codes.columns]
 _table = tables.access_codes
 
 
-class AccessCodeRows:
+class SqlAccessCodes:
     """The access codes and their audit."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -82,7 +82,7 @@ class AccessCodeRows:
 
     async def save_many(self, codes: Sequence[AccessCode]) -> None:
         """Adds or updates, and writes what their audit has new."""
-        await save_rows(self._connection, _table, [_row(code) for code in codes])
+        await upsert(self._connection, _table, [_row(code) for code in codes])
         entries = [asdict(entry) for code in codes for entry in code.audit]
         if entries:
             await self._connection.execute(insert(tables.access_code_events), entries)

@@ -14,7 +14,7 @@ _PAID = ("PAID", "PARTIALLY_REFUNDED", "REFUND_PENDING", "REFUNDED")
 _AMOUNTS = ("captured", "refunded", "backing", "owed")
 
 
-class LedgerQuery:
+class SqlLedger:
     """See `Ledger`."""
 
     def __init__(self, connection: AsyncConnection) -> None:

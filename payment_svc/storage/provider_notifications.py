@@ -10,23 +10,30 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payment_svc.domain.money import Money
-from payment_svc.domain.payments import Accepted, Cancelled, Captured, Declined, NoAnswer, Outcome
+from payment_svc.domain.payments import (
+    Accepted,
+    Cancelled,
+    Captured,
+    Declined,
+    Outcome,
+    OutcomeUnknown,
+)
 from payment_svc.domain.provider_notifications import (
-    PaymentNotification,
-    PaymentNotificationNotFound,
-    PaymentNotificationStatus,
+    ProviderNotification,
+    ProviderNotificationNotFound,
+    ProviderNotificationStatus,
 )
 from payment_svc.storage.tables import payment_notifications as table
 from runtime.rpc.pagination import after
 
 
-class PaymentNotificationRows:
+class SqlProviderNotifications:
     """The provider's notifications."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def store(self, notification: PaymentNotification) -> PaymentNotification:
+    async def store(self, notification: ProviderNotification) -> ProviderNotification:
         """Adds it; or counts one more delivery of the same body, and returns what there is."""
         statement = insert(table).values(**_row(notification), due_at=notification.received_at)
         counted = {"deliveries": table.c.deliveries + 1}
@@ -34,15 +41,15 @@ class PaymentNotificationRows:
         row = (await self._connection.execute(statement.returning(table))).one()
         return _notification(row)
 
-    async def get(self, notification_id: str) -> PaymentNotification:
-        """One notification, locked; raises PaymentNotificationNotFound."""
+    async def get(self, notification_id: str) -> ProviderNotification:
+        """One notification, locked; raises ProviderNotificationNotFound."""
         wanted = table.c.payment_notification_id == notification_id
         statement = select(table).where(wanted).with_for_update()
         if (row := (await self._connection.execute(statement)).first()) is None:
-            raise PaymentNotificationNotFound(f"no notification {notification_id}")
+            raise ProviderNotificationNotFound(f"no notification {notification_id}")
         return _notification(row)
 
-    async def save(self, notification: PaymentNotification) -> None:
+    async def save(self, notification: ProviderNotification) -> None:
         """Updates what became of it."""
         wanted = table.c.payment_notification_id == notification.payment_notification_id
         changed = {
@@ -56,7 +63,7 @@ class PaymentNotificationRows:
         statement = (
             select(table.c.payment_notification_id, table.c.failures)
             .where(
-                table.c.status == PaymentNotificationStatus.RECEIVED, table.c.due_at <= func.now()
+                table.c.status == ProviderNotificationStatus.RECEIVED, table.c.due_at <= func.now()
             )
             .order_by(table.c.due_at)
             .limit(limit)
@@ -70,7 +77,7 @@ class PaymentNotificationRows:
         changed = {"failures": table.c.failures + 1, "due_at": func.now() + delay}
         await self._connection.execute(update(table).where(wanted).values(changed))
 
-    async def page(self, status: str, last: str, limit: int) -> Sequence[PaymentNotification]:
+    async def page(self, status: str, last: str, limit: int) -> Sequence[ProviderNotification]:
         """Notifications after `last`, newest first; "" doesn't restrict."""
         statement = select(table)
         if status:
@@ -80,7 +87,7 @@ class PaymentNotificationRows:
         return [_notification(row) for row in await self._connection.execute(statement)]
 
 
-def _row(notification: PaymentNotification) -> dict[str, Any]:
+def _row(notification: ProviderNotification) -> dict[str, Any]:
     names = [name for name in notification.__dataclass_fields__ if name != "amount"]
     outcome, reason = _told(notification.outcome)
     return {
@@ -91,9 +98,9 @@ def _row(notification: PaymentNotification) -> dict[str, Any]:
     }
 
 
-def _notification(row: Row[Any]) -> PaymentNotification:
+def _notification(row: Row[Any]) -> ProviderNotification:
     amount = Money(row.amount_minor, row.currency_code)
-    return PaymentNotification(
+    return ProviderNotification(
         payment_notification_id=row.payment_notification_id,
         digest=row.digest,
         body=row.body,
@@ -103,7 +110,7 @@ def _notification(row: Row[Any]) -> PaymentNotification:
         outcome=_outcome(row.outcome, amount, row.decline_reason),
         received_at=row.received_at,
         deliveries=row.deliveries,
-        status=PaymentNotificationStatus(row.status),
+        status=ProviderNotificationStatus(row.status),
         quarantine_reason=row.quarantine_reason,
     )
 
@@ -118,7 +125,7 @@ def _told(outcome: Outcome) -> tuple[str, str]:
             return "CANCELLED", ""
         case Accepted():
             return "PROCESSING", ""
-        case NoAnswer():
+        case OutcomeUnknown():
             return "NO_ANSWER", ""
 
 
@@ -133,4 +140,4 @@ def _outcome(told: str, amount: Money, reason: str) -> Outcome:
         case "PROCESSING":
             return Accepted()
         case _:
-            return NoAnswer()
+            return OutcomeUnknown()

@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Row, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from payment_svc.domain.idempotency_key import Call
+from payment_svc.domain.idempotency_key import IdempotencyKey
 from payment_svc.domain.money import Money
 from payment_svc.domain.refunds import OPEN, Refund, RefundNotFound, RefundStatus
 from payment_svc.storage import tables
-from payment_svc.storage.saving import save_rows
+from payment_svc.storage.saving import upsert
 from runtime.rpc.pagination import after
 
 _table = tables.refunds
@@ -20,7 +20,7 @@ _OPEN = _table.c.status.in_(sorted(OPEN))
 _FIELDS = [name for name in Refund.__dataclass_fields__ if name not in {"amount", "call", "events"}]
 
 
-class RefundRows:
+class SqlRefunds:
     """The refunds."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -39,7 +39,7 @@ class RefundRows:
         statement = select(_table).where(_table.c.refund_id.in_(ids)).order_by(_table.c.refund_id)
         return {one.refund_id: one for one in await self._all(statement.with_for_update())}
 
-    async def find_by_call(self, call: Call) -> Refund | None:
+    async def find_by_call(self, call: IdempotencyKey) -> Refund | None:
         """The refund that a call created, whatever its body; not locked."""
         by_call = _table.c.caller == call.caller, _table.c.request_id == call.request_id
         found = await self._all(select(_table).where(*by_call))
@@ -109,14 +109,14 @@ class RefundRows:
     async def save(self, refund: Refund) -> None:
         """Adds or updates."""
         row = {name: getattr(refund, name) for name in _FIELDS} | asdict(refund.amount)
-        await save_rows(self._connection, _table, [row | _call_columns(refund.call)])
+        await upsert(self._connection, _table, [row | _call_columns(refund.call)])
 
     async def _all(self, statement: Select[Any]) -> Sequence[Refund]:
         return [_refund(row) for row in await self._connection.execute(statement)]
 
 
-def _call_columns(call: Call | None) -> dict[str, str | bytes | None]:
-    return asdict(call) if call else dict.fromkeys(Call.__dataclass_fields__)
+def _call_columns(call: IdempotencyKey | None) -> dict[str, str | bytes | None]:
+    return asdict(call) if call else dict.fromkeys(IdempotencyKey.__dataclass_fields__)
 
 
 def _seen_by(statement: Select[Any], customer: str | None) -> Select[Any]:
@@ -144,5 +144,5 @@ def _refund(row: Row[Any]) -> Refund:
         asks=row.asks,
         asked_at=row.asked_at,
         released_at=row.released_at,
-        call=Call(row.caller, row.request_id, row.request_hash) if row.caller else None,
+        call=IdempotencyKey(row.caller, row.request_id, row.request_hash) if row.caller else None,
     )

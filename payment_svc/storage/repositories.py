@@ -13,7 +13,7 @@ from payment_svc.domain.orders import Order, OrderNotFound, OrderStatus, Recipie
 from payment_svc.domain.payments import FINAL, Payment, PaymentNotFound, PaymentStatus
 from payment_svc.domain.products import Catalogue, Product
 from payment_svc.storage import tables
-from payment_svc.storage.saving import save_rows
+from payment_svc.storage.saving import upsert
 from runtime.rpc.pagination import after
 
 _OPEN = [status for status in PaymentStatus if status not in FINAL]
@@ -22,7 +22,7 @@ _LAPSED = and_(
 )
 
 
-class ProductRows:
+class SqlProducts:
     """The catalogue."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -38,7 +38,7 @@ class ProductRows:
         return Catalogue(await self.all())
 
 
-class OrderRows:
+class SqlOrders:
     """The orders."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -104,10 +104,10 @@ class OrderRows:
             "refunded_minor": order.refunded_minor,
             "payment_id": order.payment_id,
         }
-        await save_rows(self._connection, tables.orders, [row])
+        await upsert(self._connection, tables.orders, [row])
 
 
-class PaymentRows:
+class SqlPayments:
     """The payments."""
 
     def __init__(self, connection: AsyncConnection) -> None:
@@ -196,7 +196,7 @@ class PaymentRows:
             if name not in {"amount", "captured", "events"}
         }
         row["captured_minor"] = payment.captured.amount_minor if payment.captured else None
-        await save_rows(self._connection, tables.payments, [row | asdict(payment.amount)])
+        await upsert(self._connection, tables.payments, [row | asdict(payment.amount)])
 
 
 def _seen_by(statement: Select[Any], customer: str | None) -> Select[Any]:

@@ -13,16 +13,16 @@ from payment_svc.domain.payments import Payment
 from payment_svc.domain.products import Catalogue
 from payment_svc.domain.refunds import Refund
 from payment_svc.messages.events import DomainEvent, to_bus
-from payment_svc.storage.access_codes import AccessCodeRows
-from payment_svc.storage.ledger import LedgerQuery
-from payment_svc.storage.provider_notifications import PaymentNotificationRows
-from payment_svc.storage.refunds import RefundRows
-from payment_svc.storage.repositories import OrderRows, PaymentRows, ProductRows
+from payment_svc.storage.access_codes import SqlAccessCodes
+from payment_svc.storage.ledger import SqlLedger
+from payment_svc.storage.provider_notifications import SqlProviderNotifications
+from payment_svc.storage.refunds import SqlRefunds
+from payment_svc.storage.repositories import SqlOrders, SqlPayments, SqlProducts
 from payment_svc.storage.tables import bus
 from runtime.database.transactions import Transactions
 
 
-class _TellingOrders(OrderRows):
+class _TellingOrders(SqlOrders):
     def __init__(self, connection: AsyncConnection, told: list[DomainEvent]) -> None:
         super().__init__(connection)
         self._told = told
@@ -33,7 +33,7 @@ class _TellingOrders(OrderRows):
         order.events.clear()
 
 
-class _TellingPayments(PaymentRows):
+class _TellingPayments(SqlPayments):
     def __init__(self, connection: AsyncConnection, told: list[DomainEvent]) -> None:
         super().__init__(connection)
         self._told = told
@@ -44,7 +44,7 @@ class _TellingPayments(PaymentRows):
         payment.events.clear()
 
 
-class _TellingRefunds(RefundRows):
+class _TellingRefunds(SqlRefunds):
     def __init__(self, connection: AsyncConnection, told: list[DomainEvent]) -> None:
         super().__init__(connection)
         self._told = told
@@ -55,7 +55,7 @@ class _TellingRefunds(RefundRows):
         refund.events.clear()
 
 
-class _TellingAccessCodes(AccessCodeRows):
+class _TellingAccessCodes(SqlAccessCodes):
     def __init__(self, connection: AsyncConnection, told: list[DomainEvent]) -> None:
         super().__init__(connection)
         self._told = told
@@ -77,10 +77,10 @@ class UnitOfWork:
         self.orders = _TellingOrders(connection, self._told)
         self.payments = _TellingPayments(connection, self._told)
         self.refunds = _TellingRefunds(connection, self._told)
-        self.notifications = PaymentNotificationRows(connection)
-        self.ledger = LedgerQuery(connection)
+        self.notifications = SqlProviderNotifications(connection)
+        self.ledger = SqlLedger(connection)
         self.access_codes = _TellingAccessCodes(connection, self._told)
-        self.products = ProductRows(connection)
+        self.products = SqlProducts(connection)
 
     async def clock(self) -> datetime:
         """The database's clock: sweepers of all replicas go by this one."""
@@ -91,7 +91,7 @@ class UnitOfWork:
         """What is on sale."""
         return await self.products.catalogue()
 
-    async def announce(self) -> None:
+    async def flush_events(self) -> None:
         """Puts what the saved aggregates announced into the outbox."""
         await Outbox(bus).publish(self.connection, [to_bus(event) for event in self._told])
         self._told.clear()

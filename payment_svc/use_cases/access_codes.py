@@ -7,7 +7,7 @@ from datetime import datetime
 from payment_svc.domain.access_code_errors import AccessCodeNotFound
 from payment_svc.domain.access_codes import AccessCode, Cause
 from payment_svc.domain.orders import Order, OrderNotFound
-from payment_svc.use_cases.ports import NewCode, UnitOfWork
+from payment_svc.use_cases.ports import AccessCodeFactory, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ async def reinstate_access_code(
 
 
 async def reissue_access_code(
-    command: ChangeAccessCode, uow: UnitOfWork, *, codes: NewCode, now: datetime
+    command: ChangeAccessCode, uow: UnitOfWork, *, codes: AccessCodeFactory, now: datetime
 ) -> AccessCode:
     """The new code. Raises AccessCodeNotFound, AccessCodeNotReissuable."""
     order, old = await _with_order(command, uow)

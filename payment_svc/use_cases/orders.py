@@ -10,7 +10,7 @@ from payment_svc.use_cases.ports import UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceOrder:
+class CreateOrder:
     """A customer orders an interview."""
 
     order_id: str
@@ -29,7 +29,7 @@ class CancelOrder:
     customer: str | None
 
 
-async def place_order(command: PlaceOrder, uow: UnitOfWork, *, now: datetime) -> Order:
+async def create_order(command: CreateOrder, uow: UnitOfWork, *, now: datetime) -> Order:
     """Raises ProductNotFound, CurrencyNotSupported, PriceMismatch."""
     product = (await uow.catalogue()).quote(command.product_id, command.expected_price)
     order = Order.place(

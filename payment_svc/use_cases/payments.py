@@ -8,11 +8,11 @@ from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order, OrderStatus
 from payment_svc.domain.payments import Outcome, Payment, PaymentInProgress, PaymentStatus
 from payment_svc.domain.refunds import Refund
-from payment_svc.use_cases.ports import NewCode, UnitOfWork
+from payment_svc.use_cases.ports import AccessCodeFactory, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
-class BeginPayment:
+class CreatePayment:
     """Somebody wants to pay an order; `customer` if that may only be this customer's."""
 
     payment_id: str
@@ -43,7 +43,7 @@ class Settled:
     surplus: Refund | None = None
 
 
-async def begin_payment(command: BeginPayment, uow: UnitOfWork, *, now: datetime) -> Payment:
+async def create_payment(command: CreatePayment, uow: UnitOfWork, *, now: datetime) -> Payment:
     """The payment that the call began before, or a new one, PENDING.
 
     Raises OrderNotFound, OrderNotPayable, AmountMismatch, PaymentInProgress.
@@ -70,7 +70,7 @@ async def begin_payment(command: BeginPayment, uow: UnitOfWork, *, now: datetime
     return payment
 
 
-async def ask_provider(payment_id: str, uow: UnitOfWork, *, now: datetime) -> Payment:
+async def submit_payment(payment_id: str, uow: UnitOfWork, *, now: datetime) -> Payment:
     """Notes that the provider is going to be asked. Raises PaymentNotFound, PaymentFinal."""
     payment = await uow.payments.get(payment_id)
     payment.ask(now)
@@ -79,12 +79,12 @@ async def ask_provider(payment_id: str, uow: UnitOfWork, *, now: datetime) -> Pa
 
 
 async def settle_payment(
-    command: SettlePayment, uow: UnitOfWork, *, codes: NewCode, now: datetime
+    command: SettlePayment, uow: UnitOfWork, *, codes: AccessCodeFactory, now: datetime
 ) -> Settled:
     """Records the outcome; if money was captured, the order is paid and its code issued.
 
     Money that doesn't back the order is given back. Raises OrderNotFound, PaymentNotFound,
-    PaymentNotAsked, PaymentFinal, CurrencyCaptured.
+    PaymentNotSubmitted, PaymentFinal, CurrencyCaptured.
     """
     order = await uow.orders.get(command.order_id)
     payment = await uow.payments.get(command.payment_id)
@@ -109,7 +109,7 @@ def _pays(payment: Payment, order: Order) -> bool:
 
 
 async def _complete(
-    order: Order, payment: Payment, uow: UnitOfWork, *, codes: NewCode, now: datetime
+    order: Order, payment: Payment, uow: UnitOfWork, *, codes: AccessCodeFactory, now: datetime
 ) -> None:
     product = (await uow.catalogue()).quote(order.product_id, None)
     code = AccessCode(

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Protocol
 
 from payment_svc.domain.access_codes import AccessCode
-from payment_svc.domain.idempotency_key import Call
+from payment_svc.domain.idempotency_key import IdempotencyKey
 from payment_svc.domain.orders import Order
 from payment_svc.domain.payments import Payment
 from payment_svc.domain.products import Catalogue
-from payment_svc.domain.provider_notifications import PaymentNotification
+from payment_svc.domain.provider_notifications import ProviderNotification
 from payment_svc.domain.refunds import Refund
 
 
@@ -55,7 +55,7 @@ class Refunds(Protocol):
     async def get_many(self, ids: Sequence[str]) -> dict[str, Refund]:
         """Those that exist, by id, locked until the end of the transaction."""
 
-    async def find_by_call(self, call: Call) -> Refund | None:
+    async def find_by_call(self, call: IdempotencyKey) -> Refund | None:
         """The refund that a call created, whatever its body; not locked."""
 
     async def find_open(self, order_ids: Sequence[str]) -> dict[str, Refund]:
@@ -65,16 +65,16 @@ class Refunds(Protocol):
         """Adds or updates."""
 
 
-class PaymentNotifications(Protocol):
+class ProviderNotifications(Protocol):
     """The provider's notifications. They are locked before orders."""
 
-    async def get(self, notification_id: str) -> PaymentNotification:
-        """Locked until the end of the transaction; raises PaymentNotificationNotFound."""
+    async def get(self, notification_id: str) -> ProviderNotification:
+        """Locked until the end of the transaction; raises ProviderNotificationNotFound."""
 
-    async def store(self, notification: PaymentNotification) -> PaymentNotification:
+    async def store(self, notification: ProviderNotification) -> ProviderNotification:
         """Adds it; or counts one more delivery of the same body, and returns what there is."""
 
-    async def save(self, notification: PaymentNotification) -> None:
+    async def save(self, notification: ProviderNotification) -> None:
         """Updates."""
 
 
@@ -110,7 +110,7 @@ class UnitOfWork(Protocol):
     def refunds(self) -> Refunds: ...
 
     @property
-    def notifications(self) -> PaymentNotifications: ...
+    def notifications(self) -> ProviderNotifications: ...
 
     @property
     def access_codes(self) -> AccessCodes: ...
@@ -119,7 +119,7 @@ class UnitOfWork(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NewCode:
+class AccessCodeFactory:
     """Where new codes come from: their ids and their random symbols."""
 
     new_id: Callable[[], str]

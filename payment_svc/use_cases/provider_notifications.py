@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from payment_svc.domain.payments import NeverReached, Outcome, Payment
-from payment_svc.domain.provider_notifications import PaymentNotification
+from payment_svc.domain.payments import ChargeNotFound, Outcome, Payment
+from payment_svc.domain.provider_notifications import ProviderNotification
 from payment_svc.use_cases.payments import Settled, SettlePayment, settle_payment
-from payment_svc.use_cases.ports import NewCode, UnitOfWork
+from payment_svc.use_cases.ports import AccessCodeFactory, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +19,23 @@ class ApplyNotification:
 
     notification_id: str
     refund_id: str
-    word: Outcome | NeverReached | None = None
+    word: Outcome | ChargeNotFound | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
     """A notification that is done with, and what the payment came to by it, if anything."""
 
-    notification: PaymentNotification
+    notification: ProviderNotification
     settled: Settled | None = None
 
 
 async def apply_notification(
-    command: ApplyNotification, uow: UnitOfWork, *, codes: NewCode, now: datetime
+    command: ApplyNotification, uow: UnitOfWork, *, codes: AccessCodeFactory, now: datetime
 ) -> Applied:
     """Settles the payment and decides about the notification; once, however often it is called.
 
-    Raises ProviderWordNeeded, and what `settle_payment` raises.
+    Raises ProviderConfirmationNeeded, and what `settle_payment` raises.
     """
     notification = await uow.notifications.get(command.notification_id)
     if notification.done:
@@ -49,7 +49,7 @@ async def apply_notification(
     return Applied(notification, await settle_payment(settle, uow, codes=codes, now=now))
 
 
-async def _payment_of(notification: PaymentNotification, uow: UnitOfWork) -> Payment | None:
+async def _payment_of(notification: ProviderNotification, uow: UnitOfWork) -> Payment | None:
     """The payment that it names; locked, after its order, if the notification may concern it."""
     payment = await uow.payments.find(notification.payment_id)
     if payment is None or payment.order_id != notification.order_id:

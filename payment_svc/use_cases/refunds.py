@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from payment_svc.domain.access_codes import AccessCode
-from payment_svc.domain.idempotency_key import Call
+from payment_svc.domain.idempotency_key import IdempotencyKey
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order
 from payment_svc.domain.refunds import Refund, RefundOutcome
@@ -13,14 +13,14 @@ from payment_svc.use_cases.ports import UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
-class RequestRefund:
+class CreateRefund:
     """Somebody wants an order's price back, or a part of it; no amount means all that is left."""
 
     refund_id: str
     order_id: str
     amount: Money | None
     reason: str
-    call: Call | None = None
+    call: IdempotencyKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class SettleRefund:
     outcome: RefundOutcome
 
 
-async def request_refund(command: RequestRefund, uow: UnitOfWork, *, now: datetime) -> Refund:
+async def create_refund(command: CreateRefund, uow: UnitOfWork, *, now: datetime) -> Refund:
     """A full refund holds the code back and asks interview; another may go at once.
 
     The same call again gets the refund that it created, however long ago.

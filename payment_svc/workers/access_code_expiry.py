@@ -9,7 +9,7 @@ from payment_svc.use_cases.access_codes import expire_access_codes
 _BATCH = 200
 
 
-class CodeSweeper:
+class AccessCodeExpiry:
     """Expires access codes whose time is over."""
 
     def __init__(self, database: Database) -> None:

@@ -9,7 +9,7 @@ from runtime.ops.metrics import Metrics
 _log = structlog.get_logger(__name__)
 
 
-class LedgerWatch:
+class LedgerCheck:
     """Tells operators of orders whose money doesn't balance."""
 
     def __init__(self, database: Database, metrics: Metrics) -> None:
@@ -19,7 +19,7 @@ class LedgerWatch:
 
     async def report(self) -> None:
         """One round over all orders; changes nothing."""
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             report = await check_ledger("", uow.ledger)
         self._imbalances.set(len(report.imbalances))
         for entry in report.imbalances:

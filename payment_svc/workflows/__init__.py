@@ -1,15 +1,19 @@
 """Paying, across transactions: the provider is never called inside one."""
 
-from payment_svc.workflows.order_closing import Closing, Expiry
-from payment_svc.workflows.payments import Charging, ProviderUnavailable, Reconciler
-from payment_svc.workflows.webhooks import NotificationIntake, NotificationWorker
+from payment_svc.workflows.order_closing import OrderClosing, OrderExpiry
+from payment_svc.workflows.payments import (
+    PaymentReconciliation,
+    PaymentWorkflow,
+    ProviderUnavailable,
+)
+from payment_svc.workflows.webhooks import WebhookIntake, WebhookProcessing
 
 __all__ = [
-    "Charging",
-    "Closing",
-    "Expiry",
-    "NotificationIntake",
-    "NotificationWorker",
+    "OrderClosing",
+    "OrderExpiry",
+    "PaymentReconciliation",
+    "PaymentWorkflow",
     "ProviderUnavailable",
-    "Reconciler",
+    "WebhookIntake",
+    "WebhookProcessing",
 ]

@@ -11,12 +11,12 @@ from typing import TypeVar
 
 import structlog
 
-from eventbus.ack_policy import describe
+from eventbus.ack_policy import describe_error
 from payment_svc.domain.orders import OrderNotExpirable
 from payment_svc.domain.payments import Payment, PaymentInProgress
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.orders import expire_order
-from payment_svc.workflows.payments import Charging, ProviderUnavailable
+from payment_svc.workflows.payments import PaymentWorkflow, ProviderUnavailable
 
 _log = structlog.get_logger(__name__)
 _ROUNDS = 3
@@ -24,10 +24,10 @@ _CLOSED_AT_ONCE, _EXPIRED_AT_ONCE = 20, 500
 T = TypeVar("T")
 
 
-class Closing:
+class OrderClosing:
     """Closes what is open of an order, then lets a step be taken that needs it closed."""
 
-    def __init__(self, database: Database, charging: Charging) -> None:
+    def __init__(self, database: Database, charging: PaymentWorkflow) -> None:
         self._database, self._charging = database, charging
 
     async def with_payments_closed(self, order_id: str, step: Callable[[], Awaitable[T]]) -> T:
@@ -44,24 +44,24 @@ class Closing:
         raise ProviderUnavailable(f"payments of order {order_id} begin again and again")
 
     async def _close_payments(self, order_id: str) -> None:
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             payment = await uow.payments.find_open(order_id)
         if payment:
             await self._charging.close(payment)
 
 
-class Expiry:
+class OrderExpiry:
     """Materialises what the clock has decided: orders that nobody paid in time are EXPIRED."""
 
-    def __init__(self, database: Database, charging: Charging) -> None:
+    def __init__(self, database: Database, charging: PaymentWorkflow) -> None:
         self._database, self._charging = database, charging
 
     async def sweep(self) -> None:
         """One round. A payment that can't be closed holds up its own order only."""
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             payments = await uow.payments.open_of_lapsed(_CLOSED_AT_ONCE)
         await asyncio.gather(*(self._close(payment) for payment in payments))
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             lapsed = await uow.orders.lapsed(_EXPIRED_AT_ONCE)
         for order_id in lapsed:
             await self._expire(order_id)
@@ -74,7 +74,7 @@ class Expiry:
                 "payment not closed",
                 payment_id=payment.payment_id,
                 order_id=payment.order_id,
-                error=describe(error),
+                error=describe_error(error),
             )
 
     async def _expire(self, order_id: str) -> None:

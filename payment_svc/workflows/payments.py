@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from eventbus.ack_policy import describe
+from eventbus.ack_policy import describe_error
 from payment_svc.domain.orders import OrderNotPayable
 from payment_svc.domain.payments import (
     Accepted,
-    NeverReached,
-    NoAnswer,
+    ChargeNotFound,
     Outcome,
+    OutcomeUnknown,
     Payment,
     PaymentFinal,
     PaymentMethodUnknown,
@@ -25,17 +25,17 @@ from payment_svc.domain.payments import (
 from payment_svc.gateways import PaymentGateway
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.payments import (
-    BeginPayment,
+    CreatePayment,
     Settled,
     SettlePayment,
-    ask_provider,
-    begin_payment,
+    create_payment,
     settle_payment,
+    submit_payment,
 )
-from payment_svc.use_cases.ports import NewCode
+from payment_svc.use_cases.ports import AccessCodeFactory
 from runtime.database.idempotency import RequestIdReused
 from runtime.protobuf import new_id
-from runtime.workers import Periodic
+from runtime.workers import PeriodicWorker
 
 _log = structlog.get_logger(__name__)
 # As many are asked about at once; fewer than the database has connections.
@@ -46,21 +46,23 @@ class ProviderUnavailable(Exception):
     """The payment provider doesn't answer."""
 
 
-class Charging:
+class PaymentWorkflow:
     """Begins payments, asks the provider, settles what it says."""
 
-    def __init__(self, database: Database, gateway: PaymentGateway, codes: NewCode) -> None:
+    def __init__(
+        self, database: Database, gateway: PaymentGateway, codes: AccessCodeFactory
+    ) -> None:
         self._database, self._gateway, self._codes = database, gateway, codes
 
-    async def pay(self, command: BeginPayment) -> Payment:
+    async def pay(self, command: CreatePayment) -> Payment:
         """Makes or resumes the attempt that a call asks for.
 
-        Raises what `begin_payment` raises, PaymentMethodUnknown and RequestIdReused.
+        Raises what `create_payment` raises, PaymentMethodUnknown and RequestIdReused.
         """
         if not self._gateway.accepts(command.payment_method):
             raise PaymentMethodUnknown(f"no payment method {command.payment_method}")
         async with self._database.transaction() as uow:
-            payment = await begin_payment(command, uow, now=datetime.now(UTC))
+            payment = await create_payment(command, uow, now=datetime.now(UTC))
         if payment.request_hash != command.request_hash:
             raise RequestIdReused(command.request_id)
         return payment if payment.final else await self._charge(payment)
@@ -73,7 +75,7 @@ class Charging:
         that a request still on its way can't make it.
         """
         outcome = await self._inquire(payment)
-        if not isinstance(outcome, NeverReached):
+        if not isinstance(outcome, ChargeNotFound):
             await self._settle(payment, outcome)
         elif await self._still_payable(payment.order_id):
             await self._charge(payment)
@@ -95,14 +97,14 @@ class Charging:
             raise ProviderUnavailable(f"payment {payment.payment_id} could not be closed")
         return closed
 
-    async def inquire(self, payment: Payment) -> Outcome | NeverReached:
+    async def inquire(self, payment: Payment) -> Outcome | ChargeNotFound:
         """What the provider says about a payment; raises ProviderUnavailable."""
         outcome = await self._inquire(payment)
-        if isinstance(outcome, NoAnswer):
+        if isinstance(outcome, OutcomeUnknown):
             raise ProviderUnavailable(f"payment {payment.payment_id} could not be looked up")
         return outcome
 
-    async def _inquire(self, payment: Payment) -> Outcome | NeverReached:
+    async def _inquire(self, payment: Payment) -> Outcome | ChargeNotFound:
         if payment.status is PaymentStatus.PENDING:
             await self._ask(payment)
         return await self._gateway.find(payment.payment_id)
@@ -119,14 +121,14 @@ class Charging:
 
     async def _ask(self, payment: Payment) -> Payment:
         async with self._database.transaction() as uow:
-            return await ask_provider(payment.payment_id, uow, now=datetime.now(UTC))
+            return await submit_payment(payment.payment_id, uow, now=datetime.now(UTC))
 
     async def _current(self, payment: Payment) -> Payment:
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             return await uow.payments.get(payment.payment_id, lock=False)
 
     async def _still_payable(self, order_id: str) -> bool:
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             order = await uow.orders.get(order_id, lock=False)
         try:
             order.check_payable(None, datetime.now(UTC))
@@ -152,11 +154,15 @@ def note_settled(settled: Settled) -> None:
         _log.warning("captured money backs no order", refund_id=refund.refund_id, **about)
 
 
-class Reconciler(Periodic):
+class PaymentReconciliation(PeriodicWorker):
     """Asks the provider about payments that have waited too long for their outcome."""
 
     def __init__(
-        self, database: Database, charging: Charging, look_seconds: float, pause_seconds: float
+        self,
+        database: Database,
+        charging: PaymentWorkflow,
+        look_seconds: float,
+        pause_seconds: float,
     ) -> None:
         """Looks every `look_seconds`, and asks about one payment every `pause_seconds`."""
         super().__init__("reconcile payments", look_seconds, self.reconcile)
@@ -186,5 +192,5 @@ class Reconciler(Periodic):
                 "payment not settled",
                 payment_id=payment.payment_id,
                 order_id=payment.order_id,
-                error=describe(error),
+                error=describe_error(error),
             )

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from eventbus.ack_policy import describe
+from eventbus.ack_policy import describe_error
 from payment_svc.domain.refunds import Refund, RefundOutcome
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.refunds import AskAgain, SettleRefund, ask_again, settle_refund
@@ -31,7 +31,7 @@ class RefundGateway(Protocol):
         """Pays back, or finds it paid back: the refund's id is the key."""
 
 
-class Refunding:
+class RefundWorkflow:
     """Takes released refunds to the provider until their outcome is known."""
 
     def __init__(
@@ -63,7 +63,7 @@ class Refunding:
             try:
                 await self.work_off()
             except Exception as error:  # noqa: BLE001  the next round does it
-                _log.warning("refunding waits", error=describe(error))
+                _log.warning("refunding waits", error=describe_error(error))
             try:
                 await asyncio.wait_for(self._woken.wait(), self._look_seconds)
             except TimeoutError:
@@ -86,12 +86,12 @@ class Refunding:
             async with self._database.transaction() as uow:
                 settled = await settle_refund(command, uow, now=datetime.now(UTC))
         except Exception as error:  # noqa: BLE001  it keeps no other waiting, and comes again
-            _log.warning("refund not settled", **subject, error=describe(error))
+            _log.warning("refund not settled", **subject, error=describe_error(error))
         else:
             _log.info("refund asked for", **subject, refund_status=settled.status)
 
 
-class RefundWatch:
+class RefundFollowup:
     """Sees to it that no refund is forgotten."""
 
     def __init__(
@@ -105,7 +105,7 @@ class RefundWatch:
     async def ask_again(self) -> None:
         """Asks interview about the refunds that wait for its word too long."""
         asked_before = datetime.now(UTC) - self._ask_after
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             waiting = await uow.refunds.unanswered(asked_before, _MOST)
         for refund in waiting:
             try:
@@ -115,7 +115,7 @@ class RefundWatch:
                     "interview not asked again",
                     order_id=refund.order_id,
                     refund_id=refund.refund_id,
-                    error=describe(error),
+                    error=describe_error(error),
                 )
 
     async def _ask(self, refund: Refund) -> None:
@@ -134,7 +134,7 @@ class RefundWatch:
 
     async def report(self) -> None:
         """Tells operators of the refunds without outcome for longer than it should take."""
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             hanging = await uow.refunds.open_since(datetime.now(UTC) - self.overdue_after, _MOST)
         self._hanging.set(len(hanging))
         for refund in hanging:

@@ -12,22 +12,22 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from eventbus.ack_policy import Backoff, describe
-from payment_svc.domain.payments import NeverReached, Outcome, Payment
+from eventbus.ack_policy import Backoff, describe_error
+from payment_svc.domain.payments import ChargeNotFound, Outcome, Payment
 from payment_svc.domain.provider_notifications import (
-    PaymentNotification,
-    PaymentNotificationStatus,
-    ProviderWordNeeded,
+    ProviderConfirmationNeeded,
+    ProviderNotification,
+    ProviderNotificationStatus,
 )
 from payment_svc.gateways import PaymentGateway
 from payment_svc.storage.unit_of_work import Database
-from payment_svc.use_cases.ports import NewCode
+from payment_svc.use_cases.ports import AccessCodeFactory
 from payment_svc.use_cases.provider_notifications import (
     Applied,
     ApplyNotification,
     apply_notification,
 )
-from payment_svc.workflows.payments import Charging, note_settled
+from payment_svc.workflows.payments import PaymentWorkflow, note_settled
 from runtime.protobuf import new_id
 
 _log = structlog.get_logger(__name__)
@@ -35,7 +35,7 @@ _AT_ONCE = 8
 _BACKOFF = Backoff(first_seconds=0.5, cap_seconds=60.0)
 
 
-class NotificationIntake:
+class WebhookIntake:
     """Takes notifications in."""
 
     def __init__(
@@ -46,14 +46,14 @@ class NotificationIntake:
 
     async def ingest(
         self, body: bytes, headers: Mapping[str, str]
-    ) -> tuple[PaymentNotification, Payment | None]:
+    ) -> tuple[ProviderNotification, Payment | None]:
         """Stores a notification; the payment that it names, if there is one, as it stands.
 
-        Raises SignatureInvalid, NotificationMalformed.
+        Raises SignatureInvalid, WebhookMalformed.
         """
         now = datetime.now(UTC)
         told = self._gateway.verify(body, headers, now)
-        notification = PaymentNotification(
+        notification = ProviderNotification(
             payment_notification_id=new_id("pnt"),
             digest=hashlib.sha256(body).digest(),
             body=body,
@@ -70,11 +70,15 @@ class NotificationIntake:
         return stored, payment
 
 
-class NotificationWorker:
+class WebhookProcessing:
     """Lets stored notifications take effect. Several replicas may: a payment settles once."""
 
     def __init__(
-        self, database: Database, charging: Charging, codes: NewCode, poll_seconds: float
+        self,
+        database: Database,
+        charging: PaymentWorkflow,
+        codes: AccessCodeFactory,
+        poll_seconds: float,
     ) -> None:
         self._database, self._charging, self._codes = database, charging, codes
         self._poll_seconds = poll_seconds
@@ -97,7 +101,7 @@ class NotificationWorker:
                 while not self._stopping and await self._process_due():
                     continue
             except Exception as error:  # noqa: BLE001  the next round does it
-                _log.warning("notifications not processed", error=describe(error))
+                _log.warning("notifications not processed", error=describe_error(error))
             try:
                 await asyncio.wait_for(self._awake.wait(), self._poll_seconds)
             except TimeoutError:
@@ -105,7 +109,7 @@ class NotificationWorker:
 
     async def _process_due(self) -> bool:
         """Processes some; False if none was due. One that has to wait holds up few others."""
-        async with self._database.reading() as uow:
+        async with self._database.read_only() as uow:
             due = await uow.notifications.due(_AT_ONCE)
         await asyncio.gather(*(self._process_or_postpone(*one) for one in due.items()))
         return bool(due)
@@ -117,20 +121,20 @@ class NotificationWorker:
             _log.warning(
                 "notification not processed",
                 payment_notification_id=notification_id,
-                error=describe(error),
+                error=describe_error(error),
             )
             await self._postpone(notification_id, failures + 1)
 
     async def _process(self, notification_id: str) -> None:
         try:
             applied = await self._apply(notification_id)
-        except ProviderWordNeeded as needed:
+        except ProviderConfirmationNeeded as needed:
             word = await self._charging.inquire(needed.payment)
             applied = await self._apply(notification_id, word)
         _note(applied)
 
     async def _apply(
-        self, notification_id: str, word: Outcome | NeverReached | None = None
+        self, notification_id: str, word: Outcome | ChargeNotFound | None = None
     ) -> Applied:
         command = ApplyNotification(notification_id, new_id("ref"), word)
         async with self._database.transaction() as uow:
@@ -147,7 +151,7 @@ def _note(applied: Applied) -> None:
     notification = applied.notification
     if applied.settled:
         note_settled(applied.settled)
-    if notification.status is PaymentNotificationStatus.QUARANTINED:
+    if notification.status is ProviderNotificationStatus.QUARANTINED:
         _log.warning(
             "notification quarantined",
             payment_notification_id=notification.payment_notification_id,

@@ -89,7 +89,7 @@ class _PublicKey:
     key: jwt.PyJWK
 
 
-class KeyRing:
+class KeySet:
     """The public keys of a file, read again when the file changes."""
 
     def __init__(self, path: Path) -> None:
@@ -112,9 +112,9 @@ class KeyRing:
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + _LOOK_SECONDS
-            self.look_again()
+            self.reload()
 
-    def look_again(self) -> None:
+    def reload(self) -> None:
         """Reads the file again now."""
         try:
             self._read()
@@ -137,7 +137,7 @@ class KeyRing:
 class Verifier:
     """Finds out who made a call. Results are cached until the token expires or keys change."""
 
-    def __init__(self, ring: KeyRing, audience: str) -> None:
+    def __init__(self, ring: KeySet, audience: str) -> None:
         self._ring, self._audience = ring, audience
         self._known: OrderedDict[str, tuple[Caller, float, int]] = OrderedDict()
 

@@ -11,14 +11,14 @@ from google.protobuf import descriptor_pool
 from contract.v1 import options_pb2
 from runtime.auth.authentication import Caller, Role, Verifier
 
-OPEN_PREFIX = "/grpc."
+PUBLIC_PREFIX = "/grpc."
 
 
 class MethodWithoutPolicy(Exception):
     """A method's contract doesn't say who may call it."""
 
 
-class NotAllowed(Exception):
+class CallNotAllowed(Exception):
     """The caller is known, and may not do this."""
 
 
@@ -30,10 +30,10 @@ class Policy:
     services: frozenset[str]
 
     def check(self, caller: Caller, method: str) -> None:
-        """Raises NotAllowed."""
+        """Raises CallNotAllowed."""
         named = Role.SERVICE in caller.roles and caller.name in self.services
         if not named and not self.roles & caller.roles:
-            raise NotAllowed(f"{caller.scope} may not call {method}")
+            raise CallNotAllowed(f"{caller.scope} may not call {method}")
 
 
 def policies(services: Iterable[str]) -> dict[str, Policy]:
@@ -65,7 +65,7 @@ class Guard:
     def admit(self, method: str, metadata: Mapping[str, str]) -> Caller:
         """The caller, who may call the method.
 
-        Raises TokenMissing, TokenInvalid, TokenExpired, NotAllowed.
+        Raises TokenMissing, TokenInvalid, TokenExpired, CallNotAllowed.
         """
         caller = self._verifier.verify(metadata.get("authorization", ""))
         self._policies[method].check(caller, method)

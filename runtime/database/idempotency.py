@@ -69,7 +69,7 @@ def create(connection: Connection, schema: str) -> None:
     define_table(MetaData(schema=schema)).create(connection)
 
 
-class Replies:
+class IdempotencyStore:
     """Stored replies of one service."""
 
     def __init__(self, table: Table, engine: AsyncEngine) -> None:
@@ -91,7 +91,7 @@ class Replies:
             raise RequestIdReused(_request_id(request))
         return reply.FromString(row.reply) if row.reply is not None else None
 
-    async def once(
+    async def run_once(
         self,
         connection: AsyncConnection,
         caller: str,

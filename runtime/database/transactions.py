@@ -7,14 +7,14 @@ from typing import Generic, Protocol, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 
-class Announcing(Protocol):
+class SupportsFlush(Protocol):
     """A unit of work: repositories over one connection, and what their aggregates announce."""
 
-    async def announce(self) -> None:
+    async def flush_events(self) -> None:
         """Puts what was announced into the outbox; called once, before the commit."""
 
 
-Work = TypeVar("Work", bound=Announcing)
+Work = TypeVar("Work", bound=SupportsFlush)
 
 
 class Transactions(Generic[Work]):
@@ -34,11 +34,11 @@ class Transactions(Generic[Work]):
         async with self._engine.begin() as connection:
             uow = self._begin(connection)
             yield uow
-            await uow.announce()
+            await uow.flush_events()
         self._after_commit()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Work]:
+    async def read_only(self) -> AsyncIterator[Work]:
         """For queries only."""
         async with self._engine.connect() as connection:
             yield self._begin(connection)

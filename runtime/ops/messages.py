@@ -6,7 +6,7 @@ from datetime import timedelta
 from google.protobuf.duration_pb2 import Duration
 
 from eventbus.dead_letters.store import DeadLetter
-from eventbus.reconciliation import Findings, Missing
+from eventbus.reconciliation import Findings, MissingEvent
 from ops.v1 import ops_service_pb2
 from runtime.protobuf import to_timestamp
 from runtime.redaction import mask
@@ -46,7 +46,7 @@ def findings(found: Findings) -> ops_service_pb2.CheckBusResponse:
     )
 
 
-def _missing(all_of_them: Sequence[Missing]) -> list[ops_service_pb2.MissingEvent]:
+def _missing(all_of_them: Sequence[MissingEvent]) -> list[ops_service_pb2.MissingEvent]:
     return [
         ops_service_pb2.MissingEvent(
             event_id=one.event_id,

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus import BusTables, Consumer
 from eventbus.broker import BrokerUnavailable
-from eventbus.dead_letters.store import DeadLetters
+from eventbus.dead_letters.store import DeadLetterStore
 from eventbus.outbox import backlog
 from runtime.rpc.server import PortTaken
 
@@ -81,7 +81,7 @@ class BusMetrics:
 
     async def look(self) -> None:
         """Takes the numbers of this moment; raises what the database raises."""
-        dead_letters = DeadLetters(self._tables)
+        dead_letters = DeadLetterStore(self._tables)
         async with self._engine.connect() as connection:
             waiting = await backlog(connection, self._tables)
             dead = {

@@ -8,16 +8,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus import BusTables, Consumer, Relay
-from eventbus.ack_policy import describe
-from eventbus.broker import BrokerUnavailable, Lag
-from eventbus.dead_letters.store import DeadLetter, DeadLetters, ReplayFailed
+from eventbus.ack_policy import describe_error
+from eventbus.broker import BrokerUnavailable, ConsumerLag
+from eventbus.dead_letters.store import DeadLetter, DeadLetterStore, ReplayFailed
 from eventbus.jetstream import JetStream
 from eventbus.outbox import Backlog, backlog, retry_parked
-from eventbus.reconciliation import BusCheck
-from eventbus.requeue import Republishing
+from eventbus.reconciliation import BusReconciliation
+from eventbus.requeue import Republisher
 from ops.v1 import ops_service_pb2, ops_service_pb2_grpc
 from runtime.auth.authentication import current_caller
-from runtime.database.idempotency import Replies
+from runtime.database.idempotency import IdempotencyStore
 from runtime.ops.event_json import Undecodable, to_json
 from runtime.ops.messages import dead_letter, duration, findings
 from runtime.protobuf import to_datetime
@@ -29,7 +29,7 @@ from runtime.rpc.pagination import cut, last_id, size_of
 _CHECKED_BY_DEFAULT = timedelta(hours=1)
 # A broker that hangs is told as such, well before whoever asks for the status has lost patience.
 _BROKER_SECONDS = 2.0
-_Standing = tuple[Lag, float]
+_Standing = tuple[ConsumerLag, float]
 
 
 class BrokerHangs(BrokerUnavailable):
@@ -46,15 +46,15 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         broker: JetStream,
         relay: Relay,
         consumers: Sequence[Consumer],
-        replies: Replies,
+        replies: IdempotencyStore,
     ) -> None:
         self._replies = replies
         self._engine, self._tables, self._broker, self._relay = engine, tables, broker, relay
         self._consumers = {consumer.name: consumer for consumer in consumers}
-        self._dead_letters = DeadLetters(tables)
-        self._republishing = Republishing(tables)
+        self._dead_letters = DeadLetterStore(tables)
+        self._republishing = Republisher(tables)
         # A domain's stream is named as its schema is.
-        self.check = BusCheck(
+        self.check = BusReconciliation(
             engine,
             tables,
             broker.reader,
@@ -97,7 +97,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
     ) -> ops_service_pb2.ConsumerStatus:
         consumer = self._consumers[name]
         error, (lag, age) = (
-            (describe(standing), (Lag(0, 0, 0), 0.0))
+            (describe_error(standing), (ConsumerLag(0, 0, 0), 0.0))
             if isinstance(standing, BrokerUnavailable)
             else (consumer.last_error, standing)
         )
@@ -150,7 +150,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
                 return reply(later_events_passed=passed)
 
             caller = current_caller().scope
-            answer = await self._replies.once(connection, caller, request, reply, work)
+            answer = await self._replies.run_once(connection, caller, request, reply, work)
         queue.committed()
         return answer
 
@@ -167,7 +167,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
                 return reply()
 
             caller = current_caller().scope
-            return await self._replies.once(connection, caller, request, reply, work)
+            return await self._replies.run_once(connection, caller, request, reply, work)
 
     async def RepublishEvents(  # noqa: N802
         self, request: ops_service_pb2.RepublishEventsRequest, _context: Context
@@ -179,7 +179,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
                 return reply(event_count=await self._republishing.since(connection, since))
 
             caller = current_caller().scope
-            answer = await self._replies.once(connection, caller, request, reply, work)
+            answer = await self._replies.run_once(connection, caller, request, reply, work)
         self._relay.wake()
         return answer
 
@@ -193,7 +193,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
                 return reply(event_count=await retry_parked(connection, self._tables))
 
             caller = current_caller().scope
-            answer = await self._replies.once(connection, caller, request, reply, work)
+            answer = await self._replies.run_once(connection, caller, request, reply, work)
         self._relay.wake()
         return answer
 

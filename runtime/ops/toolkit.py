@@ -9,15 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus import BusTables, Consumer, Relay
 from eventbus.jetstream import JetStream
-from eventbus.reconciliation import Findings, Missing
+from eventbus.reconciliation import Findings, MissingEvent
 from eventbus.retention import Retention
 from ops.v1 import ops_service_pb2_grpc
-from runtime.database.idempotency import Replies
+from runtime.database.idempotency import IdempotencyStore
 from runtime.ops.metrics import BusMetrics, Metrics
 from runtime.ops.servicer import OpsServicer
 from runtime.rpc.server import Servicer
 from runtime.settings import ServiceSettings
-from runtime.workers import Periodic
+from runtime.workers import PeriodicWorker
 
 _log = structlog.get_logger(__name__)
 _LOOK_SECONDS = 5.0
@@ -36,7 +36,7 @@ class Operations:
         broker: JetStream,
         relay: Relay,
         consumers: Sequence[Consumer],
-        replies: Replies,
+        replies: IdempotencyStore,
     ) -> None:
         self.metrics = Metrics()
         ops = OpsServicer(engine, tables, broker, relay, consumers, replies)
@@ -49,10 +49,14 @@ class Operations:
         self._count(Findings())
         numbers = BusMetrics(self.metrics, engine, tables, consumers)
         self.workers = [
-            Periodic("metrics", _LOOK_SECONDS, numbers.look),
-            Periodic("check bus", config.bus_check_seconds, self._check_bus, at_once=False),
-            Periodic("bus retention", 3600, Retention(engine, tables, config.retention()).sweep),
-            Periodic("replies retention", 3600, replies.sweep),
+            PeriodicWorker("metrics", _LOOK_SECONDS, numbers.look),
+            PeriodicWorker(
+                "check bus", config.bus_check_seconds, self._check_bus, run_immediately=False
+            ),
+            PeriodicWorker(
+                "bus retention", 3600, Retention(engine, tables, config.retention()).sweep
+            ),
+            PeriodicWorker("replies retention", 3600, replies.sweep),
         ]
 
     async def _check_bus(self) -> None:
@@ -68,11 +72,11 @@ class Operations:
             self._missing.labels(kind).set(len(missing))
 
 
-def _by_kind(findings: Findings) -> Mapping[str, Sequence[Missing]]:
+def _by_kind(findings: Findings) -> Mapping[str, Sequence[MissingEvent]]:
     return {"lost": findings.lost, "unhandled": findings.unhandled}
 
 
-def _tell(kind: str, one: Missing) -> None:
+def _tell(kind: str, one: MissingEvent) -> None:
     _log.warning(
         "event missing",
         kind=kind,

@@ -22,7 +22,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # not subscriptable when
 Streaming = Callable[[Any, _Context], "Awaitable[None] | AsyncIterator[Any]"]
 
 
-class Room:
+class CallLimiter:
     """Room for so many calls."""
 
     def __init__(self, most: int) -> None:
@@ -41,7 +41,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class StreamLimits:
     """Of one method's streams: how many at once, from one address, and for how long."""
 
     most: int
@@ -50,14 +50,14 @@ class Bounds:
 
 
 # Whoever watches begins anew; a connection ends now and then anyway. Reflection is a question.
-_WATCHING = Bounds(most=500, most_per_host=50, seconds=600.0)
-_ASKING = Bounds(most=100, most_per_host=20, seconds=30.0)
+_WATCHING = StreamLimits(most=500, most_per_host=50, seconds=600.0)
+_ASKING = StreamLimits(most=100, most_per_host=20, seconds=30.0)
 
 
-class OpenStreams:
+class PublicStreamLimiter:
     """The streams of one method that is open to everybody."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: StreamLimits) -> None:
         self._bounds = bounds
         self._by_host: Counter[str] = Counter()
 
@@ -81,7 +81,7 @@ class OpenStreams:
         async def bounded(request: Any, context: _Context) -> None:
             # It writes rather than yields: a generator that is left in the middle ends some time.
             try:
-                with self.place(host_of(context)):
+                with self.place(peer_host(context)):
                     async with limited(context.time_remaining(), self._bounds.seconds):
                         await _written(stream(request, context), context)
             except (TooManyStreams, DeadlineExceeded) as error:
@@ -98,7 +98,7 @@ async def _written(replies: "Awaitable[None] | AsyncIterator[Any]", context: _Co
             await context.write(reply)
 
 
-def bound_open(handler: Handler, errors: ErrorMapper, package: str) -> Handler:
+def limit_public_stream(handler: Handler, errors: ErrorMapper, package: str) -> Handler:
     """The handler of a method that is open to everybody; what streams is kept within bounds."""
     if not handler.response_streaming:
         return handler
@@ -109,12 +109,12 @@ def bound_open(handler: Handler, errors: ErrorMapper, package: str) -> Handler:
         make, stream = grpc.stream_stream_rpc_method_handler, handler.stream_stream
         bounds = _ASKING
     return make(
-        OpenStreams(bounds).bound(stream, errors, package),
+        PublicStreamLimiter(bounds).bound(stream, errors, package),
         request_deserializer=handler.request_deserializer,
         response_serializer=handler.response_serializer,
     )
 
 
-def host_of(context: _Context) -> str:
+def peer_host(context: _Context) -> str:
     """The peer without its port, which differs by connection."""
     return str(context.peer()).rpartition(":")[0]

@@ -14,7 +14,7 @@ class DeadlineExceeded(Exception):
 
 @asynccontextmanager
 async def limited(caller_seconds: float | None, most_seconds: float) -> AsyncIterator[None]:
-    """Bounds a block by the caller's deadline or ours, whichever is earlier.
+    """StreamLimits a block by the caller's deadline or ours, whichever is earlier.
 
     Raises DeadlineExceeded.
     """

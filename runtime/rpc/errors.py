@@ -12,9 +12,9 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from eventbus.ack_policy import describe, is_infrastructure
+from eventbus.ack_policy import describe_error, is_transient
 from runtime.auth.authentication import TokenExpired, TokenInvalid, TokenMissing
-from runtime.auth.authorization import NotAllowed
+from runtime.auth.authorization import CallNotAllowed
 from runtime.redaction import mask
 from runtime.rpc.deadlines import DeadlineExceeded
 
@@ -25,7 +25,7 @@ Details = Callable[[Exception], Sequence[Message]]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ErrorSpec:
     """What an error becomes: a status, an UPPER_SNAKE reason, and what a person reads in Chinese.
 
     English is the error's own text, or `text` if the error's own would tell too much.
@@ -38,7 +38,7 @@ class Answer:
     text: str = ""
 
 
-ErrorTable = Mapping[type[Exception], Answer]
+ErrorTable = Mapping[type[Exception], ErrorSpec]
 
 
 def precondition(kind: str) -> Details:
@@ -90,23 +90,23 @@ class InvalidRequest(Exception):
         self.violations, self.reason = violations, reason
 
 
-REQUEST_ID_REUSED = Answer(
+REQUEST_ID_REUSED = ErrorSpec(
     _Code.ALREADY_EXISTS, "REQUEST_ID_REUSED", "同一 request_id 已用于不同的请求"
 )
 _CROWDED = "当前请求过多,请稍后再试"
 _UNPROVEN = "身份令牌缺失或无效"
 _COMMON: ErrorTable = {
-    TokenMissing: Answer(_Code.UNAUTHENTICATED, "TOKEN_MISSING", _UNPROVEN),
-    TokenInvalid: Answer(_Code.UNAUTHENTICATED, "TOKEN_INVALID", _UNPROVEN),
-    TokenExpired: Answer(_Code.UNAUTHENTICATED, "TOKEN_EXPIRED", "身份令牌已过期"),
-    NotAllowed: Answer(_Code.PERMISSION_DENIED, "METHOD_NOT_ALLOWED", "您无权调用此方法"),
-    DeadlineExceeded: Answer(_Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "处理超时"),
-    TooManyCalls: Answer(_Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", _CROWDED, retry_after(1.0)),
-    TooManyStreams: Answer(
+    TokenMissing: ErrorSpec(_Code.UNAUTHENTICATED, "TOKEN_MISSING", _UNPROVEN),
+    TokenInvalid: ErrorSpec(_Code.UNAUTHENTICATED, "TOKEN_INVALID", _UNPROVEN),
+    TokenExpired: ErrorSpec(_Code.UNAUTHENTICATED, "TOKEN_EXPIRED", "身份令牌已过期"),
+    CallNotAllowed: ErrorSpec(_Code.PERMISSION_DENIED, "METHOD_NOT_ALLOWED", "您无权调用此方法"),
+    DeadlineExceeded: ErrorSpec(_Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "处理超时"),
+    TooManyCalls: ErrorSpec(_Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", _CROWDED, retry_after(1.0)),
+    TooManyStreams: ErrorSpec(
         _Code.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS", _CROWDED, retry_after(10.0)
     ),
 }
-_INFRASTRUCTURE = Answer(
+_INFRASTRUCTURE = ErrorSpec(
     _Code.UNAVAILABLE,
     "DATABASE_UNAVAILABLE",
     "服务暂时不可用,请稍后再试",
@@ -139,8 +139,8 @@ class ErrorMapper:
         for kind in type(error).__mro__:
             if answer := self._table.get(kind):
                 return _answered(answer, error, chinese=chinese)
-        if is_infrastructure(error):
-            _log.warning("call fails for want of the database", error=describe(error))
+        if is_transient(error):
+            _log.warning("call fails for want of the database", error=describe_error(error))
             return _answered(_INFRASTRUCTURE, error, chinese=chinese)
         incident = uuid.uuid4().hex
         _log.error("unexpected error", incident=incident, exc_info=error)
@@ -159,7 +159,7 @@ def _invalid(error: InvalidRequest, *, chinese: bool) -> status_pb2.Status:
     return _status(_Code.INVALID_ARGUMENT, error.reason, str(error), details)
 
 
-def _answered(answer: Answer, error: Exception, *, chinese: bool) -> status_pb2.Status:
+def _answered(answer: ErrorSpec, error: Exception, *, chinese: bool) -> status_pb2.Status:
     text = answer.text or _text(error)
     localized = _localized(answer.zh if chinese else text, chinese=chinese)
     return _status(answer.code, answer.reason, text, [*answer.details(error), localized])

@@ -16,19 +16,19 @@ from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from runtime.auth.authentication import Role, current_caller
-from runtime.rpc.concurrency_limits import host_of
-from runtime.rpc.errors import Answer, retry_after
+from runtime.rpc.concurrency_limits import peer_host
+from runtime.rpc.errors import ErrorSpec, retry_after
 from runtime.rpc.interceptor import Context
 
 _WINDOW = timedelta(minutes=1)
 _Key = tuple[str, str]
 
 
-class TooManyGuesses(Exception):
+class TooManyFailedAttempts(Exception):
     """Too many failed validations; the next one is answered in a minute."""
 
 
-TOO_MANY_GUESSES = Answer(
+TOO_MANY_FAILED_ATTEMPTS = ErrorSpec(
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     "TOO_MANY_FAILED_VALIDATIONS",
     "验证失败次数过多,请稍后再试",
@@ -36,7 +36,7 @@ TOO_MANY_GUESSES = Answer(
 )
 
 
-class Guess:
+class Attempt:
     """A validation under way. Unless it says otherwise it was no failure."""
 
     def __init__(self) -> None:
@@ -60,13 +60,13 @@ class _Counter:
     async def enter(
         self, limiter: MovingWindowRateLimiter, limit: RateLimitItemPerMinute, key: _Key
     ) -> None:
-        """Waits until this call may fail too; raises TooManyGuesses if enough have failed."""
+        """Waits until this call may fail too; raises TooManyFailedAttempts at the limit."""
         async with self._next:
             while True:
                 self._ended.clear()
                 left = (await limiter.get_window_stats(limit, *key)).remaining
                 if left <= 0:
-                    raise TooManyGuesses
+                    raise TooManyFailedAttempts
                 # What ended while we asked may have failed: then `left` is too much.
                 if self._under_way < left and not self._ended.is_set():
                     break
@@ -79,26 +79,26 @@ class _Counter:
         self._ended.set()
 
 
-class GuessLimiter:
+class FailedAttemptLimiter:
     """Counts failed validations of the last minute, in this process. Services aren't limited.
 
     A shop acts for many customers, and so may fail more often.
     """
 
-    def __init__(self, per_caller: int, per_peer: int, per_shop: int) -> None:
+    def __init__(self, per_caller: int, per_peer: int, per_storefront: int) -> None:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._caller, self._peer, self._shop = map(
-            RateLimitItemPerMinute, (per_caller, per_peer, per_shop)
+            RateLimitItemPerMinute, (per_caller, per_peer, per_storefront)
         )
         self._counters: dict[_Key, _Counter] = {}
 
     @asynccontextmanager
-    async def guess(self, context: Context) -> AsyncIterator[Guess]:
+    async def guess(self, context: Context) -> AsyncIterator[Attempt]:
         """Surrounds one validation, which says whether it failed.
 
-        Raises TooManyGuesses, before anything is looked up.
+        Raises TooManyFailedAttempts, before anything is looked up.
         """
-        made = Guess()
+        made = Attempt()
         async with AsyncExitStack() as places:
             # Always in this order, so that no two calls wait for each other.
             for limit, key in self._limits(context):
@@ -107,7 +107,7 @@ class GuessLimiter:
 
     @asynccontextmanager
     async def _place(
-        self, limit: RateLimitItemPerMinute, key: _Key, made: Guess
+        self, limit: RateLimitItemPerMinute, key: _Key, made: Attempt
     ) -> AsyncIterator[None]:
         counter = self._counters.setdefault(key, _Counter())
         counter.calls += 1
@@ -130,7 +130,7 @@ class GuessLimiter:
         caller = current_caller()
         if Role.SERVICE in caller.roles:
             return []
-        host = host_of(context)
+        host = peer_host(context)
         if Role.CUSTOMER in caller.roles:
             return [(self._caller, ("caller", caller.scope)), (self._peer, ("peer", host))]
         return [(self._shop, ("shop", caller.scope)), (self._shop, ("shops at", host))]

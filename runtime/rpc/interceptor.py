@@ -15,9 +15,9 @@ from google.protobuf.message import DecodeError
 
 from eventbus.trace_context import continue_trace, in_trace
 from runtime.auth.authentication import set_caller
-from runtime.auth.authorization import OPEN_PREFIX, Guard
+from runtime.auth.authorization import PUBLIC_PREFIX, Guard
 from runtime.protobuf import violations
-from runtime.rpc.concurrency_limits import Room, bound_open
+from runtime.rpc.concurrency_limits import CallLimiter, limit_public_stream
 from runtime.rpc.deadlines import limited
 from runtime.rpc.errors import ErrorMapper, InvalidRequest
 
@@ -38,7 +38,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> None:
         """`most_seconds` bounds every call, also one without a deadline."""
         self._guard, self._errors, self._most_seconds = guard, errors, most_seconds
-        self._room = Room(most_at_once)
+        self._room = CallLimiter(most_at_once)
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -52,8 +52,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
-        if method.startswith(OPEN_PREFIX):
-            self._wrapped[method] = bound_open(handler, self._errors, _package(method))
+        if method.startswith(PUBLIC_PREFIX):
+            self._wrapped[method] = limit_public_stream(handler, self._errors, _package(method))
             return self._wrapped[method]
         self._wrapped[method] = grpc.unary_unary_rpc_method_handler(
             self._surround(method, handler.unary_unary),  # type: ignore[arg-type]

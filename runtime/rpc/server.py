@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2  # noqa: F401  reflection shows clients
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from runtime.auth.authentication import KeyRing, Verifier
+from runtime.auth.authentication import KeySet, Verifier
 from runtime.auth.authorization import Guard
 from runtime.rpc.errors import ErrorMapper
 from runtime.rpc.health import HealthMonitor
@@ -61,7 +61,7 @@ class GrpcServer:
         self._listen, self._health = config.listen, health
         self._monitor: asyncio.Task[None] | None = None
         self._services = [servicer.name for servicer in servicers]
-        verifier = Verifier(KeyRing(config.auth_keys), audience)
+        verifier = Verifier(KeySet(config.auth_keys), audience)
         guard = Guard(verifier, self._services)
         self._config = config
         self._server = grpc.aio.server(

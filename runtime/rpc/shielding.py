@@ -12,7 +12,7 @@ _log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-class Uninterrupted:
+class CancellationShield:
     """Runs work to its end, also if the call that asked for it is cancelled meanwhile.
 
     Calls that the work makes take the time that they need: a customer in a hurry must not cut

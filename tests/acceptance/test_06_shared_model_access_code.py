@@ -13,12 +13,12 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from devstack.commands import PROJECT
 from payment.v1 import access_code_pb2, access_code_service_pb2, events_pb2
 from runtime.protobuf import to_datetime
-from tests.system.drivers.running_stack import STARTED, Outside
+from tests.system.drivers.running_stack import STARTED, RunningStack
 
 _MESSAGE = re.compile(r"^message (AccessCode\w*) \{", re.MULTILINE)
 
 
-async def _defining(outside: Outside, server: str, message: str) -> bytes:
+async def _defining(outside: RunningStack, server: str, message: str) -> bytes:
     """The file that defines a message, as a server's reflection shows it; b"" if it knows none."""
     request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=message)
     async with outside.channel(server) as channel:
@@ -32,12 +32,16 @@ async def _defining(outside: Outside, server: str, message: str) -> bytes:
     return b""
 
 
-async def test_proof_06_both_domains_serve_one_and_the_same_message(calm: Outside) -> None:
+async def test_proof_06_both_domains_serve_one_and_the_same_message(
+    shared_stack: RunningStack,
+) -> None:
     """Byte for byte the same file; interview has none of its own."""
     model = "payment.v1.AccessCode"
-    assert await _defining(calm, "payment", model)
-    assert await _defining(calm, "interview", model) == await _defining(calm, "payment", model)
-    assert not await _defining(calm, "interview", "interview.v1.AccessCode")
+    assert await _defining(shared_stack, "payment", model)
+    assert await _defining(shared_stack, "interview", model) == await _defining(
+        shared_stack, "payment", model
+    )
+    assert not await _defining(shared_stack, "interview", "interview.v1.AccessCode")
 
 
 def test_proof_06_no_contract_has_a_twin_of_it() -> None:
@@ -58,16 +62,18 @@ def test_proof_06_no_contract_has_a_twin_of_it() -> None:
         assert field.message_type is access_code_pb2.AccessCode.DESCRIPTOR
 
 
-async def test_proof_06_interview_takes_in_what_payment_put_into_it(calm: Outside) -> None:
+async def test_proof_06_interview_takes_in_what_payment_put_into_it(
+    shared_stack: RunningStack,
+) -> None:
     """The record in the event, in payment's reply and in interview's copy say the same."""
-    journey, order_id, code = await calm.prepared()
+    journey, order_id, code = await shared_stack.prepared()
     await journey.start(code)
     record = await journey.redeemed(order_id)
-    await calm.came_to(order_id, STARTED)
-    message = await calm.stored(f"payment.v1.AccessCodeRedeemed.{order_id}")
+    await shared_stack.wait_for_effects(order_id, STARTED)
+    message = await shared_stack.stored(f"payment.v1.AccessCodeRedeemed.{order_id}")
     assert events_pb2.AccessCodeRedeemed.FromString(message.data or b"").record == record
-    (copy,) = await calm.rows(
-        "SELECT access_code_id, code, status, expire_at, version FROM interview.code_entries"
+    (copy,) = await shared_stack.rows(
+        "SELECT access_code_id, code, status, expire_at, version FROM interview.cached_codes"
         " WHERE order_id = $1",
         order_id,
     )

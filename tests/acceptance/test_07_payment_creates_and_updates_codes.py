@@ -12,13 +12,13 @@ from payment.v1 import access_code_pb2, access_code_service_pb2, events_pb2, pay
 from shared_model.access_code import normalise
 from tests.system.drivers.access_code_writers import watched_codes
 from tests.system.drivers.access_codes import interview_heard, record_of, reinstate, revoke, suspend
-from tests.system.drivers.running_stack import PAID, STARTED, Outside, reason_of
+from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, reason_of
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _CODES = 12
 
 
-async def _reason(outside: Outside, code: str) -> str:
+async def _reason(outside: RunningStack, code: str) -> str:
     request = access_code_service_pb2.ValidateAccessCodeRequest(access_code=code)
     reply = await outside.clients.codes.ValidateAccessCode(request)
     assert reply.valid == (reply.reason == access_code_service_pb2.VALIDATION_REASON_VALID)
@@ -26,24 +26,28 @@ async def _reason(outside: Outside, code: str) -> str:
     return name.removeprefix("VALIDATION_REASON_")
 
 
-async def test_proof_07_codes_appear_only_through_a_payment(rough: Outside) -> None:
+async def test_proof_07_codes_appear_only_through_a_payment(
+    disruptable_stack: RunningStack,
+) -> None:
     """None for an order that isn't paid or was declined; only payment's role ever adds one."""
-    journey = rough.journey()
+    journey = disruptable_stack.journey()
     order = await journey.order()
-    async with watched_codes(rough) as writers:
+    async with watched_codes(disruptable_stack) as writers:
         declined = await journey.pay(order.order_id, "sandbox_decline")
         assert declined.status == payment_service_pb2.PAYMENT_STATUS_FAILED
-        assert (await rough.effects(order.order_id)).codes == 0
+        assert (await disruptable_stack.effects(order.order_id)).codes == 0
         assert await writers.seen() == set()
         await journey.pay(order.order_id)
-        await rough.came_to(order.order_id, PAID)
+        await disruptable_stack.wait_for_effects(order.order_id, PAID)
         assert await writers.seen() == {("payment_runtime", "INSERT")}
 
 
 @pytest.mark.parametrize("role", ["interview_runtime", "notification_runtime"])
-async def test_proof_07_no_other_domain_can_make_a_code(calm: Outside, role: str) -> None:
+async def test_proof_07_no_other_domain_can_make_a_code(
+    shared_stack: RunningStack, role: str
+) -> None:
     """The database lets no other role add a row."""
-    async with calm.sql(role) as connection:
+    async with shared_stack.sql(role) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(
                 "INSERT INTO payment.access_codes (id, code, status, expire_at)"
@@ -51,16 +55,16 @@ async def test_proof_07_no_other_domain_can_make_a_code(calm: Outside, role: str
             )
 
 
-async def test_proof_07_codes_are_unique_and_random(calm: Outside) -> None:
+async def test_proof_07_codes_are_unique_and_random(shared_stack: RunningStack) -> None:
     """Every paid order has another; no place of the code stays the same; a twin is refused."""
-    orders = [await calm.journey().paid_order() for _ in range(_CODES)]
-    codes = [(await calm.code(order_id)).code for order_id in orders]
+    orders = [await shared_stack.journey().paid_order() for _ in range(_CODES)]
+    codes = [(await shared_stack.code(order_id)).code for order_id in orders]
     assert len(set(codes)) == _CODES
     symbols = [normalise(code).replace("-", "") for code in codes]
     for place in range(16):
         # Twelve equal symbols out of 32: once in 10^16 runs.
         assert len({code[place] for code in symbols}) > 1
-    async with calm.sql("payment_runtime") as connection:
+    async with shared_stack.sql("payment_runtime") as connection:
         with pytest.raises(asyncpg.UniqueViolationError, match="code_idx"):
             await connection.execute(
                 "INSERT INTO payment.access_codes"
@@ -71,10 +75,12 @@ async def test_proof_07_codes_are_unique_and_random(calm: Outside) -> None:
             )
 
 
-async def test_proof_07_a_check_symbol_finds_wrong_symbols_and_swaps(calm: Outside) -> None:
+async def test_proof_07_a_check_symbol_finds_wrong_symbols_and_swaps(
+    shared_stack: RunningStack,
+) -> None:
     """Any one symbol typed wrong and any two neighbours swapped: MALFORMED."""
-    _, _, code = await calm.prepared()
-    assert await _reason(calm, code) == "VALID"
+    _, _, code = await shared_stack.prepared()
+    assert await _reason(shared_stack, code) == "VALID"
     symbols = code.replace("-", "")
     wrong = []
     for place, symbol in enumerate(symbols):
@@ -85,63 +91,63 @@ async def test_proof_07_a_check_symbol_finds_wrong_symbols_and_swaps(calm: Outsi
         wrong.append(symbols[:place] + swapped + symbols[place + 2 :])
     for typed in wrong:
         if typed != symbols:
-            assert await _reason(calm, typed) == "MALFORMED", typed
+            assert await _reason(shared_stack, typed) == "MALFORMED", typed
 
 
-async def test_proof_07_a_revoked_code_is_withdrawn_for_good(calm: Outside) -> None:
+async def test_proof_07_a_revoked_code_is_withdrawn_for_good(shared_stack: RunningStack) -> None:
     """Payment says REVOKED, announces it, and the code's session is called off."""
-    journey, order_id, code = await calm.prepared()
-    record = await revoke(calm, order_id)
+    journey, order_id, code = await shared_stack.prepared()
+    record = await revoke(shared_stack, order_id)
     assert record.status == access_code_pb2.ACCESS_CODE_STATUS_REVOKED
-    assert (record.version, await _reason(calm, code)) == (2, "REVOKED")
-    assert await record_of(calm, order_id) == record
-    message = await calm.stored(f"payment.v1.AccessCodeRevoked.{order_id}")
+    assert (record.version, await _reason(shared_stack, code)) == (2, "REVOKED")
+    assert await record_of(shared_stack, order_id) == record
+    message = await shared_stack.stored(f"payment.v1.AccessCodeRevoked.{order_id}")
     assert events_pb2.AccessCodeRevoked.FromString(message.data or b"").record == record
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await journey.start(code)
     assert reason_of(refused.value) == "ACCESS_CODE_REVOKED"
-    await interview_heard(calm, order_id, "REVOKED")
+    await interview_heard(shared_stack, order_id, "REVOKED")
     session = await journey.prepared(order_id)
     assert session.status == session_pb2.SESSION_STATUS_CANCELLED
     assert session.cancel_reason == session_pb2.SESSION_CANCEL_REASON_ACCESS_CODE_REVOKED
     with pytest.raises(grpc.aio.AioRpcError) as again:
-        await reinstate(calm, order_id)
+        await reinstate(shared_stack, order_id)
     assert reason_of(again.value) == "ACCESS_CODE_NOT_REINSTATABLE"
 
 
 async def test_proof_07_a_suspended_code_starts_nothing_until_it_is_reinstated(
-    calm: Outside,
+    shared_stack: RunningStack,
 ) -> None:
     """SUSPENDED by an operator's hold; ACTIVE again afterwards, and it starts its interview."""
-    journey, order_id, code = await calm.prepared()
-    held = await suspend(calm, order_id)
+    journey, order_id, code = await shared_stack.prepared()
+    held = await suspend(shared_stack, order_id)
     assert held.status == access_code_pb2.ACCESS_CODE_STATUS_SUSPENDED
     assert list(held.holds) == [access_code_pb2.ACCESS_CODE_HOLD_OPERATOR]
-    assert await _reason(calm, code) == "SUSPENDED"
+    assert await _reason(shared_stack, code) == "SUSPENDED"
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await calm.journey().start(code)
+        await shared_stack.journey().start(code)
     assert reason_of(refused.value) == "ACCESS_CODE_SUSPENDED"
-    freed = await reinstate(calm, order_id)
+    freed = await reinstate(shared_stack, order_id)
     assert (freed.status, freed.version) == (access_code_pb2.ACCESS_CODE_STATUS_ACTIVE, 3)
     assert not freed.holds
-    await calm.quiet()
-    await interview_heard(calm, order_id, "ACTIVE")
+    await shared_stack.wait_until_idle()
+    await interview_heard(shared_stack, order_id, "ACTIVE")
     session = await journey.start(code)
     assert session.status == session_pb2.SESSION_STATUS_IN_PROGRESS
     await journey.redeemed(order_id)
-    await calm.quiet()
-    effects = await calm.effects(order_id)
+    await shared_stack.wait_until_idle()
+    effects = await shared_stack.effects(order_id)
     assert (effects.redeemed, effects.redemptions) == (STARTED.redeemed, STARTED.redemptions)
 
 
-async def test_proof_07_every_update_leaves_its_trace(calm: Outside) -> None:
+async def test_proof_07_every_update_leaves_its_trace(shared_stack: RunningStack) -> None:
     """The audit tells each change: from, to, version, who and why."""
-    _, order_id, _ = await calm.prepared()
-    await suspend(calm, order_id)
-    await reinstate(calm, order_id)
-    record = await revoke(calm, order_id)
+    _, order_id, _ = await shared_stack.prepared()
+    await suspend(shared_stack, order_id)
+    await reinstate(shared_stack, order_id)
+    record = await revoke(shared_stack, order_id)
     request = access_code_service_pb2.ListAccessCodeEventsRequest(access_code_id=record.id)
-    events = (await calm.clients.codes.ListAccessCodeEvents(request)).events
+    events = (await shared_stack.clients.codes.ListAccessCodeEvents(request)).events
     status = access_code_pb2.AccessCodeStatus.Name
     steps = [
         tuple(

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from interview.v1 import interview_service_pb2
 from payment.v1 import access_code_pb2, access_code_service_pb2
 from tests.system.drivers.access_code_writers import watched_codes
-from tests.system.drivers.running_stack import STARTED, Outside
+from tests.system.drivers.running_stack import STARTED, RunningStack
 
 _WRITES = (
     "UPDATE payment.access_codes SET status = 'REDEEMED'",
@@ -25,15 +25,15 @@ _WRITES = (
 )
 
 
-async def test_proof_08_interview_reads_and_validates(calm: Outside) -> None:
+async def test_proof_08_interview_reads_and_validates(shared_stack: RunningStack) -> None:
     """It tells whether a code is valid and for what, and finds it in the shared table."""
-    _, _, code = await calm.prepared()
-    reply = await calm.clients.interviews.CheckAccessCode(
+    _, _, code = await shared_stack.prepared()
+    reply = await shared_stack.clients.interviews.CheckAccessCode(
         interview_service_pb2.CheckAccessCodeRequest(access_code=code)
     )
     assert (reply.valid, reply.product_id) == (True, "backend-60")
     assert reply.reason == access_code_service_pb2.VALIDATION_REASON_VALID
-    async with calm.sql("interview_runtime") as connection:
+    async with shared_stack.sql("interview_runtime") as connection:
         select = "SELECT status FROM payment.access_codes WHERE code = $1"
         assert await connection.fetchval(select, code) == "ACTIVE"
 
@@ -41,21 +41,21 @@ async def test_proof_08_interview_reads_and_validates(calm: Outside) -> None:
 @pytest.mark.parametrize("role", ["interview_runtime", "interview_owner"])
 @pytest.mark.parametrize("write", _WRITES)
 async def test_proof_08_the_database_refuses_every_write(
-    calm: Outside, role: str, write: str
+    shared_stack: RunningStack, role: str, write: str
 ) -> None:
     """Neither the role that runs interview nor the one that migrates it changes a code."""
-    await calm.prepared()
+    await shared_stack.prepared()
     codes = "SELECT array_agg(c ORDER BY id) FROM payment.access_codes c"
-    before = await calm.value(codes)
-    async with calm.sql(role) as connection:
+    before = await shared_stack.value(codes)
+    async with shared_stack.sql(role) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(write)
-    assert await calm.value(codes) == before
+    assert await shared_stack.value(codes) == before
 
 
-async def test_proof_08_no_call_of_interview_writes_a_code(rough: Outside) -> None:
+async def test_proof_08_no_call_of_interview_writes_a_code(disruptable_stack: RunningStack) -> None:
     """All its calls, for a real session; the one change of the code is payment's, by the event."""
-    journey, order_id, code = await rough.prepared()
+    journey, order_id, code = await disruptable_stack.prepared()
     known: dict[str, Any] = {
         "request_id": f"{journey.name}-all",
         "access_code": code,
@@ -65,7 +65,10 @@ async def test_proof_08_no_call_of_interview_writes_a_code(rough: Outside) -> No
         "repair": True,
     }
     service = interview_service_pb2.DESCRIPTOR.services_by_name["InterviewService"]
-    async with watched_codes(rough) as writers, rough.channel("interview") as channel:
+    async with (
+        watched_codes(disruptable_stack) as writers,
+        disruptable_stack.channel("interview") as channel,
+    ):
         for method in service.methods:
             reply = await _called(channel, method, known)
             if session_id := reply.get("session_id"):
@@ -74,9 +77,9 @@ async def test_proof_08_no_call_of_interview_writes_a_code(rough: Outside) -> No
                 known["question_id"] = question_id
         assert "session_id" in known
         await journey.redeemed(order_id)
-        await rough.quiet()
+        await disruptable_stack.wait_until_idle()
         assert await writers.seen() == {("payment_runtime", "UPDATE")}
-    effects = await rough.effects(order_id)
+    effects = await disruptable_stack.effects(order_id)
     assert (effects.redeemed, effects.redemptions) == (STARTED.redeemed, STARTED.redemptions)
 
 

@@ -4,12 +4,14 @@ All three are reached by its calls, in one interview from its start to its feedb
 """
 
 from interview.v1 import interview_service_pb2, session_pb2
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 
-async def test_proof_10_the_tables_are_in_interviews_schema_only(calm: Outside) -> None:
+async def test_proof_10_the_tables_are_in_interviews_schema_only(
+    shared_stack: RunningStack,
+) -> None:
     """Three tables, owned by interview's owner role; no other service's role may use them."""
-    rows = await calm.rows(
+    rows = await shared_stack.rows(
         "SELECT schemaname, tablename, tableowner FROM pg_tables"
         " WHERE tablename ~ '^(sessions|qa_?records|feedbacks?)$' ORDER BY tablename"
     )
@@ -18,17 +20,17 @@ async def test_proof_10_the_tables_are_in_interviews_schema_only(calm: Outside) 
     assert {(row["schemaname"], row["tableowner"]) for row in rows} == {
         ("interview", "interview_owner")
     }
-    strangers = await calm.rows(
+    strangers = await shared_stack.rows(
         "SELECT DISTINCT grantee FROM information_schema.column_privileges"
         " WHERE table_schema = 'interview' AND grantee NOT LIKE 'interview%'"
     )
     assert not strangers
 
 
-async def test_proof_10_all_three_are_reached_by_its_calls(calm: Outside) -> None:
+async def test_proof_10_all_three_are_reached_by_its_calls(shared_stack: RunningStack) -> None:
     """A session is started, questions asked and answered, it is completed and evaluated."""
-    journey, _, code = await calm.prepared()
-    interviews, pb = calm.clients.interviews, interview_service_pb2
+    journey, _, code = await shared_stack.prepared()
+    interviews, pb = shared_stack.clients.interviews, interview_service_pb2
     session_id = (await journey.start(code)).session_id
     records = []
     for number in (1, 2):

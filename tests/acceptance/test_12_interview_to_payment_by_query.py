@@ -17,7 +17,7 @@ from payment.v1 import (
     payment_service_pb2,
 )
 from runtime.auth.authentication import Role, Signer
-from tests.system.drivers.running_stack import Outside, reason_of
+from tests.system.drivers.running_stack import RunningStack, reason_of
 
 _QUERIES = ("Get", "List", "Validate", "Check")
 _SERVICES = (
@@ -33,11 +33,11 @@ MUTATIONS = [
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def interview(calm: Outside) -> AsyncIterator[Clients]:
+async def interview(shared_stack: RunningStack) -> AsyncIterator[Clients]:
     """Calls as interview itself makes them: with its key, as a service."""
-    signer = Signer(calm.stack.keys.private("interview"))
+    signer = Signer(shared_stack.stack.keys.private("interview"))
     token = signer.issue("interview", [*AUDIENCE], [Role.SERVICE])
-    async with Clients(calm.stack, token) as clients:
+    async with Clients(shared_stack.stack, token) as clients:
         yield clients
 
 
@@ -48,11 +48,11 @@ def test_proof_12_the_mutating_calls_are_known() -> None:
 
 
 @pytest.mark.parametrize("path", MUTATIONS)
-async def test_proof_12_a_mutating_call_is_denied(calm: Outside, path: str) -> None:
+async def test_proof_12_a_mutating_call_is_denied(shared_stack: RunningStack, path: str) -> None:
     """Before anything of the request is looked at."""
-    signer = Signer(calm.stack.keys.private("interview"))
+    signer = Signer(shared_stack.stack.keys.private("interview"))
     token = signer.issue("interview", [*AUDIENCE], [Role.SERVICE])
-    async with grpc.aio.insecure_channel(calm.stack.address("payment")) as channel:
+    async with grpc.aio.insecure_channel(shared_stack.stack.address("payment")) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as denied:
             await channel.unary_unary(path)(
                 b"", metadata=[("authorization", f"Bearer {token}")], timeout=20
@@ -61,7 +61,7 @@ async def test_proof_12_a_mutating_call_is_denied(calm: Outside, path: str) -> N
     assert reason_of(denied.value) == "METHOD_NOT_ALLOWED"
 
 
-async def _standing(outside: Outside, order_id: str) -> list[tuple[object, ...]]:
+async def _standing(outside: RunningStack, order_id: str) -> list[tuple[object, ...]]:
     """Order, code, audit and announced events, as the superuser finds them."""
     rows = await outside.rows(
         "SELECT o::text FROM payment.orders o WHERE order_id = $1"
@@ -74,12 +74,14 @@ async def _standing(outside: Outside, order_id: str) -> list[tuple[object, ...]]
     return [tuple(row) for row in rows]
 
 
-async def test_proof_12_a_denied_call_changes_nothing(calm: Outside, interview: Clients) -> None:
+async def test_proof_12_a_denied_call_changes_nothing(
+    shared_stack: RunningStack, interview: Clients
+) -> None:
     """A code that interview tries to revoke, suspend and replace stays as it was."""
-    _, order_id, _ = await calm.prepared()
-    await calm.quiet()
-    code = await calm.code(order_id)
-    before = await _standing(calm, order_id)
+    _, order_id, _ = await shared_stack.prepared()
+    await shared_stack.wait_until_idle()
+    code = await shared_stack.code(order_id)
+    before = await _standing(shared_stack, order_id)
     pb = access_code_service_pb2
     asked = {"request_id": order_id, "access_code_id": code.id}
     for call in (
@@ -93,14 +95,16 @@ async def test_proof_12_a_denied_call_changes_nothing(calm: Outside, interview: 
         with pytest.raises(grpc.aio.AioRpcError) as denied:
             await call
         assert denied.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    await calm.quiet()
-    assert await calm.code(order_id) == code
-    assert await _standing(calm, order_id) == before
+    await shared_stack.wait_until_idle()
+    assert await shared_stack.code(order_id) == code
+    assert await _standing(shared_stack, order_id) == before
 
 
-async def test_proof_12_its_queries_are_answered(calm: Outside, interview: Clients) -> None:
+async def test_proof_12_its_queries_are_answered(
+    shared_stack: RunningStack, interview: Clients
+) -> None:
     """ValidateAccessCode and GetAccessCode, with the whole record."""
-    _, order_id, code = await calm.prepared()
+    _, order_id, code = await shared_stack.prepared()
     validated = await interview.codes.ValidateAccessCode(
         access_code_service_pb2.ValidateAccessCodeRequest(access_code=code)
     )

@@ -4,9 +4,9 @@ The event still arrives, and has one effect.
 """
 
 from devstack.demo.journey import Journey
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2
-from tests.system.drivers.running_stack import PAID, Outside
+from tests.system.drivers.running_stack import PAID, RunningStack
 
 _UNPUBLISHED = "SELECT count(*) FROM payment.outbox WHERE key = $1"
 
@@ -19,45 +19,49 @@ async def _paid(journey: Journey) -> str:
     return order_id
 
 
-async def _tried_in_vain(outside: Outside) -> None:
+async def _tried_in_vain(outside: RunningStack) -> None:
     """Waits until payment has failed to publish, twice from now on."""
     before = len(outside.log_lines("payment", event="relay waits"))
 
     async def look() -> bool:
         return len(outside.log_lines("payment", event="relay waits")) >= before + 2
 
-    await eventually(look, "payment's tries to publish", 60)
+    await wait_until(look, "payment's tries to publish", 60)
 
 
-async def _arrives_once(outside: Outside, journey: Journey, order_id: str) -> None:
-    await outside.came_to(order_id, PAID)
+async def _arrives_once(outside: RunningStack, journey: Journey, order_id: str) -> None:
+    await outside.wait_for_effects(order_id, PAID)
     assert await outside.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
     assert await outside.value(_UNPUBLISHED, order_id) == 0
     assert len(outside.mails(journey)) == 1
 
 
-async def test_proof_16_killed_after_the_commit_before_the_publish(rough: Outside) -> None:
+async def test_proof_16_killed_after_the_commit_before_the_publish(
+    disruptable_stack: RunningStack,
+) -> None:
     """The broker is away, so that payment dies with the event committed and not published."""
-    journey = rough.journey()
-    await rough.stack.kill("nats")
+    journey = disruptable_stack.journey()
+    await disruptable_stack.stack.kill("nats")
     order_id = await _paid(journey)
-    await _tried_in_vain(rough)
-    assert await rough.value(_UNPUBLISHED, order_id) == 1
-    await rough.stack.kill("payment")
-    await rough.stack.start("nats")
-    assert await rough.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 0
-    assert (await rough.effects(order_id)).sessions == 0
-    await rough.stack.start("payment")
-    await _arrives_once(rough, journey, order_id)
+    await _tried_in_vain(disruptable_stack)
+    assert await disruptable_stack.value(_UNPUBLISHED, order_id) == 1
+    await disruptable_stack.stack.kill("payment")
+    await disruptable_stack.stack.start("nats")
+    assert await disruptable_stack.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 0
+    assert (await disruptable_stack.effects(order_id)).sessions == 0
+    await disruptable_stack.stack.start("payment")
+    await _arrives_once(disruptable_stack, journey, order_id)
 
 
-async def test_proof_16_killed_in_the_middle_of_the_publish(rough: Outside) -> None:
+async def test_proof_16_killed_in_the_middle_of_the_publish(
+    disruptable_stack: RunningStack,
+) -> None:
     """The broker answers nobody: whether it has the event, payment never hears."""
-    journey = rough.journey()
-    rough.stack.suspend("nats")
+    journey = disruptable_stack.journey()
+    disruptable_stack.stack.suspend("nats")
     order_id = await _paid(journey)
-    assert await rough.value(_UNPUBLISHED, order_id) == 1
-    await rough.stack.kill("payment")
-    rough.stack.resume("nats")
-    await rough.stack.start("payment")
-    await _arrives_once(rough, journey, order_id)
+    assert await disruptable_stack.value(_UNPUBLISHED, order_id) == 1
+    await disruptable_stack.stack.kill("payment")
+    disruptable_stack.stack.resume("nats")
+    await disruptable_stack.stack.start("payment")
+    await _arrives_once(disruptable_stack, journey, order_id)

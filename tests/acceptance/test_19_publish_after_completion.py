@@ -10,38 +10,38 @@ import time
 import grpc
 import pytest
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 from sandbox_provider.webhooks import sign
-from tests.system.drivers.running_stack import PAID, Outside, reason_of
+from tests.system.drivers.running_stack import PAID, RunningStack, reason_of
 
 
-async def _announced(outside: Outside, order_id: str) -> int:
-    await outside.quiet()
+async def _announced(outside: RunningStack, order_id: str) -> int:
+    await outside.wait_until_idle()
     return await outside.stored_count(f"payment.v1.PaymentCompleted.{order_id}")
 
 
-async def test_proof_19_a_declined_payment_announces_nothing(calm: Outside) -> None:
+async def test_proof_19_a_declined_payment_announces_nothing(shared_stack: RunningStack) -> None:
     """The attempt that then pays the order does, once."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     declined = await journey.pay(order_id, "sandbox_decline")
     assert declined.status == payment_service_pb2.PAYMENT_STATUS_FAILED
-    assert await _announced(calm, order_id) == 0
+    assert await _announced(shared_stack, order_id) == 0
     await journey.pay(order_id)
-    await calm.came_to(order_id, PAID)
-    assert await _announced(calm, order_id) == 1
+    await shared_stack.wait_for_effects(order_id, PAID)
+    assert await _announced(shared_stack, order_id) == 1
 
 
-async def test_proof_19_a_repeated_payment_announces_once(calm: Outside) -> None:
+async def test_proof_19_a_repeated_payment_announces_once(shared_stack: RunningStack) -> None:
     """The same request again and again, and another attempt for the paid order."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     first = await asyncio.gather(*(journey.pay(order_id) for _ in range(5)))
     assert all(payment == first[0] for payment in first)
     assert await journey.pay(order_id) == first[0]
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await calm.clients.payments.CreatePayment(
+        await shared_stack.clients.payments.CreatePayment(
             payment_service_pb2.CreatePaymentRequest(
                 request_id=f"{journey.name}-another",
                 order_id=order_id,
@@ -49,18 +49,18 @@ async def test_proof_19_a_repeated_payment_announces_once(calm: Outside) -> None
             )
         )
     assert reason_of(refused.value) == "ORDER_NOT_PAYABLE"
-    await calm.came_to(order_id, PAID)
-    assert await _announced(calm, order_id) == 1
+    await shared_stack.wait_for_effects(order_id, PAID)
+    assert await _announced(shared_stack, order_id) == 1
 
 
-async def test_proof_19_a_repeated_notification_announces_once(calm: Outside) -> None:
+async def test_proof_19_a_repeated_notification_announces_once(shared_stack: RunningStack) -> None:
     """The provider tells by notification that the money was captured, and tells it again."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     payment = await journey.pay(order_id, "sandbox_late")
     assert payment.status == payment_service_pb2.PAYMENT_STATUS_PROCESSING
-    assert await _announced(calm, order_id) == 0
-    await calm.came_to(order_id, PAID)
+    assert await _announced(shared_stack, order_id) == 0
+    await shared_stack.wait_for_effects(order_id, PAID)
     charge = {
         "charge_id": "chg_1",
         "idempotency_key": payment.payment_id,
@@ -71,17 +71,17 @@ async def test_proof_19_a_repeated_notification_announces_once(calm: Outside) ->
         "decline_reason": "",
     }
     body = json.dumps({"type": "charge.updated", "charge": charge}).encode()
-    headers = sign(body, calm.stack.provider_secret.encode(), time.time())
+    headers = sign(body, shared_stack.stack.provider_secret.encode(), time.time())
     request = payment_service_pb2.IngestPaymentNotificationRequest(body=body, headers=headers)
-    async with calm.channel("payment", "IngestPaymentNotification") as channel:
+    async with shared_stack.channel("payment", "IngestPaymentNotification") as channel:
         payments = payment_service_pb2_grpc.PaymentServiceStub(channel)
         for _ in range(3):
             await payments.IngestPaymentNotification(request)
-    await calm.came_to(order_id, PAID)
-    assert await _announced(calm, order_id) == 1
+    await shared_stack.wait_for_effects(order_id, PAID)
+    assert await _announced(shared_stack, order_id) == 1
 
 
-async def _given_back(outside: Outside, order_id: str) -> payment_service_pb2.Refund:
+async def _given_back(outside: RunningStack, order_id: str) -> payment_service_pb2.Refund:
     """Waits until money that backs no order went back."""
     request = payment_service_pb2.ListRefundsRequest(
         order_id=order_id, status=payment_service_pb2.REFUND_STATUS_SUCCEEDED
@@ -91,36 +91,38 @@ async def _given_back(outside: Outside, order_id: str) -> payment_service_pb2.Re
         refunds = (await outside.clients.payments.ListRefunds(request)).refunds
         return refunds[0] if refunds else None
 
-    return await eventually(look, f"a refund for {order_id}", 60)
+    return await wait_until(look, f"a refund for {order_id}", 60)
 
 
 async def test_proof_19_a_payment_after_the_order_was_cancelled_announces_nothing(
-    calm: Outside,
+    shared_stack: RunningStack,
 ) -> None:
     """A stubborn provider captures all the same: no code, no event, the money goes back."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     await journey.pay(order_id, "sandbox_stubborn")
-    cancelled = await calm.clients.payments.CancelOrder(
+    cancelled = await shared_stack.clients.payments.CancelOrder(
         payment_service_pb2.CancelOrderRequest(request_id=journey.name, order_id=order_id)
     )
     assert cancelled.order.status == payment_service_pb2.ORDER_STATUS_CANCELLED
-    refund = await _given_back(calm, order_id)
+    refund = await _given_back(shared_stack, order_id)
     assert (refund.surplus, refund.amount) == (True, cancelled.order.price)
-    assert await _announced(calm, order_id) == 0
-    effects = await calm.effects(order_id)
+    assert await _announced(shared_stack, order_id) == 0
+    effects = await shared_stack.effects(order_id)
     assert (effects.codes, effects.sessions) == (0, 0)
 
 
-async def test_proof_19_a_late_payment_of_too_little_announces_nothing(calm: Outside) -> None:
+async def test_proof_19_a_late_payment_of_too_little_announces_nothing(
+    shared_stack: RunningStack,
+) -> None:
     """It doesn't complete the order, which can still be paid, and the money goes back."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     order = await journey.order()
     await journey.pay(order.order_id, "sandbox_short")
-    refund = await _given_back(calm, order.order_id)
+    refund = await _given_back(shared_stack, order.order_id)
     assert refund.surplus
     assert refund.amount.amount_minor == order.price.amount_minor - 1
-    assert await _announced(calm, order.order_id) == 0
-    assert (await calm.effects(order.order_id)).codes == 0
+    assert await _announced(shared_stack, order.order_id) == 0
+    assert (await shared_stack.effects(order.order_id)).codes == 0
     await journey.pay(order.order_id)
-    assert await _announced(calm, order.order_id) == 1
+    assert await _announced(shared_stack, order.order_id) == 1

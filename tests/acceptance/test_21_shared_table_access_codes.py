@@ -1,20 +1,22 @@
 """Shared table access_codes: it is there, payment fills it, and interview reads it."""
 
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 
-async def test_proof_21_interview_reads_the_codes_in_the_shared_table(calm: Outside) -> None:
+async def test_proof_21_interview_reads_the_codes_in_the_shared_table(
+    shared_stack: RunningStack,
+) -> None:
     """A code that payment has issued is found by interview's own role, as payment wrote it."""
-    _, order_id, code = await calm.prepared()
+    _, order_id, code = await shared_stack.prepared()
     there = "SELECT to_regclass('payment.access_codes') IS NOT NULL"
-    assert await calm.value(there)
+    assert await shared_stack.value(there)
     columns = "id, code, status, expire_at"
-    async with calm.sql("interview_runtime") as connection:
+    async with shared_stack.sql("interview_runtime") as connection:
         read = await connection.fetchrow(
             f"SELECT {columns} FROM payment.access_codes WHERE code = $1",  # noqa: S608
             code,
         )
-    async with calm.sql("payment_runtime") as connection:
+    async with shared_stack.sql("payment_runtime") as connection:
         written = await connection.fetchrow(
             f"SELECT {columns} FROM payment.access_codes WHERE order_id = $1",  # noqa: S608
             order_id,

@@ -6,14 +6,14 @@ Among ten thousand codes, analysed, EXPLAIN shows that a code and a rare status 
 import asyncpg
 import pytest
 
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 _ROWS = 10_000
 
 
-async def test_proof_23_the_indexes_are_there_by_name(calm: Outside) -> None:
+async def test_proof_23_the_indexes_are_there_by_name(shared_stack: RunningStack) -> None:
     """code_idx on code, unique; status_idx on status."""
-    rows = await calm.rows(
+    rows = await shared_stack.rows(
         "SELECT indexname, indexdef FROM pg_indexes"
         " WHERE schemaname = 'payment' AND tablename = 'access_codes'"
     )
@@ -23,10 +23,10 @@ async def test_proof_23_the_indexes_are_there_by_name(calm: Outside) -> None:
     assert indexes["status_idx"].endswith("(status)")
 
 
-async def test_proof_23_a_code_exists_once(calm: Outside) -> None:
+async def test_proof_23_a_code_exists_once(shared_stack: RunningStack) -> None:
     """code_idx refuses a second row with a code."""
-    _, order_id, code = await calm.prepared()
-    async with calm.sql("payment_runtime") as connection:
+    _, order_id, code = await shared_stack.prepared()
+    async with shared_stack.sql("payment_runtime") as connection:
         with pytest.raises(asyncpg.UniqueViolationError, match="code_idx"):
             await connection.execute(
                 "INSERT INTO payment.access_codes"
@@ -37,10 +37,10 @@ async def test_proof_23_a_code_exists_once(calm: Outside) -> None:
             )
 
 
-async def test_proof_23_queries_use_the_indexes(calm: Outside) -> None:
+async def test_proof_23_queries_use_the_indexes(shared_stack: RunningStack) -> None:
     """10^4 rows, one status in a thousand, rolled back afterwards."""
-    _, order_id, _ = await calm.prepared()
-    async with calm.sql("payment_owner") as connection:
+    _, order_id, _ = await shared_stack.prepared()
+    async with shared_stack.sql("payment_owner") as connection:
         transaction = connection.transaction()
         await transaction.start()
         try:

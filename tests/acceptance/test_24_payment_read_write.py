@@ -1,12 +1,12 @@
 """payment READ WRITE: its runtime role reads the shared table, and its writes succeed."""
 
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 
-async def test_proof_24_payment_reads_and_writes(calm: Outside) -> None:
+async def test_proof_24_payment_reads_and_writes(shared_stack: RunningStack) -> None:
     """A row is inserted and another updated; both are read as written. Rolled back afterwards."""
-    _, order_id, code = await calm.prepared()
-    async with calm.sql("payment_runtime") as connection:
+    _, order_id, code = await shared_stack.prepared()
+    async with shared_stack.sql("payment_runtime") as connection:
         transaction = connection.transaction()
         await transaction.start()
         try:
@@ -30,14 +30,14 @@ async def test_proof_24_payment_reads_and_writes(calm: Outside) -> None:
             await transaction.rollback()
 
 
-async def test_proof_24_the_running_service_writes(calm: Outside) -> None:
+async def test_proof_24_the_running_service_writes(shared_stack: RunningStack) -> None:
     """With this role and no other: the code of a journey is issued and redeemed."""
-    journey, order_id, code = await calm.prepared()
+    journey, order_id, code = await shared_stack.prepared()
     await journey.start(code)
     record = await journey.redeemed(order_id)
     status = "SELECT status FROM payment.access_codes WHERE id = $1"
-    assert await calm.value(status, record.id) == "REDEEMED"
-    users = await calm.rows(
+    assert await shared_stack.value(status, record.id) == "REDEEMED"
+    users = await shared_stack.rows(
         "SELECT DISTINCT usename FROM pg_stat_activity WHERE usename LIKE 'payment%'"
     )
     assert {row["usename"] for row in users} == {"payment_runtime"}

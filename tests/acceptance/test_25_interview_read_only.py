@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 _FOUR = {"id", "code", "status", "expire_at"}
 _ROLES = ("interview_runtime", "interview_owner")
@@ -28,7 +28,7 @@ _REFUSED = (
 )
 
 
-async def _is_refused(outside: Outside, role: str, statement: str) -> None:
+async def _is_refused(outside: RunningStack, role: str, statement: str) -> None:
     async with outside.sql(role) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(statement)
@@ -36,14 +36,16 @@ async def _is_refused(outside: Outside, role: str, statement: str) -> None:
 
 @pytest.mark.parametrize("role", _ROLES)
 @pytest.mark.parametrize("statement", _REFUSED)
-async def test_proof_25_writing_is_refused(calm: Outside, role: str, statement: str) -> None:
+async def test_proof_25_writing_is_refused(
+    shared_stack: RunningStack, role: str, statement: str
+) -> None:
     """For want of the privilege, also where no row would be hit; to both of interview's roles."""
-    await _is_refused(calm, role, statement)
+    await _is_refused(shared_stack, role, statement)
 
 
-async def test_proof_25_every_other_column_is_refused(calm: Outside) -> None:
+async def test_proof_25_every_other_column_is_refused(shared_stack: RunningStack) -> None:
     """Whatever columns the table has beside the four, system columns included."""
-    rows = await calm.rows(
+    rows = await shared_stack.rows(
         "SELECT attname FROM pg_attribute WHERE attrelid = 'payment.access_codes'::regclass"
         " AND NOT attisdropped AND attname <> 'tableoid'"
     )
@@ -51,12 +53,12 @@ async def test_proof_25_every_other_column_is_refused(calm: Outside) -> None:
     assert {"order_id", "version", "xmin"} <= others
     for role in _ROLES:
         for column in others:
-            await _is_refused(calm, role, f"SELECT {column} FROM payment.access_codes")  # noqa: S608
+            await _is_refused(shared_stack, role, f"SELECT {column} FROM payment.access_codes")  # noqa: S608
 
 
-async def test_proof_25_reading_the_four_is_allowed(calm: Outside) -> None:
+async def test_proof_25_reading_the_four_is_allowed(shared_stack: RunningStack) -> None:
     """So that what is refused above is refused for the right reason."""
-    _, _, code = await calm.prepared()
-    async with calm.sql("interview_runtime") as connection:
+    _, _, code = await shared_stack.prepared()
+    async with shared_stack.sql("interview_runtime") as connection:
         select = f"SELECT {', '.join(sorted(_FOUR))} FROM payment.access_codes WHERE code = $1"  # noqa: S608
         assert await connection.fetchrow(select, code) is not None

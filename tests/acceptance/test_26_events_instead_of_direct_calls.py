@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from devstack.commands import PROJECT, service_environment
-from tests.system.drivers.running_stack import STARTED, Outside
+from tests.system.drivers.running_stack import STARTED, RunningStack
 
 _LOADED = "import sys, payment_svc.__main__; print(*sorted(sys.modules), sep='\\n')"
 _NEIGHBOURS = ("interview.", "interview_svc", "notification.", "notification_svc")
@@ -27,24 +27,30 @@ def test_proof_26_payments_process_loads_no_client_of_the_others() -> None:
     assert foreign <= messages
 
 
-def test_proof_26_payment_is_told_no_address_of_the_others(calm: Outside) -> None:
+def test_proof_26_payment_is_told_no_address_of_the_others(shared_stack: RunningStack) -> None:
     """None of its settings names them or where they are."""
-    told = service_environment(calm.stack, "payment")
+    told = service_environment(shared_stack.stack, "payment")
     for other in ("interview", "notification"):
         assert not [name for name in told if other.upper() in name]
-        assert calm.stack.address(other) not in told.values()
-    assert calm.stack.address("provider") in told.values()
+        assert shared_stack.stack.address(other) not in told.values()
+    assert shared_stack.stack.address("provider") in told.values()
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc, which Linux has")
-async def test_proof_26_payment_has_no_connection_to_the_others(calm: Outside) -> None:
+async def test_proof_26_payment_has_no_connection_to_the_others(shared_stack: RunningStack) -> None:
     """After a whole journey its process holds no socket to their ports."""
-    journey, order_id, code = await calm.prepared()
+    journey, order_id, code = await shared_stack.prepared()
     await journey.start(code)
-    await calm.came_to(order_id, STARTED)
-    ports = _remote_ports(calm.stack.pid("payment"))
-    assert {calm.stack.port("postgres"), calm.stack.port("nats")} <= ports  # the look works
-    assert not ports & {calm.stack.port("interview"), calm.stack.port("notification")}
+    await shared_stack.wait_for_effects(order_id, STARTED)
+    ports = _remote_ports(shared_stack.stack.pid("payment"))
+    assert {
+        shared_stack.stack.port("postgres"),
+        shared_stack.stack.port("nats"),
+    } <= ports  # the look works
+    assert not ports & {
+        shared_stack.stack.port("interview"),
+        shared_stack.stack.port("notification"),
+    }
 
 
 def _remote_ports(pid: int) -> set[int]:
@@ -62,13 +68,13 @@ def _remote_ports(pid: int) -> set[int]:
     return {int(fields[2].rpartition(":")[2], 16) for fields in lines if fields[9] in inodes}
 
 
-async def test_proof_26_the_others_never_hear_a_call_of_payment(calm: Outside) -> None:
+async def test_proof_26_the_others_never_hear_a_call_of_payment(shared_stack: RunningStack) -> None:
     """In a whole journey they serve calls, and none of them comes from payment."""
-    journey, order_id, code = await calm.prepared()
+    journey, order_id, code = await shared_stack.prepared()
     await journey.start(code)
-    await calm.came_to(order_id, STARTED)
+    await shared_stack.wait_for_effects(order_id, STARTED)
     await journey.sent(order_id)
     for other in ("interview", "notification"):
-        callers = {call.get("caller", "") for call in calm.log_lines(other, event="call")}
+        callers = {call.get("caller", "") for call in shared_stack.log_lines(other, event="call")}
         assert callers
         assert not [caller for caller in callers if caller.endswith(":payment")]

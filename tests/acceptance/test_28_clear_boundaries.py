@@ -14,7 +14,7 @@ from eventbus.broker import BrokerUnavailable
 from eventbus.event import Event
 from eventbus.jetstream import JetStream
 from tests.system.drivers.project_copy import copy_of_the_project, make
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 SERVICES = ("payment", "interview", "notification")
 PAIRS = [(one, other) for one in SERVICES for other in SERVICES if one != other]
@@ -41,7 +41,7 @@ def test_proof_28_the_imports_as_they_are_pass(tree: Path) -> None:
 @pytest.mark.parametrize(("importer", "imported"), PAIRS)
 def test_proof_28_an_import_across_services_fails(tree: Path, importer: str, imported: str) -> None:
     """By a message that names who imports whom."""
-    module = tree / f"{importer}_svc" / "consumers.py"
+    module = tree / f"{importer}_svc" / "event_handlers.py"
     text = module.read_text("utf-8")
     module.write_text(f"{text}\nfrom {imported}_svc import domain  # noqa\n", "utf-8")
     result = make(tree, "check-imports")
@@ -52,11 +52,13 @@ def test_proof_28_an_import_across_services_fails(tree: Path, importer: str, imp
 
 @pytest.mark.parametrize(("publisher", "owner"), PAIRS)
 async def test_proof_28_another_domains_subject_is_refused(
-    calm: Outside, publisher: str, owner: str
+    shared_stack: RunningStack, publisher: str, owner: str
 ) -> None:
     """Singly and in a batch; nothing of it reaches the stream."""
-    login = calm.stack.nats_login(publisher)
-    broker = JetStream(calm.stack.nats_url, login.user, login.password, f"forging {publisher}")
+    login = shared_stack.stack.nats_login(publisher)
+    broker = JetStream(
+        shared_stack.stack.nats_url, login.user, login.password, f"forging {publisher}"
+    )
     forged = [
         Event(
             id=f"evt_{ULID()}",
@@ -77,4 +79,4 @@ async def test_proof_28_another_domains_subject_is_refused(
             await broker.publish_batch(forged)
     finally:
         await broker.close()
-    assert await calm.stored_count(f"{owner}.v1.Forged.*") == 0
+    assert await shared_stack.stored_count(f"{owner}.v1.Forged.*") == 0

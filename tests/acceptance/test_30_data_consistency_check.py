@@ -12,12 +12,12 @@ from ulid import ULID
 
 from devstack.clients import Clients
 from devstack.demo.journey import Journey
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2, session_pb2
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_pb2
 from tests.system.drivers.access_codes import interview_heard, record_of, suspend
-from tests.system.drivers.running_stack import PAID, STARTED, Outside
+from tests.system.drivers.running_stack import PAID, STARTED, RunningStack
 from tests.system.drivers.stack_runner import running
 from tests.system.drivers.stack_settings import settings
 
@@ -32,14 +32,14 @@ SEEDED = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def drifting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outside]:
+async def drifting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
     """A stack that mends no drift before it is asked to."""
     directory = tmp_path_factory.mktemp("drifting")
     told = settings(directory)
     interview = {**told.environment["interview"], "INTERVIEW_CONSISTENCY_SECONDS": "86400"}
     told = replace(told, environment={**told.environment, "interview": interview})
     async with running(directory, told) as stack, Clients(stack) as clients:
-        yield Outside(stack, clients)
+        yield RunningStack(stack, clients)
 
 
 def test_proof_30_every_kind_is_seeded() -> None:
@@ -50,7 +50,7 @@ def test_proof_30_every_kind_is_seeded() -> None:
 class Check:
     """CheckConsistency, and what it tells of one order, its code and its session."""
 
-    def __init__(self, outside: Outside, *ids: str) -> None:
+    def __init__(self, outside: RunningStack, *ids: str) -> None:
         self._outside, self._ids = outside, set(ids)
 
     async def __call__(self, *, repair: bool = False) -> dict[int, interview_service_pb2.Drift]:
@@ -71,44 +71,46 @@ class Check:
         assert not found.repaired
         assert found.detail
         assert (await self(repair=True))[kind].repaired
-        await self._outside.quiet()
+        await self._outside.wait_until_idle()
         assert await self() == {}
         assert await self(repair=True) == {}
 
 
-async def _seeded(outside: Outside) -> tuple[Journey, str, str, str, Check]:
+async def _seeded(outside: RunningStack) -> tuple[Journey, str, str, str, Check]:
     """Journey, order, code, session and a check of a paid order without any drift."""
     journey, order_id, code = await outside.prepared()
-    await outside.came_to(order_id, PAID)
+    await outside.wait_for_effects(order_id, PAID)
     session = await journey.prepared(order_id)
     check = Check(outside, order_id, session.access_code_id, session.session_id)
     assert await check() == {}
     return journey, order_id, code, session.session_id, check
 
 
-async def test_proof_30_a_code_without_a_session(drifting: Outside) -> None:
+async def test_proof_30_a_code_without_a_session(drifting: RunningStack) -> None:
     """Interview lost session and copy: both are there again, and the code starts."""
     journey, order_id, code, _, check = await _seeded(drifting)
     await drifting.rows("DELETE FROM interview.sessions WHERE order_id = $1", order_id)
-    await drifting.rows("DELETE FROM interview.code_entries WHERE order_id = $1", order_id)
+    await drifting.rows("DELETE FROM interview.cached_codes WHERE order_id = $1", order_id)
     await check.finds_and_mends(Kind.DRIFT_KIND_CODE_WITHOUT_SESSION)
-    await drifting.came_to(order_id, PAID)
+    await drifting.wait_for_effects(order_id, PAID)
     await journey.start(code)
-    await drifting.came_to(order_id, STARTED)
+    await drifting.wait_for_effects(order_id, STARTED)
 
 
-async def test_proof_30_a_started_session_whose_code_is_not_redeemed(drifting: Outside) -> None:
+async def test_proof_30_a_started_session_whose_code_is_not_redeemed(
+    drifting: RunningStack,
+) -> None:
     """Payment and interview's copy lost the redemption: announced again, the code is REDEEMED."""
     journey, order_id, code, session_id, check = await _seeded(drifting)
     await journey.start(code)
-    await drifting.came_to(order_id, STARTED)
+    await drifting.wait_for_effects(order_id, STARTED)
     await drifting.rows(
         "UPDATE payment.access_codes SET status = 'ACTIVE', redeemed_session_id = '',"
         " redeemed_at = NULL WHERE order_id = $1",
         order_id,
     )
     await drifting.rows(
-        "UPDATE interview.code_entries SET status = 'ACTIVE' WHERE order_id = $1", order_id
+        "UPDATE interview.cached_codes SET status = 'ACTIVE' WHERE order_id = $1", order_id
     )
     await check.finds_and_mends(Kind.DRIFT_KIND_STARTED_NOT_REDEEMED)
     record = await journey.redeemed(order_id)
@@ -116,24 +118,24 @@ async def test_proof_30_a_started_session_whose_code_is_not_redeemed(drifting: O
     await interview_heard(drifting, order_id, "REDEEMED")
 
 
-async def test_proof_30_a_stale_copy(drifting: Outside) -> None:
+async def test_proof_30_a_stale_copy(drifting: RunningStack) -> None:
     """Interview's copy fell back behind a suspension: it takes payment's record in again."""
     _, order_id, _, _, check = await _seeded(drifting)
     record = await suspend(drifting, order_id)
     await interview_heard(drifting, order_id, "SUSPENDED")
-    await drifting.quiet()
+    await drifting.wait_until_idle()
     await drifting.rows(
-        "UPDATE interview.code_entries SET status = 'ACTIVE', version = 1 WHERE order_id = $1",
+        "UPDATE interview.cached_codes SET status = 'ACTIVE', version = 1 WHERE order_id = $1",
         order_id,
     )
     await check.finds_and_mends(Kind.DRIFT_KIND_STALE_ENTRY)
-    copy = "SELECT status, version FROM interview.code_entries WHERE order_id = $1"
+    copy = "SELECT status, version FROM interview.cached_codes WHERE order_id = $1"
     assert [tuple(row) for row in await drifting.rows(copy, order_id)] == [
         ("SUSPENDED", record.version)
     ]
 
 
-async def test_proof_30_a_session_whose_code_does_not_exist(drifting: Outside) -> None:
+async def test_proof_30_a_session_whose_code_does_not_exist(drifting: RunningStack) -> None:
     """It is bound to its order's current code again, which then starts it."""
     journey, order_id, code, session_id, check = await _seeded(drifting)
     await drifting.rows(
@@ -148,11 +150,11 @@ async def test_proof_30_a_session_whose_code_does_not_exist(drifting: Outside) -
     assert (await journey.start(code)).session_id == session_id
 
 
-async def test_proof_30_a_completed_session_without_right(drifting: Outside) -> None:
+async def test_proof_30_a_completed_session_without_right(drifting: RunningStack) -> None:
     """Its code turns out REVOKED: told each time, never repaired, and the session stays."""
     journey, order_id, code, session_id, check = await _seeded(drifting)
     await journey.start(code)
-    await drifting.came_to(order_id, STARTED)
+    await drifting.wait_for_effects(order_id, STARTED)
     await drifting.clients.interviews.CompleteSession(
         interview_service_pb2.CompleteSessionRequest(request_id=journey.name, session_id=session_id)
     )
@@ -162,16 +164,16 @@ async def test_proof_30_a_completed_session_without_right(drifting: Outside) -> 
         order_id,
     )
     await drifting.rows(
-        "UPDATE interview.code_entries SET status = 'REVOKED' WHERE order_id = $1", order_id
+        "UPDATE interview.cached_codes SET status = 'REVOKED' WHERE order_id = $1", order_id
     )
 
     async def told() -> interview_service_pb2.Drift | None:
         # The first repair may announce the start again: payment then rejects the use.
         return (await check(repair=True)).get(Kind.DRIFT_KIND_USED_WITHOUT_RIGHT)
 
-    drift = await eventually(told, "a use without right", 60)
+    drift = await wait_until(told, "a use without right", 60)
     assert (drift.session_id, drift.repaired) == (session_id, False)
-    await drifting.quiet()
+    await drifting.wait_until_idle()
     assert list(await check(repair=True)) == [Kind.DRIFT_KIND_USED_WITHOUT_RIGHT]
     found = await drifting.clients.interviews.GetSession(
         interview_service_pb2.GetSessionRequest(session_id=session_id)
@@ -182,10 +184,10 @@ async def test_proof_30_a_completed_session_without_right(drifting: Outside) -> 
     assert (await record_of(drifting, order_id)).status == revoked
 
 
-async def test_proof_30_an_event_that_the_stream_lost(drifting: Outside) -> None:
+async def test_proof_30_an_event_that_the_stream_lost(drifting: RunningStack) -> None:
     """Payment finds that the stream doesn't hold what it published, and publishes it again."""
     _, order_id, _ = await drifting.prepared()
-    await drifting.came_to(order_id, PAID)
+    await drifting.wait_for_effects(order_id, PAID)
     subject = f"payment.v1.PaymentCompleted.{order_id}"
     message = await drifting.stored(subject)
     async with drifting.nats() as client:
@@ -199,15 +201,15 @@ async def test_proof_30_an_event_that_the_stream_lost(drifting: Outside) -> None
 
     assert (await lost()).get(event_id) is False
     assert (await lost(repair=True)).get(event_id) is True
-    await drifting.quiet()
+    await drifting.wait_until_idle()
     assert event_id not in await lost()
     assert await drifting.effects(order_id) == PAID
 
 
-async def test_proof_30_an_event_that_was_never_handled(drifting: Outside) -> None:
+async def test_proof_30_an_event_that_was_never_handled(drifting: RunningStack) -> None:
     """Interview finds an acknowledged message without a mark of it, and handles it: one effect."""
     journey, order_id, _ = await drifting.prepared()
-    await drifting.came_to(order_id, PAID)
+    await drifting.wait_for_effects(order_id, PAID)
     session = await journey.prepared(order_id)
     message = await drifting.stored(f"payment.v1.PaymentCompleted.{order_id}")
     event_id = (message.headers or {})["ce-id"]
@@ -221,5 +223,5 @@ async def test_proof_30_an_event_that_was_never_handled(drifting: Outside) -> No
     assert (await unhandled()).get(event_id) is False
     assert (await unhandled(repair=True)).get(event_id) is True
     assert event_id not in await unhandled()
-    await drifting.came_to(order_id, PAID)
+    await drifting.wait_for_effects(order_id, PAID)
     assert await journey.prepared(order_id) == session

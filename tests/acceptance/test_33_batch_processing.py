@@ -7,12 +7,12 @@ from collections import Counter
 
 from runtime.protobuf import to_datetime
 from tests.system.drivers.db_faults import dead_letter, no_session_for, replay_of
-from tests.system.drivers.running_stack import PAID, Outside
+from tests.system.drivers.running_stack import PAID, RunningStack
 
 _ORDERS = 30
 
 
-async def _paid_while_interview_is_away(outside: Outside) -> list[str]:
+async def _paid_while_interview_is_away(outside: RunningStack) -> list[str]:
     """Orders whose events wait for interview, all of them."""
     await outside.stack.terminate("interview")
     orders = [await outside.journey().paid_order() for _ in range(_ORDERS)]
@@ -21,22 +21,22 @@ async def _paid_while_interview_is_away(outside: Outside) -> list[str]:
     return orders
 
 
-async def _all_came(outside: Outside, orders: list[str]) -> None:
+async def _all_came(outside: RunningStack, orders: list[str]) -> None:
     """Every order has its effects, once nothing is on its way any more."""
-    await outside.came_to(orders[-1], PAID)
+    await outside.wait_for_effects(orders[-1], PAID)
     for order_id in orders:
         assert await outside.effects(order_id) == PAID
 
 
-async def test_proof_33_a_batch_is_one_transaction(rough: Outside) -> None:
+async def test_proof_33_a_batch_is_one_transaction(disruptable_stack: RunningStack) -> None:
     """Sessions, copies and inbox marks of many orders were written by the same transaction."""
-    orders = await _paid_while_interview_is_away(rough)
-    await rough.stack.start("interview")
-    await _all_came(rough, orders)
-    rows = await rough.rows(
+    orders = await _paid_while_interview_is_away(disruptable_stack)
+    await disruptable_stack.stack.start("interview")
+    await _all_came(disruptable_stack, orders)
+    rows = await disruptable_stack.rows(
         "SELECT session.xmin::text AS session, entry.xmin::text AS entry, mark.xmin::text AS mark"
         " FROM interview.sessions session"
-        " JOIN interview.code_entries entry USING (order_id)"
+        " JOIN interview.cached_codes entry USING (order_id)"
         " JOIN interview.inbox mark ON mark.key = order_id"
         " WHERE order_id = ANY($1)",
         orders,
@@ -48,21 +48,21 @@ async def test_proof_33_a_batch_is_one_transaction(rough: Outside) -> None:
     assert len(sizes) <= _ORDERS // 5
 
 
-async def test_proof_33_one_poison_message_holds_up_nobody(rough: Outside) -> None:
+async def test_proof_33_one_poison_message_holds_up_nobody(disruptable_stack: RunningStack) -> None:
     """While one fails and fails, all others of the batch take effect; in the end it does too."""
-    orders = await _paid_while_interview_is_away(rough)
+    orders = await _paid_while_interview_is_away(disruptable_stack)
     poison = orders[_ORDERS // 2]
-    async with no_session_for(rough, poison):
-        await rough.stack.start("interview")
-        letter = await dead_letter(rough, poison)
+    async with no_session_for(disruptable_stack, poison):
+        await disruptable_stack.stack.start("interview")
+        letter = await dead_letter(disruptable_stack, poison)
         # All others, also those behind it, were served before it was given up.
         served = "SELECT count(*) FROM interview.sessions WHERE order_id = ANY($1)"
         in_time = f"{served} AND prepared_at < $2"
         given_up = to_datetime(letter.dead_at)
-        assert await rough.value(in_time, orders, given_up) == _ORDERS - 1
-        assert await rough.value(served, [poison]) == 0
+        assert await disruptable_stack.value(in_time, orders, given_up) == _ORDERS - 1
+        assert await disruptable_stack.value(served, [poison]) == 0
         open_letters = "SELECT count(*) FROM interview.dead_letters WHERE key = ANY($1)"
-        assert await rough.value(open_letters, orders) == 1
-    await _all_came(rough, [order_id for order_id in orders if order_id != poison])
-    await rough.clients.ops["interview"].ReplayDeadLetter(replay_of(letter, "mending"))
-    await rough.came_to(poison, PAID)
+        assert await disruptable_stack.value(open_letters, orders) == 1
+    await _all_came(disruptable_stack, [order_id for order_id in orders if order_id != poison])
+    await disruptable_stack.clients.ops["interview"].ReplayDeadLetter(replay_of(letter, "mending"))
+    await disruptable_stack.wait_for_effects(poison, PAID)

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from interview_svc.domain.cached_code import CodeEntry, CodeStatus
+from interview_svc.domain.cached_code import CachedCode, CodeStatus
 from interview_svc.domain.events import DomainEvent
 from interview_svc.domain.feedback import Feedback
 from interview_svc.domain.qa_records import QARecord
@@ -19,21 +19,21 @@ from interview_svc.domain.sessions import Session
 @dataclass
 class EntriesInMemory:
     told: list[DomainEvent]
-    saved: dict[str, CodeEntry] = field(default_factory=dict)
+    saved: dict[str, CachedCode] = field(default_factory=dict)
 
-    async def get_many(self, order_ids: Sequence[str]) -> dict[str, CodeEntry]:
+    async def get_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
         return {id_: deepcopy(self.saved[id_]) for id_ in order_ids if id_ in self.saved}
 
-    async def get_by_code(self, code: str) -> CodeEntry | None:
+    async def get_by_code(self, code: str) -> CachedCode | None:
         found = (entry for entry in self.saved.values() if entry.record.code == code)
         return deepcopy(next(found, None))
 
-    async def add_many(self, entries: Sequence[CodeEntry]) -> set[str]:
+    async def add_many(self, entries: Sequence[CachedCode]) -> set[str]:
         new = {one.record.order_id: one for one in entries if one.record.order_id not in self.saved}
         await self.save_many(list(new.values()))
         return set(new)
 
-    async def save_many(self, entries: Sequence[CodeEntry]) -> None:
+    async def save_many(self, entries: Sequence[CachedCode]) -> None:
         for entry in entries:
             self.told += entry.events
             entry.events.clear()

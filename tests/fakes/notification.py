@@ -5,7 +5,7 @@ from copy import deepcopy
 from datetime import datetime, timedelta
 
 from notification_svc.domain.codes import CodeVersion
-from notification_svc.domain.contents import IssuedCode
+from notification_svc.domain.contents import AccessCodeContent
 from notification_svc.domain.notifications import (
     Notification,
     NotificationFailed,
@@ -50,7 +50,7 @@ class NotificationsInMemory:
         found = [
             (one.content.version, one.notification_id, deepcopy(one))
             for one in self.saved.values()
-            if one.order_id in order_ids and isinstance(one.content, IssuedCode)
+            if one.order_id in order_ids and isinstance(one.content, AccessCodeContent)
         ]
         return [one for _, _, one in sorted(found, key=lambda each: each[:2])]
 

@@ -13,21 +13,21 @@ from typing import Any
 from payment_svc.domain.access_code_errors import AccessCodeNotFound
 from payment_svc.domain.access_code_events import AuditEntry
 from payment_svc.domain.access_codes import AccessCode, AccessCodeStatus
-from payment_svc.domain.idempotency_key import Call
+from payment_svc.domain.idempotency_key import IdempotencyKey
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order, OrderNotFound, Recipient
 from payment_svc.domain.payments import Payment, PaymentNotFound
 from payment_svc.domain.products import Catalogue, Product
-from payment_svc.domain.provider_notifications import PaymentNotification
+from payment_svc.domain.provider_notifications import ProviderNotification
 from payment_svc.domain.refunds import Refund, RefundNotFound
-from payment_svc.use_cases.ports import NewCode
+from payment_svc.use_cases.ports import AccessCodeFactory
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 PRICE = Money(19900, "CNY")
 ADA = Recipient("ada@example.org", "Ada", "en")
 PRODUCT = Product("behavioral-30", "行为面试", "Behavioural", PRICE, timedelta(days=30))
-CODES = NewCode(lambda: "acc_1", lambda: "7ZK4-0PQX-M2A9-E5TB")
-NEW_CODES = NewCode(lambda: "acc_2", lambda: "9Q2M-7ZK4-0PQX-E5TB")
+CODES = AccessCodeFactory(lambda: "acc_1", lambda: "7ZK4-0PQX-M2A9-E5TB")
+ACCESS_CODE_FACTORY = AccessCodeFactory(lambda: "acc_2", lambda: "9Q2M-7ZK4-0PQX-E5TB")
 
 
 class OrdersInMemory:
@@ -98,7 +98,7 @@ class RefundsInMemory:
     async def get_many(self, ids: Sequence[str]) -> dict[str, Refund]:
         return {id_: deepcopy(self.saved[id_]) for id_ in ids if id_ in self.saved}
 
-    async def find_by_call(self, call: Call) -> Refund | None:
+    async def find_by_call(self, call: IdempotencyKey) -> Refund | None:
         key = (call.caller, call.request_id)
         with_call = [refund for refund in self.saved.values() if refund.call]
         found = (r for r in with_call if r.call and (r.call.caller, r.call.request_id) == key)
@@ -137,12 +137,12 @@ class RefundsInMemory:
 
 class NotificationsInMemory:
     def __init__(self) -> None:
-        self.saved: dict[str, PaymentNotification] = {}
+        self.saved: dict[str, ProviderNotification] = {}
 
-    async def get(self, notification_id: str) -> PaymentNotification:
+    async def get(self, notification_id: str) -> ProviderNotification:
         return deepcopy(self.saved[notification_id])
 
-    async def store(self, notification: PaymentNotification) -> PaymentNotification:
+    async def store(self, notification: ProviderNotification) -> ProviderNotification:
         for known in self.saved.values():
             if known.digest == notification.digest:
                 known.deliveries += 1
@@ -150,7 +150,7 @@ class NotificationsInMemory:
         await self.save(notification)
         return notification
 
-    async def save(self, notification: PaymentNotification) -> None:
+    async def save(self, notification: ProviderNotification) -> None:
         self.saved[notification.payment_notification_id] = deepcopy(notification)
 
 
@@ -204,7 +204,7 @@ class DatabaseInMemory:
         finally:
             self.open -= 1
 
-    reading = transaction
+    read_only = transaction
 
 
 class InMemory:

@@ -28,23 +28,23 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from devstack.stack import Stack
 from eventbus import (
     BusTables,
     Consumer,
     ConsumerSettings,
-    Decoded,
     Event,
+    HandlerRegistry,
+    IncomingEvent,
     MalformedEnvelope,
     Outbox,
-    Received,
+    Payload,
     Relay,
     RelaySettings,
-    Subscriptions,
 )
 from eventbus.ack_policy import Backoff
-from eventbus.broker import Message, Publisher, Source
+from eventbus.broker import Message, Publisher, PullConsumer
 from eventbus.jetstream import JetStream, apply, connect
 from eventbus.tables import create
 from eventbus.topology import ConsumerSpec, StreamSpec, Topology
@@ -52,7 +52,7 @@ from tests.integration.worker_runner import running
 
 ROLE = "payment_runtime"
 Row = dict[str, Any]
-Look = Callable[[Received], Awaitable[None]]
+Look = Callable[[IncomingEvent], Awaitable[None]]
 # A retry comes soon: nothing here waits for the sake of waiting.
 SOON = Backoff(first_seconds=0.02, cap_seconds=0.2)
 
@@ -73,7 +73,7 @@ class Effects:
         self._table, self.before = table, before
         self.batches: list[list[str]] = []
 
-    async def __call__(self, connection: AsyncConnection, batch: Sequence[Received]) -> None:
+    async def __call__(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
         self.batches.append([one.event.id for one in batch])
         rows = [
             {"event_id": one.event.id, "key": one.event.key, "version": one.version}
@@ -85,11 +85,11 @@ class Effects:
                 await self.before(one)
 
 
-def decode(event: Event) -> Decoded:
+def decode(event: Event) -> Payload:
     """Bodies are JSON with a version; whatever else is malformed."""
     try:
         body = json.loads(event.data)
-        return Decoded(body, "thing", body["version"])
+        return Payload(body, "thing", body["version"])
     except (ValueError, KeyError, TypeError) as error:
         raise MalformedEnvelope(f"body is no JSON: {error}") from None
 
@@ -168,31 +168,33 @@ class Bus:
     def handler(self, before: Look | None = None) -> Effects:
         return Effects(self.effects, before)
 
-    def source(self, durable: str = "") -> Source:
-        return self.broker.source(self.stream, durable or self.durable)
+    def source(self, durable: str = "") -> PullConsumer:
+        return self.broker.pull_consumer(self.stream, durable or self.durable)
 
     def consumer(
         self,
         handler: Any = None,
         *,
-        source: Source | None = None,
-        subscriptions: Subscriptions | None = None,
-        after_commit: Callable[[Sequence[Received]], None] = lambda _: None,
+        source: PullConsumer | None = None,
+        handler_registry: HandlerRegistry | None = None,
+        after_commit: Callable[[Sequence[IncomingEvent]], None] = lambda _: None,
         **settings: Any,
     ) -> Consumer:
-        if subscriptions is None:
-            subscriptions = Subscriptions()
-            subscriptions.subscribe(f"{self.domain}.v1.Happened", decode, handler or self.handler())
+        if handler_registry is None:
+            handler_registry = HandlerRegistry()
+            handler_registry.subscribe(
+                f"{self.domain}.v1.Happened", decode, handler or self.handler()
+            )
         return Consumer(
             self.engine,
             self.tables,
             source or self.source(),
-            subscriptions,
+            handler_registry,
             ConsumerSettings(**{"fetch_seconds": 0.2, "backoff": SOON, **settings}),
             after_commit,
         )
 
-    async def fetch(self, count: int, source: Source | None = None) -> list[Message]:
+    async def fetch(self, count: int, source: PullConsumer | None = None) -> list[Message]:
         """Exactly so many deliveries, however many fetches they take."""
         source, fetched = source or self.source(), []
 
@@ -200,7 +202,7 @@ class Bus:
             fetched.extend(await source.fetch(count - len(fetched), 0.5))
             return len(fetched) == count
 
-        await eventually(enough, f"{count} deliveries")
+        await wait_until(enough, f"{count} deliveries")
         return fetched
 
     async def deliver(self, consumer: Consumer, count: int) -> bool:
@@ -214,19 +216,19 @@ class Bus:
             await consumer.handle(await consumer.source.fetch(100, 0.05))
             return await self.nothing_pending()
 
-        await eventually(done, "all messages acknowledged or given up")
+        await wait_until(done, "all messages acknowledged or given up")
 
-    async def nothing_pending(self, source: Source | None = None) -> bool:
+    async def nothing_pending(self, source: PullConsumer | None = None) -> bool:
         lag = await (source or self.source()).lag()
         return lag.pending == 0 and lag.unacknowledged == 0
 
-    async def all_answered(self, source: Source | None = None) -> None:
+    async def all_answered(self, source: PullConsumer | None = None) -> None:
         """Waits for the broker to have heard every answer: it takes them in by and by."""
 
         async def heard() -> bool:
             return await self.nothing_pending(source)
 
-        await eventually(heard, "every message answered")
+        await wait_until(heard, "every message answered")
 
     async def declare_consumer(self, durable: str, ack_wait_seconds: int = 30) -> None:
         spec = ConsumerSpec(durable, self.stream, [], ack_wait_seconds, 5000)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from eventbus import Event
-from eventbus.broker import BrokerUnavailable, Lag, Message, Publisher, Source
+from eventbus.broker import BrokerUnavailable, ConsumerLag, Message, Publisher, PullConsumer
 
 
 class Crash(BaseException):
@@ -11,7 +11,7 @@ class Crash(BaseException):
 
 
 class Recorder:
-    """Publishes, and remembers the ids in the order they were stored, and how."""
+    """Publishes, and inbox_retention the ids in the order they were stored, and how."""
 
     def __init__(self, real: Publisher) -> None:
         self._real = real
@@ -61,7 +61,7 @@ class Unreachable:
 class Answers:
     """A source that notes each answer; `lost` answers never reach the broker."""
 
-    def __init__(self, real: Source, *, lost: bool = False) -> None:
+    def __init__(self, real: PullConsumer, *, lost: bool = False) -> None:
         self._real, self._lost = real, lost
         self.acked: list[int] = []
         self.naks: list[tuple[int, float]] = []
@@ -93,8 +93,8 @@ class Answers:
         if not self._lost:
             await self._real.term(message, reason)
 
-    async def lag(self) -> Lag:
+    async def lag(self) -> ConsumerLag:
         return await self._real.lag()
 
-    async def oldest_unhandled_age(self, lag: Lag) -> float:
+    async def oldest_unhandled_age(self, lag: ConsumerLag) -> float:
         return await self._real.oldest_unhandled_age(lag)

@@ -15,7 +15,7 @@ import sandbox.v1.provider_service_pb2  # noqa: F401  the services whose methods
 from contract.v1 import options_pb2
 from devstack.keys import AUDIENCE, IDENTITY, Keys
 from runtime.auth.authentication import Role, Signer
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 SERVICES = {
     "payment": ["payment.v1.PaymentService", "payment.v1.AccessCodeService", "ops.v1.OpsService"],
@@ -108,12 +108,12 @@ async def answer(channel: grpc.aio.Channel, path: str, authorization: str) -> tu
 
 @pytest.mark.parametrize("server", SERVICES)
 async def test_every_method_answers_every_kind_of_caller_as_its_contract_says(
-    calm: Outside, foreign: Keys, server: str
+    shared_stack: RunningStack, foreign: Keys, server: str
 ) -> None:
     refused = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
     wrong = []
-    callers = authorizations(calm.stack.keys, foreign, server)
-    async with grpc.aio.insecure_channel(calm.stack.address(server)) as channel:
+    callers = authorizations(shared_stack.stack.keys, foreign, server)
+    async with grpc.aio.insecure_channel(shared_stack.stack.address(server)) as channel:
         for method in (one for one in methods() if one.server == server):
             for caller, authorization in callers.items():
                 found = await answer(channel, method.path, authorization)
@@ -128,9 +128,9 @@ async def test_every_method_answers_every_kind_of_caller_as_its_contract_says(
     assert wrong == []
 
 
-async def test_health_and_reflection_are_open_to_everybody(calm: Outside) -> None:
+async def test_health_and_reflection_are_open_to_everybody(shared_stack: RunningStack) -> None:
     for server in SERVICES:
-        async with grpc.aio.insecure_channel(calm.stack.address(server)) as channel:
+        async with grpc.aio.insecure_channel(shared_stack.stack.address(server)) as channel:
             call = channel.unary_unary("/grpc.health.v1.Health/Check")
             assert await call(b"", timeout=10)
 

@@ -18,7 +18,7 @@ from interview.v1 import interview_service_pb2
 from notification.v1 import notification_service_pb2
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_pb2, access_code_service_pb2, payment_service_pb2
-from tests.system.drivers.running_stack import Outside, reason_of
+from tests.system.drivers.running_stack import RunningStack, reason_of
 
 _ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 _LARGEST = 1_048_576
@@ -220,13 +220,13 @@ def _shown(data: bytes) -> str:
 
 @pytest.mark.parametrize(("server", "method"), METHODS)
 async def test_bad_input_gets_a_documented_refusal_and_writes_nothing(
-    calm: Outside, server: str, method: MethodDescriptor
+    shared_stack: RunningStack, server: str, method: MethodDescriptor
 ) -> None:
     """Never UNKNOWN or INTERNAL; every refusal of a service carries google.rpc.ErrorInfo."""
-    await calm.quiet()
-    before = await calm.row_counts()
+    await shared_stack.wait_until_idle()
+    before = await shared_stack.row_counts()
     unexpected = []
-    async with calm.channel(server, method.name) as channel:
+    async with shared_stack.channel(server, method.name) as channel:
         call = channel.unary_unary(f"/{method.containing_service.full_name}/{method.name}")
         for data in _inputs(method):
             try:
@@ -238,18 +238,18 @@ async def test_bad_input_gets_a_documented_refusal_and_writes_nothing(
                 if method.name in _MUTATIONS:
                     unexpected.append(f"OK <- {_shown(data)}")
     assert unexpected == []
-    await calm.quiet()
-    assert await calm.row_counts() == before
+    await shared_stack.wait_until_idle()
+    assert await shared_stack.row_counts() == before
 
 
 @pytest.mark.parametrize("server", _SERVERS)
 @pytest.mark.parametrize("request_id", ["", "two words", "x" * 65, "\x00", "é"])
 async def test_nothing_is_published_again_without_a_proper_request_id(
-    calm: Outside, server: str, request_id: str
+    shared_stack: RunningStack, server: str, request_id: str
 ) -> None:
     """Where any other field may have an effect: refused before anything is looked at."""
     since = Timestamp(seconds=1)
-    ops = calm.clients.ops[server]
+    ops = shared_stack.clients.ops[server]
     calls = (
         (ops.RepublishEvents, ops_service_pb2.RepublishEventsRequest(since=since)),
         (ops.RetryParkedEvents, ops_service_pb2.RetryParkedEventsRequest()),
@@ -292,21 +292,21 @@ _ORDER_REASONS = {
 
 
 @pytest.mark.parametrize("fault", _ORDERS)
-async def test_one_fault_in_a_good_order_refuses_it(calm: Outside, fault: str) -> None:
+async def test_one_fault_in_a_good_order_refuses_it(shared_stack: RunningStack, fault: str) -> None:
     """All but one field is right; the reason says which kind of fault it is."""
     fields: dict[str, Any] = {
-        "request_id": calm.journey().name,
+        "request_id": shared_stack.journey().name,
         "customer_id": "customer",
         "product_id": "backend-60",
         "recipient": {"email": "customer@example.com"},
     }
     request = payment_service_pb2.CreateOrderRequest(**{**fields, **_ORDERS[fault]})
-    await calm.quiet()
-    before = await calm.row_counts()
+    await shared_stack.wait_until_idle()
+    before = await shared_stack.row_counts()
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await calm.clients.payments.CreateOrder(request)
+        await shared_stack.clients.payments.CreateOrder(request)
     assert reason_of(refused.value) == _ORDER_REASONS.get(fault, "INVALID_REQUEST")
-    assert await calm.row_counts() == before
+    assert await shared_stack.row_counts() == before
 
 
 @pytest.mark.parametrize(
@@ -321,10 +321,10 @@ async def test_one_fault_in_a_good_order_refuses_it(calm: Outside, fault: str) -
     ],
 )
 async def test_a_payment_of_another_amount_is_refused(
-    calm: Outside, amount: dict[str, Any], reason: str
+    shared_stack: RunningStack, amount: dict[str, Any], reason: str
 ) -> None:
     """An amount is compared with the order's price, and no payment is begun."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     order = await journey.order()
     request = payment_service_pb2.CreatePaymentRequest(
         request_id=journey.name,
@@ -333,10 +333,10 @@ async def test_a_payment_of_another_amount_is_refused(
         amount=amount,
     )
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await calm.clients.payments.CreatePayment(request)
+        await shared_stack.clients.payments.CreatePayment(request)
     assert reason_of(refused.value) == reason
     listed = payment_service_pb2.ListPaymentsRequest(order_id=order.order_id)
-    assert not (await calm.clients.payments.ListPayments(listed)).payments
+    assert not (await shared_stack.clients.payments.ListPayments(listed)).payments
 
 
 @pytest.mark.parametrize(
@@ -350,19 +350,23 @@ async def test_a_payment_of_another_amount_is_refused(
     ],
 )
 @pytest.mark.parametrize("server", ["payment", "interview", "notification"])
-async def test_an_unknown_method_is_unimplemented(calm: Outside, server: str, method: str) -> None:
+async def test_an_unknown_method_is_unimplemented(
+    shared_stack: RunningStack, server: str, method: str
+) -> None:
     """Nobody serves what isn't in the contract."""
     if server == "payment" and method.endswith("v1.PaymentService/GetOrder"):
         pytest.skip("that one exists")
-    async with grpc.aio.insecure_channel(calm.stack.address(server)) as channel:
+    async with grpc.aio.insecure_channel(shared_stack.stack.address(server)) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await channel.unary_unary(method)(b"", timeout=10)
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_a_broken_page_token_is_refused_and_a_good_one_goes_on(calm: Outside) -> None:
+async def test_a_broken_page_token_is_refused_and_a_good_one_goes_on(
+    shared_stack: RunningStack,
+) -> None:
     """Pages hold every entry once; a token cut short is INVALID_PAGE_TOKEN."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     placed = []
     for number in range(5):
         request = payment_service_pb2.CreateOrderRequest(
@@ -371,10 +375,10 @@ async def test_a_broken_page_token_is_refused_and_a_good_one_goes_on(calm: Outsi
             product_id="backend-60",
             recipient=access_code_pb2.Recipient(email=journey.email),
         )
-        placed.append((await calm.clients.payments.CreateOrder(request)).order.order_id)
+        placed.append((await shared_stack.clients.payments.CreateOrder(request)).order.order_id)
     found, token, tokens = [], "", []
     while True:
-        page = await calm.clients.payments.ListOrders(
+        page = await shared_stack.clients.payments.ListOrders(
             payment_service_pb2.ListOrdersRequest(
                 page_size=2, customer_id=journey.name, page_token=token
             )
@@ -387,5 +391,5 @@ async def test_a_broken_page_token_is_refused_and_a_good_one_goes_on(calm: Outsi
     for broken in (tokens[0][:-3], tokens[0] + "A", "%%%", "\x00"):
         request = payment_service_pb2.ListOrdersRequest(page_token=broken)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await calm.clients.payments.ListOrders(request)
+            await shared_stack.clients.payments.ListOrders(request)
         assert reason_of(refused.value) == "INVALID_PAGE_TOKEN"

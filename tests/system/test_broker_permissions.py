@@ -12,12 +12,12 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from devstack.commands import PROJECT
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from eventbus.broker import BrokerUnavailable
 from eventbus.event import Event
 from eventbus.jetstream import JetStream
 from eventbus.topology import load
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 OWN = {"payment": "payment.v1", "interview": "interview.v1", "notification": "notification.v1"}
 CONSUMERS = [
@@ -129,11 +129,11 @@ class Intruder:
         async def look() -> str | None:
             return self.refusals[0] if self.refusals else None
 
-        return await eventually(look, "a refusal")
+        return await wait_until(look, "a refusal")
 
 
 @asynccontextmanager
-async def intruder(outside: Outside, user: str) -> AsyncIterator[Intruder]:
+async def intruder(outside: RunningStack, user: str) -> AsyncIterator[Intruder]:
     refusals: list[str] = []
 
     async def refused(error: Exception) -> None:
@@ -155,18 +155,18 @@ async def intruder(outside: Outside, user: str) -> AsyncIterator[Intruder]:
 
 @pytest.mark.parametrize(("user", "subject"), FOREIGN_PUBLISHES)
 async def test_a_service_can_not_publish_another_domains_event(
-    calm: Outside, user: str, subject: str
+    shared_stack: RunningStack, user: str, subject: str
 ) -> None:
-    async with intruder(calm, user) as one:
+    async with intruder(shared_stack, user) as one:
         await one.client.publish(subject, b"forged", headers={"Nats-Msg-Id": "forged"})
         assert "permissions violation for publish" in await one.until_refused()
 
 
 @pytest.mark.parametrize(("user", "stream", "consumer"), FOREIGN_CONSUMERS)
 async def test_a_service_can_not_read_through_anothers_consumer(
-    calm: Outside, user: str, stream: str, consumer: str
+    shared_stack: RunningStack, user: str, stream: str, consumer: str
 ) -> None:
-    async with intruder(calm, user) as one:
+    async with intruder(shared_stack, user) as one:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         await one.client.publish(subject, b"1", reply=f"{_inbox(user)}.stolen")
         assert "permissions violation for publish" in await one.until_refused()
@@ -175,9 +175,9 @@ async def test_a_service_can_not_read_through_anothers_consumer(
 @pytest.mark.parametrize("user", OWN)
 @pytest.mark.parametrize(("subject", "request_body"), ADMINISTRATION)
 async def test_a_service_can_not_administer(
-    calm: Outside, user: str, subject: str, request_body: object
+    shared_stack: RunningStack, user: str, subject: str, request_body: object
 ) -> None:
-    async with intruder(calm, user) as one:
+    async with intruder(shared_stack, user) as one:
         body = json.dumps(request_body).encode()
         await one.client.publish(subject, body, reply=f"_INBOX_{user}.reply")
         assert "permissions violation for publish" in await one.until_refused()
@@ -185,11 +185,11 @@ async def test_a_service_can_not_administer(
 
 @pytest.mark.parametrize(("user", "owner"), FOREIGN_DOMAINS)
 async def test_no_reply_lands_in_another_domains_stream(
-    calm: Outside, user: str, owner: str
+    shared_stack: RunningStack, user: str, owner: str
 ) -> None:
     """Of every request that a user may send. admin, who may do this, shows that one would."""
     domain, requests = OWN[owner], granted(user)
-    async with intruder(calm, user) as one, calm.nats() as admin:
+    async with intruder(shared_stack, user) as one, shared_stack.nats() as admin:
         for subject, body in requests:
             data, headers = request(subject, body)
             await one.client.request(subject, data, timeout=10, headers=headers)
@@ -199,30 +199,34 @@ async def test_no_reply_lands_in_another_domains_stream(
         try:
             await send(admin, requests, f"{domain}.Shown.{user}")
             shown = f"{len(requests)} replies to admin in the stream of {owner}"
-            await eventually(lambda: _stored_all(calm, f"{domain}.Shown.*", len(requests)), shown)
-            assert not await calm.stored_count(f"{domain}.Reached.*")
+            await wait_until(
+                lambda: _stored_all(shared_stack, f"{domain}.Shown.*", len(requests)), shown
+            )
+            assert not await shared_stack.stored_count(f"{domain}.Reached.*")
         finally:
             for name in ("Shown", "Reached"):
                 subject = f"{domain}.{name}.*"
                 await admin.jetstream().purge_stream(owner.upper(), subject=subject)
 
 
-async def _stored_all(outside: Outside, subject: str, count: int) -> bool:
+async def _stored_all(outside: RunningStack, subject: str, count: int) -> bool:
     return await outside.stored_count(subject) == count
 
 
 @pytest.mark.parametrize("user", [*OWN, "trace"])
-async def test_nobody_acknowledges_by_way_of_a_reply(calm: Outside, user: str) -> None:
+async def test_nobody_acknowledges_by_way_of_a_reply(shared_stack: RunningStack, user: str) -> None:
     """The empty reply to a pull would count as an acknowledgement of another's message."""
-    async with intruder(calm, user) as one:
+    async with intruder(shared_stack, user) as one:
         pulls = [pull for pull in granted(user) if ".MSG.NEXT." in pull[0]]
         await send(one.client, pulls, "$JS.ACK.PAYMENT.interview.1.1.1.1.0")
         assert "permissions violation for publish with reply" in await one.until_refused()
 
 
-async def test_trace_has_no_consumer_deliver_into_another_domains_stream(calm: Outside) -> None:
+async def test_trace_has_no_consumer_deliver_into_another_domains_stream(
+    shared_stack: RunningStack,
+) -> None:
     """A consumer delivers where somebody listens: trace's own listening doesn't count there."""
-    async with calm.nats("trace") as trace, calm.nats() as admin:
+    async with shared_stack.nats("trace") as trace, shared_stack.nats() as admin:
         await trace.subscribe("interview.v1.Pushed.ord_x")
         await trace.flush()
         listening = await admin.subscribe("shown.Pushed")
@@ -241,14 +245,16 @@ async def test_trace_has_no_consumer_deliver_into_another_domains_stream(calm: O
                 await admin.jetstream().delete_consumer("PAYMENT", name)
 
 
-async def test_trace_sees_each_domains_events_as_they_are_published(calm: Outside) -> None:
-    async with calm.nats("trace") as trace, calm.nats() as admin:
+async def test_trace_sees_each_domains_events_as_they_are_published(
+    shared_stack: RunningStack,
+) -> None:
+    async with shared_stack.nats("trace") as trace, shared_stack.nats() as admin:
         for user, domain in OWN.items():
             seen: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
             subject = f"{domain}.Seen.ord_x"
             subscription = await trace.subscribe("*.v1.Seen.*", future=seen)
             await trace.flush()
-            async with intruder(calm, user) as one:
+            async with intruder(shared_stack, user) as one:
                 await one.client.jetstream().publish(subject, b"seen")
             assert (await asyncio.wait_for(seen, 10)).subject == subject
             await subscription.unsubscribe()
@@ -260,19 +266,23 @@ async def test_trace_sees_each_domains_events_as_they_are_published(calm: Outsid
     "subject",
     [">", "*.v1.>", *(f"{domain}.>" for domain in OWN.values()), "_INBOX.>", "$JS.>"],
 )
-async def test_a_service_can_not_listen_in(calm: Outside, user: str, subject: str) -> None:
-    async with intruder(calm, user) as one:
+async def test_a_service_can_not_listen_in(
+    shared_stack: RunningStack, user: str, subject: str
+) -> None:
+    async with intruder(shared_stack, user) as one:
         await one.client.subscribe(subject)
         assert "permissions violation for subscription" in await one.until_refused()
 
 
-async def test_an_unknown_user_and_a_wrong_password_do_not_get_in(calm: Outside) -> None:
+async def test_an_unknown_user_and_a_wrong_password_do_not_get_in(
+    shared_stack: RunningStack,
+) -> None:
     for user, password in (("payment", "wrong"), ("nobody", "x"), ("", "")):
         client = Client()
         try:
             with pytest.raises((nats.errors.Error, asyncio.TimeoutError)):
                 await client.connect(
-                    calm.stack.nats_url,
+                    shared_stack.stack.nats_url,
                     user=user,
                     password=password,
                     allow_reconnect=False,
@@ -287,9 +297,9 @@ async def _silent(_error: Exception) -> None:
     return
 
 
-async def test_a_refusal_is_told_as_such_and_not_as_a_time_out(calm: Outside) -> None:
-    login = calm.stack.nats_login("interview")
-    broker = JetStream(calm.stack.nats_url, login.user, login.password, "intruder")
+async def test_a_refusal_is_told_as_such_and_not_as_a_time_out(shared_stack: RunningStack) -> None:
+    login = shared_stack.stack.nats_login("interview")
+    broker = JetStream(shared_stack.stack.nats_url, login.user, login.password, "intruder")
     broker.open()
     try:
         await broker.wait_connected(10)
@@ -306,13 +316,13 @@ async def test_a_refusal_is_told_as_such_and_not_as_a_time_out(calm: Outside) ->
         with pytest.raises(BrokerUnavailable, match=DENIED):
             await broker.publish_batch([forged, forged])
         with pytest.raises(BrokerUnavailable, match=DENIED):
-            await broker.source("PAYMENT", "notification").fetch(1, 5)
+            await broker.pull_consumer("PAYMENT", "notification").fetch(1, 5)
     finally:
         await broker.close()
 
 
-async def test_nothing_that_was_tried_reached_a_stream(calm: Outside) -> None:
-    async with intruder(calm, "admin") as admin:
+async def test_nothing_that_was_tried_reached_a_stream(shared_stack: RunningStack) -> None:
+    async with intruder(shared_stack, "admin") as admin:
         jetstream = admin.client.jetstream()
         names = {stream.config.name for stream in await jetstream.streams_info()}
         assert "MINE" not in names

@@ -8,11 +8,11 @@ from pathlib import Path
 import grpc
 import pytest
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2
 from payment.v1 import payment_service_pb2
 from runtime.protobuf import to_datetime
-from tests.system.drivers.running_stack import PAID, STARTED, Outside, insist, reason_of
+from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, reason_of, retry
 
 AT_ONCE = 50
 START = "/interview.v1.InterviewService/StartSession"
@@ -33,17 +33,17 @@ async def _outcomes(calls: list[Awaitable[object]]) -> tuple[list[object], Count
 
 @pytest.mark.parametrize("turn", range(3))
 async def test_fifty_parallel_starts_with_one_code_start_one_session(
-    calm: Outside, turn: int
+    shared_stack: RunningStack, turn: int
 ) -> None:
     """One gets the session; all others hear that the code is used."""
-    journey, order_id, code = await calm.prepared()
+    journey, order_id, code = await shared_stack.prepared()
     requests = [
         interview_service_pb2.StartSessionRequest(
             request_id=f"{journey.name}-{turn}-{number}", access_code=code
         )
         for number in range(AT_ONCE)
     ]
-    start = calm.clients.interviews.StartSession
+    start = shared_stack.clients.interviews.StartSession
     replies, reasons = await _outcomes([start(request) for request in requests])
     assert len(replies) == 1
     # Whoever asked payment too late for an answer may ask again.
@@ -51,54 +51,56 @@ async def test_fifty_parallel_starts_with_one_code_start_one_session(
         "FAILED_PRECONDITION ACCESS_CODE_REDEEMED",
         "UNAVAILABLE PAYMENT_UNAVAILABLE",
     }
-    await calm.came_to(order_id, STARTED)
-    assert await calm.stored_count(f"interview.v1.InterviewStarted.{order_id}") == 1
+    await shared_stack.wait_for_effects(order_id, STARTED)
+    assert await shared_stack.stored_count(f"interview.v1.InterviewStarted.{order_id}") == 1
 
 
 @pytest.mark.parametrize("turn", range(3))
 async def test_fifty_parallel_starts_with_one_request_id_get_one_reply(
-    calm: Outside, turn: int
+    shared_stack: RunningStack, turn: int
 ) -> None:
     """Byte for byte the same reply, also for those that come when the code is used."""
-    journey, order_id, code = await calm.prepared()
+    journey, order_id, code = await shared_stack.prepared()
     request = interview_service_pb2.StartSessionRequest(
         request_id=f"{journey.name}-{turn}", access_code=code
     ).SerializeToString()
-    async with calm.channel("interview") as channel:
+    async with shared_stack.channel("interview") as channel:
         call = channel.unary_unary(START)
 
         async def start() -> bytes:
             return bytes(await call(request))
 
         replies, reasons = await _outcomes(
-            [insist(start, "the reply of the request") for _ in range(AT_ONCE)]
+            [retry(start, "the reply of the request") for _ in range(AT_ONCE)]
         )
     assert not reasons
     assert len(set(replies)) == 1
-    await calm.came_to(order_id, STARTED)
+    await shared_stack.wait_for_effects(order_id, STARTED)
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc, which Linux has")
 async def test_a_repeat_that_is_overtaken_by_the_redemption_gets_the_first_reply(
-    rough: Outside,
+    disruptable_stack: RunningStack,
 ) -> None:
     """The repeat finds no reply yet; until payment answers it, the first call redeems the code."""
-    journey, order_id, code = await rough.prepared()
-    await rough.came_to(order_id, PAID)
-    async with rough.sql() as superuser, superuser.transaction():
-        lock = "SELECT 1 FROM interview.code_entries WHERE order_id = $1 FOR UPDATE"
+    journey, order_id, code = await disruptable_stack.prepared()
+    await disruptable_stack.wait_for_effects(order_id, PAID)
+    async with disruptable_stack.sql() as superuser, superuser.transaction():
+        lock = "SELECT 1 FROM interview.cached_codes WHERE order_id = $1 FOR UPDATE"
         await superuser.fetch(lock, order_id)
         first = asyncio.create_task(journey.start(code))  # payment found the code valid
-        await rough.until_true("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-        rough.stack.suspend("payment")
+        await disruptable_stack.until_true("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        disruptable_stack.stack.suspend("payment")
         repeat = asyncio.create_task(journey.start(code))
 
         async def asked() -> bool:
-            return _unread_bytes(rough.stack.port("payment")) > 0
+            return _unread_bytes(disruptable_stack.stack.port("payment")) > 0
 
-        await eventually(asked, "the repeat's question to payment")
+        await wait_until(asked, "the repeat's question to payment")
     session = await first
-    async with rough.sql("payment_runtime") as connection:  # what payment does a moment later
+    async with disruptable_stack.sql(
+        "payment_runtime"
+    ) as connection:  # what payment does a moment later
         await connection.execute(
             "UPDATE payment.access_codes SET status = 'REDEEMED', redeemed_session_id = $2,"
             " redeemed_at = $3, version = version + 1 WHERE order_id = $1",
@@ -106,7 +108,7 @@ async def test_a_repeat_that_is_overtaken_by_the_redemption_gets_the_first_reply
             session.session_id,
             to_datetime(session.started_at),
         )
-    rough.stack.resume("payment")
+    disruptable_stack.stack.resume("payment")
     assert await repeat == session
 
 
@@ -122,21 +124,21 @@ def _unread_bytes(port: int) -> int:
     )
 
 
-async def test_a_request_id_with_another_code_is_refused(calm: Outside) -> None:
+async def test_a_request_id_with_another_code_is_refused(shared_stack: RunningStack) -> None:
     """The first reply stands for the first request only."""
-    first, _, code = await calm.prepared()
-    _, order_id, other = await calm.prepared()
+    first, _, code = await shared_stack.prepared()
+    _, order_id, other = await shared_stack.prepared()
     await first.start(code)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await first.start(other)
     assert refused.value.code() is grpc.StatusCode.ALREADY_EXISTS
     assert reason_of(refused.value) == "REQUEST_ID_REUSED"
-    await calm.came_to(order_id, PAID)
+    await shared_stack.wait_for_effects(order_id, PAID)
 
 
-async def test_fifty_parallel_payments_of_one_order_pay_it_once(calm: Outside) -> None:
+async def test_fifty_parallel_payments_of_one_order_pay_it_once(shared_stack: RunningStack) -> None:
     """One PaymentCompleted, one code, one charge."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     requests = [
         payment_service_pb2.CreatePaymentRequest(
@@ -146,32 +148,36 @@ async def test_fifty_parallel_payments_of_one_order_pay_it_once(calm: Outside) -
         )
         for number in range(AT_ONCE)
     ]
-    pay = calm.clients.payments.CreatePayment
+    pay = shared_stack.clients.payments.CreatePayment
     replies, reasons = await _outcomes([pay(request) for request in requests])
     assert len(replies) == 1
     assert set(reasons) <= {
         "FAILED_PRECONDITION ORDER_NOT_PAYABLE",
         "FAILED_PRECONDITION PAYMENT_IN_PROGRESS",
     }
-    await calm.came_to(order_id, PAID)
-    assert await calm.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
-    assert calm.charges(order_id) == 1
+    await shared_stack.wait_for_effects(order_id, PAID)
+    assert await shared_stack.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
+    assert shared_stack.charges(order_id) == 1
 
 
-async def test_fifty_parallel_payments_with_one_request_id_are_one_payment(calm: Outside) -> None:
+async def test_fifty_parallel_payments_with_one_request_id_are_one_payment(
+    shared_stack: RunningStack,
+) -> None:
     """All get the same payment, SUCCEEDED."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     payments, reasons = await _outcomes([journey.pay(order_id) for _ in range(AT_ONCE)])
     assert not reasons
     assert all(payment == payments[0] for payment in payments)
-    await calm.came_to(order_id, PAID)
-    assert calm.charges(order_id) == 1
+    await shared_stack.wait_for_effects(order_id, PAID)
+    assert shared_stack.charges(order_id) == 1
 
 
-async def test_one_request_id_for_many_orders_at_once_pays_one_of_them(calm: Outside) -> None:
+async def test_one_request_id_for_many_orders_at_once_pays_one_of_them(
+    shared_stack: RunningStack,
+) -> None:
     """The others hear REQUEST_ID_REUSED, however close the calls are."""
-    journeys = [calm.journey() for _ in range(20)]
+    journeys = [shared_stack.journey() for _ in range(20)]
     orders = [(await journey.order()).order_id for journey in journeys]
     requests = [
         payment_service_pb2.CreatePaymentRequest(
@@ -179,17 +185,19 @@ async def test_one_request_id_for_many_orders_at_once_pays_one_of_them(calm: Out
         )
         for order_id in orders
     ]
-    pay = calm.clients.payments.CreatePayment
+    pay = shared_stack.clients.payments.CreatePayment
     replies, reasons = await _outcomes([pay(request) for request in requests])
     assert (len(replies), reasons) == (1, {"ALREADY_EXISTS REQUEST_ID_REUSED": len(orders) - 1})
-    assert sum(calm.charges(order_id) for order_id in orders) == 1
+    assert sum(shared_stack.charges(order_id) for order_id in orders) == 1
 
 
-async def test_fifty_parallel_orders_with_one_request_id_are_one_order(calm: Outside) -> None:
+async def test_fifty_parallel_orders_with_one_request_id_are_one_order(
+    shared_stack: RunningStack,
+) -> None:
     """All get the same order."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     orders, reasons = await _outcomes([journey.order() for _ in range(AT_ONCE)])
     assert not reasons
     assert all(order == orders[0] for order in orders)
     placed = "SELECT count(*) FROM payment.orders WHERE customer_id = $1"
-    assert await calm.value(placed, journey.name) == 1
+    assert await shared_stack.value(placed, journey.name) == 1

@@ -12,14 +12,16 @@ from interview.v1 import interview_service_pb2
 from notification.v1 import notification_service_pb2
 from payment.v1 import access_code_pb2, access_code_service_pb2, payment_service_pb2
 from runtime.auth.authentication import Role
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 MINE, OTHERS = "mei.lin", "somebody.else"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def customer(calm: Outside) -> AsyncIterator[Clients]:
-    async with Clients(calm.stack, calm.stack.keys.token(MINE, Role.CUSTOMER)) as clients:
+async def customer(shared_stack: RunningStack) -> AsyncIterator[Clients]:
+    async with Clients(
+        shared_stack.stack, shared_stack.stack.keys.token(MINE, Role.CUSTOMER)
+    ) as clients:
         yield clients
 
 
@@ -38,16 +40,20 @@ def order_request(customer_id: str, request_id: str) -> payment_service_pb2.Crea
     )
 
 
-async def test_a_customer_orders_for_themselves_only(customer: Clients, calm: Outside) -> None:
-    name = calm.journey().name
+async def test_a_customer_orders_for_themselves_only(
+    customer: Clients, shared_stack: RunningStack
+) -> None:
+    name = shared_stack.journey().name
     mine = await customer.payments.CreateOrder(order_request(MINE, name))
     assert mine.order.customer_id == MINE
     refused = await code_of(customer.payments.CreateOrder(order_request(OTHERS, f"{name}-2")))
     assert refused is grpc.StatusCode.PERMISSION_DENIED
 
 
-async def test_the_whole_journey_is_open_to_the_customer(customer: Clients, calm: Outside) -> None:
-    journey = Journey(customer, calm.stack.mail_dir)
+async def test_the_whole_journey_is_open_to_the_customer(
+    customer: Clients, shared_stack: RunningStack
+) -> None:
+    journey = Journey(customer, shared_stack.stack.mail_dir)
     request = order_request(MINE, journey.name)
     request.recipient.email = journey.email
     order = (await customer.payments.CreateOrder(request)).order
@@ -61,8 +67,8 @@ async def test_the_whole_journey_is_open_to_the_customer(customer: Clients, calm
     assert (await journey.sent(order.order_id)).order_id == order.order_id
 
 
-async def test_others_things_are_not_found(customer: Clients, calm: Outside) -> None:
-    journey = calm.journey()
+async def test_others_things_are_not_found(customer: Clients, shared_stack: RunningStack) -> None:
+    journey = shared_stack.journey()
     order = await journey.order()
     payment = await journey.pay(order.order_id)
     session = await journey.prepared(order.order_id)
@@ -89,8 +95,10 @@ async def test_others_things_are_not_found(customer: Clients, calm: Outside) -> 
     assert {await code_of(call()) for call in calls} == {grpc.StatusCode.NOT_FOUND}
 
 
-async def test_lists_hold_only_what_is_the_customers(customer: Clients, calm: Outside) -> None:
-    journey = calm.journey()
+async def test_lists_hold_only_what_is_the_customers(
+    customer: Clients, shared_stack: RunningStack
+) -> None:
+    journey = shared_stack.journey()
     order_id = await journey.paid_order()
     await journey.prepared(order_id)
     await journey.sent(order_id)
@@ -107,9 +115,9 @@ async def test_lists_hold_only_what_is_the_customers(customer: Clients, calm: Ou
 
 
 async def test_a_customer_learns_of_a_code_no_more_than_its_validity(
-    customer: Clients, calm: Outside
+    customer: Clients, shared_stack: RunningStack
 ) -> None:
-    journey = calm.journey()
+    journey = shared_stack.journey()
     await journey.paid_order()
     code = await journey.code_from_mail()
     reply = await customer.codes.ValidateAccessCode(

@@ -5,10 +5,10 @@ import random
 import pytest
 from ulid import ULID
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_pb2, events_pb2
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 MESSAGES = 300
 
@@ -44,11 +44,11 @@ def broken(chance: random.Random, order_id: str) -> bytes:
 
 @pytest.mark.timeout(180)
 async def test_broken_events_end_as_dead_letters_and_the_next_order_is_served(
-    calm: Outside,
+    shared_stack: RunningStack,
 ) -> None:
     chance = random.Random(20261122)  # noqa: S311  repeatable
     sent = set()
-    async with calm.nats("payment") as client:
+    async with shared_stack.nats("payment") as client:
         jetstream = client.jetstream()
         for _ in range(MESSAGES):
             order_id, event_id = f"ord_{ULID()}", f"evt_{ULID()}"
@@ -60,21 +60,21 @@ async def test_broken_events_end_as_dead_letters_and_the_next_order_is_served(
             )
 
     async def all_dead() -> bool:
-        rows = await calm.rows("SELECT event_id FROM interview.dead_letters")
+        rows = await shared_stack.rows("SELECT event_id FROM interview.dead_letters")
         return sent <= {row["event_id"] for row in rows}
 
-    await eventually(all_dead, "every broken event is a dead letter", 60)
-    journey = calm.journey()
+    await wait_until(all_dead, "every broken event is a dead letter", 60)
+    journey = shared_stack.journey()
     order_id = await journey.paid_order()
     assert (await journey.prepared(order_id)).order_id == order_id
-    await calm.quiet()
+    await shared_stack.wait_until_idle()
     for letter in (
-        await calm.clients.ops["interview"].ListDeadLetters(
+        await shared_stack.clients.ops["interview"].ListDeadLetters(
             ops_service_pb2.ListDeadLettersRequest(page_size=500)
         )
     ).dead_letters:
         if letter.event_id in sent:
-            await calm.clients.ops["interview"].DiscardDeadLetter(
+            await shared_stack.clients.ops["interview"].DiscardDeadLetter(
                 ops_service_pb2.DiscardDeadLetterRequest(
                     dead_letter_id=letter.dead_letter_id,
                     request_id=f"{letter.dead_letter_id}-Discard",

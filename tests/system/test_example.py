@@ -6,18 +6,20 @@ import sys
 from devstack.commands import PROJECT
 from interview.v1 import interview_service_pb2, session_pb2
 from runtime.auth.authentication import Role
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 
-async def test_the_example_takes_a_customer_from_order_to_interview(calm: Outside) -> None:
+async def test_the_example_takes_a_customer_from_order_to_interview(
+    shared_stack: RunningStack,
+) -> None:
     """It asks for the code that came by mail, and prints the session that it has started."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     client = await asyncio.create_subprocess_exec(
         sys.executable,
         str(PROJECT / "examples" / "client.py"),
-        calm.stack.address("payment"),
-        calm.stack.address("interview"),
-        calm.stack.keys.token("a shop", Role.STOREFRONT),
+        shared_stack.stack.address("payment"),
+        shared_stack.stack.address("interview"),
+        shared_stack.stack.keys.token("a shop", Role.STOREFRONT),
         journey.email,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -28,5 +30,5 @@ async def test_the_example_takes_a_customer_from_order_to_interview(calm: Outsid
     assert client.returncode == 0, complained.decode()
     session_id = said.decode().rpartition("mail: ")[2].split()[0]
     request = interview_service_pb2.GetSessionRequest(session_id=session_id)
-    session = (await calm.clients.interviews.GetSession(request)).session
+    session = (await shared_stack.clients.interviews.GetSession(request)).session
     assert session.status == session_pb2.SESSION_STATUS_IN_PROGRESS

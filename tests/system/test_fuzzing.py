@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import sandbox.v1.provider_service_pb2  # noqa: F401  the others are loaded by the clients
 from tests.system.drivers.request_generator import requests
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "50"))
 AT_ONCE = 20
@@ -39,7 +39,7 @@ def methods() -> Iterator[tuple[str, MethodDescriptor]]:
             yield server, method
 
 
-def business_rows(outside: Outside) -> Mapping[str, int]:
+def business_rows(outside: RunningStack) -> Mapping[str, int]:
     """Rows of every table but the bus's, which earlier tests' events may still move."""
     counts = asyncio.run(outside.row_counts())
     return {name: count for name, count in counts.items() if "box" not in name}
@@ -58,14 +58,14 @@ def reason(error: grpc.RpcError) -> str:
     ("server", "method"), list(methods()), ids=lambda value: getattr(value, "full_name", value)
 )
 def test_no_request_makes_a_method_fail_in_an_undocumented_way(
-    calm: Outside, server: str, method: MethodDescriptor
+    shared_stack: RunningStack, server: str, method: MethodDescriptor
 ) -> None:
     path = f"/{method.containing_service.full_name}/{method.name}"
-    metadata = [("authorization", f"Bearer {calm.token(path)}")]
-    before = business_rows(calm)
+    metadata = [("authorization", f"Bearer {shared_stack.token(path)}")]
+    before = business_rows(shared_stack)
     accepted = 0
 
-    with grpc.insecure_channel(calm.stack.address(server)) as channel:
+    with grpc.insecure_channel(shared_stack.stack.address(server)) as channel:
         call = channel.unary_unary(path)
 
         @settings(
@@ -88,4 +88,4 @@ def test_no_request_makes_a_method_fail_in_an_undocumented_way(
 
         send()
     if not accepted:
-        assert business_rows(calm) == before
+        assert business_rows(shared_stack) == before

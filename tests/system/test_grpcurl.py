@@ -17,7 +17,7 @@ from notification.v1 import notification_service_pb2
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_service_pb2, payment_service_pb2
 from sandbox.v1 import provider_service_pb2
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 M = TypeVar("M", bound=Message)
 _BESIDE_PYTHON = Path(sys.executable).parent
@@ -147,20 +147,22 @@ async def _run(*command: str, given: bytes = b"") -> tuple[int, str, str]:
 
 
 async def _call(
-    calm: Outside, grpcurl: str, server: str, method: str, request: dict[str, Any]
+    shared_stack: RunningStack, grpcurl: str, server: str, method: str, request: dict[str, Any]
 ) -> tuple[int, str, str]:
-    token = calm.token(method)
+    token = shared_stack.token(method)
     header = ("-H", f"authorization: Bearer {token}")
-    address = calm.stack.address(server)
+    address = shared_stack.stack.address(server)
     return await _run(grpcurl, "-plaintext", *header, "-d", json.dumps(request), address, method)
 
 
 @pytest.mark.parametrize("server", METHODS)
 async def test_reflection_lists_every_service_of_the_contracts(
-    calm: Outside, grpcurl: str, server: str
+    shared_stack: RunningStack, grpcurl: str, server: str
 ) -> None:
     """Its own, health and reflection itself."""
-    status, said, complained = await _run(grpcurl, "-plaintext", calm.stack.address(server), "list")
+    status, said, complained = await _run(
+        grpcurl, "-plaintext", shared_stack.stack.address(server), "list"
+    )
     assert status == 0, complained
     expected = {method.containing_service.full_name for method in METHODS[server]}
     listed = set(said.split())
@@ -179,13 +181,13 @@ async def test_reflection_lists_every_service_of_the_contracts(
     ],
 )
 async def test_grpcurl_calls_every_method_and_shows_error_details(
-    calm: Outside, grpcurl: str, server: str, method: MethodDescriptor
+    shared_stack: RunningStack, grpcurl: str, server: str, method: MethodDescriptor
 ) -> None:
     """A refusal shows google.rpc.ErrorInfo in words; a success its reply as JSON."""
     name = f"{method.containing_service.full_name}/{method.name}"
     if failing := _FAILING.get(name) or _FAILING.get(method.name):
         request, reason = failing
-        status, _, complained = await _call(calm, grpcurl, server, name, request)
+        status, _, complained = await _call(shared_stack, grpcurl, server, name, request)
         assert status != 0
         shown = "".join(complained.split())
         assert '"@type":"type.googleapis.com/google.rpc.ErrorInfo"' in shown
@@ -196,18 +198,18 @@ async def test_grpcurl_calls_every_method_and_shows_error_details(
         assert f'"domain":"{method.containing_service.file.package}"' in shown
     else:
         request = _WORKING.get(method.name, {})
-        status, said, complained = await _call(calm, grpcurl, server, name, request)
+        status, said, complained = await _call(shared_stack, grpcurl, server, name, request)
         assert status == 0, complained
         json.loads(said)
 
 
-async def test_a_journey_by_grpcurl_alone(calm: Outside, grpcurl: str) -> None:
+async def test_a_journey_by_grpcurl_alone(shared_stack: RunningStack, grpcurl: str) -> None:
     """Order, pay, ask for the code, start."""
     payment, interview = "payment", "interview"
-    name = calm.journey().name
+    name = shared_stack.journey().name
 
     async def call(server: str, method: str, reply: M, **request: Any) -> M:
-        status, said, complained = await _call(calm, grpcurl, server, method, request)
+        status, said, complained = await _call(shared_stack, grpcurl, server, method, request)
         assert status == 0, complained
         return json_format.Parse(said, reply)
 
@@ -230,7 +232,7 @@ async def test_a_journey_by_grpcurl_alone(calm: Outside, grpcurl: str) -> None:
         payment_method="sandbox_approve",
     )
     assert paid.payment.status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
-    await calm.until_true(
+    await shared_stack.until_true(
         "SELECT EXISTS (SELECT FROM interview.sessions WHERE order_id = $1)", order_id
     )
     found = await call(
@@ -250,11 +252,11 @@ async def test_a_journey_by_grpcurl_alone(calm: Outside, grpcurl: str) -> None:
     assert started.session.order_id == order_id
 
 
-async def test_opsctl_decodes_what_is_on_the_bus(calm: Outside) -> None:
+async def test_opsctl_decodes_what_is_on_the_bus(shared_stack: RunningStack) -> None:
     """One readable line; code and address masked unless asked for. As `nats sub --translate`."""
     opsctl = str(_BESIDE_PYTHON / "opsctl")
-    journey, order_id, code = await calm.prepared()
-    message = await calm.stored(f"payment.v1.PaymentCompleted.{order_id}")
+    journey, order_id, code = await shared_stack.prepared()
+    message = await shared_stack.stored(f"payment.v1.PaymentCompleted.{order_id}")
     subject, body = str(message.subject), message.data or b""
     status, said, complained = await _run(opsctl, "decode", subject, given=body)
     assert (status, complained, said.count("\n")) == (0, "", 1)

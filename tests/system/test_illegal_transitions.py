@@ -24,7 +24,7 @@ from tests.system.drivers.given_states import REACHED, Thing, discard, replay
 from tests.system.drivers.interviews import Interview
 from tests.system.drivers.payments import cancelling
 from tests.system.drivers.refunds import Desk
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 PRICE = 19900
 
@@ -344,7 +344,7 @@ def domain_of(call: str) -> str:
     return str(METHODS[call.partition(",")[0]].containing_service.file.package)
 
 
-async def all_refused(reached: str, table: Mapping[str, list[Row]], outside: Outside) -> None:
+async def all_refused(reached: str, table: Mapping[str, list[Row]], outside: RunningStack) -> None:
     """All of a state's refusals, on one thing, which stays as it was."""
     thing = await REACHED[reached](outside)
     before = await thing.look()
@@ -354,17 +354,19 @@ async def all_refused(reached: str, table: Mapping[str, list[Row]], outside: Out
 
 
 @pytest.mark.parametrize("reached", CALM)
-async def test_a_step_that_the_diagram_lacks_is_refused(calm: Outside, reached: str) -> None:
+async def test_a_step_that_the_diagram_lacks_is_refused(
+    shared_stack: RunningStack, reached: str
+) -> None:
     """By the name of the thing, its state and the step; it stays as it was."""
-    await all_refused(reached, CALM, calm)
+    await all_refused(reached, CALM, shared_stack)
 
 
 @pytest.mark.parametrize("reached", ROUGH)
 async def test_a_step_is_refused_while_an_answer_is_waited_for(
-    rough: Outside, reached: str
+    disruptable_stack: RunningStack, reached: str
 ) -> None:
     """Also in what is passing: the provider's, interview's or the broker's word is to come."""
-    await all_refused(reached, ROUGH, rough)
+    await all_refused(reached, ROUGH, disruptable_stack)
 
 
 def test_no_state_and_no_step_is_left_out() -> None:

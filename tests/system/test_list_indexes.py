@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 _ROWS = 10_000
 
@@ -23,17 +23,17 @@ _LISTED_BY = [
 
 @pytest.mark.parametrize(("schema", "table", "columns"), _LISTED_BY)
 async def test_what_is_listed_has_an_index(
-    calm: Outside, schema: str, table: str, columns: str
+    shared_stack: RunningStack, schema: str, table: str, columns: str
 ) -> None:
-    rows = await calm.rows(
+    rows = await shared_stack.rows(
         "SELECT indexdef FROM pg_indexes WHERE schemaname = $1 AND tablename = $2", schema, table
     )
     assert any(row["indexdef"].endswith(f"({columns})") for row in rows)
 
 
-async def test_a_customers_mails_are_found_among_many(calm: Outside) -> None:
+async def test_a_customers_mails_are_found_among_many(shared_stack: RunningStack) -> None:
     """10^4 mails, ten of them the customer's, rolled back afterwards."""
-    async with calm.sql("notification_owner") as connection:
+    async with shared_stack.sql("notification_owner") as connection:
         transaction = connection.transaction()
         await transaction.start()
         try:

@@ -3,14 +3,14 @@
 import grpc
 import pytest
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_pb2, access_code_service_pb2, payment_service_pb2
-from tests.system.drivers.running_stack import PAID, STARTED, Outside
+from tests.system.drivers.running_stack import PAID, STARTED, RunningStack
 
 
-def _told(outside: Outside, secret: str, but: tuple[str, ...] = ()) -> list[str]:
+def _told(outside: RunningStack, secret: str, but: tuple[str, ...] = ()) -> list[str]:
     """Log lines that tell a secret, written in whatever way."""
     forms = {secret, secret.lower(), secret.replace("-", ""), secret.replace("-", "").lower()}
     forms.add(secret.replace("-", " "))
@@ -25,32 +25,34 @@ def _told(outside: Outside, secret: str, but: tuple[str, ...] = ()) -> list[str]
 
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
 async def test_no_log_tells_a_code_or_an_address_after_a_journey(
-    calm: Outside, language: str
+    shared_stack: RunningStack, language: str
 ) -> None:
     """Services, servers, mailbox and provider; also when the code is typed in other ways."""
-    journey = calm.journey(language_code=language)
+    journey = shared_stack.journey(language_code=language)
     order_id = await journey.paid_order()
-    await calm.came_to(order_id, PAID)
-    code = (await calm.code(order_id)).code
+    await shared_stack.wait_for_effects(order_id, PAID)
+    code = (await shared_stack.code(order_id)).code
     for typed in (code.lower(), code.replace("-", ""), code.replace("-", " ")):
         check = interview_service_pb2.CheckAccessCodeRequest(access_code=typed)
-        assert (await calm.clients.interviews.CheckAccessCode(check)).valid
+        assert (await shared_stack.clients.interviews.CheckAccessCode(check)).valid
         by_code = access_code_service_pb2.GetAccessCodeRequest(access_code=typed)
-        await calm.clients.codes.GetAccessCode(by_code)
+        await shared_stack.clients.codes.GetAccessCode(by_code)
     with pytest.raises(grpc.aio.AioRpcError):
         await journey.start(f"{code}0")
     await journey.start(code)
     with pytest.raises(grpc.aio.AioRpcError):
-        await calm.journey().start(code)
-    await calm.came_to(order_id, STARTED)
-    assert _told(calm, code) == []
-    assert _told(calm, journey.email) == []
-    assert _told(calm, order_id)  # the look works
+        await shared_stack.journey().start(code)
+    await shared_stack.wait_for_effects(order_id, STARTED)
+    assert _told(shared_stack, code) == []
+    assert _told(shared_stack, journey.email) == []
+    assert _told(shared_stack, order_id)  # the look works
 
 
-async def test_no_log_tells_an_address_that_the_mail_server_refuses(calm: Outside) -> None:
+async def test_no_log_tells_an_address_that_the_mail_server_refuses(
+    shared_stack: RunningStack,
+) -> None:
     """The refusal quotes the address; the log doesn't."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     email = f"{journey.name}+reject@example.com"
     request = payment_service_pb2.CreateOrderRequest(
         request_id=journey.name,
@@ -58,31 +60,33 @@ async def test_no_log_tells_an_address_that_the_mail_server_refuses(calm: Outsid
         product_id="backend-60",
         recipient=access_code_pb2.Recipient(email=email),
     )
-    order = (await calm.clients.payments.CreateOrder(request)).order
+    order = (await shared_stack.clients.payments.CreateOrder(request)).order
     await journey.pay(order.order_id)
-    await calm.until_true(
+    await shared_stack.until_true(
         "SELECT EXISTS (SELECT FROM notification.notifications"
         " WHERE order_id = $1 AND status = 'FAILED')",
         order.order_id,
     )
-    assert _told(calm, email) == []
-    assert _told(calm, (await calm.code(order.order_id)).code) == []
+    assert _told(shared_stack, email) == []
+    assert _told(shared_stack, (await shared_stack.code(order.order_id)).code) == []
 
 
-async def test_an_error_that_quotes_code_and_address_is_masked(rough: Outside) -> None:
+async def test_an_error_that_quotes_code_and_address_is_masked(
+    disruptable_stack: RunningStack,
+) -> None:
     """In interview's log, in its bus status, and in what it tells of its dead letter."""
-    journey = rough.journey()
+    journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
-    async with rough.sql() as superuser:
+    async with disruptable_stack.sql() as superuser:
         await superuser.execute(
             "CREATE FUNCTION interview.blab() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
             f" RAISE EXCEPTION 'code % of {journey.email}', NEW.code; END $$"
         )
         await superuser.execute(
-            "CREATE TRIGGER blab BEFORE INSERT ON interview.code_entries FOR EACH ROW"
+            "CREATE TRIGGER blab BEFORE INSERT ON interview.cached_codes FOR EACH ROW"
             f" WHEN (NEW.order_id = '{order_id}') EXECUTE FUNCTION interview.blab()"
         )
-    ops = rough.clients.ops["interview"]
+    ops = disruptable_stack.clients.ops["interview"]
     try:
         await journey.pay(order_id)
 
@@ -90,16 +94,16 @@ async def test_an_error_that_quotes_code_and_address_is_masked(rough: Outside) -
             listed = await ops.ListDeadLetters(ops_service_pb2.ListDeadLettersRequest())
             return next((one for one in listed.dead_letters if one.key == order_id), None)
 
-        letter = await eventually(look, "a dead letter", 60)
+        letter = await wait_until(look, "a dead letter", 60)
         status = await ops.GetBusStatus(ops_service_pb2.GetBusStatusRequest())
     finally:
-        async with rough.sql() as superuser:
-            await superuser.execute("DROP TRIGGER blab ON interview.code_entries")
+        async with disruptable_stack.sql() as superuser:
+            await superuser.execute("DROP TRIGGER blab ON interview.cached_codes")
             await superuser.execute("DROP FUNCTION interview.blab()")
-    code = (await rough.code(order_id)).code
+    code = (await disruptable_stack.code(order_id)).code
     # PostgreSQL's own log says what the trigger said: that one is the test's doing.
-    assert _told(rough, code, but=("postgres",)) == []
-    assert _told(rough, journey.email, but=("postgres",)) == []
+    assert _told(disruptable_stack, code, but=("postgres",)) == []
+    assert _told(disruptable_stack, journey.email, but=("postgres",)) == []
     for secret in (code, journey.email):
         assert secret not in letter.reason
         assert secret not in str(status)
@@ -107,15 +111,17 @@ async def test_an_error_that_quotes_code_and_address_is_masked(rough: Outside) -
         dead_letter_id=letter.dead_letter_id, request_id=f"{letter.dead_letter_id}-Replay"
     )
     await ops.ReplayDeadLetter(replay)
-    await rough.came_to(order_id, PAID)
+    await disruptable_stack.wait_for_effects(order_id, PAID)
 
 
-async def test_no_log_tells_what_the_database_was_given_when_it_refuses(calm: Outside) -> None:
+async def test_no_log_tells_what_the_database_was_given_when_it_refuses(
+    shared_stack: RunningStack,
+) -> None:
     """An error that nobody expected is logged: its parameters, and the row that it was about."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     name = f"李华 {journey.name[-8:]}"
     constraint = "CHECK (display_name NOT LIKE '李华%') NOT VALID"
-    async with calm.sql() as superuser:
+    async with shared_stack.sql() as superuser:
         await superuser.execute(f"ALTER TABLE payment.orders ADD CONSTRAINT no_li {constraint}")
         try:
             request = payment_service_pb2.CreateOrderRequest(
@@ -125,15 +131,15 @@ async def test_no_log_tells_what_the_database_was_given_when_it_refuses(calm: Ou
                 recipient=access_code_pb2.Recipient(email=journey.email, display_name=name),
             )
             with pytest.raises(grpc.aio.AioRpcError) as failed:
-                await calm.clients.payments.CreateOrder(request)
+                await shared_stack.clients.payments.CreateOrder(request)
         finally:
             await superuser.execute("ALTER TABLE payment.orders DROP CONSTRAINT no_li")
     assert failed.value.code() is grpc.StatusCode.INTERNAL
     (told,) = [
         line
-        for line in calm.log_lines("payment", event="unexpected error")
+        for line in shared_stack.log_lines("payment", event="unexpected error")
         if "no_li" in line["exception"]
     ]
     assert "INSERT INTO payment.orders" in told["exception"]
     # PostgreSQL keeps a log of its own, for its own keepers.
-    assert _told(calm, name, but=("postgres",)) == []
+    assert _told(shared_stack, name, but=("postgres",)) == []

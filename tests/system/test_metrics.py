@@ -2,23 +2,23 @@
 
 from collections.abc import Mapping
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from interview_svc.domain.drifts import DriftKind
 from tests.system.drivers.metrics import numbers
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 _DEAD = 'consumer_dead_letters{consumer="interview",stream="PAYMENT"}'
 
 
-async def test_prometheus_is_told_how_the_bus_stands(calm: Outside) -> None:
+async def test_prometheus_is_told_how_the_bus_stands(shared_stack: RunningStack) -> None:
     """Ages and counts are there to be fetched, without a token, where the settings say."""
-    await calm.prepared()
+    await shared_stack.prepared()
 
     async def look() -> Mapping[str, float] | None:
-        found = await numbers(calm, "interview")
+        found = await numbers(shared_stack, "interview")
         return found if _DEAD in found else None
 
-    found = await eventually(look, "the consumer's metrics")
+    found = await wait_until(look, "the consumer's metrics")
     assert found[_DEAD] >= 0
     assert found["outbox_unpublished"] >= 0
     assert found["outbox_oldest_age_seconds"] >= 0
@@ -26,9 +26,11 @@ async def test_prometheus_is_told_how_the_bus_stands(calm: Outside) -> None:
     assert found['consumer_oldest_age_seconds{consumer="interview",stream="PAYMENT"}'] >= 0
 
 
-async def test_what_checks_find_has_a_number_before_the_first_check(calm: Outside) -> None:
+async def test_what_checks_find_has_a_number_before_the_first_check(
+    shared_stack: RunningStack,
+) -> None:
     """Whoever watches for a rise needs the number from which it rises."""
-    found = await numbers(calm, "interview")
+    found = await numbers(shared_stack, "interview")
     for kind in DriftKind:
         assert found[f'consistency_drifts{{kind="{kind}"}}'] == 0
     for name in ("lost", "unhandled"):

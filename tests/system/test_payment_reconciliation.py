@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from payment.v1 import payment_service_pb2
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 _MANY = 120
 
 
 @pytest.fixture
-async def crowd(calm: Outside) -> AsyncIterator[Outside]:
+async def crowd(shared_stack: RunningStack) -> AsyncIterator[RunningStack]:
     """Payments that the provider works at for a day, all of them older than any other."""
-    _crowd_at_the_provider(calm)
-    async with calm.sql() as superuser:
+    _crowd_at_the_provider(shared_stack)
+    async with shared_stack.sql() as superuser:
         await superuser.execute(
             "INSERT INTO payment.orders (order_id, customer_id, product_id, amount_minor,"
             " currency_code, email, display_name, language_code, status, created_at, expire_at)"
@@ -34,13 +34,13 @@ async def crowd(calm: Outside) -> AsyncIterator[Outside]:
             _MANY,
         )
         try:
-            yield calm
+            yield shared_stack
         finally:
             await superuser.execute("DELETE FROM payment.payments WHERE caller = 'crowd'")
             await superuser.execute("DELETE FROM payment.orders WHERE customer_id = 'crowd'")
 
 
-def _crowd_at_the_provider(outside: Outside) -> None:
+def _crowd_at_the_provider(outside: RunningStack) -> None:
     ledger = sqlite3.connect(outside.stack.directory / "provider.sqlite", timeout=10)
     try:
         with ledger:
@@ -57,7 +57,7 @@ def _crowd_at_the_provider(outside: Outside) -> None:
 
 
 async def test_payments_that_stay_processing_keep_no_other_from_being_asked_about(
-    crowd: Outside,
+    crowd: RunningStack,
 ) -> None:
     """There are more of them than a round takes; an answer that got lost is found all the same."""
     journey = crowd.journey()

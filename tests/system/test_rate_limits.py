@@ -18,7 +18,7 @@ from interview.v1 import interview_service_pb2
 from payment.v1 import access_code_service_pb2, payment_service_pb2
 from runtime.auth.authentication import Role
 from shared_model.access_code import generate
-from tests.system.drivers.running_stack import Outside, reason_of
+from tests.system.drivers.running_stack import RunningStack, reason_of
 from tests.system.drivers.stack_runner import running
 from tests.system.drivers.stack_settings import settings
 
@@ -26,21 +26,21 @@ GUESSES = 5
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def strict(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outside]:
+async def strict(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
     """A stack that lets nobody guess for long."""
     directory: Path = tmp_path_factory.mktemp("strict")
     told = settings(directory)
     environment = {
         name: {
             **told.environment[name],
-            f"{name.upper()}_GUESSES_PER_CALLER": str(GUESSES),
-            f"{name.upper()}_GUESSES_PER_PEER": str(2 * GUESSES),
+            f"{name.upper()}_FAILED_VALIDATIONS_PER_CALLER": str(GUESSES),
+            f"{name.upper()}_FAILED_VALIDATIONS_PER_PEER": str(2 * GUESSES),
         }
         for name in ("payment", "interview")
     }
     told = replace(told, environment={**told.environment, **environment})
     async with running(directory, told) as stack, Clients(stack) as clients:
-        yield Outside(stack, clients)
+        yield RunningStack(stack, clients)
 
 
 def details(error: grpc.aio.AioRpcError) -> dict[str, object]:
@@ -71,7 +71,7 @@ async def guess(clients: Clients, number: int) -> grpc.StatusCode:
 
 
 async def test_many_starts_of_one_customer_with_a_good_code_are_all_looked_at(
-    strict: Outside,
+    strict: RunningStack,
 ) -> None:
     """More of them at once than may fail: one starts, the others hear that the code is used."""
     journey, _, code = await strict.prepared()
@@ -92,7 +92,9 @@ async def test_many_starts_of_one_customer_with_a_good_code_are_all_looked_at(
     assert told == {"started": 1, "ACCESS_CODE_REDEEMED": 49}
 
 
-async def test_guesses_side_by_side_are_no_more_than_one_after_another(strict: Outside) -> None:
+async def test_guesses_side_by_side_are_no_more_than_one_after_another(
+    strict: RunningStack,
+) -> None:
     """What may fail is looked at; everything beyond is refused."""
 
     async def ask(clients: Clients) -> str:
@@ -114,7 +116,7 @@ async def test_guesses_side_by_side_are_no_more_than_one_after_another(strict: O
 
 
 async def test_guessing_ends_for_a_caller_and_then_for_the_peer_but_not_for_services(
-    strict: Outside,
+    strict: RunningStack,
 ) -> None:
     tokens = [strict.stack.keys.token(f"guesser-{n}", Role.CUSTOMER) for n in range(3)]
     answers = []
@@ -133,13 +135,13 @@ async def test_guessing_ends_for_a_caller_and_then_for_the_peer_but_not_for_serv
     assert await guess(strict.clients, 0) is missing
 
 
-async def test_a_good_code_is_not_a_guess(calm: Outside) -> None:
-    journey = calm.journey()
+async def test_a_good_code_is_not_a_guess(shared_stack: RunningStack) -> None:
+    journey = shared_stack.journey()
     await journey.paid_order()
     code = await journey.code_from_mail()
     request = interview_service_pb2.CheckAccessCodeRequest(access_code=code)
     for _ in range(3 * GUESSES):
-        assert (await calm.clients.interviews.CheckAccessCode(request)).valid
+        assert (await shared_stack.clients.interviews.CheckAccessCode(request)).valid
 
 
 @pytest.mark.parametrize(
@@ -154,37 +156,41 @@ async def test_a_good_code_is_not_a_guess(calm: Outside) -> None:
     ],
 )
 async def test_an_error_speaks_the_callers_language(
-    calm: Outside, accepted: str, locale: str, text: str
+    shared_stack: RunningStack, accepted: str, locale: str, text: str
 ) -> None:
     request = payment_service_pb2.GetOrderRequest(order_id=f"ord_{'0' * 26}")
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await calm.clients.payments.GetOrder(request, metadata=(("accept-language", accepted),))
+        await shared_stack.clients.payments.GetOrder(
+            request, metadata=(("accept-language", accepted),)
+        )
     localized = details(refused.value)["LocalizedMessage"]
     assert localized.locale == locale  # type: ignore[attr-defined]
     assert text in localized.message  # type: ignore[attr-defined]
 
 
-async def test_a_message_that_is_too_large_is_refused(calm: Outside) -> None:
-    token = calm.stack.keys.token("large", Role.STOREFRONT)
-    async with grpc.aio.insecure_channel(calm.stack.address("payment")) as channel:
+async def test_a_message_that_is_too_large_is_refused(shared_stack: RunningStack) -> None:
+    token = shared_stack.stack.keys.token("large", Role.STOREFRONT)
+    async with grpc.aio.insecure_channel(shared_stack.stack.address("payment")) as channel:
         call = channel.unary_unary("/payment.v1.PaymentService/CreateOrder")
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await call(b"x" * 2_000_000, metadata=[("authorization", f"Bearer {token}")])
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_a_call_ends_at_its_deadline_and_its_payment_goes_on(calm: Outside) -> None:
-    journey = calm.journey()
+async def test_a_call_ends_at_its_deadline_and_its_payment_goes_on(
+    shared_stack: RunningStack,
+) -> None:
+    journey = shared_stack.journey()
     order = await journey.order()
     request = payment_service_pb2.CreatePaymentRequest(
         request_id=journey.name, order_id=order.order_id, payment_method="sandbox_slow"
     )
     with pytest.raises(grpc.aio.AioRpcError) as late:
-        await calm.clients.payments.CreatePayment(request, timeout=0.3)
+        await shared_stack.clients.payments.CreatePayment(request, timeout=0.3)
     assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    again = await calm.clients.payments.CreatePayment(request, timeout=30)
+    again = await shared_stack.clients.payments.CreatePayment(request, timeout=30)
     assert again.payment.status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
-    listed = await calm.clients.payments.ListPayments(
+    listed = await shared_stack.clients.payments.ListPayments(
         payment_service_pb2.ListPaymentsRequest(order_id=order.order_id)
     )
     assert [one.payment_id for one in listed.payments] == [again.payment.payment_id]

@@ -10,32 +10,32 @@ import pytest_asyncio
 
 from devstack.clients import Clients
 from devstack.demo.journey import Journey
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from payment.v1 import access_code_pb2, events_pb2, payment_service_pb2
 from runtime.auth.authentication import Role
 from runtime.protobuf import violations
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
 from tests.system.drivers.refunds import Desk, PlayedInterview, refused
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 PRICE = 19900
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def interview(rough: Outside) -> PlayedInterview:
+async def interview(disruptable_stack: RunningStack) -> PlayedInterview:
     """Nobody but the test answers payment's questions."""
-    await rough.stack.terminate("interview")
-    return PlayedInterview(rough)
+    await disruptable_stack.stack.terminate("interview")
+    return PlayedInterview(disruptable_stack)
 
 
-async def paid(outside: Outside, method: str = "sandbox_approve") -> str:
+async def paid(outside: RunningStack, method: str = "sandbox_approve") -> str:
     journey = outside.journey()
     order_id = (await journey.order()).order_id
     await journey.pay(order_id, method)
     return order_id
 
 
-async def requests_of(outside: Outside, order_id: str) -> list[events_pb2.RefundRequested]:
+async def requests_of(outside: RunningStack, order_id: str) -> list[events_pb2.RefundRequested]:
     """What payment asked about an order so far, as it stands in the stream."""
     rows = await outside.rows(
         "SELECT data FROM payment.outbox_published"
@@ -45,7 +45,7 @@ async def requests_of(outside: Outside, order_id: str) -> list[events_pb2.Refund
     return [events_pb2.RefundRequested.FromString(row["data"]) for row in rows]
 
 
-async def paid_back(outside: Outside, refund_id: str) -> int:
+async def paid_back(outside: RunningStack, refund_id: str) -> int:
     """What the provider knows to have paid back under a refund's id."""
     async with outside.channel("provider", "GetCharge") as channel:
         provider = provider_service_pb2_grpc.ProviderServiceStub(channel)
@@ -55,7 +55,7 @@ async def paid_back(outside: Outside, refund_id: str) -> int:
     return int(refund.amount_minor)
 
 
-async def completed_once(outside: Outside, order_id: str) -> None:
+async def completed_once(outside: RunningStack, order_id: str) -> None:
     """RefundCompleted is announced, and not twice."""
     subject = f"payment.v1.RefundCompleted.{order_id}"
     await outside.stored(subject)
@@ -197,7 +197,7 @@ async def test_interview_is_asked_again_until_it_answers(interview: PlayedInterv
     async def asked_twice_more() -> bool:
         return len(await requests_of(outside, order_id)) >= 3
 
-    await eventually(asked_twice_more, "three questions", 60)
+    await wait_until(asked_twice_more, "three questions", 60)
     asked = await requests_of(outside, order_id)
     assert [question.ask for question in asked] == [*range(1, len(asked) + 1)]
     assert {question.record.version for question in asked} == {2}
@@ -220,14 +220,14 @@ async def test_a_refund_that_hangs_is_shown_to_operators(interview: PlayedInterv
         return list((await interview.payments.ListRefunds(overdue)).refunds)
 
     assert await listed() == []
-    (hanging,) = await eventually(listed, f"{refund.refund_id} overdue", 30)
+    (hanging,) = await wait_until(listed, f"{refund.refund_id} overdue", 30)
     assert (hanging.refund_id, hanging.overdue) == (refund.refund_id, True)
     subject = {"order_id": order_id, "refund_id": refund.refund_id}
 
     async def logged() -> bool:
         return bool(outside.log_lines("payment", event="refund hangs", level="error", **subject))
 
-    await eventually(logged, "an error line", 30)
+    await wait_until(logged, "an error line", 30)
     await interview.withholds(order_id, refund.refund_id)
     assert not (await interview.becomes(refund, "SUCCEEDED")).overdue
     assert await listed() == []
@@ -280,10 +280,10 @@ async def test_payment_killed_before_its_question_was_sent(interview: PlayedInte
     await interview.becomes(refund, "SUCCEEDED")
 
 
-async def test_a_used_code_is_not_refunded_in_full(rough: Outside) -> None:
+async def test_a_used_code_is_not_refunded_in_full(disruptable_stack: RunningStack) -> None:
     """A part of its price may go back; the code stays REDEEMED."""
-    desk = Desk(rough)
-    journey, order_id, code = await rough.prepared()
+    desk = Desk(disruptable_stack)
+    journey, order_id, code = await disruptable_stack.prepared()
     await journey.start(code)
     record = await journey.redeemed(order_id)
     async with refused(grpc.StatusCode.FAILED_PRECONDITION, "ACCESS_CODE_REDEEMED", record.id):
@@ -327,28 +327,30 @@ async def requests_for(desk: Desk, order_id: str) -> list[payment_service_pb2.Re
     return list((await desk.payments.ListRefunds(listed)).refunds)
 
 
-async def test_what_cant_be_refunded_is_refused(calm: Outside) -> None:
+async def test_what_cant_be_refunded_is_refused(shared_stack: RunningStack) -> None:
     """With a reason for programs, and the order as the subject."""
-    desk = Desk(calm)
-    order_id = (await calm.journey().order()).order_id
+    desk = Desk(shared_stack)
+    order_id = (await shared_stack.journey().order()).order_id
     async with refused(grpc.StatusCode.FAILED_PRECONDITION, "ORDER_NOT_REFUNDABLE", order_id):
         await desk.refund(order_id)
     async with refused(grpc.StatusCode.NOT_FOUND, "ORDER_NOT_FOUND"):
         await desk.refund("ord_01ARZ3NDEKTSV4RRFFQ69G5FAV")
     async with refused(grpc.StatusCode.NOT_FOUND, "REFUND_NOT_FOUND"):
         await desk.get("ref_01ARZ3NDEKTSV4RRFFQ69G5FAV")
-    order_id = await paid(calm)
+    order_id = await paid(shared_stack)
     async with refused(grpc.StatusCode.FAILED_PRECONDITION, "AMOUNT_MISMATCH", order_id):
         await desk.refund(order_id, PRICE + 1)
     async with refused(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST"):
         await desk.refund(order_id, 0)
 
 
-async def test_refunds_are_listed_page_by_page_to_those_who_may_see_them(calm: Outside) -> None:
+async def test_refunds_are_listed_page_by_page_to_those_who_may_see_them(
+    shared_stack: RunningStack,
+) -> None:
     """Newest first; a customer sees those of their own orders only."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     order_id = await journey.paid_order()
-    desk = Desk(calm)
+    desk = Desk(shared_stack)
     begun = []
     for minor in (100, 200, 300):
         begun.append(await desk.refund(order_id, minor))
@@ -370,8 +372,8 @@ async def test_refunds_are_listed_page_by_page_to_those_who_may_see_them(calm: O
 
     listed = payment_service_pb2.ListRefundsRequest(order_id=order_id)
     for name, count in ((journey.name, 3), ("somebody.else", 0)):
-        token = calm.stack.keys.token(name, Role.CUSTOMER)
-        async with Clients(calm.stack, token) as customer:
+        token = shared_stack.stack.keys.token(name, Role.CUSTOMER)
+        async with Clients(shared_stack.stack, token) as customer:
             assert len((await customer.payments.ListRefunds(listed)).refunds) == count
             get = payment_service_pb2.GetRefundRequest(refund_id=found[0])
             if count:
@@ -380,17 +382,23 @@ async def test_refunds_are_listed_page_by_page_to_those_who_may_see_them(calm: O
                 async with refused(grpc.StatusCode.NOT_FOUND, "REFUND_NOT_FOUND"):
                     await customer.payments.GetRefund(get)
             async with refused(grpc.StatusCode.PERMISSION_DENIED, "METHOD_NOT_ALLOWED"):
-                await Journey(customer, calm.stack.mail_dir).clients.payments.CreateRefund(
+                await Journey(customer, shared_stack.stack.mail_dir).clients.payments.CreateRefund(
                     payment_service_pb2.CreateRefundRequest(request_id="x", order_id=order_id)
                 )
 
 
-async def test_a_refund_is_not_made_twice_however_late_its_call_is_repeated(calm: Outside) -> None:
+async def test_a_refund_is_not_made_twice_however_late_its_call_is_repeated(
+    shared_stack: RunningStack,
+) -> None:
     """When its reply is forgotten, the refund itself still knows the call."""
-    desk, order_id, request_id = Desk(calm), await paid(calm), f"late-{secrets.token_hex(8)}"
+    desk, order_id, request_id = (
+        Desk(shared_stack),
+        await paid(shared_stack),
+        f"late-{secrets.token_hex(8)}",
+    )
     first = await desk.refund(order_id, 900, request_id)
     done = await desk.becomes(first, "SUCCEEDED")
-    async with calm.sql() as superuser:
+    async with shared_stack.sql() as superuser:
         forget = "DELETE FROM payment.request_replies WHERE request_id = $1"
         assert await superuser.execute(forget, request_id) == "DELETE 1"
         assert await desk.refund(order_id, 900, request_id) == done

@@ -5,179 +5,189 @@ import asyncio
 import grpc
 import pytest
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
-from tests.system.drivers.running_stack import PAID, Effects, Outside, paid_for_sure, reason_of
+from tests.system.drivers.running_stack import PAID, Effects, RunningStack, paid_for_sure, reason_of
 
 NOTHING = Effects(0, 0, 0, 0, 0, 0, 0, 0)
 SUCCEEDED = payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
 PROCESSING = payment_service_pb2.PAYMENT_STATUS_PROCESSING
 
 
-async def _payment(outside: Outside, order_id: str) -> payment_service_pb2.Payment:
+async def _payment(outside: RunningStack, order_id: str) -> payment_service_pb2.Payment:
     """The order's only payment."""
     request = payment_service_pb2.ListPaymentsRequest(order_id=order_id)
     (payment,) = (await outside.clients.payments.ListPayments(request)).payments
     return payment
 
 
-async def _begun(outside: Outside, order_id: str) -> payment_service_pb2.Payment:
+async def _begun(outside: RunningStack, order_id: str) -> payment_service_pb2.Payment:
     """Waits until the provider has the order's charge."""
 
     async def look() -> bool:
         return outside.charges(order_id) == 1
 
-    await eventually(look, f"a charge for {order_id}")
+    await wait_until(look, f"a charge for {order_id}")
     return await _payment(outside, order_id)
 
 
-async def test_a_declined_payment_leaves_the_order_to_be_paid(calm: Outside) -> None:
+async def test_a_declined_payment_leaves_the_order_to_be_paid(shared_stack: RunningStack) -> None:
     """FAILED with the provider's reason; another attempt pays; the order has both payments."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     order = await journey.order()
     declined = await journey.pay(order.order_id, "sandbox_decline")
     assert declined.status == payment_service_pb2.PAYMENT_STATUS_FAILED
     assert declined.failure_reason == "CARD_DECLINED"
-    assert await calm.effects(order.order_id) == NOTHING
+    assert await shared_stack.effects(order.order_id) == NOTHING
     again = await journey.pay(order.order_id, "sandbox_decline")
     assert again == declined
     await journey.pay(order.order_id)
-    await calm.came_to(order.order_id, PAID)
-    listed = await calm.clients.payments.ListPayments(
+    await shared_stack.wait_for_effects(order.order_id, PAID)
+    listed = await shared_stack.clients.payments.ListPayments(
         payment_service_pb2.ListPaymentsRequest(order_id=order.order_id)
     )
     statuses = [payment.status for payment in listed.payments]
     assert statuses == [payment_service_pb2.PAYMENT_STATUS_FAILED, SUCCEEDED]
 
 
-async def test_a_slow_provider_is_waited_for(calm: Outside) -> None:
+async def test_a_slow_provider_is_waited_for(shared_stack: RunningStack) -> None:
     """The reply says SUCCEEDED; meanwhile another attempt is refused."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     slow = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
-    begun = await _begun(calm, order_id)
+    begun = await _begun(shared_stack, order_id)
     assert begun.status != SUCCEEDED
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await journey.pay(order_id, "sandbox_approve")
     assert reason_of(refused.value) == "PAYMENT_IN_PROGRESS"
     assert (await slow).status == SUCCEEDED
-    await calm.came_to(order_id, PAID)
-    assert calm.charges(order_id) == 1
+    await shared_stack.wait_for_effects(order_id, PAID)
+    assert shared_stack.charges(order_id) == 1
 
 
-async def test_a_late_provider_tells_by_notification(calm: Outside) -> None:
+async def test_a_late_provider_tells_by_notification(shared_stack: RunningStack) -> None:
     """The reply says PROCESSING; the signed notification pays the order, once."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     payment = await journey.pay(order_id, "sandbox_late")
     assert payment.status == PROCESSING
-    assert await calm.effects(order_id) == NOTHING
-    await calm.came_to(order_id, PAID)
+    assert await shared_stack.effects(order_id) == NOTHING
+    await shared_stack.wait_for_effects(order_id, PAID)
     repeated = await journey.pay(order_id, "sandbox_late")
     assert (repeated.payment_id, repeated.status) == (payment.payment_id, SUCCEEDED)
-    assert await calm.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
-    assert calm.charges(order_id) == 1
+    assert await shared_stack.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
+    assert shared_stack.charges(order_id) == 1
 
 
-async def test_a_client_that_hangs_up_changes_nothing_about_its_payment(calm: Outside) -> None:
+async def test_a_client_that_hangs_up_changes_nothing_about_its_payment(
+    shared_stack: RunningStack,
+) -> None:
     """The work goes on without it; the repeat gets the outcome."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
-    begun = await _begun(calm, order_id)
+    begun = await _begun(shared_stack, order_id)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await calm.came_to(order_id, PAID)
+    await shared_stack.wait_for_effects(order_id, PAID)
     repeated = await journey.pay(order_id, "sandbox_slow")
     assert (repeated.payment_id, repeated.status) == (begun.payment_id, SUCCEEDED)
-    assert calm.charges(order_id) == 1
+    assert shared_stack.charges(order_id) == 1
 
 
 async def test_killed_while_the_provider_works_payment_resumes_by_the_repeat(
-    rough: Outside,
+    disruptable_stack: RunningStack,
 ) -> None:
     """The repeat finds the same payment and the same charge."""
-    journey = rough.journey()
+    journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
-    begun = await _begun(rough, order_id)
-    await rough.stack.kill("payment")
+    begun = await _begun(disruptable_stack, order_id)
+    await disruptable_stack.stack.kill("payment")
     with pytest.raises(grpc.aio.AioRpcError):
         await call
-    await rough.stack.start("payment")
+    await disruptable_stack.stack.start("payment")
     await paid_for_sure(journey, order_id, "sandbox_slow")
-    await rough.came_to(order_id, PAID)
-    assert (await _payment(rough, order_id)).payment_id == begun.payment_id
-    assert rough.charges(order_id) == 1
-    assert len(rough.mails(journey)) == 1
+    await disruptable_stack.wait_for_effects(order_id, PAID)
+    assert (await _payment(disruptable_stack, order_id)).payment_id == begun.payment_id
+    assert disruptable_stack.charges(order_id) == 1
+    assert len(disruptable_stack.mails(journey)) == 1
 
 
-async def test_killed_while_the_provider_works_payment_resumes_by_itself(rough: Outside) -> None:
+async def test_killed_while_the_provider_works_payment_resumes_by_itself(
+    disruptable_stack: RunningStack,
+) -> None:
     """Nobody repeats the request: payment asks the provider what became of it."""
-    journey = rough.journey()
+    journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
-    await _begun(rough, order_id)
-    await rough.stack.kill("payment")
+    await _begun(disruptable_stack, order_id)
+    await disruptable_stack.stack.kill("payment")
     with pytest.raises(grpc.aio.AioRpcError):
         await call
-    await rough.stack.start("payment")
-    await rough.came_to(order_id, PAID)
-    assert rough.charges(order_id) == 1
+    await disruptable_stack.stack.start("payment")
+    await disruptable_stack.wait_for_effects(order_id, PAID)
+    assert disruptable_stack.charges(order_id) == 1
 
 
 async def test_a_provider_that_is_down_leaves_the_payment_unknown_until_it_is_back(
-    rough: Outside,
+    disruptable_stack: RunningStack,
 ) -> None:
     """UNKNOWN, never FAILED by a guess; the repeat asks again."""
-    journey = rough.journey()
+    journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
-    await rough.stack.kill("provider")
+    await disruptable_stack.stack.kill("provider")
     payment = await journey.pay(order_id)
     assert payment.status == payment_service_pb2.PAYMENT_STATUS_UNKNOWN
-    await rough.stack.start("provider")
+    await disruptable_stack.stack.start("provider")
     await paid_for_sure(journey, order_id)
-    await rough.came_to(order_id, PAID)
-    assert rough.charges(order_id) == 1
+    await disruptable_stack.wait_for_effects(order_id, PAID)
+    assert disruptable_stack.charges(order_id) == 1
 
 
-async def test_a_late_notification_finds_payment_after_an_outage(rough: Outside) -> None:
+async def test_a_late_notification_finds_payment_after_an_outage(
+    disruptable_stack: RunningStack,
+) -> None:
     """The provider repeats its notification until payment is back and takes it."""
-    journey = rough.journey()
+    journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     assert (await journey.pay(order_id, "sandbox_late")).status == PROCESSING
-    await rough.stack.kill("payment")
+    await disruptable_stack.stack.kill("payment")
 
     async def refused() -> bool:
-        lines = rough.log_lines("provider", event="notification", order_id=order_id)
+        lines = disruptable_stack.log_lines("provider", event="notification", order_id=order_id)
         return any(line["refusal"] for line in lines)
 
-    await eventually(refused, "a notification in vain")
-    await rough.stack.start("payment")
-    await rough.came_to(order_id, PAID)
+    await wait_until(refused, "a notification in vain")
+    await disruptable_stack.stack.start("payment")
+    await disruptable_stack.wait_for_effects(order_id, PAID)
 
 
-async def test_a_lost_answer_is_found_out_and_the_order_paid_by_one_charge(calm: Outside) -> None:
+async def test_a_lost_answer_is_found_out_and_the_order_paid_by_one_charge(
+    shared_stack: RunningStack,
+) -> None:
     """UNKNOWN, never FAILED by a guess; payment asks until it knows, and charges nothing again."""
-    journey = calm.journey()
+    journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     lost = await journey.pay(order_id, "sandbox_lost")
     assert lost.status == payment_service_pb2.PAYMENT_STATUS_UNKNOWN
-    await calm.came_to(order_id, PAID)
-    payment = await _payment(calm, order_id)
+    await shared_stack.wait_for_effects(order_id, PAID)
+    payment = await _payment(shared_stack, order_id)
     assert (payment.status, payment.captured) == (SUCCEEDED, payment.amount)
-    assert calm.charges(order_id) == 1
+    assert shared_stack.charges(order_id) == 1
 
 
 # The provider itself, as payment meets it.
 
 
-async def test_the_provider_closes_keys_and_pays_back_what_it_captured(calm: Outside) -> None:
+async def test_the_provider_closes_keys_and_pays_back_what_it_captured(
+    shared_stack: RunningStack,
+) -> None:
     """Each call tells how things stand, again and again, and says why it refuses."""
-    key, unused = calm.journey().name, calm.journey().name
-    async with calm.channel("provider", "sandbox.v1.ProviderService") as channel:
+    key, unused = shared_stack.journey().name, shared_stack.journey().name
+    async with shared_stack.channel("provider", "sandbox.v1.ProviderService") as channel:
         provider = provider_service_pb2_grpc.ProviderServiceStub(channel)
 
         async def charge(key: str, method: str = "sandbox_approve") -> provider_service_pb2.Charge:
@@ -221,9 +231,11 @@ async def test_the_provider_closes_keys_and_pays_back_what_it_captured(calm: Out
         assert await charge(unused, "sandbox_lost") == closed
 
 
-async def test_the_provider_keeps_its_refunds_when_it_is_killed(rough: Outside) -> None:
+async def test_the_provider_keeps_its_refunds_when_it_is_killed(
+    disruptable_stack: RunningStack,
+) -> None:
     """Paid back once, also if the merchant asks again after the crash."""
-    journey = rough.journey()
+    journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     payment = await journey.pay(order_id)
     request = provider_service_pb2.CreateRefundRequest(
@@ -233,12 +245,12 @@ async def test_the_provider_keeps_its_refunds_when_it_is_killed(rough: Outside) 
     )
 
     async def refund() -> provider_service_pb2.Refund:
-        async with rough.channel("provider", "sandbox.v1.ProviderService") as channel:
+        async with disruptable_stack.channel("provider", "sandbox.v1.ProviderService") as channel:
             provider = provider_service_pb2_grpc.ProviderServiceStub(channel)
             return (await provider.CreateRefund(request)).refund
 
     first = await refund()
     assert first.status == provider_service_pb2.REFUND_STATUS_SUCCEEDED
-    await rough.stack.kill("provider")
-    await rough.stack.start("provider")
+    await disruptable_stack.stack.kill("provider")
+    await disruptable_stack.stack.start("provider")
     assert await refund() == first

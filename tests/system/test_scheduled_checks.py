@@ -8,13 +8,13 @@ import pytest_asyncio
 
 from devstack.clients import Clients
 from devstack.demo.journey import Journey
-from devstack.polling import NeverHappened, eventually
+from devstack.polling import WaitTimedOut, wait_until
 from interview_svc.domain.drifts import DriftKind
 from ops.v1 import ops_service_pb2
 from tests.system.drivers.interviews import put
 from tests.system.drivers.metrics import numbers
 from tests.system.drivers.refunds import Desk
-from tests.system.drivers.running_stack import PAID, Outside
+from tests.system.drivers.running_stack import PAID, RunningStack
 from tests.system.drivers.stack_runner import running
 from tests.system.drivers.stack_settings import settings
 
@@ -42,7 +42,7 @@ _DRIFTS = {f'consistency_drifts{{kind="{kind}"}}': 0.0 for kind in DriftKind}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def _checked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Outside]:
+async def _checked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
     directory = tmp_path_factory.mktemp("checked")
     told = settings(directory)
     environment = {
@@ -50,18 +50,18 @@ async def _checked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ou
     }
     told = replace(told, environment=environment)
     async with running(directory, told) as stack, Clients(stack) as clients:
-        yield Outside(stack, clients)
+        yield RunningStack(stack, clients)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def checked(_checked: Outside) -> AsyncIterator[Outside]:
+async def checked(_checked: RunningStack) -> AsyncIterator[RunningStack]:
     """A stack that checks itself all the time and mends drifts, but nothing that the bus lost."""
     yield _checked
     for name in ("payment", "interview"):
         _checked.stack.resume(name)
 
 
-async def shows(outside: Outside, service: str, wanted: Mapping[str, float]) -> None:
+async def shows(outside: RunningStack, service: str, wanted: Mapping[str, float]) -> None:
     """Waits until a service tells exactly these numbers."""
     found: Mapping[str, float] = {}
 
@@ -71,35 +71,35 @@ async def shows(outside: Outside, service: str, wanted: Mapping[str, float]) -> 
         return all(found.get(name) == number for name, number in wanted.items())
 
     try:
-        await eventually(look, f"{wanted} of {service}", 60)
-    except NeverHappened as error:
+        await wait_until(look, f"{wanted} of {service}", 60)
+    except WaitTimedOut as error:
         told = {name: found.get(name) for name in wanted}
-        raise NeverHappened(f"{error}, but {told}") from None
+        raise WaitTimedOut(f"{error}, but {told}") from None
 
 
-async def logged(outside: Outside, service: str, **wanted: object) -> None:
+async def logged(outside: RunningStack, service: str, **wanted: object) -> None:
     """Waits for a line of a service's log."""
 
     async def look() -> bool:
         return bool(outside.log_lines(service, **wanted))
 
-    await eventually(look, f"{wanted} in the log of {service}", 60)
+    await wait_until(look, f"{wanted} in the log of {service}", 60)
 
 
 async def test_drifts_are_counted_by_kind_while_payment_is_away_and_mended_afterwards(
-    checked: Outside,
+    checked: RunningStack,
 ) -> None:
     """None can be mended without payment: all the same they are numbers and lines of the log."""
     orders = [(await checked.prepared())[1] for _ in range(3)]
     for order_id in orders:
-        await checked.came_to(order_id, PAID)
+        await checked.wait_for_effects(order_id, PAID)
     await shows(checked, "interview", _DRIFTS)
     lost, *stale = orders
     checked.stack.suspend("payment")
     await put(checked, "DELETE FROM interview.sessions WHERE order_id = $1", lost)
-    await put(checked, "DELETE FROM interview.code_entries WHERE order_id = $1", lost)
+    await put(checked, "DELETE FROM interview.cached_codes WHERE order_id = $1", lost)
     for order_id in stale:
-        change = "UPDATE interview.code_entries SET status = 'SUSPENDED' WHERE order_id = $1"
+        change = "UPDATE interview.cached_codes SET status = 'SUSPENDED' WHERE order_id = $1"
         await put(checked, change, order_id)
 
     found = {
@@ -119,10 +119,10 @@ async def test_drifts_are_counted_by_kind_while_payment_is_away_and_mended_after
     for order_id in stale:
         await logged(checked, "interview", event="drift repaired", order_id=order_id)
     for order_id in orders:
-        await checked.came_to(order_id, PAID)
+        await checked.wait_for_effects(order_id, PAID)
 
 
-async def test_money_that_does_not_balance_is_counted_until_it_does(checked: Outside) -> None:
+async def test_money_that_does_not_balance_is_counted_until_it_does(checked: RunningStack) -> None:
     """Two orders, each once, however often they are looked at: payment and order disagree."""
     captured_more, refunded_unseen = [(await checked.prepared())[1] for _ in range(2)]
     await shows(checked, "payment", {"ledger_imbalances": 0})
@@ -144,10 +144,10 @@ async def test_money_that_does_not_balance_is_counted_until_it_does(checked: Out
 
 
 async def test_a_refund_that_hangs_is_counted_until_interview_has_answered(
-    checked: Outside,
+    checked: RunningStack,
 ) -> None:
     _, order_id, _ = await checked.prepared()
-    await checked.came_to(order_id, PAID)
+    await checked.wait_for_effects(order_id, PAID)
     await shows(checked, "payment", {"refunds_overdue": 0})
     checked.stack.suspend("interview")
     desk = Desk(checked)
@@ -160,7 +160,7 @@ async def test_a_refund_that_hangs_is_counted_until_interview_has_answered(
     await shows(checked, "payment", {"refunds_overdue": 0})
 
 
-async def _paid(outside: Outside) -> str:
+async def _paid(outside: RunningStack) -> str:
     _, order_id, _ = await outside.prepared()
     return order_id
 
@@ -173,7 +173,7 @@ class _Unreachable(Journey):
         return f"{self.name}+reject@example.com"
 
 
-async def _paid_by_an_unreachable(outside: Outside) -> str:
+async def _paid_by_an_unreachable(outside: RunningStack) -> str:
     return await _Unreachable(outside.clients, outside.stack.mail_dir).paid_order()
 
 
@@ -186,16 +186,16 @@ async def _paid_by_an_unreachable(outside: Outside) -> str:
     ],
 )
 async def test_an_event_that_its_stream_lost_is_counted_until_it_is_there_again(
-    checked: Outside,
+    checked: RunningStack,
     service: str,
     event_type: str,
-    happens: Callable[[Outside], Awaitable[str]],
+    happens: Callable[[RunningStack], Awaitable[str]],
 ) -> None:
     order_id = await happens(checked)
     subject, stream = f"{event_type}.{order_id}", service.upper()
     message = await checked.stored(subject)
     event_id = (message.headers or {})["ce-id"]
-    await checked.quiet()
+    await checked.wait_until_idle()
     lost = 'bus_missing_events{kind="lost"}'
     await shows(checked, service, {lost: 0})
     # Else the check would look at younger ones only, before long.
@@ -215,9 +215,11 @@ async def test_an_event_that_its_stream_lost_is_counted_until_it_is_there_again(
     await shows(checked, service, {lost: 0})
 
 
-async def test_an_event_that_was_never_handled_is_counted_until_it_is(checked: Outside) -> None:
+async def test_an_event_that_was_never_handled_is_counted_until_it_is(
+    checked: RunningStack,
+) -> None:
     _, order_id, _ = await checked.prepared()
-    await checked.came_to(order_id, PAID)
+    await checked.wait_for_effects(order_id, PAID)
     message = await checked.stored(f"payment.v1.PaymentCompleted.{order_id}")
     event_id = (message.headers or {})["ce-id"]
     unhandled = 'bus_missing_events{kind="unhandled"}'
@@ -230,4 +232,4 @@ async def test_an_event_that_was_never_handled_is_counted_until_it_is(checked: O
     reply = await checked.clients.ops["interview"].CheckBus(request)
     assert [(one.event_id, one.repaired) for one in reply.unhandled] == [(event_id, True)]
     await shows(checked, "interview", {unhandled: 0})
-    await checked.came_to(order_id, PAID)
+    await checked.wait_for_effects(order_id, PAID)

@@ -3,16 +3,16 @@
 import asyncpg
 import pytest
 
-from tests.system.drivers.running_stack import PAID, Outside
+from tests.system.drivers.running_stack import PAID, RunningStack
 
 
-async def test_the_other_roles_see_nothing_of_it(calm: Outside) -> None:
+async def test_the_other_roles_see_nothing_of_it(shared_stack: RunningStack) -> None:
     """Notification reads no code in the shared table, and payment nothing of its neighbours."""
     for role, schemas in (
         ("notification_runtime", ("payment", "interview")),
         ("payment_runtime", ("interview", "notification")),
     ):
-        async with calm.sql(role) as connection:
+        async with shared_stack.sql(role) as connection:
             seen = await connection.fetchval(
                 "SELECT count(*) FROM information_schema.columns WHERE table_schema = ANY($1)",
                 schemas,
@@ -65,7 +65,7 @@ REFUSED = {
         "SELECT id FROM payment.access_codes",
         "SELECT * FROM payment.orders",
         "SELECT * FROM interview.sessions",
-        "SELECT * FROM interview.code_entries",
+        "SELECT * FROM interview.cached_codes",
         "SET ROLE payment_runtime",
     ],
     "payment_runtime": [
@@ -96,16 +96,16 @@ REFUSED = {
     ("role", "statement"),
     [(role, statement) for role, statements in REFUSED.items() for statement in statements],
 )
-async def test_the_database_refuses(calm: Outside, role: str, statement: str) -> None:
+async def test_the_database_refuses(shared_stack: RunningStack, role: str, statement: str) -> None:
     """Not the code, the database: for want of the privilege."""
-    async with calm.sql(role) as connection:
+    async with shared_stack.sql(role) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(statement)
 
 
-async def test_what_interview_may_do_works(calm: Outside) -> None:
+async def test_what_interview_may_do_works(shared_stack: RunningStack) -> None:
     """SELECT of the four columns, counting, and looking for existence."""
-    async with calm.sql("interview_runtime") as connection:
+    async with shared_stack.sql("interview_runtime") as connection:
         await connection.fetch("SELECT id, code, status, expire_at FROM payment.access_codes")
         await connection.fetch("SELECT count(*) FROM payment.access_codes")
         await connection.fetch(
@@ -113,12 +113,14 @@ async def test_what_interview_may_do_works(calm: Outside) -> None:
         )
 
 
-async def test_paying_needs_neither_interview_nor_notification(rough: Outside) -> None:
+async def test_paying_needs_neither_interview_nor_notification(
+    disruptable_stack: RunningStack,
+) -> None:
     """Both are gone, and the payment succeeds at once; what follows from it comes later."""
-    await rough.stack.kill("interview")
-    await rough.stack.kill("notification")
-    journey = rough.journey()
+    await disruptable_stack.stack.kill("interview")
+    await disruptable_stack.stack.kill("notification")
+    journey = disruptable_stack.journey()
     order_id = await journey.paid_order()
-    await rough.stack.start("interview")
-    await rough.stack.start("notification")
-    await rough.came_to(order_id, PAID)
+    await disruptable_stack.stack.start("interview")
+    await disruptable_stack.stack.start("notification")
+    await disruptable_stack.wait_for_effects(order_id, PAID)

@@ -9,9 +9,9 @@ import grpc
 import pytest
 
 from devstack.commands import PROJECT, service_environment
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2
-from tests.system.drivers.running_stack import PAID, STARTED, Outside, insist
+from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, retry
 from tests.system.test_outages import SERVICES, becomes, health
 
 _PATHS = os.pathsep.join([str(PROJECT), str(PROJECT / "gen")])
@@ -41,53 +41,59 @@ async def _ends(
     return process.returncode, said.decode()
 
 
-async def test_services_started_before_their_servers_wait_and_then_serve(rough: Outside) -> None:
+async def test_services_started_before_their_servers_wait_and_then_serve(
+    disruptable_stack: RunningStack,
+) -> None:
     """First PostgreSQL comes, then they serve; then NATS, and the bus works too."""
-    stack = rough.stack
+    stack = disruptable_stack.stack
     for name in (*SERVICES, "nats", "postgres"):
         await stack.kill(name)
-    seen = {name: len(rough.log_lines(name, event="waiting for the database")) for name in SERVICES}
+    seen = {
+        name: len(disruptable_stack.log_lines(name, event="waiting for the database"))
+        for name in SERVICES
+    }
     async with asyncio.TaskGroup() as starting:
         for name in SERVICES:
             starting.create_task(stack.start(name))
 
         async def all_wait() -> bool:
             return all(
-                len(rough.log_lines(name, event="waiting for the database")) > seen[name]
+                len(disruptable_stack.log_lines(name, event="waiting for the database"))
+                > seen[name]
                 for name in SERVICES
             )
 
-        await eventually(all_wait, "all services wait for the database", 60)
+        await wait_until(all_wait, "all services wait for the database", 60)
         await stack.start("postgres")
     for name in SERVICES:
-        assert await health(rough, name, "") == "SERVING"
-        await becomes(rough, name, "bus", "NOT_SERVING")
-    journey = rough.journey()
-    order_id = (await insist(journey.order, "an order")).order_id
+        assert await health(disruptable_stack, name, "") == "SERVING"
+        await becomes(disruptable_stack, name, "bus", "NOT_SERVING")
+    journey = disruptable_stack.journey()
+    order_id = (await retry(journey.order, "an order")).order_id
     await journey.pay(order_id)
     await stack.start("nats")
     for name in SERVICES:
-        await becomes(rough, name, "bus", "SERVING")
-    await rough.came_to(order_id, PAID)
+        await becomes(disruptable_stack, name, "bus", "SERVING")
+    await disruptable_stack.wait_for_effects(order_id, PAID)
 
 
 @pytest.mark.parametrize("server", ["nats", "postgres"])
 async def test_sigterm_ends_a_service_that_never_met_its_server(
-    rough: Outside, server: str
+    disruptable_stack: RunningStack, server: str
 ) -> None:
     """It waits, is told to stop, and stops: exit status 0."""
-    stack = rough.stack
+    stack = disruptable_stack.stack
     await stack.kill("notification")
     await stack.kill(server)
     event = "waiting for the database" if server == "postgres" else "serving"
-    seen = len(rough.log_lines("notification", event=event))
+    seen = len(disruptable_stack.log_lines("notification", event=event))
     starting = asyncio.create_task(stack.start("notification"))
 
     async def look() -> bool:
-        return len(rough.log_lines("notification", event=event)) > seen
+        return len(disruptable_stack.log_lines("notification", event=event)) > seen
 
     try:
-        await eventually(look, f"notification says {event!r}", 60)
+        await wait_until(look, f"notification says {event!r}", 60)
         process = stack._processes["notification"]
         await stack.terminate("notification")
     finally:
@@ -96,52 +102,54 @@ async def test_sigterm_ends_a_service_that_never_met_its_server(
     assert process.status == 0
 
 
-async def test_sigterm_lets_a_payment_in_flight_finish(rough: Outside) -> None:
+async def test_sigterm_lets_a_payment_in_flight_finish(disruptable_stack: RunningStack) -> None:
     """The provider is slow; the call gets its answer, and the process ends with status 0."""
-    journey = rough.journey()
+    journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
 
     async def charged() -> bool:
-        return rough.charges(order_id) == 1
+        return disruptable_stack.charges(order_id) == 1
 
-    await eventually(charged, "the charge")
-    process = rough.stack._processes["payment"]
-    await rough.stack.terminate("payment")
+    await wait_until(charged, "the charge")
+    process = disruptable_stack.stack._processes["payment"]
+    await disruptable_stack.stack.terminate("payment")
     assert process.status == 0
     assert (await call).status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
-    assert rough.log_lines("payment", event="stopped")
+    assert disruptable_stack.log_lines("payment", event="stopped")
     # The last pass of the relay has published what the call announced.
-    assert await rough.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
-    await rough.stack.start("payment")
-    await rough.came_to(order_id, PAID)
+    assert await disruptable_stack.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
+    await disruptable_stack.stack.start("payment")
+    await disruptable_stack.wait_for_effects(order_id, PAID)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_sigterm_under_load_breaks_no_call(rough: Outside, service: str) -> None:
+async def test_sigterm_under_load_breaks_no_call(
+    disruptable_stack: RunningStack, service: str
+) -> None:
     """Calls end OK or UNAVAILABLE; what was answered OK has all its effects."""
     paid: list[str] = []
     enough = False
 
     async def customers() -> None:
         while not enough:
-            journey = rough.journey()
-            order_id = (await insist(journey.order, "an order")).order_id
-            await insist(lambda: journey.pay(order_id), "a payment")  # noqa: B023
+            journey = disruptable_stack.journey()
+            order_id = (await retry(journey.order, "an order")).order_id
+            await retry(lambda: journey.pay(order_id), "a payment")  # noqa: B023
             paid.append(order_id)
-            session = await insist(lambda: journey.prepared(order_id), "a session")  # noqa: B023
+            session = await retry(lambda: journey.prepared(order_id), "a session")  # noqa: B023
             assert session.order_id == order_id
-            code = (await rough.code(order_id)).code
-            await insist(lambda: journey.start(code), "an interview")  # noqa: B023
+            code = (await disruptable_stack.code(order_id)).code
+            await retry(lambda: journey.start(code), "an interview")  # noqa: B023
 
     async def restart() -> None:
         nonlocal enough
         try:
             await _longer(paid, 6)
-            process = rough.stack._processes[service]
-            await rough.stack.terminate(service)
+            process = disruptable_stack.stack._processes[service]
+            await disruptable_stack.stack.terminate(service)
             assert process.status == 0
-            await rough.stack.start(service)
+            await disruptable_stack.stack.start(service)
             await _longer(paid, 6)
         finally:
             enough = True
@@ -151,7 +159,7 @@ async def test_sigterm_under_load_breaks_no_call(rough: Outside, service: str) -
             group.create_task(customers())
         group.create_task(restart())
     for order_id in paid:
-        await rough.came_to(order_id, STARTED)
+        await disruptable_stack.wait_for_effects(order_id, STARTED)
 
 
 async def _longer(orders: list[str], by: int) -> None:
@@ -160,24 +168,26 @@ async def _longer(orders: list[str], by: int) -> None:
     async def look() -> bool:
         return len(orders) >= goal
 
-    await eventually(look, f"{by} more orders", 60)
+    await wait_until(look, f"{by} more orders", 60)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_missing_settings_are_named(calm: Outside, service: str) -> None:
+async def test_missing_settings_are_named(shared_stack: RunningStack, service: str) -> None:
     """Exit status 2 and one line for each variable."""
     status, said = await _ends(f"{service}_svc")
     assert status == 2
-    for name in service_environment(calm.stack, service):
+    for name in service_environment(shared_stack.stack, service):
         assert f"setting {name}: " in said
     assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_wrong_setting_is_named_and_no_secret_told(calm: Outside, service: str) -> None:
+async def test_a_wrong_setting_is_named_and_no_secret_told(
+    shared_stack: RunningStack, service: str
+) -> None:
     """Exit status 2; only the faulty variable is complained of."""
     wrong = f"{service.upper()}_BUS_BATCH_SIZE"
-    environment = service_environment(calm.stack, service)
+    environment = service_environment(shared_stack.stack, service)
     status, said = await _ends(f"{service}_svc", environment={**environment, wrong: "0"})
     assert status == 2
     assert said.startswith(f"setting {wrong}: ")
@@ -185,22 +195,24 @@ async def test_a_wrong_setting_is_named_and_no_secret_told(calm: Outside, servic
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_taken_port_is_told(calm: Outside, service: str) -> None:
+async def test_a_taken_port_is_told(shared_stack: RunningStack, service: str) -> None:
     """Exit status 1, and the address in the message; the holder goes on."""
-    address = calm.stack.address(service)
-    environment = service_environment(calm.stack, service)
+    address = shared_stack.stack.address(service)
+    environment = service_environment(shared_stack.stack, service)
     status, said = await _ends(f"{service}_svc", environment=environment)
     assert status == 1
     (line,) = [line for line in said.splitlines() if "could not start" in line]
     assert f"can't listen on {address}" in line
     assert "Traceback" not in said
-    assert await health(calm, service, "") == "SERVING"
+    assert await health(shared_stack, service, "") == "SERVING"
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_database_that_is_not_migrated_is_told(calm: Outside, service: str) -> None:
+async def test_a_database_that_is_not_migrated_is_told(
+    shared_stack: RunningStack, service: str
+) -> None:
     """After the time to wait: exit status 1 and the reason."""
-    environment = dict(service_environment(calm.stack, service))
+    environment = dict(service_environment(shared_stack.stack, service))
     prefix = service.upper()
     url = environment[f"{prefix}_DATABASE_URL"]
     environment[f"{prefix}_DATABASE_URL"] = f"{url.rpartition('/')[0]}/postgres"
@@ -212,16 +224,16 @@ async def test_a_database_that_is_not_migrated_is_told(calm: Outside, service: s
     assert "Traceback" not in said
 
 
-async def test_a_second_devstack_on_the_same_data_is_refused(calm: Outside) -> None:
+async def test_a_second_devstack_on_the_same_data_is_refused(shared_stack: RunningStack) -> None:
     """Exit status 1, naming the directory and the process; the first one isn't harmed."""
-    directory = calm.stack.directory
+    directory = shared_stack.stack.directory
     for command in ("up", "demo", "clean"):
         status, said = await _ends("devstack", command, "--data-dir", str(directory))
         assert status == 1
         assert said.startswith(f"devstack: {directory} is in use by another devstack")
         assert str(os.getpid()) in said
-    assert calm.stack.ended() == {}
-    journey = calm.journey()
+    assert shared_stack.stack.ended() == {}
+    journey = shared_stack.journey()
     with pytest.raises(grpc.aio.AioRpcError):
         await journey.start("nonsense")
-    await calm.came_to(await journey.paid_order(), PAID)
+    await shared_stack.wait_for_effects(await journey.paid_order(), PAID)

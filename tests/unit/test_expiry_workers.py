@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from interview_svc.domain.cached_code import CodeRecord, CodeStatus, Heard, Holder
+from interview_svc.domain.cached_code import CodeRecord, CodeStatus, CodeUpdate, Holder
 from interview_svc.domain.questions import Question, QuestionBank, QuestionSet
 from interview_svc.use_cases.code_updates import apply_records
 from interview_svc.use_cases.ports import Preparation
-from interview_svc.workers.session_expiry import Sweeper
+from interview_svc.workers.session_expiry import SessionExpiry
 from payment_svc.domain.access_codes import AccessCode
-from payment_svc.workers.access_code_expiry import CodeSweeper
+from payment_svc.workers.access_code_expiry import AccessCodeExpiry
 from tests.fakes import interview, payment
 
 NOW = datetime.now(UTC) - timedelta(days=1)
@@ -36,7 +36,7 @@ async def test_codes_expire_by_the_databases_clock() -> None:
     uow = payment.InMemory()
     await uow.access_codes.save_many([AccessCode("acc_1", "", "ord_1", "", END, NOW)])
     database = Database(uow)
-    sweeper = CodeSweeper(database)  # type: ignore[arg-type]
+    sweeper = AccessCodeExpiry(database)  # type: ignore[arg-type]
     await sweeper.sweep()
     assert uow.access_codes.saved["acc_1"].status == "ACTIVE"
     database.now = END
@@ -51,10 +51,10 @@ async def test_sessions_end_by_the_databases_clock() -> None:
         {("general", "en"): QuestionSet("general", 1, "en", (Question("q1", "Why?", 60),))},
         "general",
     )
-    heard = Heard(record, Holder("cus_1", "li@example.com", "Li", "en"))
+    heard = CodeUpdate(record, Holder("cus_1", "li@example.com", "Li", "en"))
     await apply_records([heard], uow, preparation=Preparation(bank, lambda: "ses_1", NOW))
     database = Database(uow)
-    sweeper = Sweeper(database)  # type: ignore[arg-type]
+    sweeper = SessionExpiry(database)  # type: ignore[arg-type]
     await sweeper.sweep()
     assert uow.sessions.saved["ord_1"].status == "PREPARED"
     database.now = END

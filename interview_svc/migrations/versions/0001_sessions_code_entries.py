@@ -29,7 +29,7 @@ def upgrade() -> None:
     bus_schema.create(op.get_bind(), SCHEMA, RUNTIME)
     idempotency.create(op.get_bind(), SCHEMA)
     op.create_table(
-        "code_entries",
+        "cached_codes",
         sa.Column("order_id", sa.Text, primary_key=True),
         _text("access_code_id"),
         _text("code"),
@@ -39,7 +39,7 @@ def upgrade() -> None:
         _text("product_id"),
         schema=SCHEMA,
     )
-    op.create_index("code_entries_code_idx", "code_entries", ["code"], unique=True, schema=SCHEMA)
+    op.create_index("code_entries_code_idx", "cached_codes", ["code"], unique=True, schema=SCHEMA)
     op.create_table(
         "sessions",
         sa.Column("session_id", sa.Text, primary_key=True),

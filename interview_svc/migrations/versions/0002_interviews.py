@@ -52,15 +52,15 @@ def upgrade() -> None:
 
 def _know_holders() -> None:
     holder = ("customer_id", "email", "display_name", "language_code")
-    op.add_column("code_entries", _flag("refunded"), schema=SCHEMA)
+    op.add_column("cached_codes", _flag("refunded"), schema=SCHEMA)
     for name in holder:
-        op.add_column("code_entries", _text(name, nullable=True), schema=SCHEMA)
+        op.add_column("cached_codes", _text(name, nullable=True), schema=SCHEMA)
     op.create_index(
-        "code_entries_access_code_idx", "code_entries", ["access_code_id"], schema=SCHEMA
+        "code_entries_access_code_idx", "cached_codes", ["access_code_id"], schema=SCHEMA
     )
     op.create_index(
         "code_entries_open_idx",
-        "code_entries",
+        "cached_codes",
         ["expire_at"],
         schema=SCHEMA,
         postgresql_where=sa.text("status IN ('ACTIVE', 'SUSPENDED')"),
@@ -94,7 +94,7 @@ def _live_on_after_the_start() -> None:
         " deadline_at = s.started_at + interval '5 minutes' + make_interval(secs => ("
         " SELECT coalesce(sum((question ->> 'time_limit_seconds')::int), 0)"
         " FROM jsonb_array_elements(s.question_set -> 'questions') AS question))"
-        f" FROM {SCHEMA}.code_entries AS e"
+        f" FROM {SCHEMA}.cached_codes AS e"
         " WHERE e.order_id = s.order_id AND s.started_at IS NOT NULL"
     )
 

@@ -23,7 +23,7 @@ def upgrade() -> None:
     for column in (
         sa.Column("content", JSONB),
         sa.Column("resend_of", sa.Text, nullable=False, server_default=""),
-        sa.Column("obstacle", sa.Text),
+        sa.Column("suppression_reason", sa.Text),
     ):
         op.add_column("notifications", column, schema=SCHEMA)
     op.create_check_constraint(

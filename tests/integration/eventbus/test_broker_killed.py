@@ -2,7 +2,7 @@
 
 import asyncio
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from eventbus import Event
 from tests.integration.bus import Bus, assert_each_once
 from tests.integration.worker_runner import crashing, running
@@ -38,7 +38,7 @@ class Writer:
             furthest = await self._bus.effect_count() + AHEAD
             return len(self.committed) >= min(goal, furthest)
 
-        await eventually(reached, "more events committed")
+        await wait_until(reached, "more events committed")
 
 
 async def some_take_effect(bus: Bus) -> None:
@@ -47,14 +47,14 @@ async def some_take_effect(bus: Bus) -> None:
     async def moving() -> bool:
         return await bus.effect_count() > before
 
-    await eventually(moving, "events take effect")
+    await wait_until(moving, "events take effect")
 
 
 async def all_took_effect(bus: Bus, writer: Writer) -> None:
     async def there() -> bool:
         return await bus.effect_count() == len(writer.committed)
 
-    await eventually(there, "each event took effect", 60)
+    await wait_until(there, "each event took effect", 60)
     assert_each_once(await bus.effect_ids(), writer.committed)
     assert await bus.waiting() == []
     assert await bus.dead_letters() == []
@@ -89,7 +89,7 @@ async def test_a_frozen_broker_loses_and_doubles_nothing(bus: Bus) -> None:
             async def troubled() -> bool:
                 return bool(relay.trouble)
 
-            await eventually(troubled, "the relay noticed")
+            await wait_until(troubled, "the relay noticed")
             bus.stack.resume("nats")
         await all_took_effect(bus, writer)
 

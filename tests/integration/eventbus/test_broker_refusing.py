@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from eventbus import Event
 from eventbus.broker import BrokerUnavailable
 from eventbus.jetstream import JetStream, apply, connect
@@ -38,7 +38,7 @@ async def is_connected(broker: JetStream, wanted: bool = True) -> None:
     async def so() -> bool:
         return broker.connected is wanted
 
-    await eventually(so, "connected" if wanted else "disconnected")
+    await wait_until(so, "connected" if wanted else "disconnected")
 
 
 async def declare(server: OwnServer) -> None:
@@ -56,7 +56,7 @@ async def test_publishing_and_consuming_go_on_after_a_password_was_wrong_for_a_w
         await declare(server)
         async with opened(server.url) as broker:
             await broker.wait_connected(10)
-            source = broker.source(STREAM.name, LISTENER.name)
+            source = broker.pull_consumer(STREAM.name, LISTENER.name)
             await broker.publish(event(1))
             [first] = await source.fetch(10, 1.0)
             await source.ack(first)
@@ -64,7 +64,7 @@ async def test_publishing_and_consuming_go_on_after_a_password_was_wrong_for_a_w
             async def acknowledged() -> bool:
                 return (await source.lag()).unacknowledged == 0
 
-            await eventually(acknowledged, "the broker took the acknowledgement")
+            await wait_until(acknowledged, "the broker took the acknowledgement")
             with capture_logs() as logs:
                 server.change_password(WRONG)
                 await is_connected(broker, wanted=False)
@@ -102,7 +102,7 @@ async def test_after_any_error_the_client_connects_again(error: str) -> None:
                 async def back() -> bool:
                     return "broker reconnected" in {line["event"] for line in logs}
 
-                await eventually(back, "connected again")
+                await wait_until(back, "connected again")
                 assert broker.connected
                 assert server.played == 1
     first = next(line for line in logs if line["event"] == "broker disconnected")
@@ -120,7 +120,7 @@ async def test_what_answers_in_the_brokers_place_is_waited_out(greeting: bytes) 
         async def all_played() -> bool:
             return server.played == 3 and broker.connected
 
-        await eventually(all_played, "connected in the end")
+        await wait_until(all_played, "connected in the end")
 
 
 async def test_an_address_that_is_none_is_told_and_doesnt_spoil_the_end() -> None:
@@ -143,7 +143,7 @@ async def test_credentials_in_an_address_are_never_logged() -> None:
                 async def back() -> bool:
                     return "broker reconnected" in {line["event"] for line in logs}
 
-                await eventually(back, "connected again")
+                await wait_until(back, "connected again")
             with pytest.raises(BrokerUnavailable) as unavailable:
                 broker.client()
             with pytest.raises(BrokerUnavailable) as no_broker:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from sqlalchemy import delete, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from devstack.polling import eventually
-from eventbus import Decoded, Event, Outbox, Received, Subscriptions
+from devstack.polling import wait_until
+from eventbus import Event, HandlerRegistry, IncomingEvent, Outbox, Payload
 from eventbus.ack_policy import Backoff
 from eventbus.inbox import Inbox
 from tests.integration.bus import Bus, assert_each_once, decode
@@ -26,7 +26,7 @@ class Failing:
     def __init__(self, event: Event, times: int = 1_000_000) -> None:
         self.event_id, self.left = event.id, times
 
-    async def __call__(self, received: Received) -> None:
+    async def __call__(self, received: IncomingEvent) -> None:
         if received.event.id == self.event_id and self.left > 0:
             self.left -= 1
             raise Trouble("no")
@@ -55,7 +55,7 @@ async def test_what_a_handler_announces_commits_with_its_effect_or_not_at_all(bu
     caused = bus.event("a", name="Caused")
     fails = [True]
 
-    async def handler(connection: AsyncConnection, _batch: Sequence[Received]) -> None:
+    async def handler(connection: AsyncConnection, _batch: Sequence[IncomingEvent]) -> None:
         await Outbox(bus.tables).publish(connection, [caused])
         if fails[0]:
             raise Trouble
@@ -73,7 +73,7 @@ async def test_a_message_is_acknowledged_only_after_its_effect_is_committed(bus:
     """The connection breaks in the middle of the transaction: no acknowledgement was sent."""
     event, answers = bus.event("a"), Answers(bus.source())
 
-    async def break_off(_: Received) -> None:
+    async def break_off(_: IncomingEvent) -> None:
         assert answers.acked == []
         raise Trouble
 
@@ -88,8 +88,8 @@ async def test_a_message_whose_acknowledgement_is_lost_has_one_effect(bus: Bus) 
     await bus.declare_consumer("hasty", ack_wait_seconds=1)
     events = bus.events(5)
     await bus.send(*events)
-    await bus.deliver(bus.consumer(source=Answers(bus.source("hasty"), lost=True)), 5)
-    again = bus.consumer(source=bus.source("hasty"))
+    await bus.deliver(bus.consumer(source=Answers(bus.pull_consumer("hasty"), lost=True)), 5)
+    again = bus.consumer(source=bus.pull_consumer("hasty"))
     await bus.deliver(again, 5)
     assert_each_once(await bus.effect_ids(), events)
     await bus.all_answered(again.source)
@@ -122,7 +122,7 @@ async def test_two_consumers_have_an_effect_each(bus: Bus) -> None:
     await bus.declare_consumer("second")
     await bus.send(event)
     await bus.deliver(bus.consumer(), 1)
-    await bus.deliver(bus.consumer(source=bus.source("second")), 1)
+    await bus.deliver(bus.consumer(source=bus.pull_consumer("second")), 1)
     assert await bus.effect_ids() == [event.id, event.id]
 
 
@@ -200,7 +200,7 @@ async def test_what_an_event_causes_carries_its_trace(bus: Bus) -> None:
     """Also in a batch, where each event has a trace of its own."""
     causes = [bus.event(f"ord_{n}", traceparent=f"00-{n:032x}-{'a' * 16}-01") for n in range(1, 4)]
 
-    async def handler(connection: AsyncConnection, batch: Sequence[Received]) -> None:
+    async def handler(connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
         caused = [bus.event(one.event.key, name="Caused") for one in batch]
         await Outbox(bus.tables).publish(connection, caused)
 
@@ -217,7 +217,7 @@ async def test_effects_in_memory_come_after_the_commit_and_only_then(bus: Bus) -
     event, seen = bus.event("a"), []
     failing = Failing(event, times=2)  # in the batch, and alone
 
-    def after_commit(batch: Sequence[Received]) -> None:
+    def after_commit(batch: Sequence[IncomingEvent]) -> None:
         seen.append([received.event.key for received in batch])
 
     await bus.send(event)
@@ -235,7 +235,7 @@ async def test_an_error_of_the_infrastructure_is_never_charged_to_the_event(bus:
     """The database ends the connection in the middle, more often than there are attempts."""
     event, broken = bus.event("a"), []
 
-    async def handler(connection: AsyncConnection, batch: Sequence[Received]) -> None:
+    async def handler(connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
         if len(broken) < 5:
             broken.append(batch[0].event.id)
             await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
@@ -251,7 +251,7 @@ async def test_an_error_of_the_infrastructure_is_never_charged_to_the_event(bus:
 async def test_a_statement_cut_off_by_its_time_limit_is_not_charged(bus: Bus) -> None:
     event, slow = bus.event("a"), [1, 2, 3, 4]
 
-    async def handler(connection: AsyncConnection, batch: Sequence[Received]) -> None:
+    async def handler(connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
         if slow:
             slow.pop()
             await connection.execute(text("SET LOCAL statement_timeout = 5"))
@@ -267,7 +267,7 @@ async def test_a_statement_cut_off_by_its_time_limit_is_not_charged(bus: Bus) ->
 async def test_a_database_killed_while_it_handles_costs_no_event(bus: Bus) -> None:
     events, killed = bus.events(10), []
 
-    async def kill_once(_: Received) -> None:
+    async def kill_once(_: IncomingEvent) -> None:
         if not killed:
             killed.append(True)
             await bus.stack.kill("postgres")
@@ -279,9 +279,9 @@ async def test_a_database_killed_while_it_handles_costs_no_event(bus: Bus) -> No
         async def noticed() -> bool:
             return bool(killed and consumer.trouble)
 
-        await eventually(noticed, "the consumer noticed")
+        await wait_until(noticed, "the consumer noticed")
         await bus.stack.start("postgres")
-        await eventually(bus.nothing_pending, "all handled")
+        await wait_until(bus.nothing_pending, "all handled")
     assert_each_once(await bus.effect_ids(), events)
     assert await bus.dead_letters() == []
     assert consumer.trouble == ""
@@ -317,35 +317,35 @@ async def test_a_crash_is_charged_to_the_message_that_was_tried_and_to_no_other(
     killer = events[2]
     tried: list[str] = []
 
-    async def hang(received: Received) -> None:
+    async def hang(received: IncomingEvent) -> None:
         tried.append(received.event.id)
         if received.event.id == killer.id:
             await asyncio.Event().wait()
 
-    async def alone(_: Received) -> None:
+    async def alone(_: IncomingEvent) -> None:
         raise Trouble  # the batch fails, so that each is tried alone
 
     await bus.send(*events)
-    first = bus.consumer(bus.handler(alone), source=bus.source("hasty"), max_attempts=3)
+    first = bus.consumer(bus.handler(alone), source=bus.pull_consumer("hasty"), max_attempts=3)
     await bus.deliver(first, 4)
     for _ in range(2):
         tried.clear()
         async with crashing(
-            bus.consumer(bus.handler(hang), source=bus.source("hasty"), max_attempts=3)
+            bus.consumer(bus.handler(hang), source=bus.pull_consumer("hasty"), max_attempts=3)
         ):
 
             async def reached() -> bool:
                 return killer.id in tried
 
-            await eventually(reached, "the process is in the middle of it")
-    last = bus.consumer(source=bus.source("hasty"), max_attempts=3)
+            await wait_until(reached, "the process is in the middle of it")
+    last = bus.consumer(source=bus.pull_consumer("hasty"), max_attempts=3)
 
     async def settled() -> bool:
         await last.handle(await last.source.fetch(10, 0.2))
         lag = await last.source.lag()
         return lag.pending == 0 and lag.unacknowledged == 0
 
-    await eventually(settled, "all handled or given up")
+    await wait_until(settled, "all handled or given up")
     assert [letter["event_id"] for letter in await bus.dead_letters()] == [killer.id]
     assert_each_once(await bus.effect_ids(), [e for e in events if e is not killer])
 
@@ -356,7 +356,7 @@ async def test_an_outage_of_the_database_isnt_charged_as_a_crash_to_a_replica(bu
     await bus.send(event)
     consumers = [bus.consumer(max_attempts=2), bus.consumer(max_attempts=2)]
 
-    async def outage(_: Received) -> None:
+    async def outage(_: IncomingEvent) -> None:
         await bus.stack.kill("postgres")
 
     for consumer in (bus.consumer(bus.handler(outage), max_attempts=2) for _ in range(2)):
@@ -377,12 +377,12 @@ async def test_a_message_stays_ours_however_long_its_handling_takes(bus: Bus) ->
     messages = await bus.fetch(2, source)
     came: list[str] = []
 
-    async def until_the_other_came(_: Received) -> None:
+    async def until_the_other_came(_: IncomingEvent) -> None:
         async def look() -> bool:
             came.extend(one.headers["ce-id"] for one in await replica.fetch(10, 0.2))
             return bool(came)
 
-        await eventually(look, "the redelivery of the forgotten message")
+        await wait_until(look, "the redelivery of the forgotten message")
 
     consumer = bus.consumer(bus.handler(until_the_other_came), source=source, progress_seconds=0.1)
     await consumer.handle([one for one in messages if one.headers["ce-id"] == slow.id])
@@ -399,7 +399,7 @@ async def test_replicas_on_one_durable_handle_each_event_once_and_never_deadlock
     replicas = [bus.consumer(bus.handler(), batch_size=50) for _ in range(3)]
     deadlocks = await _deadlocks(bus)
     async with running(*replicas):
-        await eventually(bus.nothing_pending, "all handled")
+        await wait_until(bus.nothing_pending, "all handled")
     assert_each_once(await bus.effect_ids(), events)
     assert await bus.dead_letters() == []
     assert await _deadlocks(bus) == deadlocks
@@ -441,7 +441,7 @@ async def test_a_new_durable_consumer_sees_old_events(bus: Bus) -> None:
     await bus.deliver_until_done(bus.consumer())
     await bus.execute(delete(bus.effects))
     await bus.declare_consumer("newcomer")
-    await bus.deliver(bus.consumer(source=bus.source("newcomer")), 5)
+    await bus.deliver(bus.consumer(source=bus.pull_consumer("newcomer")), 5)
     assert_each_once(await bus.effect_ids(), events)
 
 
@@ -462,11 +462,11 @@ async def test_stopping_loses_nothing(bus: Bus) -> None:
             async def progress(before: int = handled) -> bool:
                 return sending.done() or await bus.effect_count() > before
 
-            await eventually(progress, "some more events handled")
+            await wait_until(progress, "some more events handled")
         handled = await bus.effect_count()
     await sending
     async with running(bus.consumer()):
-        await eventually(bus.nothing_pending, "all handled")
+        await wait_until(bus.nothing_pending, "all handled")
     assert_each_once(await bus.effect_ids(), events)
 
 
@@ -474,7 +474,7 @@ async def test_stopping_finishes_the_work_in_hand(bus: Bus) -> None:
     event, handling = bus.event("a"), asyncio.Event()
     stopping = asyncio.Event()
 
-    async def slow(_: Received) -> None:
+    async def slow(_: IncomingEvent) -> None:
         handling.set()
         await stopping.wait()
 
@@ -495,22 +495,22 @@ async def test_a_consumer_survives_being_cut_off_from_the_broker(bus: Bus) -> No
     consumer = bus.consumer()
     await bus.send(*events[:3])
     async with running(consumer):
-        await eventually(bus.nothing_pending, "the first are handled")
+        await wait_until(bus.nothing_pending, "the first are handled")
         await bus.stack.kill("nats")
 
         async def troubled() -> bool:
             return bool(consumer.trouble)
 
-        await eventually(troubled, "the consumer noticed")
+        await wait_until(troubled, "the consumer noticed")
         await bus.stack.start("nats")
         await bus.broker.wait_connected(10)
 
         async def sent() -> bool:
             return bus.broker.connected
 
-        await eventually(sent, "connected again")
+        await wait_until(sent, "connected again")
         await bus.send(*events[3:])
-        await eventually(bus.nothing_pending, "the rest is handled")
+        await wait_until(bus.nothing_pending, "the rest is handled")
     assert_each_once(await bus.effect_ids(), events)
 
 
@@ -541,29 +541,29 @@ async def test_a_durable_consumer_that_was_deleted_shows_as_trouble_until_it_is_
         async def troubled() -> bool:
             return bool(consumer.trouble)
 
-        await eventually(troubled, "the consumer noticed")
+        await wait_until(troubled, "the consumer noticed")
         await bus.declare_consumer(bus.durable)
         await bus.send(event)
-        await eventually(bus.nothing_pending, "the event is handled")
+        await wait_until(bus.nothing_pending, "the event is handled")
 
         async def calm() -> bool:
             return not consumer.trouble
 
-        await eventually(calm, "the trouble is over")
+        await wait_until(calm, "the trouble is over")
     assert await bus.effect_ids() == [event.id]
 
 
 async def test_a_decoder_that_fails_in_another_way_holds_up_nobody(bus: Bus) -> None:
     """A defect in reading one body is that message's trouble, not the batch's."""
 
-    def fragile(event: Event) -> Decoded:
+    def fragile(event: Event) -> Payload:
         if event.key == "bad":
             raise Trouble
         return decode(event)
 
-    subscriptions = Subscriptions()
-    subscriptions.subscribe(f"{bus.domain}.v1.Happened", fragile, bus.handler())
+    handler_registry = HandlerRegistry()
+    handler_registry.subscribe(f"{bus.domain}.v1.Happened", fragile, bus.handler())
     bad, good = bus.event("bad"), bus.event("good")
     await bus.send(bad, good)
-    await bus.deliver(bus.consumer(subscriptions=subscriptions), 2)
+    await bus.deliver(bus.consumer(handler_registry=handler_registry), 2)
     assert await bus.effect_ids() == [good.id]

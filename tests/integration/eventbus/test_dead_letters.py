@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from devstack.polling import eventually
-from eventbus import Event, NeverHandled, Received, Subscriptions
-from eventbus.ack_policy import is_infrastructure
+from devstack.polling import wait_until
+from eventbus import Event, HandlerRegistry, IncomingEvent, PermanentError
+from eventbus.ack_policy import is_transient
 from eventbus.dead_letters.store import (
     DeadLetterClosed,
     DeadLetterNotFound,
-    DeadLetters,
+    DeadLetterStore,
     ReplayFailed,
 )
 from interview.v1 import events_pb2
@@ -148,9 +148,9 @@ async def test_an_event_whose_subject_names_another_key_than_its_body_is_a_dead_
     wrong = f"{right.type}.{new_id('ord')}"
     await bus.send_raw(wrong, right.data, {"ce-id": ID})
     await bus.send(right)
-    subscriptions = Subscriptions()
-    subscriptions.subscribe(right.type, decoder(events_pb2.SessionPrepared), handler)
-    await bus.deliver(bus.consumer(subscriptions=subscriptions), 2)
+    handler_registry = HandlerRegistry()
+    handler_registry.subscribe(right.type, decoder(events_pb2.SessionPrepared), handler)
+    await bus.deliver(bus.consumer(handler_registry=handler_registry), 2)
     assert await bus.effect_ids() == [right.id]
     [letter] = await bus.dead_letters()
     assert letter["event_id"] == ID
@@ -162,15 +162,15 @@ async def test_an_event_that_the_domain_will_never_handle_is_a_dead_letter_at_on
 ) -> None:
     never, good = bus.event("a"), bus.event("b")
 
-    async def judge(received: Received) -> None:
+    async def judge(received: IncomingEvent) -> None:
         if received.event.id == never.id:
-            raise NeverHandled("revoked")
+            raise PermanentError("revoked")
 
     await bus.send(never, good)
     answers = Answers(bus.source())
     await bus.deliver(bus.consumer(bus.handler(judge), source=answers), 2)
     [letter] = await bus.dead_letters()
-    assert (letter["event_id"], letter["reason"]) == (never.id, "NeverHandled: revoked")
+    assert (letter["event_id"], letter["reason"]) == (never.id, "PermanentError: revoked")
     assert (answers.termed, answers.naks) == ([1], [])
     assert await bus.effect_ids() == [good.id]
 
@@ -195,9 +195,9 @@ async def test_a_dead_letter_and_its_mark_are_one_transaction(bus: Bus) -> None:
 async def test_a_message_whose_termination_is_lost_is_one_dead_letter(bus: Bus) -> None:
     await bus.declare_consumer("hasty", ack_wait_seconds=1)
     await bus.send(bus.event("a"))
-    lost = Answers(bus.source("hasty"), lost=True)
+    lost = Answers(bus.pull_consumer("hasty"), lost=True)
     await bus.deliver(bus.consumer(_never, source=lost), 1)
-    again = Answers(bus.source("hasty"))
+    again = Answers(bus.pull_consumer("hasty"))
     await bus.deliver(bus.consumer(_never, source=again), 1)
     assert len(await bus.dead_letters()) == 1
     await bus.all_answered(again)
@@ -220,7 +220,7 @@ async def test_a_dead_letter_ends_nobody_elses_attempts(bus: Bus) -> None:
     await bus.declare_consumer("second")
     await bus.send(event)
     await bus.deliver(bus.consumer(_never), 1)
-    await bus.deliver(bus.consumer(source=bus.source("second")), 1)
+    await bus.deliver(bus.consumer(source=bus.pull_consumer("second")), 1)
     assert await bus.effect_ids() == [event.id]
 
 
@@ -249,13 +249,13 @@ async def test_two_replays_at_once_have_one_effect(bus: Bus) -> None:
     event, inside = bus.event("a"), []
     letter = await _bury(bus, event)
 
-    async def meet(_: Received) -> None:
+    async def meet(_: IncomingEvent) -> None:
         inside.append(1)
 
         async def other_came() -> bool:
             return len(inside) > 1 or await _somebody_waits_for_a_lock(bus)
 
-        await eventually(other_came, "the other replay")
+        await wait_until(other_came, "the other replay")
 
     consumer = bus.consumer(bus.handler(meet))
     replays = [bus.replay(consumer, letter) for _ in range(2)]
@@ -274,8 +274,8 @@ async def test_a_replay_that_fails_leaves_the_letter_open_and_no_effect(bus: Bus
     event = bus.event("a")
     letter = await _bury(bus, event)
 
-    async def fail(_: Received) -> None:
-        raise NeverHandled("still revoked")
+    async def fail(_: IncomingEvent) -> None:
+        raise PermanentError("still revoked")
 
     with pytest.raises(ReplayFailed, match="still revoked"):
         await bus.replay(bus.consumer(bus.handler(fail)), letter)
@@ -291,12 +291,14 @@ async def test_an_outage_during_a_replay_is_told_as_one(bus: Bus) -> None:
     event = bus.event("a")
     letter = await _bury(bus, event)
 
-    async def lose_the_database(connection: AsyncConnection, _batch: Sequence[Received]) -> None:
+    async def lose_the_database(
+        connection: AsyncConnection, _batch: Sequence[IncomingEvent]
+    ) -> None:
         await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
     with pytest.raises(Exception) as outage:  # noqa: PT011
         await bus.replay(bus.consumer(lose_the_database), letter)
-    assert is_infrastructure(outage.value)
+    assert is_transient(outage.value)
     assert not isinstance(outage.value, ReplayFailed)
     await bus.replay(bus.consumer(), letter)
     assert await bus.effect_ids() == [event.id]
@@ -313,7 +315,7 @@ async def test_a_letter_that_can_be_decoded_meanwhile_is_replayed_as_it_came(bus
     """The service learnt the type after the letter was buried."""
     event = bus.event("a", version=7)
     await bus.send(event)
-    await bus.deliver(bus.consumer(subscriptions=Subscriptions()), 1)
+    await bus.deliver(bus.consumer(handler_registry=HandlerRegistry()), 1)
     [row] = await bus.dead_letters()
     await bus.replay(bus.consumer(), row["dead_letter_id"])
     [effect] = await bus.rows(bus.effects)
@@ -382,7 +384,7 @@ async def test_open_letters_are_listed_newest_first_and_in_pages(bus: Bus) -> No
     letters = [await _bury(bus, bus.event("a")) for _ in range(5)]
     await bus.discard(bus.consumer(), letters[2])
     expected = sorted((letter for letter in letters if letter != letters[2]), reverse=True)
-    kept = DeadLetters(bus.tables)
+    kept = DeadLetterStore(bus.tables)
     async with bus.engine.connect() as connection:
         first = await kept.open_page(connection, 3, "")
         second = await kept.open_page(connection, 3, first[-1].dead_letter_id)
@@ -396,7 +398,7 @@ async def test_a_list_of_letters_goes_without_their_bodies(bus: Bus) -> None:
     """They may be large, and there may be many; the letter itself has its own."""
     event = bus.event("a")
     letter = await _bury(bus, event)
-    kept = DeadLetters(bus.tables)
+    kept = DeadLetterStore(bus.tables)
     async with bus.engine.connect() as connection:
         (listed,) = await kept.open_page(connection, 3, "")
         whole = await kept.get(connection, letter)
@@ -404,8 +406,8 @@ async def test_a_list_of_letters_goes_without_their_bodies(bus: Bus) -> None:
     assert replace(listed, data=whole.data) == whole
 
 
-async def _never(_connection: AsyncConnection, _batch: Sequence[Received]) -> None:
-    raise NeverHandled("not in this life")
+async def _never(_connection: AsyncConnection, _batch: Sequence[IncomingEvent]) -> None:
+    raise PermanentError("not in this life")
 
 
 async def _bury(bus: Bus, event: Event) -> str:

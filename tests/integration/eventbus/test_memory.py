@@ -19,10 +19,10 @@ async def test_a_check_handles_nothing_whose_mark_may_have_been_dropped(bus: Bus
     await bus.deliver(bus.consumer(), 1)
     await bus.all_answered()
     await forget_marks(bus)
-    found = await check(bus, bus.consumer(remembers=timedelta(0)), repair=True)
+    found = await check(bus, bus.consumer(inbox_retention=timedelta(0)), repair=True)
     assert (found.unhandled, found.message_count) == ([], 0)
     assert await bus.effect_ids() == [event.id]
-    found = await check(bus, bus.consumer(remembers=timedelta(hours=1)), repair=False)
+    found = await check(bus, bus.consumer(inbox_retention=timedelta(hours=1)), repair=False)
     assert [missing.event_id for missing in found.unhandled] == [event.id]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from eventbus import Event
 from eventbus.broker import EventRefused, Publisher
 from eventbus.outbox import retry_parked
@@ -82,7 +82,7 @@ async def test_watermarks_go_on_once_what_was_parked_is_published(bus: Bus) -> N
         async def later() -> bool:
             return any(as_of > row["recorded_at"] for _, as_of in await at_least(bus, 1))
 
-        await eventually(later, "a watermark that is newer than the event")
+        await wait_until(later, "a watermark that is newer than the event")
 
 
 async def test_an_operator_has_them_tried_again_once_per_request(bus: Bus) -> None:

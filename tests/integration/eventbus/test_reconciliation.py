@@ -7,9 +7,9 @@ import pytest
 from nats.js.api import StreamConfig
 from sqlalchemy import delete, func, update
 
-from eventbus import Consumer, Event, NeverHandled, Received
+from eventbus import Consumer, Event, IncomingEvent, PermanentError
 from eventbus.broker import BrokerUnavailable
-from eventbus.reconciliation import BusCheck, Findings, is_among
+from eventbus.reconciliation import BusReconciliation, Findings, is_among
 from tests.integration.bus import Bus, assert_each_once
 from tests.integration.eventbus.test_requeue import delete_from_stream, publish_all
 from tests.integration.worker_runner import running
@@ -20,7 +20,7 @@ LONG = timedelta(minutes=10)
 async def check(
     bus: Bus, *consumers: Consumer, repair: bool = False, since: datetime | None = None
 ) -> Findings:
-    checking = BusCheck(bus.engine, bus.tables, bus.broker.reader, consumers, bus.stream)
+    checking = BusReconciliation(bus.engine, bus.tables, bus.broker.reader, consumers, bus.stream)
     return await checking.run(since or datetime.now(UTC) - LONG, repair=repair)
 
 
@@ -171,9 +171,9 @@ async def test_messages_of_other_subjects_are_no_business_of_a_consumers(bus: Bu
 async def test_dead_letters_are_handled_as_far_as_that_goes(bus: Bus) -> None:
     """Also those that name no event: their mark is their place in the stream."""
 
-    async def never(received: Received) -> None:
+    async def never(received: IncomingEvent) -> None:
         if received.event.key == "bad":
-            raise NeverHandled("no")
+            raise PermanentError("no")
 
     consumer = bus.consumer(bus.handler(never))
     await bus.send(bus.event("bad"), bus.event("good"))
@@ -196,9 +196,9 @@ async def test_what_cant_be_handled_now_either_stays_unrepaired_or_becomes_a_dea
     await bus.all_answered()
     await forget(bus, *events)
 
-    async def fails(received: Received) -> None:
+    async def fails(received: IncomingEvent) -> None:
         if received.event.id == events[0].id:
-            raise NeverHandled("no")
+            raise PermanentError("no")
         if received.event.id == events[1].id:
             raise RuntimeError("not now")
 

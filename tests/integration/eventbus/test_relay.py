@@ -6,7 +6,7 @@ import pytest
 from nats.js.api import StreamConfig
 from sqlalchemy import func, update
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from eventbus import Outbox, Relay
 from eventbus.broker import BrokerUnavailable
 from eventbus.outbox import backlog
@@ -70,7 +70,7 @@ async def test_a_crash_between_publish_and_mark_publishes_again_under_the_same_i
     async def lease_passed() -> bool:
         return await heir.publish_once() == 5
 
-    await eventually(lease_passed, "the heir published all")
+    await wait_until(lease_passed, "the heir published all")
     assert recorder.singles == [event.id for event in events]
     assert await bus.waiting() == []
     assert_each_once(await bus.stored_ids(), events)
@@ -111,7 +111,7 @@ async def test_while_the_broker_is_down_rows_stay_and_go_out_when_it_is_back(bus
             return bool(relay.trouble)
 
         await bus.commit(*events)
-        await eventually(troubled, "the relay noticed")
+        await wait_until(troubled, "the relay noticed")
         assert len(await bus.waiting()) == 30
         await bus.stack.start("nats")
 
@@ -121,8 +121,8 @@ async def test_while_the_broker_is_down_rows_stay_and_go_out_when_it_is_back(bus
         async def calm() -> bool:
             return not relay.trouble
 
-        await eventually(gone, "the outbox is empty")
-        await eventually(calm, "the trouble is forgotten")
+        await wait_until(gone, "the outbox is empty")
+        await wait_until(calm, "the trouble is forgotten")
     assert await bus.stored_ids() == [event.id for event in events]
 
 
@@ -226,7 +226,7 @@ async def test_a_relay_that_stops_gives_its_lease_back_at_once(bus: Bus) -> None
         async def held() -> bool:
             return bool(await bus.rows(bus.tables.relay_lease))
 
-        await eventually(held, "the lease is held")
+        await wait_until(held, "the lease is held")
     await bus.commit(*bus.events(3))
     assert await heir.publish_once() == 3
 
@@ -268,7 +268,7 @@ async def test_relays_side_by_side_publish_all_once_and_in_order(bus: Bus) -> No
         async def gone() -> bool:
             return not await bus.waiting()
 
-        await eventually(gone, "the outbox is empty")
+        await wait_until(gone, "the outbox is empty")
     assert await bus.stored_ids() == [event.id for event in events]
 
 
@@ -279,14 +279,14 @@ async def test_a_relay_that_polls_seldom_publishes_when_it_is_woken(bus: Bus) ->
         async def asleep() -> bool:
             return bool(await bus.rows(bus.tables.relay_lease))
 
-        await eventually(asleep, "the relay made its first pass")
+        await wait_until(asleep, "the relay made its first pass")
         await bus.commit(bus.event("a"))
 
         async def gone() -> bool:
             relay.wake()
             return not await bus.waiting()
 
-        await eventually(gone, "the outbox is empty")
+        await wait_until(gone, "the outbox is empty")
 
 
 async def test_a_relay_that_is_never_woken_publishes_by_polling(bus: Bus) -> None:
@@ -296,7 +296,7 @@ async def test_a_relay_that_is_never_woken_publishes_by_polling(bus: Bus) -> Non
         async def gone() -> bool:
             return not await bus.waiting()
 
-        await eventually(gone, "the outbox is empty")
+        await wait_until(gone, "the outbox is empty")
 
 
 async def test_stopping_publishes_what_is_committed_first(bus: Bus) -> None:
@@ -316,7 +316,7 @@ async def test_a_relay_outlives_an_outage_of_its_database(bus: Bus) -> None:
         async def troubled() -> bool:
             return bool(relay.trouble)
 
-        await eventually(troubled, "the relay noticed")
+        await wait_until(troubled, "the relay noticed")
         await bus.stack.start("postgres")
         events = bus.events(3)
         await bus.commit(*events)
@@ -324,7 +324,7 @@ async def test_a_relay_outlives_an_outage_of_its_database(bus: Bus) -> None:
         async def gone() -> bool:
             return not await bus.waiting()
 
-        await eventually(gone, "the outbox is empty")
+        await wait_until(gone, "the outbox is empty")
     assert await bus.stored_ids() == [event.id for event in events]
 
 

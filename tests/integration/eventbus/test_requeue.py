@@ -10,7 +10,7 @@ from sqlalchemy.util import await_only
 
 from eventbus import Event, Outbox, Relay
 from eventbus.outbox import backlog
-from eventbus.requeue import Republishing, RepublishTooOld
+from eventbus.requeue import Republisher, RepublishTooOld
 from eventbus.retention import Retention, RetentionSettings
 from tests.integration.bus import Bus, OpenBus, assert_each_once
 from tests.integration.faulty_broker import Recorder
@@ -25,7 +25,7 @@ async def publish_all(relay: Relay) -> None:
 
 async def put_back(bus: Bus, since: datetime) -> int:
     async with bus.engine.begin() as connection:
-        return await Republishing(bus.tables).since(connection, since)
+        return await Republisher(bus.tables).since(connection, since)
 
 
 async def delete_from_stream(bus: Bus, first: int) -> None:
@@ -39,8 +39,8 @@ async def delete_from_stream(bus: Bus, first: int) -> None:
 async def remembered_ids(bus: Bus) -> list[str]:
     """Ids of what the stream still holds, in order."""
     reader = bus.broker.reader(bus.stream)
-    extent = await reader.extent()
-    found = reader.read(extent.first, extent.last)
+    bounds = await reader.bounds()
+    found = reader.read(bounds.first, bounds.last)
     return [stored.message.headers["ce-id"] async for stored in found]
 
 
@@ -129,7 +129,7 @@ async def test_a_transaction_that_rolls_back_puts_nothing_back(bus: Bus) -> None
     await publish_all(bus.relay())
     async with bus.engine.connect() as connection:
         since = datetime(2026, 1, 1, tzinfo=UTC)
-        assert await Republishing(bus.tables).since(connection, since) == 2
+        assert await Republisher(bus.tables).since(connection, since) == 2
         await connection.rollback()
     assert await bus.waiting() == []
 
@@ -250,8 +250,8 @@ async def test_a_reader_finds_messages_by_time_place_and_subject(new_bus: OpenBu
     assert await reader.first_since(datetime(2026, 1, 1, tzinfo=UTC)) == 1
     assert await reader.first_since(middle) == 61
     assert await reader.first_since(datetime.now(UTC) + timedelta(hours=1)) == 0
-    extent = await reader.extent()
-    assert (extent.first, extent.last, extent.max_age_seconds) == (1, 130, 3600)
+    bounds = await reader.bounds()
+    assert (bounds.first, bounds.last, bounds.max_age_seconds) == (1, 130, 3600)
     read = [stored.message async for stored in reader.read(58, 103)]
     left = [58, 59, *range(61, 100), 101, 102, 103]
     assert [message.stream_sequence for message in read] == left
@@ -280,4 +280,4 @@ async def test_events_of_a_stream_with_other_limits_are_read_too(new_bus: OpenBu
     assert [(m.subject, m.data, m.headers) for m in read] == [
         (m.subject, m.data, m.headers) for m in delivered
     ]
-    assert (await reader.extent()).max_age_seconds == 0
+    assert (await reader.bounds()).max_age_seconds == 0

@@ -8,7 +8,7 @@ from sqlalchemy import event, insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import await_only
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from eventbus import Event, Outbox
 from tests.integration.bus import Bus
 from tests.integration.faulty_broker import Unreachable
@@ -49,7 +49,7 @@ async def at_least(bus: Bus, count: int) -> list[tuple[int, datetime]]:
         found = await watermarks(bus)
         return found if len(found) >= count else None
 
-    return await eventually(enough, f"{count} watermarks")
+    return await wait_until(enough, f"{count} watermarks")
 
 
 async def test_watermarks_come_also_when_nothing_happens_and_go_on_with_the_clock(

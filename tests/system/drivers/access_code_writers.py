@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 
 class CodeWriters:
     """The roles whose statements wrote the shared table of codes."""
 
-    def __init__(self, outside: Outside) -> None:
+    def __init__(self, outside: RunningStack) -> None:
         self._outside = outside
 
     async def seen(self) -> set[tuple[str, str]]:
@@ -19,7 +19,7 @@ class CodeWriters:
 
 
 @asynccontextmanager
-async def watched_codes(outside: Outside) -> AsyncIterator[CodeWriters]:
+async def watched_codes(outside: RunningStack) -> AsyncIterator[CodeWriters]:
     """Notes, during the block, by whom the shared table is written."""
     async with outside.sql() as superuser:
         await superuser.execute(

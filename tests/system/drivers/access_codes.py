@@ -5,7 +5,7 @@ from typing import Any
 
 from devstack.clients import Clients
 from payment.v1 import access_code_pb2, access_code_service_pb2
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 
 async def change(
@@ -22,13 +22,13 @@ async def change(
     return record
 
 
-async def record_of(outside: Outside, order_id: str) -> access_code_pb2.AccessCode:
+async def record_of(outside: RunningStack, order_id: str) -> access_code_pb2.AccessCode:
     """The order's current code, as payment tells it."""
     request = access_code_service_pb2.GetAccessCodeRequest(order_id=order_id)
     return (await outside.clients.codes.GetAccessCode(request)).record
 
 
-async def revoke(outside: Outside, order_id: str) -> access_code_pb2.AccessCode:
+async def revoke(outside: RunningStack, order_id: str) -> access_code_pb2.AccessCode:
     """Withdraws the order's code; its record afterwards."""
     request = access_code_service_pb2.RevokeAccessCodeRequest(
         request_id=f"{order_id}-revoke",
@@ -38,7 +38,7 @@ async def revoke(outside: Outside, order_id: str) -> access_code_pb2.AccessCode:
     return (await outside.clients.codes.RevokeAccessCode(request)).record
 
 
-async def suspend(outside: Outside, order_id: str) -> access_code_pb2.AccessCode:
+async def suspend(outside: RunningStack, order_id: str) -> access_code_pb2.AccessCode:
     """Holds the order's code back; its record afterwards."""
     request = access_code_service_pb2.SuspendAccessCodeRequest(
         request_id=f"{order_id}-suspend",
@@ -48,7 +48,7 @@ async def suspend(outside: Outside, order_id: str) -> access_code_pb2.AccessCode
     return (await outside.clients.codes.SuspendAccessCode(request)).record
 
 
-async def reinstate(outside: Outside, order_id: str) -> access_code_pb2.AccessCode:
+async def reinstate(outside: RunningStack, order_id: str) -> access_code_pb2.AccessCode:
     """Lifts the operator's hold; the code's record afterwards."""
     request = access_code_service_pb2.ReinstateAccessCodeRequest(
         request_id=f"{order_id}-reinstate",
@@ -58,13 +58,13 @@ async def reinstate(outside: Outside, order_id: str) -> access_code_pb2.AccessCo
     return (await outside.clients.codes.ReinstateAccessCode(request)).record
 
 
-async def interview_heard(outside: Outside, order_id: str, status: str) -> None:
+async def interview_heard(outside: RunningStack, order_id: str, status: str) -> None:
     """Waits until interview's copy of the order's code has a status."""
-    heard = "SELECT status = $2 FROM interview.code_entries WHERE order_id = $1"
+    heard = "SELECT status = $2 FROM interview.cached_codes WHERE order_id = $1"
     await outside.until_true(heard, order_id, status)
 
 
-async def feed_is_fresh(outside: Outside) -> None:
+async def feed_is_fresh(outside: RunningStack) -> None:
     """Waits until interview has a watermark of payment's that counts."""
     await outside.until_true(
         "SELECT EXISTS (SELECT FROM interview.payment_watermark"
@@ -72,7 +72,7 @@ async def feed_is_fresh(outside: Outside) -> None:
     )
 
 
-async def code_expired(outside: Outside, order_id: str) -> None:
+async def code_expired(outside: RunningStack, order_id: str) -> None:
     """Lets the order's code run out: the superuser moves its time back."""
     await outside.rows(
         "UPDATE payment.access_codes SET expire_at = now() - interval '1 minute'"

@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from ops.v1 import ops_service_pb2
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 
 @asynccontextmanager
-async def no_session_for(outside: Outside, order_id: str) -> AsyncIterator[None]:
+async def no_session_for(outside: RunningStack, order_id: str) -> AsyncIterator[None]:
     """Makes the database refuse the session of one order."""
     async with outside.sql() as superuser:
         await superuser.execute(
@@ -29,21 +29,21 @@ async def no_session_for(outside: Outside, order_id: str) -> AsyncIterator[None]
             await superuser.execute("DROP FUNCTION interview.refuse()")
 
 
-def failures(outside: Outside, order_id: str) -> list[dict[str, Any]]:
+def failures(outside: RunningStack, order_id: str) -> list[dict[str, Any]]:
     """What interview logged about failed tries of an order's event."""
     return outside.log_lines("interview", event="event not handled", order_id=order_id)
 
 
-async def failed_times(outside: Outside, order_id: str, times: int) -> None:
+async def failed_times(outside: RunningStack, order_id: str, times: int) -> None:
     """Waits until an order's event has failed so often."""
 
     async def look() -> bool:
         return len(failures(outside, order_id)) >= times
 
-    await eventually(look, f"{times} failures of {order_id}", 60)
+    await wait_until(look, f"{times} failures of {order_id}", 60)
 
 
-async def dead_letter(outside: Outside, order_id: str) -> ops_service_pb2.DeadLetter:
+async def dead_letter(outside: RunningStack, order_id: str) -> ops_service_pb2.DeadLetter:
     """Waits until interview has given an order's event up."""
 
     async def look() -> ops_service_pb2.DeadLetter | None:
@@ -52,7 +52,7 @@ async def dead_letter(outside: Outside, order_id: str) -> ops_service_pb2.DeadLe
         )
         return next((one for one in listed.dead_letters if one.key == order_id), None)
 
-    return await eventually(look, f"a dead letter of {order_id}", 60)
+    return await wait_until(look, f"a dead letter of {order_id}", 60)
 
 
 def replay_of(

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from ulid import ULID
 
 from devstack.demo.mails import mails_to, plain_text
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from interview.v1 import events_pb2 as interview_events
 from interview.v1 import session_pb2
 from notification.v1 import notification_service_pb2
@@ -17,7 +17,7 @@ from payment.v1 import access_code_pb2, money_pb2
 from payment.v1 import events_pb2 as payment_events
 from runtime.protobuf import to_event, to_timestamp
 from shared_model.access_code import generate
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 Status = notification_service_pb2
 
@@ -28,7 +28,7 @@ class MadeUpOrder:
     A method per event; each returns once JetStream has taken it, with the event's id.
     """
 
-    def __init__(self, outside: Outside, mark: str = "", language_code: str = "en") -> None:
+    def __init__(self, outside: RunningStack, mark: str = "", language_code: str = "en") -> None:
         """`mark` asks the mailbox for trouble, such as "+reject"."""
         self.outside = outside
         self.order_id = f"ord_{ULID()}"
@@ -175,7 +175,7 @@ class MadeUpOrder:
                     return one if name == f"NOTIFICATION_STATUS_{status}" else None
             return None
 
-        return await eventually(look, f"the mail about {event_id} {status}", 60)
+        return await wait_until(look, f"the mail about {event_id} {status}", 60)
 
     def mails(self) -> list[EmailMessage]:
         """Every mail that arrived."""

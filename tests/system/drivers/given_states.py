@@ -13,14 +13,14 @@ from tests.system.drivers.fake_events import MadeUpOrder
 from tests.system.drivers.interviews import Interview, session_of, started, time_over
 from tests.system.drivers.payments import came_to_stand, cancelling, let_time_run_out, payments
 from tests.system.drivers.refunds import Desk
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 
 @dataclass
 class Thing:
     """What stands in the state that is wanted, and how it is looked at."""
 
-    outside: Outside
+    outside: RunningStack
     look: Callable[[], Awaitable[object]]
     order_id: str = ""
     payment_id: str = ""
@@ -31,7 +31,7 @@ class Thing:
     letter: ops_service_pb2.DeadLetter = field(default_factory=ops_service_pb2.DeadLetter)
 
 
-async def ordered(outside: Outside, order_id: str) -> Thing:
+async def ordered(outside: RunningStack, order_id: str) -> Thing:
     """An order with its payments, refunds and codes."""
 
     async def look() -> object:
@@ -48,38 +48,38 @@ async def ordered(outside: Outside, order_id: str) -> Thing:
     return Thing(outside, look, order_id)
 
 
-async def pending_order(outside: Outside) -> Thing:
+async def pending_order(outside: RunningStack) -> Thing:
     return await ordered(outside, (await outside.journey().order()).order_id)
 
 
-async def paid_order(outside: Outside) -> Thing:
+async def paid_order(outside: RunningStack) -> Thing:
     return await ordered(outside, await outside.journey().paid_order())
 
 
-async def refunded_order(outside: Outside, minor: int | None = None) -> Thing:
+async def refunded_order(outside: RunningStack, minor: int | None = None) -> Thing:
     order, desk = await paid_order(outside), Desk(outside)
     await desk.becomes(await desk.refund(order.order_id, minor), "SUCCEEDED")
     return order
 
 
-async def partially_refunded_order(outside: Outside) -> Thing:
+async def partially_refunded_order(outside: RunningStack) -> Thing:
     return await refunded_order(outside, 100)
 
 
-async def expired_order(outside: Outside) -> Thing:
+async def expired_order(outside: RunningStack) -> Thing:
     order = await pending_order(outside)
     await let_time_run_out(outside, order.order_id)
     await came_to_stand(outside, order.order_id, "EXPIRED")
     return order
 
 
-async def cancelled_order(outside: Outside) -> Thing:
+async def cancelled_order(outside: RunningStack) -> Thing:
     order = await pending_order(outside)
     await outside.clients.payments.CancelOrder(cancelling(order.order_id, secrets.token_hex(8)))
     return order
 
 
-async def order_with_a_payment_processing(outside: Outside) -> Thing:
+async def order_with_a_payment_processing(outside: RunningStack) -> Thing:
     """The provider has it, and is suspended before it tells."""
     journey = outside.journey()
     order = await ordered(outside, (await journey.order()).order_id)
@@ -89,7 +89,7 @@ async def order_with_a_payment_processing(outside: Outside) -> Thing:
     return order
 
 
-async def order_with_a_payment_unknown(outside: Outside) -> Thing:
+async def order_with_a_payment_unknown(outside: RunningStack) -> Thing:
     """The provider doesn't answer."""
     journey = outside.journey()
     order = await ordered(outside, (await journey.order()).order_id)
@@ -98,7 +98,7 @@ async def order_with_a_payment_unknown(outside: Outside) -> Thing:
     return order
 
 
-async def order_with_a_refund_pending(outside: Outside) -> Thing:
+async def order_with_a_refund_pending(outside: RunningStack) -> Thing:
     """Interview is away, so its answer is waited for."""
     await outside.stack.terminate("interview")
     order = await paid_order(outside)
@@ -106,7 +106,7 @@ async def order_with_a_refund_pending(outside: Outside) -> Thing:
     return order
 
 
-async def coded(outside: Outside, order_id: str, code: access_code_pb2.AccessCode) -> Thing:
+async def coded(outside: RunningStack, order_id: str, code: access_code_pb2.AccessCode) -> Thing:
     """A code with its audit."""
     get = access_code_service_pb2.GetAccessCodeRequest(access_code_id=code.id)
 
@@ -117,35 +117,35 @@ async def coded(outside: Outside, order_id: str, code: access_code_pb2.AccessCod
     return Thing(outside, look, order_id, code=code)
 
 
-async def active_code(outside: Outside) -> Thing:
+async def active_code(outside: RunningStack) -> Thing:
     order_id = await outside.journey().paid_order()
     return await coded(outside, order_id, await Desk(outside).code(order_id))
 
 
-async def changed_code(outside: Outside, verb: str) -> Thing:
+async def changed_code(outside: RunningStack, verb: str) -> Thing:
     thing = await active_code(outside)
     await change(outside.clients, verb, thing.code.id)
     return thing
 
 
-async def suspended_code(outside: Outside) -> Thing:
+async def suspended_code(outside: RunningStack) -> Thing:
     return await changed_code(outside, "Suspend")
 
 
-async def revoked_code(outside: Outside) -> Thing:
+async def revoked_code(outside: RunningStack) -> Thing:
     return await changed_code(outside, "Revoke")
 
 
-async def reissued_code(outside: Outside) -> Thing:
+async def reissued_code(outside: RunningStack) -> Thing:
     return await changed_code(outside, "Reissue")
 
 
-async def redeemed_code(outside: Outside) -> Thing:
+async def redeemed_code(outside: RunningStack) -> Thing:
     order_id = (await started(outside)).session.order_id
     return await coded(outside, order_id, await Desk(outside).code(order_id))
 
 
-async def expired_code(outside: Outside) -> Thing:
+async def expired_code(outside: RunningStack) -> Thing:
     thing = await active_code(outside)
     await code_expired(outside, thing.order_id)
     swept = "SELECT status = 'EXPIRED' FROM payment.access_codes WHERE id = $1"
@@ -153,7 +153,7 @@ async def expired_code(outside: Outside) -> Thing:
     return thing
 
 
-async def code_suspended_for_a_refund(outside: Outside) -> Thing:
+async def code_suspended_for_a_refund(outside: RunningStack) -> Thing:
     order_id = (await order_with_a_refund_pending(outside)).order_id
     return await coded(outside, order_id, await Desk(outside).code(order_id))
 
@@ -177,12 +177,12 @@ async def seated(interview: Interview, *questions: str) -> Thing:
     )
 
 
-async def prepared_session(outside: Outside) -> Thing:
+async def prepared_session(outside: RunningStack) -> Thing:
     _, order_id, _ = await outside.prepared()
     return await seated(Interview(outside, await session_of(outside, order_id)))
 
 
-async def running_session(outside: Outside) -> Thing:
+async def running_session(outside: RunningStack) -> Thing:
     """One question is answered, the next was missed."""
     interview, asked = await started(outside), []
     for answers in (True, False):
@@ -195,7 +195,7 @@ async def running_session(outside: Outside) -> Thing:
     return await seated(interview, *asked)
 
 
-async def session_unheard_of(outside: Outside) -> Thing:
+async def session_unheard_of(outside: RunningStack) -> Thing:
     """Nobody hears that it has started while the broker is suspended."""
     journey, order_id, code = await outside.prepared()
     outside.stack.suspend("nats")
@@ -206,33 +206,33 @@ async def session_unheard_of(outside: Outside) -> Thing:
     return thing
 
 
-async def completed_session(outside: Outside) -> Thing:
+async def completed_session(outside: RunningStack) -> Thing:
     interview = await started(outside)
     await interview.complete()
     return await seated(interview)
 
 
-async def evaluated_session(outside: Outside) -> Thing:
+async def evaluated_session(outside: RunningStack) -> Thing:
     interview = await started(outside)
     await interview.complete()
     await interview.evaluate()
     return await seated(interview)
 
 
-async def cancelled_session(outside: Outside) -> Thing:
+async def cancelled_session(outside: RunningStack) -> Thing:
     interview = await started(outside)
     await interview.cancel()
     return await seated(interview)
 
 
-async def expired_session(outside: Outside) -> Thing:
+async def expired_session(outside: RunningStack) -> Thing:
     interview = await started(outside)
     await time_over(interview, "deadline_at")
     await interview.becomes("EXPIRED")
     return await seated(interview)
 
 
-async def session_expired_before_its_start(outside: Outside) -> Thing:
+async def session_expired_before_its_start(outside: RunningStack) -> Thing:
     thing = await prepared_session(outside)
     await code_expired(outside, thing.order_id)
     assert thing.interview
@@ -240,7 +240,7 @@ async def session_expired_before_its_start(outside: Outside) -> Thing:
     return thing
 
 
-async def session_cancelled_before_its_start(outside: Outside) -> Thing:
+async def session_cancelled_before_its_start(outside: RunningStack) -> Thing:
     thing = await prepared_session(outside)
     await change(outside.clients, "Revoke", thing.code.id)
     assert thing.interview
@@ -248,7 +248,7 @@ async def session_cancelled_before_its_start(outside: Outside) -> Thing:
     return thing
 
 
-async def mailed(outside: Outside, notification_id: str) -> Thing:
+async def mailed(outside: RunningStack, notification_id: str) -> Thing:
     """A mail."""
     get = notification_service_pb2.GetNotificationRequest(notification_id=notification_id)
 
@@ -272,16 +272,16 @@ async def held_up(order: MadeUpOrder, status: str) -> Thing:
     return await mailed(order.outside, waiting.notification_id)
 
 
-async def deferred_mail(outside: Outside) -> Thing:
+async def deferred_mail(outside: RunningStack) -> Thing:
     return await held_up(MadeUpOrder(outside, "+defer"), "DEFERRED")
 
 
-async def mail_being_sent(outside: Outside) -> Thing:
+async def mail_being_sent(outside: RunningStack) -> Thing:
     """Its sender died a moment ago, and its claim lasts."""
     return await held_up(MadeUpOrder(outside, "+defer"), "SENDING")
 
 
-async def queued_mail(outside: Outside) -> Thing:
+async def queued_mail(outside: RunningStack) -> Thing:
     """It waits until another mail of its order is sent."""
     order = MadeUpOrder(outside, "+defer")
     await held_up(order, "SENDING")
@@ -289,7 +289,7 @@ async def queued_mail(outside: Outside) -> Thing:
     return await mailed(outside, waiting.notification_id)
 
 
-async def buried(outside: Outside) -> Thing:
+async def buried(outside: RunningStack) -> Thing:
     """A dead letter whose event could be handled now."""
     journey = outside.journey()
     order_id = (await journey.order()).order_id
@@ -319,19 +319,19 @@ async def discard(thing: Thing) -> None:
     await thing.outside.clients.ops["interview"].DiscardDeadLetter(request)
 
 
-async def handled_letter(outside: Outside) -> Thing:
+async def handled_letter(outside: RunningStack) -> Thing:
     thing = await buried(outside)
     await replay(thing)
     return thing
 
 
-async def discarded_letter(outside: Outside) -> Thing:
+async def discarded_letter(outside: RunningStack) -> Thing:
     thing = await buried(outside)
     await discard(thing)
     return thing
 
 
-REACHED: Mapping[str, Callable[[Outside], Awaitable[Thing]]] = {
+REACHED: Mapping[str, Callable[[RunningStack], Awaitable[Thing]]] = {
     "order PENDING_PAYMENT": pending_order,
     "order PAID": paid_order,
     "order PARTIALLY_REFUNDED": partially_refunded_order,

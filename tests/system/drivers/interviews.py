@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 from ulid import ULID
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from interview.v1 import events_pb2 as announced
 from interview.v1 import interview_service_pb2 as contract
 from interview.v1 import session_pb2
 from payment.v1 import access_code_pb2, events_pb2
 from runtime.protobuf import to_event, to_timestamp
 from shared_model.access_code import generate
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 Announced = TypeVar("Announced", bound=Message)
 EVENTS: dict[str, Any] = {
@@ -23,7 +23,7 @@ EVENTS: dict[str, Any] = {
 }
 
 
-async def say(outside: Outside, message: Message) -> str:
+async def say(outside: RunningStack, message: Message) -> str:
     """Publishes what payment would, as its user; the event's id."""
     event = to_event(message, "payment", datetime.now(UTC))
     async with outside.nats("payment") as client:
@@ -31,12 +31,12 @@ async def say(outside: Outside, message: Message) -> str:
     return event.id
 
 
-async def tell(outside: Outside, message: Message) -> None:
+async def tell(outside: RunningStack, message: Message) -> None:
     """The same, and waits until interview has handled it."""
     await handled(outside, await say(outside, message))
 
 
-async def handled(outside: Outside, event_id: str) -> None:
+async def handled(outside: RunningStack, event_id: str) -> None:
     """Waits until interview has handled an event."""
     await outside.until_true(
         "SELECT EXISTS (SELECT FROM interview.inbox WHERE event_id = $1 AND state = 'HANDLED')",
@@ -44,7 +44,7 @@ async def handled(outside: Outside, event_id: str) -> None:
     )
 
 
-async def heard(outside: Outside, name: str, order_id: str, count: int = 1) -> list[Any]:
+async def heard(outside: RunningStack, name: str, order_id: str, count: int = 1) -> list[Any]:
     """Waits until interview has announced so many events of a kind; all of them, in order."""
     subject = f"interview.v1.{name}.{order_id}"
 
@@ -52,10 +52,10 @@ async def heard(outside: Outside, name: str, order_id: str, count: int = 1) -> l
         found = await told(outside, subject)
         return found if len(found) >= count else None
 
-    return await eventually(look, f"{count} messages on {subject}", 60)
+    return await wait_until(look, f"{count} messages on {subject}", 60)
 
 
-async def told(outside: Outside, subject: str) -> list[Any]:
+async def told(outside: RunningStack, subject: str) -> list[Any]:
     """All messages of a subject of interview's, in order."""
     kind, found, sequence = EVENTS[subject.split(".")[2]], [], 0
     if not (count := await outside.stored_count(subject)):
@@ -74,7 +74,7 @@ async def told(outside: Outside, subject: str) -> list[Any]:
 class Sold:
     """An order that payment knows of or, in these tests, only its events do."""
 
-    outside: Outside
+    outside: RunningStack
     order_id: str = field(default_factory=lambda: f"ord_{ULID()}")
     access_code_id: str = field(default_factory=lambda: f"acc_{ULID()}")
     code: str = field(default_factory=lambda: generate(secrets.randbelow))
@@ -135,7 +135,7 @@ class Sold:
         return await session_of(self.outside, self.order_id)
 
 
-async def session_of(outside: Outside, order_id: str) -> session_pb2.Session:
+async def session_of(outside: RunningStack, order_id: str) -> session_pb2.Session:
     """An order's session."""
     request = contract.ListSessionsRequest(order_id=order_id)
     (session,) = (await outside.clients.interviews.ListSessions(request)).sessions
@@ -146,7 +146,7 @@ async def session_of(outside: Outside, order_id: str) -> session_pb2.Session:
 class Interview:
     """A running interview."""
 
-    outside: Outside
+    outside: RunningStack
     session: session_pb2.Session
     requests: int = 0
 
@@ -226,10 +226,10 @@ class Interview:
             session = await self.now()
             return session if session.status == wanted else None
 
-        return await eventually(look, f"{self.session_id} {status}", 60)
+        return await wait_until(look, f"{self.session_id} {status}", 60)
 
 
-async def started(outside: Outside) -> Interview:
+async def started(outside: RunningStack) -> Interview:
     """A customer's running interview."""
     journey, order_id, code = await outside.prepared()
     session = await journey.start(code)
@@ -237,7 +237,7 @@ async def started(outside: Outside) -> Interview:
     return Interview(outside, session)
 
 
-async def put(outside: Outside, statement: str, *arguments: object) -> None:
+async def put(outside: RunningStack, statement: str, *arguments: object) -> None:
     """What the superuser changes."""
     async with outside.sql() as superuser:
         await superuser.execute(statement, *arguments)

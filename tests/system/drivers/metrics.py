@@ -4,10 +4,10 @@ import asyncio
 import urllib.request
 from collections.abc import Mapping
 
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 
-async def numbers(outside: Outside, service: str) -> Mapping[str, float]:
+async def numbers(outside: RunningStack, service: str) -> Mapping[str, float]:
     """The metrics of a service, each by its name and labels."""
     *_, told = outside.log_lines(service, event="metrics")
     return await asyncio.to_thread(_fetch, f"http://{told['address']}/metrics")

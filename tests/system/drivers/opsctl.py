@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 PROGRAM = Path(sys.executable).parent / "opsctl"
 _SECONDS = 60
@@ -75,6 +75,6 @@ async def run(*arguments: str, given: str = "", **settings: Any) -> Said:
     return await ended(await start(*arguments, **settings), given)
 
 
-async def opsctl(outside: Outside, *arguments: str, given: str = "") -> Said:
+async def opsctl(outside: RunningStack, *arguments: str, given: str = "") -> Said:
     """Runs it on a stack's own data."""
     return await run("--data-dir", str(outside.stack.directory), *arguments, given=given)

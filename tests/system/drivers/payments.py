@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2
-from tests.system.drivers.running_stack import Outside
+from tests.system.drivers.running_stack import RunningStack
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Surplus:
     amount_minor: int
 
 
-async def statuses(outside: Outside, order_id: str) -> tuple[str, list[str]]:
+async def statuses(outside: RunningStack, order_id: str) -> tuple[str, list[str]]:
     """Where an order and its payments stand."""
     order = await outside.clients.payments.GetOrder(
         payment_service_pb2.GetOrderRequest(order_id=order_id)
@@ -29,7 +29,7 @@ async def statuses(outside: Outside, order_id: str) -> tuple[str, list[str]]:
     ]
 
 
-async def came_to_stand(outside: Outside, order_id: str, order: str, *payments: str) -> None:
+async def came_to_stand(outside: RunningStack, order_id: str, order: str, *payments: str) -> None:
     """Waits until an order and its payments stand so."""
     seen: list[object] = []
 
@@ -38,18 +38,18 @@ async def came_to_stand(outside: Outside, order_id: str, order: str, *payments: 
         return seen[0] == (order, list(payments))
 
     try:
-        await eventually(look, f"{order_id} {order}, {payments}")
+        await wait_until(look, f"{order_id} {order}, {payments}")
     except AssertionError as error:
         raise AssertionError(f"{error}, but {seen}") from None
 
 
-async def payments(outside: Outside, order_id: str) -> Sequence[payment_service_pb2.Payment]:
+async def payments(outside: RunningStack, order_id: str) -> Sequence[payment_service_pb2.Payment]:
     """An order's payments, oldest first."""
     request = payment_service_pb2.ListPaymentsRequest(order_id=order_id)
     return (await outside.clients.payments.ListPayments(request)).payments
 
 
-async def surplus_refunds(outside: Outside, order_id: str) -> list[Surplus]:
+async def surplus_refunds(outside: RunningStack, order_id: str) -> list[Surplus]:
     """Refunds of money that backs no order, oldest first."""
     rows = await outside.rows(
         "SELECT payment_id, amount_minor FROM payment.refunds"
@@ -59,17 +59,19 @@ async def surplus_refunds(outside: Outside, order_id: str) -> list[Surplus]:
     return [Surplus(row["payment_id"], row["amount_minor"]) for row in rows]
 
 
-async def came_back(outside: Outside, order_id: str, *wanted: Surplus) -> None:
+async def came_back(outside: RunningStack, order_id: str, *wanted: Surplus) -> None:
     """Waits for refunds of surplus money; then the order's money must balance."""
 
     async def look() -> bool:
         return await surplus_refunds(outside, order_id) == list(wanted)
 
-    await eventually(look, f"{wanted} of {order_id}")
+    await wait_until(look, f"{wanted} of {order_id}")
     assert await imbalances(outside, order_id) == []
 
 
-async def imbalances(outside: Outside, order_id: str) -> Sequence[payment_service_pb2.LedgerEntry]:
+async def imbalances(
+    outside: RunningStack, order_id: str
+) -> Sequence[payment_service_pb2.LedgerEntry]:
     """What is wrong with an order's money."""
     request = payment_service_pb2.CheckLedgerRequest(order_id=order_id)
     reply = await outside.clients.payments.CheckLedger(request)
@@ -77,7 +79,7 @@ async def imbalances(outside: Outside, order_id: str) -> Sequence[payment_servic
     return reply.imbalances
 
 
-async def let_time_run_out(outside: Outside, order_id: str) -> None:
+async def let_time_run_out(outside: RunningStack, order_id: str) -> None:
     """Moves the end of an order's time into the past."""
     await outside.rows(
         "UPDATE payment.orders SET expire_at = now() - interval '1 s' WHERE order_id = $1", order_id

@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from ulid import ULID
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from interview.v1 import events_pb2, session_pb2
 from payment.v1 import (
     access_code_pb2,
@@ -21,7 +21,7 @@ from payment.v1 import (
     payment_service_pb2,
 )
 from runtime.protobuf import to_event, to_timestamp
-from tests.system.drivers.running_stack import Outside, reason_of
+from tests.system.drivers.running_stack import RunningStack, reason_of
 
 STATUS = payment_service_pb2.RefundStatus.Value
 
@@ -29,7 +29,7 @@ STATUS = payment_service_pb2.RefundStatus.Value
 class Desk:
     """Asks for refunds and looks what becomes of them."""
 
-    def __init__(self, outside: Outside) -> None:
+    def __init__(self, outside: RunningStack) -> None:
         self.outside = outside
         self.payments, self.codes = outside.clients.payments, outside.clients.codes
 
@@ -66,7 +66,7 @@ class Desk:
                 return None
             return found if found.status == STATUS(f"REFUND_STATUS_{status}") else None
 
-        return await eventually(look, f"{refund.refund_id} {status}", seconds)
+        return await wait_until(look, f"{refund.refund_id} {status}", seconds)
 
     async def order(self, order_id: str) -> payment_service_pb2.Order:
         request = payment_service_pb2.GetOrderRequest(order_id=order_id)

@@ -20,7 +20,7 @@ from devstack.clients import Bearer, Clients
 from devstack.demo.journey import Journey
 from devstack.demo.mails import mails_to
 from devstack.keys import AUDIENCE
-from devstack.polling import NeverHappened, eventually
+from devstack.polling import WaitTimedOut, wait_until
 from devstack.servers.postgres import DATABASE, SERVICES
 from devstack.stack import Stack
 from payment.v1 import access_code_pb2, payment_service_pb2
@@ -57,7 +57,7 @@ SELECT (SELECT count(*) FROM payment.payments
          WHERE order_id = $1 AND status = 'IN_PROGRESS') AS started,
        (SELECT count(*) FROM notification.notifications WHERE order_id = $1) AS notifications,
        (SELECT count(*) FROM notification.notifications
-         WHERE order_id = $1 AND (status = 'SENT' OR obstacle = 'CODE_OUTDATED'
+         WHERE order_id = $1 AND (status = 'SENT' OR suppression_reason = 'CODE_OUTDATED'
                 AND EXISTS (SELECT FROM payment.access_codes
                              WHERE order_id = $1 AND status = 'REDEEMED'))) AS sent
 """
@@ -100,7 +100,7 @@ def _service_that_calls(method: str) -> str | None:
     return SERVICE_CALLERS.get(method.rpartition("/")[2])
 
 
-class Outside:
+class RunningStack:
     """What can be seen of a stack, and done to it, without being a part of it."""
 
     def __init__(self, stack: Stack, clients: Clients) -> None:
@@ -157,7 +157,7 @@ class Outside:
         async def look() -> bool:
             return bool(await self.value(query, *arguments))
 
-        await eventually(look, f"{query} {arguments}", 60)
+        await wait_until(look, f"{query} {arguments}", 60)
 
     async def row_counts(self) -> Mapping[str, int]:
         """Rows of every table, without what watermarks leave every few seconds."""
@@ -210,16 +210,16 @@ class Outside:
                 stream = subject.partition(".")[0].upper()
                 return await client.jetstream().get_last_msg(stream, subject)
 
-        return await eventually(look, f"a message on {subject}", 60)
+        return await wait_until(look, f"a message on {subject}", 60)
 
-    async def quiet(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Waits until nothing is on its way: outboxes empty, every message acknowledged."""
         try:
-            await eventually(self._is_quiet, "nothing on its way", 90)
-        except NeverHappened as error:
-            raise NeverHappened(f"{error}, but {await self._on_its_way()}") from None
+            await wait_until(self._is_idle, "nothing on its way", 90)
+        except WaitTimedOut as error:
+            raise WaitTimedOut(f"{error}, but {await self._on_its_way()}") from None
 
-    async def _is_quiet(self) -> bool:
+    async def _is_idle(self) -> bool:
         return not await self._on_its_way()
 
     async def _on_its_way(self) -> str:
@@ -248,7 +248,7 @@ class Outside:
         (row,) = await self.rows(_EFFECTS, order_id)
         return Effects(**dict(row))
 
-    async def came_to(self, order_id: str, wanted: Effects) -> None:
+    async def wait_for_effects(self, order_id: str, wanted: Effects) -> None:
         """Waits for an order's effects and, when all is quiet, looks for one too many."""
 
         async def look() -> bool:
@@ -258,10 +258,10 @@ class Outside:
                 return False
 
         try:
-            await eventually(look, f"{wanted} for {order_id}", 60)
+            await wait_until(look, f"{wanted} for {order_id}", 60)
         except AssertionError as error:
             raise AssertionError(f"{error}, but {await self.effects(order_id)}") from None
-        await self.quiet()
+        await self.wait_until_idle()
         assert await self.effects(order_id) == wanted
 
     def charges(self, order_id: str) -> int:
@@ -307,7 +307,7 @@ class Outside:
         return found
 
 
-async def insist(step: Callable[[], Awaitable[T]], what: str, seconds: float = 90.0) -> T:
+async def retry(step: Callable[[], Awaitable[T]], what: str, seconds: float = 90.0) -> T:
     """Repeats a call, as a client does, while the answer is that it may be repeated."""
 
     async def look() -> T | None:
@@ -318,7 +318,7 @@ async def insist(step: Callable[[], Awaitable[T]], what: str, seconds: float = 9
                 raise
             return None
 
-    return await eventually(look, what, seconds)
+    return await wait_until(look, what, seconds)
 
 
 async def paid_for_sure(journey: Journey, order_id: str, method: str = "sandbox_approve") -> None:
@@ -328,7 +328,7 @@ async def paid_for_sure(journey: Journey, order_id: str, method: str = "sandbox_
         payment = await journey.pay(order_id, method)
         return payment.status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
 
-    await insist(step, f"{order_id} paid")
+    await retry(step, f"{order_id} paid")
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:

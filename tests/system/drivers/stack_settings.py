@@ -10,12 +10,12 @@ from devstack.stack import COMPONENTS
 from interview.v1 import interview_service_pb2
 from notification.v1 import notification_service_pb2
 from payment.v1 import payment_service_pb2
-from tests.system.drivers.running_stack import OLD_PROVIDER_SECRET, Outside, insist
+from tests.system.drivers.running_stack import OLD_PROVIDER_SECRET, RunningStack, retry
 
 # Delays that a person would sit out, cut short; and a provider's secret being replaced.
 ENVIRONMENT = {
     "payment": {
-        "PAYMENT_GUESSES_PER_SHOP": "1000000",
+        "PAYMENT_FAILED_VALIDATIONS_PER_STOREFRONT": "1000000",
         "PAYMENT_BUS_FIRST_DELAY": "0.1",
         "PAYMENT_BUS_LEASE_SECONDS": "2",
         "PAYMENT_RECONCILE_SECONDS": "0.5",
@@ -27,7 +27,7 @@ ENVIRONMENT = {
         "PAYMENT_SWEEP_SECONDS": "0.5",
     },
     "interview": {
-        "INTERVIEW_GUESSES_PER_SHOP": "1000000",
+        "INTERVIEW_FAILED_VALIDATIONS_PER_STOREFRONT": "1000000",
         "INTERVIEW_BUS_FIRST_DELAY": "0.1",
         "INTERVIEW_BUS_LEASE_SECONDS": "2",
         "INTERVIEW_BUS_MAX_ATTEMPTS": "6",
@@ -61,7 +61,7 @@ def settings(directory: Path) -> Settings:
     )
 
 
-async def mend(outside: Outside) -> None:
+async def mend(outside: RunningStack) -> None:
     """Brings every component back, and waits until each finds the others again."""
     stack, clients = outside.stack, outside.clients
     for name in COMPONENTS:
@@ -71,12 +71,12 @@ async def mend(outside: Outside) -> None:
             await stack.start(name)
     check = interview_service_pb2.CheckAccessCodeRequest(access_code="0000-0000-0000-0000")
     listed = notification_service_pb2.ListNotificationsRequest(page_size=1)
-    await insist(lambda: clients.interviews.CheckAccessCode(check), "interview asks payment")
-    await insist(lambda: clients.notifications.ListNotifications(listed), "notification")
+    await retry(lambda: clients.interviews.CheckAccessCode(check), "interview asks payment")
+    await retry(lambda: clients.notifications.ListNotifications(listed), "notification")
 
     async def provider_answers() -> bool:
         journey = outside.journey()
         payment = await journey.pay((await journey.order()).order_id, "sandbox_decline")
         return payment.status == payment_service_pb2.PAYMENT_STATUS_FAILED
 
-    await insist(provider_answers, "payment asks the provider")
+    await retry(provider_answers, "payment asks the provider")

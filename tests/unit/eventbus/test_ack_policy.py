@@ -7,8 +7,17 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from eventbus import MalformedEnvelope, NeverHandled
-from eventbus.ack_policy import Ack, Backoff, Dead, Nak, Verdict, describe, is_infrastructure, judge
+from eventbus import MalformedEnvelope, PermanentError
+from eventbus.ack_policy import (
+    Ack,
+    Backoff,
+    DeadLetterIt,
+    Decision,
+    Nak,
+    decide,
+    describe_error,
+    is_transient,
+)
 from eventbus.broker import BrokerUnavailable
 
 BACKOFF = Backoff(first_seconds=1.0, cap_seconds=10.0)
@@ -27,43 +36,43 @@ def database_error(sqlstate: str | None, *, invalidated: bool = False) -> DBAPIE
     return DBAPIError("SELECT 1", {"p": "secret"}, original, connection_invalidated=invalidated)
 
 
-def verdict(error: Exception | None, failures: int = 1, max_attempts: int = 3) -> Verdict:
-    return judge(error, failures=failures, max_attempts=max_attempts, backoff=BACKOFF, jitter=0.0)
+def decision(error: Exception | None, failures: int = 1, max_attempts: int = 3) -> Decision:
+    return decide(error, failures=failures, max_attempts=max_attempts, backoff=BACKOFF, jitter=0.0)
 
 
 def test_what_was_handled_or_handled_before_is_acknowledged() -> None:
-    assert verdict(None) == Ack()
+    assert decision(None) == Ack()
 
 
 @pytest.mark.parametrize("failures", [0, 1, 99])
 def test_what_is_no_event_is_dead_at_once(failures: int) -> None:
-    assert verdict(MalformedEnvelope("x"), failures) == Dead("MalformedEnvelope: x")
+    assert decision(MalformedEnvelope("x"), failures) == DeadLetterIt("MalformedEnvelope: x")
 
 
 @pytest.mark.parametrize("failures", [0, 1, 99])
 def test_what_the_domain_will_never_handle_is_dead_at_once(failures: int) -> None:
-    assert verdict(NeverHandled("revoked"), failures) == Dead("NeverHandled: revoked")
+    assert decision(PermanentError("revoked"), failures) == DeadLetterIt("PermanentError: revoked")
 
 
 @pytest.mark.parametrize("failures", [0, 1, 3, 1000])
 def test_an_error_of_the_infrastructure_is_tried_again_however_often(failures: int) -> None:
-    assert isinstance(verdict(BrokerUnavailable(), failures), Nak)
+    assert isinstance(decision(BrokerUnavailable(), failures), Nak)
 
 
 def test_any_other_failure_is_tried_again_while_attempts_are_left() -> None:
-    assert verdict(ValueError("x"), failures=1) == Nak(1.0)
-    assert verdict(ValueError("x"), failures=2) == Nak(2.0)
+    assert decision(ValueError("x"), failures=1) == Nak(1.0)
+    assert decision(ValueError("x"), failures=2) == Nak(2.0)
 
 
 @pytest.mark.parametrize("failures", [3, 4])
 def test_any_other_failure_is_dead_when_no_attempts_are_left(failures: int) -> None:
-    assert verdict(ValueError("x"), failures) == Dead(
+    assert decision(ValueError("x"), failures) == DeadLetterIt(
         f"failed {failures} times, last with ValueError: x"
     )
 
 
 def test_one_attempt_means_no_second() -> None:
-    assert isinstance(verdict(ValueError(), failures=1, max_attempts=1), Dead)
+    assert isinstance(decision(ValueError(), failures=1, max_attempts=1), DeadLetterIt)
 
 
 def test_delays_double_from_the_first_up_to_the_cap() -> None:
@@ -86,7 +95,7 @@ def test_jitter_shortens_a_delay_by_up_to_half_and_never_lengthens_it(
 
 
 def test_naks_of_one_kind_are_spread() -> None:
-    found = {judge(ValueError(), failures=1, max_attempts=9, backoff=BACKOFF) for _ in range(50)}
+    found = {decide(ValueError(), failures=1, max_attempts=9, backoff=BACKOFF) for _ in range(50)}
     assert len(found) > 1
 
 
@@ -122,7 +131,7 @@ def test_naks_of_one_kind_are_spread() -> None:
     ),
 )
 def test_an_error_says_nothing_about_the_event(error: Exception) -> None:
-    assert is_infrastructure(error)
+    assert is_transient(error)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +139,7 @@ def test_an_error_says_nothing_about_the_event(error: Exception) -> None:
     [
         ValueError(),
         KeyError("x"),
-        NeverHandled(),
+        PermanentError(),
         MalformedEnvelope(),
         IntegrityError("INSERT", {}, Original(sqlstate="23505")),
         *(
@@ -154,15 +163,15 @@ def test_an_error_says_nothing_about_the_event(error: Exception) -> None:
     ),
 )
 def test_an_error_is_the_events_own(error: Exception) -> None:
-    assert not is_infrastructure(error)
+    assert not is_transient(error)
 
 
 def test_an_error_is_described_without_its_statement_and_parameters() -> None:
-    text = describe(DBAPIError("SELECT :p", {"p": "secret"}, Original("a\n  b")))
+    text = describe_error(DBAPIError("SELECT :p", {"p": "secret"}, Original("a\n  b")))
     assert text == "Original: a b"
 
 
 def test_a_description_is_one_line_of_bounded_length() -> None:
-    text = describe(ValueError("x\n" * 1000))
+    text = describe_error(ValueError("x\n" * 1000))
     assert "\n" not in text
     assert len(text) <= 500

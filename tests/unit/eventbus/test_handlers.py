@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventbus import Decoded, Event, MalformedEnvelope, Received, Subscriptions
+from eventbus import Event, HandlerRegistry, IncomingEvent, MalformedEnvelope, Payload
 from eventbus.handlers import _rounds
 from eventbus.trace_context import traceparent_for
 
@@ -24,9 +24,9 @@ def received(
     aggregate: str = "thing",
     name: str = "A",
     traceparent: str = "",
-) -> Received:
+) -> IncomingEvent:
     event = Event(f"evt_{number}", f"t.v1.{name}", key, b"", NOON, "t", traceparent)
-    return Received(event, None, aggregate, version, number)
+    return IncomingEvent(event, None, aggregate, version, number)
 
 
 batches = st.lists(
@@ -44,13 +44,13 @@ batches = st.lists(
 
 
 @given(batches)
-def test_rounds_hold_every_event_once(batch: list[Received]) -> None:
+def test_rounds_hold_every_event_once(batch: list[IncomingEvent]) -> None:
     handed = [one.event.id for round_ in _rounds(batch) for one in round_]
     assert Counter(handed) == Counter(one.event.id for one in batch)
 
 
 @given(batches)
-def test_no_round_has_a_key_twice(batch: list[Received]) -> None:
+def test_no_round_has_a_key_twice(batch: list[IncomingEvent]) -> None:
     for round_ in _rounds(batch):
         keys = [one.event.key for one in round_ if one.event.key]
         assert len(keys) == len(set(keys))
@@ -58,7 +58,7 @@ def test_no_round_has_a_key_twice(batch: list[Received]) -> None:
 
 @given(batches)
 def test_the_events_of_a_key_come_by_version_and_then_as_they_stood_in_the_stream(
-    batch: list[Received],
+    batch: list[IncomingEvent],
 ) -> None:
     handed = [one for round_ in _rounds(batch) for one in round_]
     for key in ("a", "b", "c"):
@@ -72,20 +72,22 @@ def test_the_events_of_a_key_come_by_version_and_then_as_they_stood_in_the_strea
 
 
 @given(batches)
-def test_events_without_a_key_share_the_first_round(batch: list[Received]) -> None:
+def test_events_without_a_key_share_the_first_round(batch: list[IncomingEvent]) -> None:
     rounds = list(_rounds(batch))
     assert not any(not one.event.key for round_ in rounds[1:] for one in round_)
 
 
 @given(batches, st.randoms(use_true_random=False))
-def test_the_rounds_dont_depend_on_the_order_of_arrival(batch: list[Received], random: Any) -> None:
+def test_the_rounds_dont_depend_on_the_order_of_arrival(
+    batch: list[IncomingEvent], random: Any
+) -> None:
     """Two replicas with the same events lock rows in the same order."""
     mixed = random.sample(batch, len(batch))
     assert list(_rounds(mixed)) == list(_rounds(batch))
 
 
 @given(batches)
-def test_keys_are_in_order_within_a_round(batch: list[Received]) -> None:
+def test_keys_are_in_order_within_a_round(batch: list[IncomingEvent]) -> None:
     for round_ in _rounds(batch):
         keys = [one.event.key for one in round_ if one.event.key]
         assert keys == sorted(keys)
@@ -97,34 +99,34 @@ class Notes:
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
 
-    async def __call__(self, _connection: Any, batch: Sequence[Received]) -> None:
+    async def __call__(self, _connection: Any, batch: Sequence[IncomingEvent]) -> None:
         self.calls.append([one.event.id for one in batch])
 
 
-def decode_nothing(_event: Event) -> Decoded:
-    return Decoded(None)
+def decode_nothing(_event: Event) -> Payload:
+    return Payload(None)
 
 
 async def test_each_handler_gets_its_own_type_only() -> None:
-    subscriptions, a, b = Subscriptions(), Notes(), Notes()
-    subscriptions.subscribe("t.v1.A", decode_nothing, a)
-    subscriptions.subscribe("t.v1.B", decode_nothing, b)
+    handler_registry, a, b = HandlerRegistry(), Notes(), Notes()
+    handler_registry.subscribe("t.v1.A", decode_nothing, a)
+    handler_registry.subscribe("t.v1.B", decode_nothing, b)
     batch = [received(1, "x", name="A"), received(2, "y", name="B"), received(3, "z", name="A")]
-    await subscriptions.dispatch(NO_CONNECTION, batch)
+    await handler_registry.dispatch(NO_CONNECTION, batch)
     assert (a.calls, b.calls) == ([["evt_1", "evt_3"]], [["evt_2"]])
 
 
 async def test_a_batch_of_different_keys_is_one_call() -> None:
-    subscriptions, notes = Subscriptions(), Notes()
-    subscriptions.subscribe("t.v1.A", decode_nothing, notes)
-    await subscriptions.dispatch(NO_CONNECTION, [received(n, f"k{n}") for n in range(1, 101)])
+    handler_registry, notes = HandlerRegistry(), Notes()
+    handler_registry.subscribe("t.v1.A", decode_nothing, notes)
+    await handler_registry.dispatch(NO_CONNECTION, [received(n, f"k{n}") for n in range(1, 101)])
     assert [len(call) for call in notes.calls] == [100]
 
 
 async def test_an_empty_batch_calls_nobody() -> None:
-    subscriptions, notes = Subscriptions(), Notes()
-    subscriptions.subscribe("t.v1.A", decode_nothing, notes)
-    await subscriptions.dispatch(NO_CONNECTION, [])
+    handler_registry, notes = HandlerRegistry(), Notes()
+    handler_registry.subscribe("t.v1.A", decode_nothing, notes)
+    await handler_registry.dispatch(NO_CONNECTION, [])
     assert notes.calls == []
 
 
@@ -137,29 +139,29 @@ async def test_what_is_caused_for_a_key_carries_the_trace_of_that_keys_event() -
     ]
     caused: list[tuple[str, str]] = []
 
-    async def handler(_connection: Any, got: Sequence[Received]) -> None:
+    async def handler(_connection: Any, got: Sequence[IncomingEvent]) -> None:
         caused.extend((one.event.id, traceparent_for(one.event.key)[3:35]) for one in got)
 
-    subscriptions = Subscriptions()
-    subscriptions.subscribe("t.v1.A", decode_nothing, handler)
-    await subscriptions.dispatch(NO_CONNECTION, batch)
+    handler_registry = HandlerRegistry()
+    handler_registry.subscribe("t.v1.A", decode_nothing, handler)
+    await handler_registry.dispatch(NO_CONNECTION, batch)
     assert dict(caused) == {f"evt_{number}": trace for number, trace in traces.items()}
 
 
 def test_a_type_has_one_handler() -> None:
-    subscriptions = Subscriptions()
-    subscriptions.subscribe("t.v1.A", decode_nothing, Notes())
+    handler_registry = HandlerRegistry()
+    handler_registry.subscribe("t.v1.A", decode_nothing, Notes())
     with pytest.raises(ValueError, match="has a handler"):
-        subscriptions.subscribe("t.v1.A", decode_nothing, Notes())
+        handler_registry.subscribe("t.v1.A", decode_nothing, Notes())
 
 
 def test_an_event_that_nobody_handles_is_malformed() -> None:
     with pytest.raises(MalformedEnvelope, match="no handler"):
-        Subscriptions().decode(received(1).event, 1)
+        HandlerRegistry().decode(received(1).event, 1)
 
 
 def test_a_decoded_event_carries_its_place_and_its_version() -> None:
-    subscriptions = Subscriptions()
-    subscriptions.subscribe("t.v1.A", lambda _: Decoded("body", "thing", 7), Notes())
+    handler_registry = HandlerRegistry()
+    handler_registry.subscribe("t.v1.A", lambda _: Payload("body", "thing", 7), Notes())
     event = received(1, "a").event
-    assert subscriptions.decode(event, 42) == Received(event, "body", "thing", 7, 42)
+    assert handler_registry.decode(event, 42) == IncomingEvent(event, "body", "thing", 7, 42)

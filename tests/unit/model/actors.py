@@ -7,7 +7,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from eventbus import Event, Subscriptions
+from eventbus import Event, HandlerRegistry
 
 Letters = tuple[str, ...]
 Work = Callable[[Any], Coroutine[Any, Any, object]]
@@ -32,7 +32,7 @@ class Unit:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def announce(self) -> None:
+    async def flush_events(self) -> None:
         """What was told is in the store already."""
 
 
@@ -54,7 +54,7 @@ class Actor:
     def __init__(
         self,
         first: Any,
-        handlers: Subscriptions,
+        handlers: HandlerRegistry,
         to_bus: Callable[[Any], Event],
         key: Callable[[Any], object],
         post: Post,

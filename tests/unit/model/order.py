@@ -7,13 +7,13 @@ from interview_svc.domain.questions import Question, QuestionBank, QuestionSet
 from payment_svc.domain.access_codes import AccessCode, Cause
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order
-from payment_svc.use_cases.ports import NewCode
+from payment_svc.use_cases.ports import AccessCodeFactory
 from tests.fakes import payment
 from tests.unit.model.actors import finish
 
 PAID_AT = datetime(2026, 1, 1, tzinfo=UTC)
 EARLY, LATE = PAID_AT + timedelta(hours=1), PAID_AT + timedelta(days=91)
-SPARE = timedelta(minutes=5)
+GRACE_PERIOD = timedelta(minutes=5)
 LONG_AGO = timedelta(0)
 OPERATOR = Cause("operator:mei")
 HALF = Money(payment.PRICE.amount_minor // 2, payment.PRICE.currency_code)
@@ -27,7 +27,7 @@ def numbered(prefix: str, number: int) -> str:
 ORDER, PAYMENT, SESSION = numbered("ord", 1), numbered("pay", 1), numbered("ses", 1)
 CODES = {numbered("acc", 1): "0000-0000-0000-0000", numbered("acc", 2): "1111-1111-1111-1111"}
 FIRST_CODE, SECOND_CODE = CODES
-SECOND = NewCode(lambda: SECOND_CODE, lambda: CODES[SECOND_CODE])
+SECOND = AccessCodeFactory(lambda: SECOND_CODE, lambda: CODES[SECOND_CODE])
 BANK = QuestionBank(
     {("backend-60", "en"): QuestionSet("backend-60", 1, "en", (Question("q", "?", 60),))},
     "backend-60",

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from interview_svc import event_handlers as interview_consumers
-from interview_svc.domain.cached_code import CodeEntry, CodeStatus, Heard
+from interview_svc.domain.cached_code import CachedCode, CodeStatus, CodeUpdate
 from interview_svc.domain.events import CancelReason
 from interview_svc.domain.sessions import Session
 from interview_svc.use_cases.code_updates import RefundAsk
@@ -19,7 +19,7 @@ from payment_svc.domain import refunds as refund_domain
 from payment_svc.domain.access_code_events import AccessCodeRevoked
 from payment_svc.domain.access_codes import AccessCode, AccessCodeStatus
 from payment_svc.domain.orders import Order, OrderStatus
-from payment_svc.domain.refunds import NoRefundAnswer, Refund, RefundOutcome, RefundStatus
+from payment_svc.domain.refunds import Refund, RefundOutcome, RefundOutcomeUnknown, RefundStatus
 from tests.unit.model.order import EARLY, ORDER
 from tests.unit.model.rules import Patch, Rule
 from tests.unit.model.world import Scenario
@@ -126,7 +126,7 @@ def _silence_is_a_refusal(patch: Patch) -> None:
     status = refund_domain._status
 
     def judged(outcome: RefundOutcome) -> tuple[RefundStatus, str]:
-        silent = isinstance(outcome, NoRefundAnswer)
+        silent = isinstance(outcome, RefundOutcomeUnknown)
         return (RefundStatus.FAILED, "TIME_OUT") if silent else status(outcome)
 
     patch.setattr(refund_domain, "_status", judged)
@@ -183,7 +183,7 @@ def _asks_change_no_entry(patch: Patch) -> None:
     async def answering(asks: Sequence[RefundAsk], uow: Any, *, preparation: Any) -> None:
         entries = await uow.entries.get_many([ORDER])
         known = [
-            replace(ask, heard=Heard(entries[ORDER].record)) if ORDER in entries else ask
+            replace(ask, heard=CodeUpdate(entries[ORDER].record)) if ORDER in entries else ask
             for ask in asks
         ]
         await answer(known, uow, preparation=preparation)
@@ -192,13 +192,13 @@ def _asks_change_no_entry(patch: Patch) -> None:
 
 
 def _started_sessions_keep_silent(patch: Patch) -> None:
-    patch.setattr(Session, "cite", lambda *_: None)
+    patch.setattr(Session, "confirm_started_for_refund", lambda *_: None)
 
 
 def _no_session_no_answer(patch: Patch) -> None:
-    withhold = CodeEntry.withhold
+    withhold = CachedCode.withhold
     patch.setattr(
-        CodeEntry,
+        CachedCode,
         "withhold",
         lambda entry, refund_id, session_id, now: (
             withhold(entry, refund_id, session_id, now) if session_id else None
@@ -219,34 +219,34 @@ def _old_asks_are_ignored(patch: Patch) -> None:
 
 
 def _overtaken_asks_are_answered(patch: Patch) -> None:
-    patch.setattr(CodeEntry, "withholds", True)
+    patch.setattr(CachedCode, "withholds", True)
 
 
 def _undone_starts_count(patch: Patch) -> None:
-    patch.setattr(Session, "was_undone", False)
+    patch.setattr(Session, "start_reverted", False)
 
 
 def _arrival_decides(patch: Patch) -> None:
-    patch.setattr(CodeEntry, "apply", lambda entry, heard: entry._take(heard, newer=True))
+    patch.setattr(CachedCode, "apply", lambda entry, heard: entry._take(heard, newer=True))
 
 
 def _late_payments_prepare_nothing(patch: Patch) -> None:
-    def taking(entry: CodeEntry, heard: Heard, *, newer: bool) -> bool:
+    def taking(entry: CachedCode, heard: CodeUpdate, *, newer: bool) -> bool:
         if newer:
             entry.record, entry.refunded = heard.record, heard.refunded
         return newer
 
-    patch.setattr(CodeEntry, "_take", taking)
+    patch.setattr(CachedCode, "_take", taking)
 
 
 def _sessions_follow_nothing(patch: Patch) -> None:
-    patch.setattr(Session, "follow", lambda *_: False)
+    patch.setattr(Session, "sync_with_code", lambda *_: False)
 
 
 def _suspension_ends_sessions(patch: Patch) -> None:
-    follow = Session.follow
+    follow = Session.sync_with_code
 
-    def following(session: Session, entry: CodeEntry, now: datetime) -> bool:
+    def following(session: Session, entry: CachedCode, now: datetime) -> bool:
         changed = follow(session, entry, now)
         waits = session.is_open and not session.was_started
         if waits and entry.record.status is CodeStatus.SUSPENDED:
@@ -254,7 +254,7 @@ def _suspension_ends_sessions(patch: Patch) -> None:
             return True
         return changed
 
-    patch.setattr(Session, "follow", following)
+    patch.setattr(Session, "sync_with_code", following)
 
 
 RULES = [

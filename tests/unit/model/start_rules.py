@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from interview_svc.domain.cached_code import CodeEntry, check_valid
+from interview_svc.domain.cached_code import CachedCode, check_valid
 from interview_svc.domain.events import CancelReason
 from interview_svc.domain.session_states import SessionStatus
 from interview_svc.domain.sessions import Session
@@ -23,18 +23,20 @@ from tests.unit.model.world import Scenario
 
 
 def _startable_without_looking(patch: Patch) -> None:
-    patch.setattr(CodeEntry, "check_startable", lambda *_: None)
+    patch.setattr(CachedCode, "check_startable", lambda *_: None)
 
 
 def _any_code_opens_its_order(patch: Patch) -> None:
-    async def entry_of_the_order(entries: EntriesInMemory, _code: str) -> CodeEntry | None:
+    async def entry_of_the_order(entries: EntriesInMemory, _code: str) -> CachedCode | None:
         return (await entries.get_many([ORDER])).get(ORDER)
 
     patch.setattr(EntriesInMemory, "get_by_code", entry_of_the_order)
 
 
 def _startable_for_ever(patch: Patch) -> None:
-    patch.setattr(CodeEntry, "check_startable", lambda entry, _now: check_valid(entry.judge(EARLY)))
+    patch.setattr(
+        CachedCode, "check_startable", lambda entry, _now: check_valid(entry.judge(EARLY))
+    )
 
 
 def _sessions_start_again(patch: Patch) -> None:

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from eventbus import NeverHandled
+from eventbus import PermanentError
 from interview.v1 import events_pb2
 from interview_svc import event_handlers as interview_consumers
-from interview_svc.domain.cached_code import CodeEntry, CodeNotStartable
+from interview_svc.domain.cached_code import CachedCode, CodeNotStartable
 from interview_svc.domain.events import ValidationSource
 from interview_svc.domain.session_states import (
     SessionNotInProgress,
@@ -35,10 +35,10 @@ from payment_svc.domain.access_codes import AccessCode, ValidationReason
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import AmountNotLeft, Order, OrderNotRefundable, RefundInProgress
 from payment_svc.domain.refunds import (
-    NoRefundAnswer,
     PaidBack,
     Refund,
     RefundOutcome,
+    RefundOutcomeUnknown,
     RefundRefused,
 )
 from payment_svc.messages import events as payment_messages
@@ -48,6 +48,7 @@ from tests.unit.model.actors import Actor, Clock, Letters, Post, Unit, Work
 from tests.unit.model.order import (
     BANK,
     EARLY,
+    GRACE_PERIOD,
     HALF,
     LATE,
     LONG_AGO,
@@ -55,7 +56,6 @@ from tests.unit.model.order import (
     ORDER,
     SECOND,
     SESSION,
-    SPARE,
     numbered,
     paid,
 )
@@ -120,14 +120,14 @@ class Protocol:
         self._post = Post()
         self._payment = Actor(
             paid(),
-            payment_consumers.subscriptions(),
+            payment_consumers.handler_registry(),
             payment_messages.to_bus,
             lambda store: (store.orders.saved, store.refunds.saved, store.access_codes.saved),
             self._post,
         )
         self._interview = Actor(
             interview_fakes.InMemory(),
-            interview_consumers.subscriptions(BANK),
+            interview_consumers.handler_registry(BANK),
             interview_messages.to_bus,
             lambda store: (store.entries.saved, store.sessions.saved),
             self._post,
@@ -158,9 +158,9 @@ class Protocol:
         """Its refunds."""
         return list(self._payment.store(world.payment).refunds.saved.values())
 
-    def entry(self, world: World) -> CodeEntry | None:
+    def entry(self, world: World) -> CachedCode | None:
         """Interview's copy of its code."""
-        found: CodeEntry | None = self._interview.store(world.interview).entries.saved.get(ORDER)
+        found: CachedCode | None = self._interview.store(world.interview).entries.saved.get(ORDER)
         return found
 
     def session(self, world: World) -> Session | None:
@@ -208,7 +208,7 @@ class Protocol:
         at = self._at_payment if here is self._payment else self._at_interview
         try:
             return at(world, f"{letter} {world.late}", handle)
-        except NeverHandled:
+        except PermanentError:
             return world._replace(dead=(*world.dead, letter))
 
     def _customers(self, world: World) -> Iterator[tuple[str, World]]:
@@ -242,7 +242,9 @@ class Protocol:
         return self._at_interview(
             world,
             f"start {code} {source} {world.late}",
-            lambda uow: interviews.start_session(command, uow, now=Clock.at, spare=SPARE),
+            lambda uow: interviews.start_session(
+                command, uow, now=Clock.at, grace_period=GRACE_PERIOD
+            ),
         )
 
     def _operators(self, world: World) -> Iterator[tuple[str, World]]:
@@ -275,11 +277,11 @@ class Protocol:
 
     def _refund(self, world: World, amount: Money | None) -> World:
         refund_id = numbered("ref", len(self.refunds(world)) + 1)
-        command = refunds.RequestRefund(refund_id, ORDER, amount, "")
+        command = refunds.CreateRefund(refund_id, ORDER, amount, "")
         return self._at_payment(
             world,
             f"refund {amount} {world.late}",
-            lambda uow: refunds.request_refund(command, uow, now=Clock.at),
+            lambda uow: refunds.create_refund(command, uow, now=Clock.at),
         )
 
     def _provider(self, world: World) -> Iterator[tuple[str, World]]:
@@ -293,7 +295,7 @@ class Protocol:
             if refund.refund_id in world.paid_back:
                 yield "hear that it was paid back", self._settle(world, refund, PaidBack())
                 if silent := world.spend("silence"):
-                    yield "hear nothing", self._settle(silent, refund, NoRefundAnswer())
+                    yield "hear nothing", self._settle(silent, refund, RefundOutcomeUnknown())
             else:
                 paid_back = world.paid_back | {refund.refund_id}
                 yield "pay back", world._replace(paid_back=paid_back)

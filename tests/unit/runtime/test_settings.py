@@ -92,4 +92,4 @@ def test_a_consumer_trusts_the_inbox_for_less_time_than_marks_are_kept(
     given.setenv("SOME_BUS_PUBLISHED_DAYS", "1")
     given.setenv("SOME_BUS_INBOX_DAYS", "2")
     config = read(SomeSettings)
-    assert 0 < config.consumer().remembers.days < config.retention().inbox_days
+    assert 0 < config.consumer().inbox_retention.days < config.retention().inbox_days

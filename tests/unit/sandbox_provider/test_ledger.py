@@ -44,7 +44,7 @@ def refunded(ledger: Ledger, amount: int, key: str = "ref_1", now: float = LATER
 
 
 @pytest.mark.parametrize(
-    ("method", "at_once", "later"),
+    ("method", "run_immediately", "later"),
     [
         ("sandbox_approve", "CAPTURED", "CAPTURED"),
         ("sandbox_lost", "CAPTURED", "CAPTURED"),
@@ -56,10 +56,10 @@ def refunded(ledger: Ledger, amount: int, key: str = "ref_1", now: float = LATER
     ],
 )
 def test_a_charge_becomes_what_its_method_says(
-    ledger: Ledger, method: str, at_once: str, later: str
+    ledger: Ledger, method: str, run_immediately: str, later: str
 ) -> None:
     charge = ledger.record(a_charge(method))
-    assert (charge.status(NOW), charge.status(LATER)) == (at_once, later)
+    assert (charge.status(NOW), charge.status(LATER)) == (run_immediately, later)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, event, func, insert, select
 
-from runtime.database.idempotency import Replies, define_table
+from runtime.database.idempotency import IdempotencyStore, define_table
 from tests.integration.bus import ROLE, Bus
 
 
@@ -51,7 +51,7 @@ def rows_at_once(bus: Bus) -> Iterator[list[int]]:
 async def test_replies_are_kept_for_thirty_days(bus: Bus, table: Table) -> None:
     await add(bus, table, "young", timedelta(days=29))
     await add(bus, table, "old", timedelta(days=31))
-    await Replies(table, bus.engine).sweep()
+    await IdempotencyStore(table, bus.engine).sweep()
     assert await kept(bus, table) == {"young"}
 
 
@@ -63,7 +63,7 @@ async def test_many_old_replies_are_dropped_in_small_batches(bus: Bus, table: Ta
         " FROM generate_series(1, 11000) n"
     )
     with rows_at_once(bus) as counts:
-        await Replies(table, bus.engine).sweep()
+        await IdempotencyStore(table, bus.engine).sweep()
     assert await kept(bus, table) == set()
     assert sum(counts) == 11_000
     assert max(counts) <= 5_000

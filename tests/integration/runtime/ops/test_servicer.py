@@ -14,7 +14,7 @@ from eventbus.reconciliation import Findings, Missing
 from eventbus.requeue import RepublishTooOld
 from ops.v1 import ops_service_pb2
 from runtime.auth.authentication import Caller, Role, set_caller
-from runtime.database.idempotency import Replies, define_table
+from runtime.database.idempotency import IdempotencyStore, define_table
 from runtime.ops.errors import ERRORS
 from runtime.ops.messages import findings
 from runtime.ops.servicer import OpsServicer
@@ -34,7 +34,7 @@ async def servicer(bus: Bus, relay: Relay) -> OpsServicer:
     await bus.execute(f"GRANT SELECT, INSERT, UPDATE ON {replies} TO {ROLE}")
     set_caller(Caller("mei", frozenset({Role.OPERATOR})))
     consumers = [bus.consumer()]
-    kept = Replies(replies, bus.engine)
+    kept = IdempotencyStore(replies, bus.engine)
     return OpsServicer(bus.engine, bus.tables, bus.broker, relay, consumers, kept)
 
 

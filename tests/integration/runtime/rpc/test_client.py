@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from devstack.keys import Keys
 from eventbus.trace_context import in_trace
-from runtime.auth.authentication import Caller, KeyRing, Role, Verifier
+from runtime.auth.authentication import Caller, KeySet, Role, Verifier
 from runtime.rpc.client import open_channel
 from runtime.rpc.deadlines import DeadlineExceeded, limited
 from runtime.settings import CallSettings
@@ -20,7 +20,7 @@ from runtime.settings import CallSettings
 TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"
 
 
-class Heard(health_pb2_grpc.HealthServicer):
+class CodeUpdate(health_pb2_grpc.HealthServicer):
     """Notes what each call brings."""
 
     def __init__(self) -> None:
@@ -36,9 +36,9 @@ class Heard(health_pb2_grpc.HealthServicer):
 
 
 @asynccontextmanager
-async def listening(directory: Path) -> AsyncIterator[tuple[Heard, Any, Keys]]:
+async def listening(directory: Path) -> AsyncIterator[tuple[CodeUpdate, Any, Keys]]:
     """A server that notes calls, and a stub that calls it as interview."""
-    keys, heard, server = Keys(directory), Heard(), grpc.aio.server()
+    keys, heard, server = Keys(directory), CodeUpdate(), grpc.aio.server()
     keys.prepare()
     health_pb2_grpc.add_HealthServicer_to_server(heard, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -77,7 +77,7 @@ async def test_a_call_says_who_makes_it_and_to_which_trace_it_belongs(tmp_path: 
         with in_trace(TRACE):
             await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
         [metadata] = heard.metadata
-        verifier = Verifier(KeyRing(keys.public), "payment")
+        verifier = Verifier(KeySet(keys.public), "payment")
         caller = verifier.verify(metadata["authorization"])
     assert caller == Caller("interview", frozenset({Role.SERVICE}))
     assert metadata["traceparent"][3:35] == TRACE[3:35]

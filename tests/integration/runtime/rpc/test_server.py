@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from devstack.keys import Keys
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 from runtime.auth.authentication import Role
 from runtime.broker import create_broker
@@ -77,7 +77,7 @@ class Listening:
         async def look() -> bool:
             return self.shop.waiting == number
 
-        await eventually(look, f"{number} calls in hand")
+        await wait_until(look, f"{number} calls in hand")
 
 
 @asynccontextmanager
@@ -139,7 +139,7 @@ async def test_streams_without_a_token_are_bounded_in_number_and_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From one address; each ends in time, and leaves its place to another."""
-    bounds = concurrency_limits.Bounds(most=9, most_per_host=2, seconds=1)
+    bounds = concurrency_limits.StreamLimits(most=9, most_per_host=2, seconds=1)
     monkeypatch.setattr(concurrency_limits, "_WATCHING", bounds)
     async with listening(tmp_path) as here:
         kept = [watch(here.channel()) for _ in range(2)]

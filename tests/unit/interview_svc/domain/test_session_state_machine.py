@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from interview_svc.domain.cached_code import CodeEntry, CodeRecord, CodeStatus
+from interview_svc.domain.cached_code import CachedCode, CodeRecord, CodeStatus
 from interview_svc.domain.events import (
     FeedbackPublished,
     InterviewCompleted,
@@ -35,9 +35,9 @@ from interview_svc.domain.sessions import Session
 from tests.unit.state_machines import LIVES, SESSION, allowed, finals, refused, taken_from, unmoved
 
 NOW = datetime.fromisoformat("2026-01-02T12:00:00+00:00")
-MINUTE, SPARE = timedelta(minutes=1), timedelta(seconds=10)
+MINUTE, GRACE_PERIOD = timedelta(minutes=1), timedelta(seconds=10)
 QUESTIONS = QuestionSet("set", 1, "en", [Question("q1", "One?", 60), Question("q2", "Two?", 60)])
-LASTS = 2 * MINUTE + SPARE
+LASTS = 2 * MINUTE + GRACE_PERIOD
 SECONDS = [0, 30, 60, 130, 86400]
 ADA = Recipient("ada@example.org", "Ada", "en")
 
@@ -82,10 +82,10 @@ class LivesOfSessions(RuleBasedStateMachine):
     ) -> None:
         """Until it is started, it is what the code's entry implies; later that doesn't matter."""
         record = CodeRecord("ord_1", code, "c", status, NOW + LASTS, 1, "backend-60")
-        entry = CodeEntry(record, refunded=refunded)
+        entry = CachedCode(record, refunded=refunded)
 
         def follow() -> bool:
-            return self.session.follow(entry, now)
+            return self.session.sync_with_code(entry, now)
 
         if self.status != "PREPARED" or status == "REDEEMED":
             assert unmoved(follow, self.session, entry) is False
@@ -104,7 +104,7 @@ class LivesOfSessions(RuleBasedStateMachine):
         """Once; one that ended before says how."""
 
         def start() -> None:
-            self.session.start(code, source, now, SPARE)
+            self.session.start(code, source, now, GRACE_PERIOD)
 
         if self.status != "PREPARED":
             ended = {"EXPIRED": SessionLapsed, "CANCELLED": SessionCalledOff}
@@ -125,7 +125,9 @@ class LivesOfSessions(RuleBasedStateMachine):
         """In whatever later state, always the same; changes nothing."""
 
         def say() -> None:
-            self.session.cite(refund, now) if refund else self.session.announce_start_again(now)
+            self.session.confirm_started_for_refund(
+                refund, now
+            ) if refund else self.session.announce_start_again(now)
 
         if self.started_at is None:
             self._refuses(SessionNotStarted, say)
@@ -150,10 +152,10 @@ class LivesOfSessions(RuleBasedStateMachine):
     def payment_knows_no_code_for_it(self, now: datetime) -> None:
         """It is called off, unless it is over."""
         if self.status in {"PREPARED", "IN_PROGRESS"}:
-            self.session.call_off(now)
+            self.session.cancel_orphaned(now)
             self._is_called_off("ACCESS_CODE_REVOKED", now)
         else:
-            self._refuses(SessionNotCallable, lambda: self.session.call_off(now))
+            self._refuses(SessionNotCallable, lambda: self.session.cancel_orphaned(now))
 
     @rule(code=codes)
     def is_bound(self, code: str) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from interview_svc.domain.cached_code import (
-    CodeEntry,
+    CachedCode,
     CodeExpired,
     CodeNotStartable,
     CodeRecord,
@@ -16,7 +16,7 @@ from interview_svc.domain.cached_code import (
     CodeRevoked,
     CodeStatus,
     CodeSuspended,
-    Heard,
+    CodeUpdate,
     Holder,
     ValidationReason,
     check_valid,
@@ -55,11 +55,11 @@ from interview_svc.question_bank import GENERAL, load
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
 INSTANT = timedelta(microseconds=1)
-SPARE = timedelta(minutes=5)
+GRACE_PERIOD = timedelta(minutes=5)
 QUESTIONS = QuestionSet(
     "behavioral-30", 1, "en", (Question("q1", "Why?", 60), Question("q2", "How?", 120))
 )
-DEADLINE = NOW + timedelta(minutes=3) + SPARE
+DEADLINE = NOW + timedelta(minutes=3) + GRACE_PERIOD
 RECIPIENT = Recipient("li@example.com", "Li", "en")
 RECORD = CodeRecord(
     order_id="ord_1",
@@ -86,14 +86,14 @@ def a_session(status: SessionStatus = SessionStatus.PREPARED) -> Session:
         "ses_1", "ord_1", "cus_1", RECIPIENT, "behavioral-30", "acc_1", QUESTIONS, NOW
     )
     if status is not SessionStatus.PREPARED:
-        session.start(RECORD.code, ValidationSource.PAYMENT, NOW, SPARE)
+        session.start(RECORD.code, ValidationSource.PAYMENT, NOW, GRACE_PERIOD)
     session.events.clear()
     session.status = status
     return session
 
 
-def an_entry(status: CodeStatus) -> CodeEntry:
-    return CodeEntry(replace(RECORD, status=status, access_code_id="acc_2"))
+def an_entry(status: CodeStatus) -> CachedCode:
+    return CachedCode(replace(RECORD, status=status, access_code_id="acc_2"))
 
 
 def a_question(**more: object) -> QARecord:
@@ -105,7 +105,7 @@ def a_question(**more: object) -> QARecord:
 Verb = Callable[[Session], object]
 VERBS: dict[str, tuple[Verb, dict[SessionStatus, SessionStatus], type[Exception]]] = {
     "start": (
-        lambda one: one.start(RECORD.code, ValidationSource.PAYMENT, LATER, SPARE),
+        lambda one: one.start(RECORD.code, ValidationSource.PAYMENT, LATER, GRACE_PERIOD),
         {SessionStatus.PREPARED: SessionStatus.IN_PROGRESS},
         SessionNotStartable,
     ),
@@ -142,8 +142,8 @@ VERBS: dict[str, tuple[Verb, dict[SessionStatus, SessionStatus], type[Exception]
         },
         SessionNotEnded,
     ),
-    "call_off": (
-        lambda one: one.call_off(LATER),
+    "cancel_orphaned": (
+        lambda one: one.cancel_orphaned(LATER),
         {
             SessionStatus.PREPARED: SessionStatus.CANCELLED,
             SessionStatus.IN_PROGRESS: SessionStatus.CANCELLED,
@@ -151,7 +151,7 @@ VERBS: dict[str, tuple[Verb, dict[SessionStatus, SessionStatus], type[Exception]
         SessionNotCallable,
     ),
     "cite": (
-        lambda one: one.cite("ref_1", LATER),
+        lambda one: one.confirm_started_for_refund("ref_1", LATER),
         {status: status for status in STARTED},
         SessionNotStarted,
     ),
@@ -192,13 +192,13 @@ FOLLOWS = {
 @pytest.mark.parametrize("code", CodeStatus)
 def test_only_a_prepared_session_follows_its_code(code: CodeStatus, status: SessionStatus) -> None:
     session = a_session(status)
-    changed = session.follow(an_entry(code), LATER)
+    changed = session.sync_with_code(an_entry(code), LATER)
     if status is SessionStatus.PREPARED:
         bound = code in {CodeStatus.ACTIVE, CodeStatus.SUSPENDED}
         assert session.status is FOLLOWS[code]
         assert session.access_code_id == ("acc_2" if bound else "acc_1")
         assert changed is (bound or session.status is not status)
-        assert not session.follow(an_entry(code), LATER)
+        assert not session.sync_with_code(an_entry(code), LATER)
     else:
         assert (changed, session, session.events) == (False, a_session(status), [])
 
@@ -257,9 +257,9 @@ def test_a_started_session_has_a_deadline_and_says_who_found_its_code_valid(
     source: ValidationSource,
 ) -> None:
     session = a_session()
-    session.start(RECORD.code, source, NOW, SPARE)
+    session.start(RECORD.code, source, NOW, GRACE_PERIOD)
     assert (session.started_at, session.deadline_at) == (NOW, DEADLINE)
-    session.cite("ref_1", LATER)
+    session.confirm_started_for_refund("ref_1", LATER)
     session.announce_start_again(LATER)
     assert session.announced_again_at == LATER
     assert session.events == [
@@ -364,7 +364,7 @@ def a_cancellation(reason: CancelReason, *, was_started: bool) -> SessionCancell
     [
         (SessionStatus.IN_PROGRESS, Session.cancel, CancelReason.REQUESTED),
         (SessionStatus.IN_PROGRESS, Session.reject_use, CancelReason.USE_REJECTED),
-        (SessionStatus.PREPARED, Session.call_off, CancelReason.ACCESS_CODE_REVOKED),
+        (SessionStatus.PREPARED, Session.cancel_orphaned, CancelReason.ACCESS_CODE_REVOKED),
     ],
 )
 def test_a_cancelled_session_says_why_and_whom_to_tell(
@@ -409,31 +409,31 @@ def test_feedback_is_published() -> None:
     ]
 
 
-# CodeEntry
+# CachedCode
 
 HOLDER = Holder("cus_1", "li@example.com", "Li", "en")
 
 
 @pytest.mark.parametrize("version", [4, 5, 1000])
 def test_a_newer_record_is_taken_and_a_gap_is_normal(version: int) -> None:
-    entry, newer = CodeEntry(RECORD), replace(RECORD, version=version, status=CodeStatus.REVOKED)
-    assert entry.apply(Heard(newer, refunded=True)) is True
+    entry, newer = CachedCode(RECORD), replace(RECORD, version=version, status=CodeStatus.REVOKED)
+    assert entry.apply(CodeUpdate(newer, refunded=True)) is True
     assert (entry.record, entry.refunded) == (newer, True)
 
 
 @pytest.mark.parametrize("version", [0, 1, 2, 3])
 def test_an_older_record_and_the_same_again_are_not_taken(version: int) -> None:
-    entry = CodeEntry(RECORD)
+    entry = CachedCode(RECORD)
     older = replace(RECORD, version=version, status=CodeStatus.REVOKED)
-    assert entry.apply(Heard(older, refunded=True)) is False
-    assert entry == CodeEntry(RECORD)
+    assert entry.apply(CodeUpdate(older, refunded=True)) is False
+    assert entry == CachedCode(RECORD)
 
 
 def test_an_older_event_still_tells_who_holds_the_code() -> None:
-    entry = CodeEntry(RECORD)
-    assert entry.apply(Heard(replace(RECORD, version=1), HOLDER)) is True
-    assert entry == CodeEntry(RECORD, HOLDER)
-    assert entry.apply(Heard(replace(RECORD, version=1), replace(HOLDER, email="x"))) is False
+    entry = CachedCode(RECORD)
+    assert entry.apply(CodeUpdate(replace(RECORD, version=1), HOLDER)) is True
+    assert entry == CachedCode(RECORD, HOLDER)
+    assert entry.apply(CodeUpdate(replace(RECORD, version=1), replace(HOLDER, email="x"))) is False
     assert entry.holder == HOLDER
 
 
@@ -450,34 +450,34 @@ def test_an_older_event_still_tells_who_holds_the_code() -> None:
 def test_what_payment_answers_counts_from_our_own_version_on(
     version: int, known: int, taken: bool
 ) -> None:
-    entry = CodeEntry(RECORD)
+    entry = CachedCode(RECORD)
     answer = replace(RECORD, version=version, status=CodeStatus.REVOKED)
-    assert entry.correct(Heard(answer), known) is taken
+    assert entry.correct(CodeUpdate(answer), known) is taken
     assert (entry.record == answer) is taken
-    assert entry.correct(Heard(answer), known) is False
+    assert entry.correct(CodeUpdate(answer), known) is False
 
 
 def test_an_active_code_may_start_until_it_expires() -> None:
-    CodeEntry(RECORD).check_startable(RECORD.expire_at - INSTANT)
+    CachedCode(RECORD).check_startable(RECORD.expire_at - INSTANT)
     with pytest.raises(CodeExpired):
-        CodeEntry(RECORD).check_startable(RECORD.expire_at)
+        CachedCode(RECORD).check_startable(RECORD.expire_at)
 
 
 @pytest.mark.parametrize("status", sorted(set(CodeStatus) - {CodeStatus.ACTIVE}))
 def test_a_code_that_isnt_active_starts_nothing_and_says_why(status: CodeStatus) -> None:
-    entry = CodeEntry(replace(RECORD, status=status))
+    entry = CachedCode(replace(RECORD, status=status))
     assert entry.withholds
     with pytest.raises(REFUSALS[ValidationReason(status)]):
         entry.check_startable(NOW)
 
 
 def test_an_active_code_withholds_nothing() -> None:
-    assert not CodeEntry(RECORD).withholds
+    assert not CachedCode(RECORD).withholds
 
 
 def test_the_status_goes_before_the_expiry() -> None:
     with pytest.raises(CodeRevoked):
-        CodeEntry(replace(RECORD, status=CodeStatus.REVOKED)).check_startable(RECORD.expire_at)
+        CachedCode(replace(RECORD, status=CodeStatus.REVOKED)).check_startable(RECORD.expire_at)
 
 
 @pytest.mark.parametrize("reason", REFUSALS)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from interview_svc.gateways.breaker import Breaker, BreakerOpen
 from interview_svc.use_cases.validation import PaymentAway, PaymentFailed
 from runtime.rpc.deadlines import DeadlineExceeded
@@ -65,7 +65,7 @@ async def half_open() -> Breaker:
             return True
         raise AssertionError
 
-    await eventually(rested, "the breaker half open")
+    await wait_until(rested, "the breaker half open")
     return breaker
 
 

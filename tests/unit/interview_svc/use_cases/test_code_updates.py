@@ -9,11 +9,11 @@ from itertools import count, permutations
 import pytest
 
 from interview_svc.domain.cached_code import (
-    CodeEntry,
+    CachedCode,
     CodeRecord,
     CodeStatus,
     CodeSuspended,
-    Heard,
+    CodeUpdate,
     Holder,
 )
 from interview_svc.domain.events import (
@@ -36,8 +36,8 @@ from interview_svc.use_cases.code_updates import (
     apply_records,
     bind_sessions,
     correct_records,
-    forget_orders,
-    make_room,
+    delete_stale_sessions,
+    delete_unknown_orders,
     reject_uses,
 )
 from interview_svc.use_cases.interviews import StartSession, announce_starts_again, start_session
@@ -46,7 +46,7 @@ from tests.fakes.interview import InMemory
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
-SPARE = timedelta(minutes=5)
+GRACE_PERIOD = timedelta(minutes=5)
 BANK = QuestionBank(
     {
         ("general", language): QuestionSet("general", 1, language, (Question("q1", "Why?", 60),))
@@ -76,29 +76,29 @@ def record(version: int = 1, status: str = "ACTIVE", number: int = 1, code: int 
     )
 
 
-def heard(version: int = 1, status: str = "ACTIVE", **more: int) -> Heard:
-    return Heard(record(version, status, **more))
+def heard(version: int = 1, status: str = "ACTIVE", **more: int) -> CodeUpdate:
+    return CodeUpdate(record(version, status, **more))
 
 
-def paid(number: int = 1) -> Heard:
-    return Heard(record(number=number), HOLDER)
+def paid(number: int = 1) -> CodeUpdate:
+    return CodeUpdate(record(number=number), HOLDER)
 
 
-async def applied(uow: InMemory, *said: Heard) -> None:
+async def applied(uow: InMemory, *said: CodeUpdate) -> None:
     for one in said:
         await apply_records([one], uow, preparation=preparation())
 
 
-async def an_order(*said: Heard) -> InMemory:
+async def an_order(*said: CodeUpdate) -> InMemory:
     uow = InMemory()
     await applied(uow, paid(), *said)
     return uow
 
 
-async def started(*said: Heard) -> InMemory:
+async def started(*said: CodeUpdate) -> InMemory:
     uow = await an_order()
     command = StartSession("code 1 1", ValidationSource.LOCAL_CACHE)
-    await start_session(command, uow, now=NOW, spare=SPARE)
+    await start_session(command, uow, now=NOW, grace_period=GRACE_PERIOD)
     await applied(uow, *said)
     uow.told.clear()
     return uow
@@ -132,7 +132,7 @@ async def test_each_paid_order_gets_a_session_and_an_entry() -> None:
 async def test_an_order_that_has_a_session_gets_no_second() -> None:
     uow = await an_order()
     before = deepcopy(the_session(uow))
-    await applied(uow, paid(), Heard(record(7), HOLDER))
+    await applied(uow, paid(), CodeUpdate(record(7), HOLDER))
     assert the_session(uow) == before
     assert kinds(uow.told) == [SessionPrepared]
 
@@ -194,7 +194,7 @@ async def test_a_prepared_session_is_bound_to_the_code_that_replaced_its_own() -
 
 @pytest.mark.parametrize("refunded", [True, False])
 async def test_a_cancelled_session_says_whether_it_was_refunded(refunded: bool) -> None:
-    uow = await an_order(Heard(record(3, "REVOKED"), refunded=refunded))
+    uow = await an_order(CodeUpdate(record(3, "REVOKED"), refunded=refunded))
     wanted = CancelReason.REFUNDED if refunded else CancelReason.ACCESS_CODE_REVOKED
     assert the_session(uow).cancel_reason is wanted
     (cancelled,) = uow.told[1:]
@@ -248,9 +248,9 @@ async def test_an_entry_that_a_replica_adds_meanwhile_is_taken_up() -> None:
     uow = InMemory()
     racing = uow.entries.get_many
 
-    async def late(order_ids: Sequence[str]) -> dict[str, CodeEntry]:
+    async def late(order_ids: Sequence[str]) -> dict[str, CachedCode]:
         if not uow.entries.saved:
-            uow.entries.saved["ord_1"] = CodeEntry(record(5, "REVOKED"))
+            uow.entries.saved["ord_1"] = CachedCode(record(5, "REVOKED"))
             return {}
         return await racing(order_ids)
 
@@ -346,7 +346,7 @@ async def test_nothing_starts_after_it_was_withheld() -> None:
     await asked(uow, ask())
     command = StartSession("code 1 1", ValidationSource.PAYMENT)
     with pytest.raises(CodeSuspended):
-        await start_session(command, uow, now=LATER, spare=SPARE)
+        await start_session(command, uow, now=LATER, grace_period=GRACE_PERIOD)
 
 
 # Uses that payment rejects
@@ -437,13 +437,13 @@ async def test_only_what_ended_before_it_began_makes_room_for_a_live_code(
     session = uow.sessions.saved["ord_1"]
     session.status, session.started_at = SessionStatus.CANCELLED, NOW if started else None
     told = replace(paid(), record=record(1, status))
-    await make_room([told], uow, now=NOW)
+    await delete_stale_sessions([told], uow, now=NOW)
     assert ("ord_1" not in uow.sessions.saved) is removed
 
 
 async def test_a_session_that_waits_makes_no_room() -> None:
     uow = await an_order()
-    await make_room([paid()], uow, now=NOW)
+    await delete_stale_sessions([paid()], uow, now=NOW)
     assert uow.sessions.saved["ord_1"].status is SessionStatus.PREPARED
 
 
@@ -463,7 +463,7 @@ async def test_a_session_is_bound_to_the_orders_code() -> None:
 async def test_an_order_that_payment_doesnt_know_is_forgotten() -> None:
     uow = await started()
     await applied(uow, paid(2))
-    await forget_orders(["ord_1"], uow, now=LATER)
+    await delete_unknown_orders(["ord_1"], uow, now=LATER)
     assert (the_session(uow).status, list(uow.entries.saved)) == (
         SessionStatus.CANCELLED,
         ["ord_2"],
@@ -474,7 +474,7 @@ async def test_an_order_that_payment_doesnt_know_is_forgotten() -> None:
 async def test_a_done_interview_isnt_called_off(status: SessionStatus) -> None:
     uow = await started()
     the_session(uow).status = status
-    await forget_orders(["ord_1"], uow, now=LATER)
+    await delete_unknown_orders(["ord_1"], uow, now=LATER)
     assert the_session(uow).status is status
 
 

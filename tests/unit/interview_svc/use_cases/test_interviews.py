@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from interview_svc.domain.cached_code import (
-    CodeEntry,
+    CachedCode,
     CodeExpired,
     CodeRecord,
     CodeRedeemed,
     CodeRevoked,
     CodeStatus,
-    Heard,
+    CodeUpdate,
     Holder,
 )
 from interview_svc.domain.events import (
@@ -54,7 +54,7 @@ from interview_svc.use_cases.ports import Preparation
 from tests.fakes.interview import InMemory
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
-SPARE = timedelta(minutes=5)
+GRACE_PERIOD = timedelta(minutes=5)
 SET = QuestionSet("general", 1, "en", (Question("q1", "Why?", 60), Question("q2", "How?", 60)))
 BANK = QuestionBank({("general", "en"): SET}, "general")
 RECORD = CodeRecord(
@@ -77,14 +77,14 @@ def after(seconds: float) -> datetime:
 async def prepared() -> InMemory:
     uow = InMemory()
     preparation = Preparation(BANK, lambda: "ses_1", NOW)
-    await apply_records([Heard(RECORD, HOLDER)], uow, preparation=preparation)
+    await apply_records([CodeUpdate(RECORD, HOLDER)], uow, preparation=preparation)
     uow.told.clear()
     return uow
 
 
 async def start(uow: InMemory, code: str = "code 1", now: datetime = NOW) -> Session:
     command = StartSession(code, ValidationSource.PAYMENT)
-    return await start_session(command, uow, now=now, spare=SPARE)
+    return await start_session(command, uow, now=now, grace_period=GRACE_PERIOD)
 
 
 async def running() -> InMemory:
@@ -125,7 +125,7 @@ async def test_a_code_that_isnt_known_here_yet_is_asked_to_wait() -> None:
 
 async def test_a_code_whose_session_isnt_there_yet_is_asked_to_wait() -> None:
     uow = InMemory()
-    await uow.entries.add_many([CodeEntry(RECORD)])
+    await uow.entries.add_many([CachedCode(RECORD)])
     with pytest.raises(SessionNotPrepared):
         await start(uow)
 
@@ -244,10 +244,10 @@ async def test_the_clock_ends_what_was_started_and_what_wasnt() -> None:
     uow = await running()
     other = replace(RECORD, order_id="ord_2", code="code 2", expire_at=after(60))
     preparation = Preparation(BANK, lambda: "ses_2", NOW)
-    await apply_records([Heard(other, HOLDER)], uow, preparation=preparation)
+    await apply_records([CodeUpdate(other, HOLDER)], uow, preparation=preparation)
     uow.told.clear()
     deadline = the_session(uow).deadline_at
-    assert deadline == after(120) + SPARE
+    assert deadline == after(120) + GRACE_PERIOD
     assert await expire_sessions(uow, now=after(59), limit=10) == 0
     assert await expire_sessions(uow, now=after(60), limit=10) == 1
     assert await expire_sessions(uow, now=deadline, limit=10) == 1

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from interview_svc.domain.cached_code import CodeRecord, CodeStatus, ValidationReason
 from interview_svc.use_cases.validation import Validation
-from interview_svc.workflows.code_validation import Previews
+from interview_svc.workflows.code_validation import PreviewCache
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 SECONDS = 5.0
@@ -27,7 +27,7 @@ def answer(code: str = "code 1", order: str = "ord_1") -> Validation:
 
 def test_an_answer_is_remembered_for_its_time() -> None:
     clock = Clock()
-    previews = Previews(SECONDS, clock)
+    previews = PreviewCache(SECONDS, clock)
     previews.keep(answer(), previews.now())
     clock.seconds += SECONDS - 0.1
     assert previews.find("code 1") == answer()
@@ -39,7 +39,7 @@ def test_an_answer_is_remembered_for_its_time() -> None:
 def test_an_event_about_the_order_ends_its_answers_and_no_others() -> None:
     """Also that of a code that was replaced: it is the order's too."""
     clock = Clock()
-    previews = Previews(SECONDS, clock)
+    previews = PreviewCache(SECONDS, clock)
     for code, order in (("old code", "ord_1"), ("new code", "ord_1"), ("code 2", "ord_2")):
         previews.keep(answer(code, order), previews.now())
     clock.seconds += 1
@@ -52,7 +52,7 @@ def test_an_event_about_the_order_ends_its_answers_and_no_others() -> None:
 def test_an_answer_that_was_asked_for_before_the_event_is_not_believed() -> None:
     """It may have overtaken the event: asked before, kept after."""
     clock = Clock()
-    previews = Previews(SECONDS, clock)
+    previews = PreviewCache(SECONDS, clock)
     asked_at = previews.now()
     clock.seconds += 0.1
     previews.heard(["ord_1"])

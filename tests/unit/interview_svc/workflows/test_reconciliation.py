@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from interview_svc.domain.drifts import Drift, DriftKind
-from interview_svc.workflows.reconciliation import MOST_DRIFTS, Consistency, Report
+from interview_svc.workflows.reconciliation import MOST_DRIFTS, CodeReconciliation, Report
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 DRIFT = Drift(DriftKind.STARTED_NOT_REDEEMED, "ord_1", "acc_1", "ses_1", "")
@@ -39,10 +39,10 @@ class Database:
     async def transaction(self) -> AsyncIterator["Database"]:
         yield self
 
-    reading = transaction
+    read_only = transaction
 
 
-class Repairing(Consistency):
+class Repairing(CodeReconciliation):
     """Finds as many drifts as there can be, and mends them, each time; `stops` after so often."""
 
     def __init__(self, database: Any, stops: int, *, mends: bool = True) -> None:

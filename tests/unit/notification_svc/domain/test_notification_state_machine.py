@@ -9,16 +9,16 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from notification_svc.domain.codes import CodeStatus, CodeVersion
 from notification_svc.domain.contents import (
+    AccessCodeContent,
     Content,
-    FeedbackReady,
-    IssuedCode,
+    FeedbackContent,
     Money,
-    PaidBack,
+    RefundContent,
     RefundScope,
 )
 from notification_svc.domain.notifications import (
     ClaimLost,
-    Known,
+    DeliveryContext,
     Notification,
     NotificationFailed,
     NotificationNotDue,
@@ -39,11 +39,11 @@ from tests.unit.state_machines import (
 NOW = datetime.fromisoformat("2026-01-02T12:00:00+00:00")
 CLAIM, DELAY = timedelta(seconds=30), timedelta(minutes=2)
 EXPIRE_AT = NOW + timedelta(hours=1)
-CODE = IssuedCode("acc_1", "7ZK4-0PQX-M2A9-E5TB", 3, "backend-60", EXPIRE_AT)
+CODE = AccessCodeContent("acc_1", "7ZK4-0PQX-M2A9-E5TB", 3, "backend-60", EXPIRE_AT)
 CONTENTS: list[Content] = [
     CODE,
-    PaidBack("ref_1", Money(19900, "CNY"), RefundScope.FULL),
-    FeedbackReady("ses_1", "fbk_1", "backend-60"),
+    RefundContent("ref_1", Money(19900, "CNY"), RefundScope.FULL),
+    FeedbackContent("ses_1", "fbk_1", "backend-60"),
 ]
 ENDED = finals(NOTIFICATION)
 SECONDS = [0, 29, 30, 120, 150, 3599, 3600]
@@ -58,7 +58,7 @@ versions = st.none() | st.builds(
     st.sampled_from(["acc_1", "acc_2"]),
 )
 known = st.builds(
-    Known, versions, st.sampled_from([False, False, True]), st.sampled_from([False, True])
+    DeliveryContext, versions, st.sampled_from([False, False, True]), st.sampled_from([False, True])
 )
 outcomes: st.SearchStrategy[Outcome] = st.sampled_from(
     [Accepted(), Deferred(TELLING), Deferred("busy"), Refused(TELLING), Refused("no", True)]
@@ -73,7 +73,7 @@ class Model:
     due: datetime | None
     status: str = "QUEUED"
     attempts: int = 0
-    obstacle: str = ""
+    suppression_reason: str = ""
 
 
 class LivesOfNotifications(RuleBasedStateMachine):
@@ -100,9 +100,9 @@ class LivesOfNotifications(RuleBasedStateMachine):
         self.accepted = [0]
         self.told: list[NotificationFailed] = []
         usual: list[Callable[[], None]] = [
-            lambda: self.somebody_claims_it(0, NOW, Known()),
+            lambda: self.somebody_claims_it(0, NOW, DeliveryContext()),
             lambda: self.an_attempt_comes_back(0, 1, Deferred("busy"), NOW, latest=True),
-            lambda: self.somebody_claims_it(0, NOW + DELAY, Known()),
+            lambda: self.somebody_claims_it(0, NOW + DELAY, DeliveryContext()),
             lambda: self.an_attempt_comes_back(0, 2, Accepted(), NOW + DELAY, latest=True),
         ]
         for step in usual[:steps]:
@@ -111,15 +111,15 @@ class LivesOfNotifications(RuleBasedStateMachine):
         return 0
 
     @rule(n=numbers, now=moments, facts=known)
-    def somebody_claims_it(self, n: int, now: datetime, facts: Known) -> None:
+    def somebody_claims_it(self, n: int, now: datetime, facts: DeliveryContext) -> None:
         """Only what is due; what something speaks against is SUPPRESSED without an attempt."""
         mail, model = self.mails[n], self.models[n]
         if model.due is None or now < model.due:
             refused(NotificationNotDue, None, lambda: mail.begin_sending(now, CLAIM, facts), mail)
             return
         mail.begin_sending(now, CLAIM, facts)
-        model.obstacle = _obstacle(model.content, now, facts)
-        if model.obstacle:
+        model.suppression_reason = _suppression_reason(model.content, now, facts)
+        if model.suppression_reason:
             self._moves(model, "SUPPRESSED", None)
         else:
             self._moves(model, "SENDING", now + CLAIM)
@@ -171,7 +171,7 @@ class LivesOfNotifications(RuleBasedStateMachine):
             return n
         again = unmoved(resend, mail)
         content = model.content
-        if isinstance(content, IssuedCode) and _is_good(newest, content):
+        if isinstance(content, AccessCodeContent) and _is_good(newest, content):
             content = replace(content, version=max(content.version, newest.version))
         assert (again.content, again.resend_of) == (content, mail.notification_id)
         assert (again.recipient, again.sent_at) == (mail.recipient, None)
@@ -189,7 +189,7 @@ class LivesOfNotifications(RuleBasedStateMachine):
             return
         held_back = unmoved(lambda: mail.is_held_back_for(newest), mail)
         good = _is_good(newest, model.content)
-        assert held_back == (model.obstacle == "CODE_OUTDATED" and good)
+        assert held_back == (model.suppression_reason == "CODE_OUTDATED" and good)
 
     def _moves(self, model: Model, to: str, due: datetime | None) -> None:
         assert allowed(NOTIFICATION, model.status, to)
@@ -201,7 +201,10 @@ class LivesOfNotifications(RuleBasedStateMachine):
         """And nothing was said unseen."""
         for mail, model in zip(self.mails, self.models, strict=True):
             assert (mail.status, mail.attempts) == (model.status, model.attempts)
-            assert (mail.due_at, mail.obstacle or "") == (model.due, model.obstacle)
+            assert (mail.due_at, mail.suppression_reason or "") == (
+                model.due,
+                model.suppression_reason,
+            )
             assert (mail.due_at is None) == (mail.status in ENDED)
             waits = mail.due_at if mail.status in {"QUEUED", "DEFERRED"} else None
             assert mail.next_attempt_at == waits
@@ -218,28 +221,28 @@ class LivesOfNotifications(RuleBasedStateMachine):
     @invariant()
     def no_code_is_told(self) -> None:
         """Whatever a mail server quotes."""
-        if isinstance(self.mails[0].content, IssuedCode):
+        if isinstance(self.mails[0].content, AccessCodeContent):
             reasons = [mail.last_error for mail in self.mails]
             reasons += [event.reason for event in self.told]
             assert not any("e5tb" in reason for reason in reasons)
 
 
-def _obstacle(content: Content, now: datetime, facts: Known) -> str:
+def _suppression_reason(content: Content, now: datetime, facts: DeliveryContext) -> str:
     """What speaks against a mail, the first of its order."""
-    if isinstance(content, IssuedCode):
+    if isinstance(content, AccessCodeContent):
         if now >= EXPIRE_AT:
             return "CODE_EXPIRED"
         if facts.code and facts.code.version > content.version:
             return "CODE_OUTDATED"
     if facts.address_suppressed:
         return "ADDRESS_SUPPRESSED"
-    declined = facts.feedback_declined and isinstance(content, FeedbackReady)
+    declined = facts.feedback_declined and isinstance(content, FeedbackContent)
     return "DECLINED" if declined else ""
 
 
 def _is_good(newest: CodeVersion | None, content: Content) -> bool:
     """Whether payment's newest word is that this very code may start an interview."""
-    if newest is None or not isinstance(content, IssuedCode):
+    if newest is None or not isinstance(content, AccessCodeContent):
         return False
     return (newest.status, newest.access_code_id) == ("ACTIVE", content.access_code_id)
 

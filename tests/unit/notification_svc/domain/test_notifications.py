@@ -7,25 +7,25 @@ import pytest
 
 from notification_svc.domain.codes import CodeStatus, CodeVersion
 from notification_svc.domain.contents import (
-    CalledOff,
+    AccessCodeContent,
     CancelReason,
     Content,
-    FeedbackReady,
-    IssuedCode,
+    FeedbackContent,
     Money,
-    PaidBack,
+    RefundContent,
     RefundScope,
+    SessionCancelledContent,
 )
 from notification_svc.domain.notifications import (
     ClaimLost,
-    Known,
+    DeliveryContext,
     Notification,
     NotificationFailed,
     NotificationNotDue,
     NotificationNotEnded,
     NotificationStatus,
-    Obstacle,
     Recipient,
+    SuppressionReason,
 )
 from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refused
 from notification_svc.domain.suppressions import normalised
@@ -33,10 +33,12 @@ from tests.fakes.notification import after_a_minute
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 CLAIM = timedelta(seconds=30)
-CODE = IssuedCode("acc_1", "7ZK4-0PQX-M2A9-E5TB", 3, "backend-60", NOW + timedelta(days=30))
-PAID_BACK = PaidBack("ref_1", Money(19900, "CNY"), RefundScope.FULL)
-CALLED_OFF = CalledOff("ses_1", "backend-60", CancelReason.REQUESTED, was_started=True)
-FEEDBACK = FeedbackReady("ses_1", "fbk_1", "backend-60")
+CODE = AccessCodeContent("acc_1", "7ZK4-0PQX-M2A9-E5TB", 3, "backend-60", NOW + timedelta(days=30))
+PAID_BACK = RefundContent("ref_1", Money(19900, "CNY"), RefundScope.FULL)
+CALLED_OFF = SessionCancelledContent(
+    "ses_1", "backend-60", CancelReason.REQUESTED, was_started=True
+)
+FEEDBACK = FeedbackContent("ses_1", "fbk_1", "backend-60")
 CONTENTS = [CODE, PAID_BACK, CALLED_OFF, FEEDBACK]
 S = NotificationStatus
 WAITING, ENDED = (S.QUEUED, S.DEFERRED, S.SENDING), (S.SENT, S.FAILED, S.SUPPRESSED)
@@ -75,11 +77,11 @@ def test_only_what_waits_can_be_sent(status: NotificationStatus) -> None:
     notification = mail(status)
     if status in ENDED:
         with pytest.raises(NotificationNotDue):
-            notification.begin_sending(NOW, CLAIM, Known())
+            notification.begin_sending(NOW, CLAIM, DeliveryContext())
         assert notification.status is status
         return
     attempts = notification.attempts
-    notification.begin_sending(NOW, CLAIM, Known())
+    notification.begin_sending(NOW, CLAIM, DeliveryContext())
     assert (notification.status, notification.attempts) == (S.SENDING, attempts + 1)
     assert (notification.due_at, notification.next_attempt_at) == (NOW + CLAIM, None)
 
@@ -88,7 +90,7 @@ def test_only_what_waits_can_be_sent(status: NotificationStatus) -> None:
 def test_nothing_is_sent_before_it_is_due(status: NotificationStatus) -> None:
     """Neither what waits for its next try, nor what another process is sending."""
     with pytest.raises(NotificationNotDue):
-        mail(status).begin_sending(NOW - timedelta(seconds=1), CLAIM, Known())
+        mail(status).begin_sending(NOW - timedelta(seconds=1), CLAIM, DeliveryContext())
 
 
 @pytest.mark.parametrize("status", S)
@@ -114,7 +116,7 @@ def test_only_what_is_being_sent_has_an_outcome(
 
 def test_an_attempt_that_was_overtaken_decides_nothing() -> None:
     notification = mail(S.SENDING)
-    notification.begin_sending(NOW, CLAIM, Known())
+    notification.begin_sending(NOW, CLAIM, DeliveryContext())
     with pytest.raises(ClaimLost):
         notification.record(1, Accepted(), NOW, after_a_minute)
     assert notification.status is S.SENDING
@@ -141,27 +143,30 @@ def test_only_what_has_ended_can_be_sent_again(status: NotificationStatus) -> No
 @pytest.mark.parametrize(
     ("known", "obstacles"),
     [
-        (Known(), {}),
-        (Known(code=said(2)), {}),
-        (Known(code=said(3, CodeStatus.REVOKED)), {}),
-        (Known(code=said(4)), {IssuedCode: Obstacle.CODE_OUTDATED}),
-        (Known(code=said(4, CodeStatus.REVOKED)), {IssuedCode: Obstacle.CODE_OUTDATED}),
-        (Known(feedback_declined=True), {FeedbackReady: Obstacle.DECLINED}),
+        (DeliveryContext(), {}),
+        (DeliveryContext(code=said(2)), {}),
+        (DeliveryContext(code=said(3, CodeStatus.REVOKED)), {}),
+        (DeliveryContext(code=said(4)), {AccessCodeContent: SuppressionReason.CODE_OUTDATED}),
         (
-            Known(address_suppressed=True),
-            dict.fromkeys(map(type, CONTENTS), Obstacle.ADDRESS_SUPPRESSED),
+            DeliveryContext(code=said(4, CodeStatus.REVOKED)),
+            {AccessCodeContent: SuppressionReason.CODE_OUTDATED},
+        ),
+        (DeliveryContext(feedback_declined=True), {FeedbackContent: SuppressionReason.DECLINED}),
+        (
+            DeliveryContext(address_suppressed=True),
+            dict.fromkeys(map(type, CONTENTS), SuppressionReason.ADDRESS_SUPPRESSED),
         ),
     ],
 )
 def test_what_speaks_against_a_mail(
-    content: Content, known: Known, obstacles: dict[type, Obstacle]
+    content: Content, known: DeliveryContext, obstacles: dict[type, SuppressionReason]
 ) -> None:
     """A newer version holds back codes only, a declined kind feedback only, an address all."""
     notification = mail(content=content)
     notification.begin_sending(NOW, CLAIM, known)
-    obstacle = obstacles.get(type(content))
-    assert notification.obstacle is obstacle
-    if obstacle is None:
+    suppression_reason = obstacles.get(type(content))
+    assert notification.suppression_reason is suppression_reason
+    if suppression_reason is None:
         assert notification.status is S.SENDING
     else:
         assert (notification.status, notification.due_at) == (S.SUPPRESSED, None)
@@ -172,8 +177,11 @@ def test_what_speaks_against_a_mail(
 @pytest.mark.parametrize("status", WAITING)
 def test_a_code_that_ran_out_is_not_sent(status: NotificationStatus) -> None:
     notification = mail(status, replace(CODE, expire_at=NOW))
-    notification.begin_sending(NOW, CLAIM, Known())
-    assert (notification.status, notification.obstacle) == (S.SUPPRESSED, Obstacle.CODE_EXPIRED)
+    notification.begin_sending(NOW, CLAIM, DeliveryContext())
+    assert (notification.status, notification.suppression_reason) == (
+        S.SUPPRESSED,
+        SuppressionReason.CODE_EXPIRED,
+    )
 
 
 @pytest.mark.parametrize(
@@ -196,21 +204,21 @@ def test_a_code_sent_again_is_told_as_of_the_version_that_says_it_is_good(
 
 
 @pytest.mark.parametrize(
-    ("obstacle", "newest", "held_back"),
+    ("suppression_reason", "newest", "held_back"),
     [
-        (Obstacle.CODE_OUTDATED, said(5), True),
-        (Obstacle.CODE_OUTDATED, said(5, CodeStatus.SUSPENDED), False),
-        (Obstacle.CODE_OUTDATED, said(5, code="acc_2"), False),
-        (Obstacle.CODE_EXPIRED, said(5), False),
-        (Obstacle.ADDRESS_SUPPRESSED, said(5), False),
+        (SuppressionReason.CODE_OUTDATED, said(5), True),
+        (SuppressionReason.CODE_OUTDATED, said(5, CodeStatus.SUSPENDED), False),
+        (SuppressionReason.CODE_OUTDATED, said(5, code="acc_2"), False),
+        (SuppressionReason.CODE_EXPIRED, said(5), False),
+        (SuppressionReason.ADDRESS_SUPPRESSED, said(5), False),
         (None, said(5), False),
     ],
 )
 def test_only_a_mail_held_back_for_its_version_waits_for_its_code(
-    obstacle: Obstacle | None, newest: CodeVersion, held_back: bool
+    suppression_reason: SuppressionReason | None, newest: CodeVersion, held_back: bool
 ) -> None:
-    notification = mail(S.SUPPRESSED if obstacle else S.SENT)
-    notification.obstacle = obstacle
+    notification = mail(S.SUPPRESSED if suppression_reason else S.SENT)
+    notification.suppression_reason = suppression_reason
     assert notification.is_held_back_for(newest) is held_back
 
 

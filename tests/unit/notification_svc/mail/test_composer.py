@@ -1,4 +1,4 @@
-"""Letters: each event, both languages; text and HTML say what they must, and nothing else."""
+"""MailComposer: each event, both languages; text and HTML say what they must, and nothing else."""
 
 import re
 from dataclasses import replace
@@ -9,19 +9,19 @@ import pytest
 
 import notification_svc
 from notification_svc.domain.contents import (
-    CalledOff,
+    AccessCodeContent,
     CancelReason,
     Content,
-    IssuedCode,
-    PaidBack,
+    RefundContent,
     RefundScope,
+    SessionCancelledContent,
 )
 from notification_svc.domain.notifications import Notification, Recipient
-from notification_svc.mail.composer import Letters
+from notification_svc.mail.composer import MailComposer
 from notification_svc.mail.samples import EVENT_TYPES, EventTypeWithoutMail, sample
 from notification_svc.messages.incoming import INTERVIEW, PAYMENT
 
-LETTERS = Letters(Address("Mock Interview", "interviews", "example.org"))
+LETTERS = MailComposer(Address("Mock Interview", "interviews", "example.org"))
 LANGUAGES = ("en", "zh-CN")
 TEMPLATES = Path(notification_svc.__file__).parent / "templates"
 HOW_TO_USE = {"en": "How to use it", "zh-CN": "使用方法"}
@@ -30,10 +30,10 @@ HOW_TO_USE = {"en": "How to use it", "zh-CN": "使用方法"}
 def facts_of(notification: Notification) -> list[str]:
     """What a mail of this content must tell."""
     match notification.content:
-        case IssuedCode() as code:
+        case AccessCodeContent() as code:
             when = code.expire_at.strftime("%Y-%m-%d %H:%M:%S")
             return [code.access_code, code.product_id, when, notification.order_id]
-        case PaidBack() as paid:
+        case RefundContent() as paid:
             return ["CNY 199.00", paid.refund_id, notification.order_id]
         case session_or_feedback:
             told = session_or_feedback
@@ -60,7 +60,7 @@ def test_only_mails_of_codes_tell_a_code(event_type: str, language: str) -> None
     """Those say how to use it, too."""
     notification = sample(event_type, language)
     letter = LETTERS.write(notification)
-    tells = isinstance(notification.content, IssuedCode)
+    tells = isinstance(notification.content, AccessCodeContent)
     for part in (letter.text, letter.html):
         assert bool(re.search(r"([0-9A-Z]{4}-){3}[0-9A-Z]{4}", part)) is tells
         assert (HOW_TO_USE[language] in part) is tells
@@ -111,7 +111,7 @@ def test_a_refund_says_what_it_means_for_the_order(
     scope: RefundScope, said: dict[str, str], language: str
 ) -> None:
     content = sample("payment.v1.RefundCompleted", language).content
-    assert isinstance(content, PaidBack)
+    assert isinstance(content, RefundContent)
     all_scopes: list[Content] = [replace(content, scope=one) for one in RefundScope]
     texts = wordings("payment.v1.RefundCompleted", all_scopes, language)
     assert len(set(texts)) == len(RefundScope)
@@ -122,7 +122,7 @@ def test_a_refund_says_what_it_means_for_the_order(
 def test_a_cancelled_session_says_why(language: str) -> None:
     """Each reason in its own words, and whether the interview had started."""
     content = sample("interview.v1.SessionCancelled", language).content
-    assert isinstance(content, CalledOff)
+    assert isinstance(content, SessionCancelledContent)
     variants: list[Content] = [
         replace(content, reason=reason, was_started=started)
         for reason in CancelReason

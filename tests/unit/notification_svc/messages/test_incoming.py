@@ -11,16 +11,16 @@ from interview.v1 import events_pb2 as interview_events
 from interview.v1 import session_pb2
 from notification_svc.domain.codes import CodeStatus, CodeVersion
 from notification_svc.domain.contents import (
-    CalledOff,
+    AccessCodeContent,
     CancelReason,
-    FeedbackReady,
-    IssuedCode,
+    FeedbackContent,
     Money,
-    PaidBack,
+    RefundContent,
     RefundScope,
+    SessionCancelledContent,
 )
 from notification_svc.messages.incoming import INTERVIEW, PAYMENT
-from notification_svc.use_cases.queueing import TakeIn
+from notification_svc.use_cases.queueing import HandleEvent
 from payment.v1 import access_code_pb2, money_pb2
 from payment.v1 import events_pb2 as payment_events
 from runtime.protobuf import to_timestamp
@@ -44,7 +44,7 @@ def record(status: str = "ACTIVE") -> access_code_pb2.AccessCode:
     )
 
 
-def hear(payload: Message) -> TakeIn:
+def hear(payload: Message) -> HandleEvent:
     name = payload.DESCRIPTOR.full_name
     event = Event("evt_1", name, "ord_1", b"", NOW, "test")
     taken = HEARD[name](event, payload)
@@ -60,7 +60,7 @@ def said(status: str = "ACTIVE") -> CodeVersion:
     return CodeVersion("ord_1", 7, CodeStatus(status), "acc_1")
 
 
-TOLD = IssuedCode("acc_1", CODE, 7, "backend-60", NOW)
+TOLD = AccessCodeContent("acc_1", CODE, 7, "backend-60", NOW)
 TO_WHOM: dict[str, Any] = {"order_id": "ord_1", "recipient": MAIL_TO, "customer_id": "ada"}
 
 
@@ -95,11 +95,11 @@ def test_a_payment_brings_a_code_and_tells_it() -> None:
 def test_an_event_with_a_record_raises_the_version_and_tells_nobody(
     event: Any, status: str
 ) -> None:
-    assert hear(event(order_id="ord_1", record=record(status))) == TakeIn(said(status))
+    assert hear(event(order_id="ord_1", record=record(status))) == HandleEvent(said(status))
 
 
 def test_a_failed_refund_of_an_order_without_code_says_nothing() -> None:
-    assert hear(payment_events.RefundFailed(order_id="ord_1")) == TakeIn()
+    assert hear(payment_events.RefundFailed(order_id="ord_1")) == HandleEvent()
 
 
 @pytest.mark.parametrize("status", NAMES)
@@ -138,7 +138,7 @@ def test_a_refund_is_told_whatever_became_of_the_code(
     )
     assert taken.code == (said(status) if status else None)
     assert taken.mail
-    assert taken.mail.content == PaidBack("ref_1", Money(19900, "CNY"), scope)
+    assert taken.mail.content == RefundContent("ref_1", Money(19900, "CNY"), scope)
 
 
 @pytest.mark.parametrize("reason", session_pb2.SessionCancelReason.keys())
@@ -154,11 +154,13 @@ def test_a_cancelled_session_is_told_unless_the_refund_tells_it(reason: str) -> 
     )
     name = reason.removeprefix("SESSION_CANCEL_REASON_")
     if name in {"REFUNDED", "UNSPECIFIED"}:
-        assert taken == TakeIn()
+        assert taken == HandleEvent()
         return
     assert taken.mail
     reason_told = CancelReason(name)
-    assert taken.mail.content == CalledOff("ses_1", "backend-60", reason_told, was_started=True)
+    assert taken.mail.content == SessionCancelledContent(
+        "ses_1", "backend-60", reason_told, was_started=True
+    )
 
 
 def test_published_feedback_is_told() -> None:
@@ -168,4 +170,4 @@ def test_published_feedback_is_told() -> None:
         )
     )
     assert taken.mail
-    assert taken.mail.content == FeedbackReady("ses_1", "fbk_1", "backend-60")
+    assert taken.mail.content == FeedbackContent("ses_1", "fbk_1", "backend-60")

@@ -7,11 +7,11 @@ import pytest
 
 from notification_svc.domain.codes import CodeStatus, CodeVersion
 from notification_svc.domain.contents import (
+    AccessCodeContent,
     Content,
-    FeedbackReady,
-    IssuedCode,
+    FeedbackContent,
     Money,
-    PaidBack,
+    RefundContent,
     RefundScope,
 )
 from notification_svc.domain.notifications import (
@@ -19,18 +19,18 @@ from notification_svc.domain.notifications import (
     NotificationNotEnded,
     NotificationNotFound,
     NotificationStatus,
-    Obstacle,
     Recipient,
+    SuppressionReason,
 )
 from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refused
 from notification_svc.domain.preferences import MailPreferences
 from notification_svc.domain.suppressions import SuppressionNotFound
 from notification_svc.use_cases.queueing import (
+    HandleEvent,
     QueueMail,
     ResendNotification,
-    TakeIn,
+    handle_events,
     resend_notification,
-    take_in,
 )
 from notification_svc.use_cases.sending import (
     ClaimNotifications,
@@ -48,13 +48,13 @@ from tests.fakes.notification import InMemory, after_a_minute, identities
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 ADA = Recipient("ada@Example.org", "Ada", "en")
-CODE = IssuedCode("acc_1", "7ZK4-0PQX-M2A9-E5TB", 1, "backend-60", NOW + timedelta(days=30))
-FULL = PaidBack("ref_1", Money(19900, "CNY"), RefundScope.FULL)
-FEEDBACK = FeedbackReady("ses_1", "fbk_1", "backend-60")
+CODE = AccessCodeContent("acc_1", "7ZK4-0PQX-M2A9-E5TB", 1, "backend-60", NOW + timedelta(days=30))
+FULL = RefundContent("ref_1", Money(19900, "CNY"), RefundScope.FULL)
+FEEDBACK = FeedbackContent("ses_1", "fbk_1", "backend-60")
 S, C = NotificationStatus, CodeStatus
 
 
-class Room:
+class CallLimiter:
     """notification without its edges: events come in, mails go out, time passes."""
 
     def __init__(self) -> None:
@@ -81,10 +81,10 @@ class Room:
             content=content or FULL,
         )
         said = CodeVersion("ord_1", version, status, code) if version else None
-        await self.take(TakeIn(said, told if content else None))
+        await self.take(HandleEvent(said, told if content else None))
 
-    async def take(self, command: TakeIn) -> None:
-        await take_in([command], self.uow, identity=self.identity, now=self.now)
+    async def take(self, command: HandleEvent) -> None:
+        await handle_events([command], self.uow, identity=self.identity, now=self.now)
 
     async def claim(self) -> list[Notification]:
         command = ClaimNotifications(8, timedelta(seconds=30))
@@ -118,46 +118,46 @@ class Room:
 
 def versions(told: list[Content]) -> list[int]:
     """The versions under which codes were told."""
-    return [content.version for content in told if isinstance(content, IssuedCode)]
+    return [content.version for content in told if isinstance(content, AccessCodeContent)]
 
 
 @pytest.fixture
-def room() -> Room:
-    return Room()
+def room() -> CallLimiter:
+    return CallLimiter()
 
 
-async def test_an_event_heard_twice_queues_one_mail(room: Room) -> None:
+async def test_an_event_heard_twice_queues_one_mail(room: CallLimiter) -> None:
     """Once per event and recipient; a version heard again changes nothing."""
     told = QueueMail("evt_1", "some.v1.Event", "ord_1", "ada", ADA, CODE)
-    command = TakeIn(CodeVersion("ord_1", 1, C.ACTIVE, "acc_1"), told)
+    command = HandleEvent(CodeVersion("ord_1", 1, C.ACTIVE, "acc_1"), told)
     await room.take(command)
     await room.take(command)
     (mail,) = room.uow.notifications.saved.values()
     assert (mail.message_id, mail.status) == ("<ntf_001@example.org>", S.QUEUED)
 
 
-async def test_an_older_version_lowers_nothing(room: Room) -> None:
+async def test_an_older_version_lowers_nothing(room: CallLimiter) -> None:
     await room.hear(3, C.REVOKED)
     await room.hear(2, C.SUSPENDED)
     assert room.uow.code_versions.saved["ord_1"].version == 3
 
 
 @pytest.mark.parametrize("status", [C.SUSPENDED, C.REVOKED, C.EXPIRED, C.REDEEMED])
-async def test_a_code_is_never_told_after_it_changed(room: Room, status: CodeStatus) -> None:
+async def test_a_code_is_never_told_after_it_changed(room: CallLimiter, status: CodeStatus) -> None:
     await room.hear(1, content=CODE)
     await room.hear(2, status)
     assert await room.send() == []
     assert room.statuses == [S.SUPPRESSED]
 
 
-async def test_a_late_event_does_not_tell_a_code_that_changed_before(room: Room) -> None:
+async def test_a_late_event_does_not_tell_a_code_that_changed_before(room: CallLimiter) -> None:
     """The revocation overtook the payment."""
     await room.hear(2, C.REVOKED)
     await room.hear(1, content=CODE)
     assert await room.send() == []
 
 
-async def test_the_refunds_mail_goes_out_behind_the_codes(room: Room) -> None:
+async def test_the_refunds_mail_goes_out_behind_the_codes(room: CallLimiter) -> None:
     await room.hear(1, content=CODE)
     await room.hear(2, C.SUSPENDED)
     await room.hear(3, C.REVOKED, content=FULL)
@@ -165,7 +165,7 @@ async def test_the_refunds_mail_goes_out_behind_the_codes(room: Room) -> None:
     assert room.statuses == [S.SUPPRESSED, S.SENT]
 
 
-async def test_one_mail_of_an_order_is_on_its_way_at_a_time(room: Room) -> None:
+async def test_one_mail_of_an_order_is_on_its_way_at_a_time(room: CallLimiter) -> None:
     await room.hear(1, content=CODE)
     await room.hear(3, C.REVOKED, content=FULL)
     room.uow.code_versions.saved.clear()  # the refund was heard after the claim
@@ -176,7 +176,7 @@ async def test_one_mail_of_an_order_is_on_its_way_at_a_time(room: Room) -> None:
     assert await room.send() == [FULL]
 
 
-async def test_a_reinstated_code_is_told_once_under_its_new_version(room: Room) -> None:
+async def test_a_reinstated_code_is_told_once_under_its_new_version(room: CallLimiter) -> None:
     await room.hear(1, content=CODE)
     await room.hear(2, C.SUSPENDED)
     await room.hear(3, content=replace(CODE, version=3))
@@ -186,7 +186,7 @@ async def test_a_reinstated_code_is_told_once_under_its_new_version(room: Room) 
 
 @pytest.mark.parametrize("claimed_between", [True, False])
 async def test_a_failed_refund_leaves_nobody_without_their_code(
-    room: Room, claimed_between: bool
+    room: CallLimiter, claimed_between: bool
 ) -> None:
     """Its request held the mail back, or would have: the code is told again, as a resend."""
     await room.hear(1, content=CODE)
@@ -196,20 +196,23 @@ async def test_a_failed_refund_leaves_nobody_without_their_code(
     await room.hear(3)
     assert versions(await room.send()) == [3]
     original, again = room.uow.notifications.saved.values()
-    assert (original.status, original.obstacle) == (S.SUPPRESSED, Obstacle.CODE_OUTDATED)
+    assert (original.status, original.suppression_reason) == (
+        S.SUPPRESSED,
+        SuppressionReason.CODE_OUTDATED,
+    )
     assert (again.status, again.resend_of) == (S.SENT, original.notification_id)
     assert again.message_id != original.message_id
 
 
 async def test_a_failed_refund_that_overtook_the_payment_leaves_nobody_without_code(
-    room: Room,
+    room: CallLimiter,
 ) -> None:
     await room.hear(3)
     await room.hear(1, content=CODE)
     assert versions(await room.send()) == [3]
 
 
-async def test_a_failed_refund_sends_nothing_to_who_has_the_code(room: Room) -> None:
+async def test_a_failed_refund_sends_nothing_to_who_has_the_code(room: CallLimiter) -> None:
     """Sent before the refund was asked for, or being sent while it was."""
     await room.hear(1, content=CODE)
     (mail,) = await room.claim()
@@ -220,7 +223,7 @@ async def test_a_failed_refund_sends_nothing_to_who_has_the_code(room: Room) -> 
     assert room.statuses == [S.SENT]
 
 
-async def test_a_mail_that_was_deferred_through_a_failed_refund_comes(room: Room) -> None:
+async def test_a_mail_that_was_deferred_through_a_failed_refund_comes(room: CallLimiter) -> None:
     await room.hear(1, content=CODE)
     (mail,) = await room.claim()
     await room.hear(2, C.SUSPENDED)
@@ -230,7 +233,7 @@ async def test_a_mail_that_was_deferred_through_a_failed_refund_comes(room: Room
     assert versions(await room.send()) == [3]
 
 
-async def test_a_second_refund_holds_the_resent_code_back_again(room: Room) -> None:
+async def test_a_second_refund_holds_the_resent_code_back_again(room: CallLimiter) -> None:
     """And its failure brings it, once."""
     await room.hear(1, content=CODE)
     for version in (2, 4):
@@ -241,7 +244,7 @@ async def test_a_second_refund_holds_the_resent_code_back_again(room: Room) -> N
     assert await room.send() == []
 
 
-async def test_a_replaced_code_is_not_told_again(room: Room) -> None:
+async def test_a_replaced_code_is_not_told_again(room: CallLimiter) -> None:
     await room.hear(1, content=CODE)
     new = replace(CODE, access_code_id="acc_2", version=2)
     await room.hear(2, content=new, code="acc_2")
@@ -250,7 +253,7 @@ async def test_a_replaced_code_is_not_told_again(room: Room) -> None:
     assert await room.send() == [replace(new, version=4)]
 
 
-async def test_a_mail_sent_again_tells_a_code_that_is_good_again(room: Room) -> None:
+async def test_a_mail_sent_again_tells_a_code_that_is_good_again(room: CallLimiter) -> None:
     """Resent by hand, it is told as of the newest version; a code that isn't good is not told."""
     await room.hear(1, content=CODE)
     await room.send()
@@ -264,7 +267,7 @@ async def test_a_mail_sent_again_tells_a_code_that_is_good_again(room: Room) -> 
     assert room.statuses == [S.SENT, S.SENT, S.SUPPRESSED]
 
 
-async def test_what_waits_is_not_sent_again(room: Room) -> None:
+async def test_what_waits_is_not_sent_again(room: CallLimiter) -> None:
     await room.hear(1, content=CODE)
     command = ResendNotification("ntf_001")
     with pytest.raises(NotificationNotEnded):
@@ -274,7 +277,7 @@ async def test_what_waits_is_not_sent_again(room: Room) -> None:
         await resend_notification(unknown, room.uow, identity=room.identity, now=NOW)
 
 
-async def test_a_refused_address_gets_no_more_mail_until_it_is_restored(room: Room) -> None:
+async def test_a_refused_address_gets_no_more_mail_until_it_is_restored(room: CallLimiter) -> None:
     """FAILED and told; the next is SUPPRESSED; restored, the next but one is sent."""
     await room.hear(content=FULL)
     await room.send(Refused("550 5.1.1 no such user", bad_address=True))
@@ -289,14 +292,14 @@ async def test_a_refused_address_gets_no_more_mail_until_it_is_restored(room: Ro
     assert room.statuses == [S.FAILED, S.SUPPRESSED, S.SENT]
 
 
-async def test_a_refused_mail_says_nothing_of_its_address(room: Room) -> None:
+async def test_a_refused_mail_says_nothing_of_its_address(room: CallLimiter) -> None:
     await room.hear(content=FULL)
     await room.send(Refused("554 5.7.1 spam"))
     assert room.statuses == [S.FAILED]
     assert not room.uow.suppressions.saved
 
 
-async def test_an_address_is_suppressed_once(room: Room) -> None:
+async def test_an_address_is_suppressed_once(room: CallLimiter) -> None:
     """The first entry stays; one that isn't there can't be taken off."""
     for reason in ("asked by phone", "again"):
         command = SuppressAddress("ada@EXAMPLE.org", reason)
@@ -306,7 +309,7 @@ async def test_an_address_is_suppressed_once(room: Room) -> None:
         await restore_address(RestoreAddress("Ada@example.org"), room.uow)
 
 
-async def test_a_declined_kind_of_mail_is_not_sent_and_others_are(room: Room) -> None:
+async def test_a_declined_kind_of_mail_is_not_sent_and_others_are(room: CallLimiter) -> None:
     await room.uow.preferences.save(MailPreferences("ada", feedback_declined=True))
     await room.hear(content=FEEDBACK)
     await room.hear(content=FULL)

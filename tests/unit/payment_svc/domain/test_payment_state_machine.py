@@ -10,15 +10,15 @@ from payment_svc.domain.payments import (
     Accepted,
     Cancelled,
     Captured,
+    ChargeNotFound,
     CurrencyCaptured,
     Declined,
-    NeverReached,
-    NoAnswer,
     Outcome,
+    OutcomeUnknown,
     Payment,
     PaymentFailed,
     PaymentFinal,
-    PaymentNotAsked,
+    PaymentNotSubmitted,
 )
 from tests.fakes.payment import NOW, PRICE
 from tests.unit.state_machines import LIVES, PAYMENT, allowed, finals, refused, taken_from, unmoved
@@ -34,7 +34,7 @@ WORDS: list[Outcome] = [
     Declined("never"),
     Cancelled(),
     Accepted(),
-    NoAnswer(),
+    OutcomeUnknown(),
 ]
 # What an open payment becomes by a word.
 BECOMES = {
@@ -44,7 +44,7 @@ BECOMES = {
     Declined("never"): ("FAILED", "never"),
     Cancelled(): ("CANCELLED", ""),
     Accepted(): ("PROCESSING", ""),
-    NoAnswer(): ("UNKNOWN", ""),
+    OutcomeUnknown(): ("UNKNOWN", ""),
 }
 
 moments = st.sampled_from([NOW, NOW + timedelta(hours=1), NOW + timedelta(days=90)])
@@ -80,7 +80,7 @@ class LivesOfPayments(RuleBasedStateMachine):
         """The first final word counts; later ones only if they bring money, and only once."""
         amount = word.amount if isinstance(word, Captured) else None
         if self.status == "PENDING":
-            self._refuses(PaymentNotAsked, word, now)
+            self._refuses(PaymentNotSubmitted, word, now)
         elif amount == FOREIGN:
             self._refuses(CurrencyCaptured, word, now)
         elif self.status not in FINAL:
@@ -97,7 +97,7 @@ class LivesOfPayments(RuleBasedStateMachine):
         if isinstance(word, Captured):
             return self.captured == word.amount
         same = BECOMES[word][0] == self.status and self.captured is None
-        return same or isinstance(word, (Accepted, NoAnswer))
+        return same or isinstance(word, (Accepted, OutcomeUnknown))
 
     def _settles(self, word: Outcome, amount: Money | None, now: datetime) -> None:
         to, reason = BECOMES[word]
@@ -120,12 +120,12 @@ class LivesOfPayments(RuleBasedStateMachine):
         assert not self.payment.takes(word)
         refused(error, "pay_1", lambda: self.payment.record(word, now), self.payment)
 
-    @rule(word=st.sampled_from([*WORDS, NeverReached()]))
-    def somebody_wonders(self, word: Outcome | NeverReached) -> None:
+    @rule(word=st.sampled_from([*WORDS, ChargeNotFound()]))
+    def somebody_wonders(self, word: Outcome | ChargeNotFound) -> None:
         """Looking changes nothing; a charge that never arrived is no outcome."""
         takes = unmoved(lambda: self.payment.takes(word), self.payment)
-        assert not (takes and isinstance(word, NeverReached))
-        if not isinstance(word, NeverReached):
+        assert not (takes and isinstance(word, ChargeNotFound))
+        if not isinstance(word, ChargeNotFound):
             unmoved(lambda: self.payment.contradicts(word), self.payment)
 
     @invariant()

@@ -20,23 +20,23 @@ from payment_svc.domain.payments import (
     Accepted,
     Cancelled,
     Captured,
+    ChargeNotFound,
     CurrencyCaptured,
     Declined,
-    NeverReached,
-    NoAnswer,
     Outcome,
+    OutcomeUnknown,
     Payment,
     PaymentFailed,
     PaymentFinal,
-    PaymentNotAsked,
+    PaymentNotSubmitted,
     PaymentStatus,
 )
 from payment_svc.domain.products import Product
 from payment_svc.domain.provider_notifications import (
-    PaymentNotification,
-    PaymentNotificationDone,
-    PaymentNotificationStatus,
-    ProviderWordNeeded,
+    ProviderConfirmationNeeded,
+    ProviderNotification,
+    ProviderNotificationDone,
+    ProviderNotificationStatus,
 )
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -56,7 +56,7 @@ OUTCOMES: dict[PaymentStatus, Outcome] = {
     SUCCEEDED: Captured(PRICE),
     FAILED: Declined("no funds"),
     PROCESSING: Accepted(),
-    UNKNOWN: NoAnswer(),
+    UNKNOWN: OutcomeUnknown(),
     CANCELLED: Cancelled(),
 }
 PRODUCT = Product("behavioral-30", "行为面试", "Behavioural", PRICE, timedelta(days=30))
@@ -87,8 +87,8 @@ def an_order(status: OrderStatus = OrderStatus.PENDING_PAYMENT) -> Order:
     return order
 
 
-def told(outcome: Outcome, amount: Money = PRICE, order_id: str = "ord_1") -> PaymentNotification:
-    return PaymentNotification(
+def told(outcome: Outcome, amount: Money = PRICE, order_id: str = "ord_1") -> ProviderNotification:
+    return ProviderNotification(
         payment_notification_id="pnt_1",
         digest=b"digest",
         body=b"body",
@@ -129,7 +129,7 @@ def test_the_provider_isnt_asked_about_a_final_payment(status: PaymentStatus) ->
 def test_a_payment_that_was_never_asked_about_has_no_outcome(outcome: Outcome) -> None:
     payment = a_payment(PENDING)
     assert not payment.takes(outcome)
-    with pytest.raises(PaymentNotAsked, match="PENDING") as refused:
+    with pytest.raises(PaymentNotSubmitted, match="PENDING") as refused:
         payment.record(outcome, LATER)
     assert refused.value.subject == "pay_1"
     assert payment == a_payment(PENDING)
@@ -191,7 +191,7 @@ def test_the_same_outcome_again_changes_nothing(status: PaymentStatus) -> None:
 
 
 @pytest.mark.parametrize("status", sorted(FINAL))
-@pytest.mark.parametrize("outcome", [Accepted(), NoAnswer()])
+@pytest.mark.parametrize("outcome", [Accepted(), OutcomeUnknown()])
 def test_less_than_an_outcome_doesnt_undo_one(status: PaymentStatus, outcome: Outcome) -> None:
     """Answers and notifications overtake each other."""
     payment = a_payment(status)
@@ -297,13 +297,13 @@ def test_how_long_an_order_waits_for_its_payment_can_be_set() -> None:
     assert order.expire_at == NOW + timedelta(seconds=5)
 
 
-# PaymentNotification
+# ProviderNotification
 
 
 def judged(
-    notification: PaymentNotification,
+    notification: ProviderNotification,
     payment: Payment | None,
-    word: Outcome | NeverReached | None = None,
+    word: Outcome | ChargeNotFound | None = None,
 ) -> tuple[Outcome | None, str, str]:
     """What the payment is settled by, and what became of the notification."""
     outcome = notification.judge(payment, word)
@@ -344,17 +344,17 @@ def test_a_notification_of_another_order_is_put_aside() -> None:
         (Captured(PRICE), Captured(PRICE)),
         (Declined("no"), Declined("no")),
         (Accepted(), Accepted()),
-        (NeverReached(), None),
+        (ChargeNotFound(), None),
         (Captured(Money(19900, "USD")), None),
     ],
 )
 def test_a_notification_of_another_amount_is_put_aside_and_the_provider_believed(
-    amount: Money, reason: str, word: Outcome | NeverReached, settled: Outcome | None
+    amount: Money, reason: str, word: Outcome | ChargeNotFound, settled: Outcome | None
 ) -> None:
     notification = told(Captured(amount), amount)
-    with pytest.raises(ProviderWordNeeded):
+    with pytest.raises(ProviderConfirmationNeeded):
         notification.judge(a_payment())
-    assert notification.status is PaymentNotificationStatus.RECEIVED
+    assert notification.status is ProviderNotificationStatus.RECEIVED
     assert judged(notification, a_payment(), word) == (settled, "QUARANTINED", reason)
 
 
@@ -365,7 +365,7 @@ def test_a_notification_of_another_amount_is_put_aside_and_the_provider_believed
         (CANCELLED, Captured(PRICE), Cancelled(), Cancelled(), "QUARANTINED"),
         (FAILED, Captured(PRICE), Declined("no"), Declined("no"), "QUARANTINED"),
         (FAILED, Captured(PRICE), Captured(SHORT), Captured(SHORT), "QUARANTINED"),
-        (FAILED, Captured(PRICE), NeverReached(), None, "QUARANTINED"),
+        (FAILED, Captured(PRICE), ChargeNotFound(), None, "QUARANTINED"),
         (SUCCEEDED, Declined("no"), Captured(PRICE), Captured(PRICE), "QUARANTINED"),
         (SUCCEEDED, Declined("no"), Declined("no"), None, "QUARANTINED"),
         (SUCCEEDED, Cancelled(), Captured(PRICE), Captured(PRICE), "QUARANTINED"),
@@ -375,7 +375,7 @@ def test_a_notification_that_contradicts_us_needs_the_providers_own_word(
     status: PaymentStatus, said: Outcome, word: Outcome, settled: Outcome | None, became: str
 ) -> None:
     notification = told(said)
-    with pytest.raises(ProviderWordNeeded) as needed:
+    with pytest.raises(ProviderConfirmationNeeded) as needed:
         notification.judge(a_payment(status))
     assert needed.value.payment == a_payment(status)
     reason = "CONTRADICTS_PROVIDER" if became == "QUARANTINED" else ""
@@ -383,14 +383,14 @@ def test_a_notification_that_contradicts_us_needs_the_providers_own_word(
 
 
 def test_a_notification_of_what_was_never_asked_for_needs_the_providers_own_word() -> None:
-    with pytest.raises(ProviderWordNeeded):
+    with pytest.raises(ProviderConfirmationNeeded):
         told(Captured(PRICE)).judge(a_payment(PENDING))
 
 
 @pytest.mark.parametrize("status", ["PROCESSED", "QUARANTINED"])
 def test_a_notification_is_judged_once(status: str) -> None:
     notification = told(Captured(PRICE))
-    notification.status = PaymentNotificationStatus(status)
-    with pytest.raises(PaymentNotificationDone, match=status) as refused:
+    notification.status = ProviderNotificationStatus(status)
+    with pytest.raises(ProviderNotificationDone, match=status) as refused:
         notification.judge(a_payment())
     assert refused.value.subject == "pnt_1"

@@ -26,15 +26,15 @@ from payment_svc.domain.refund_events import (
     RefundRequested,
 )
 from payment_svc.domain.refunds import (
-    NoRefundAnswer,
     PaidBack,
     Refund,
     RefundFinal,
     RefundNotReleased,
     RefundNotWaiting,
     RefundOutcome,
+    RefundOutcomeUnknown,
+    RefundProcessing,
     RefundRefused,
-    RefundUnderWay,
 )
 from tests.fakes.payment import ADA, NOW
 from tests.unit.state_machines import (
@@ -57,8 +57,8 @@ BECOMES = {
     PaidBack(): "SUCCEEDED",
     RefundRefused("closed"): "FAILED",
     RefundRefused("gone"): "FAILED",
-    RefundUnderWay(): "PENDING",
-    NoRefundAnswer(): "UNKNOWN",
+    RefundProcessing(): "PENDING",
+    RefundOutcomeUnknown(): "UNKNOWN",
 }
 MEI = Cause("operator:mei")
 

@@ -25,16 +25,16 @@ from payment_svc.domain.refund_events import (
     RefundRequested,
 )
 from payment_svc.domain.refunds import (
-    NoRefundAnswer,
     PaidBack,
     Refund,
     RefundFinal,
     RefundNotReleased,
     RefundNotWaiting,
     RefundOutcome,
+    RefundOutcomeUnknown,
+    RefundProcessing,
     RefundRefused,
     RefundStatus,
-    RefundUnderWay,
 )
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -246,8 +246,8 @@ def test_a_refund_is_unanswered_some_time_after_the_last_ask(
 OUTCOMES: dict[RefundStatus, RefundOutcome] = {
     R.SUCCEEDED: PaidBack(),
     R.FAILED: RefundRefused("NO_FUNDS"),
-    R.PENDING: RefundUnderWay(),
-    R.UNKNOWN: NoRefundAnswer(),
+    R.PENDING: RefundProcessing(),
+    R.UNKNOWN: RefundOutcomeUnknown(),
 }
 
 

@@ -13,10 +13,10 @@ from payment_svc.domain.money import Money
 from payment_svc.domain.payments import Accepted, Cancelled, Captured, Declined, Outcome
 from payment_svc.gateways import (
     SIGNATURE_HEADER,
-    NotificationMalformed,
-    ProviderNotification,
     SandboxGateway,
     SignatureInvalid,
+    WebhookMalformed,
+    WebhookPayload,
 )
 from sandbox_provider.methods import _METHODS
 
@@ -56,7 +56,7 @@ def charge(**changes: object) -> bytes:
 
 
 async def test_a_signed_notification_is_read(gateway: SandboxGateway) -> None:
-    assert gateway.verify(BODY, signed(stamp()), NOW) == ProviderNotification(
+    assert gateway.verify(BODY, signed(stamp()), NOW) == WebhookPayload(
         PAYMENT, ORDER, Money(19900, "CNY"), Captured(Money(19900, "CNY"))
     )
 
@@ -209,7 +209,7 @@ async def test_each_status_has_its_outcome(
 async def test_a_signed_notification_that_cant_be_read_is_malformed(
     gateway: SandboxGateway, body: bytes
 ) -> None:
-    with pytest.raises(NotificationMalformed, match="no notification of a charge"):
+    with pytest.raises(WebhookMalformed, match="no notification of a charge"):
         gateway.verify(body, signed(stamp(), body), NOW)
 
 

@@ -32,22 +32,22 @@ from payment_svc.domain.payments import (
     Captured,
     CurrencyCaptured,
     Declined,
-    NoAnswer,
     Outcome,
+    OutcomeUnknown,
     PaymentFinal,
     PaymentInProgress,
-    PaymentNotAsked,
     PaymentNotFound,
+    PaymentNotSubmitted,
 )
 from payment_svc.domain.refund_events import RefundCompleted, RefundRequested
 from payment_svc.domain.refunds import (
-    NoRefundAnswer,
     PaidBack,
     Refund,
     RefundFinal,
     RefundNotFound,
     RefundNotReleased,
     RefundOutcome,
+    RefundOutcomeUnknown,
     RefundRefused,
 )
 from payment_svc.use_cases.access_codes import (
@@ -62,27 +62,27 @@ from payment_svc.use_cases.access_codes import (
 )
 from payment_svc.use_cases.orders import (
     CancelOrder,
-    PlaceOrder,
+    CreateOrder,
     cancel_order,
+    create_order,
     expire_order,
-    place_order,
 )
 from payment_svc.use_cases.payments import (
-    BeginPayment,
+    CreatePayment,
     SettlePayment,
-    ask_provider,
-    begin_payment,
+    create_payment,
     settle_payment,
+    submit_payment,
 )
-from payment_svc.use_cases.ports import NewCode
+from payment_svc.use_cases.ports import AccessCodeFactory
 from payment_svc.use_cases.refunds import (
     AskAgain,
+    CreateRefund,
     ReleaseRefund,
-    RequestRefund,
     SettleRefund,
     ask_again,
+    create_refund,
     release_refunds,
-    request_refund,
     settle_refund,
 )
 from tests.fakes.payment import ADA, NOW, PRICE, InMemory
@@ -93,7 +93,7 @@ PAID = {"PAID", "PARTIALLY_REFUNDED", "REFUND_PENDING", "REFUNDED"}
 REFUSALS = (
     *(OrderNotPayable, OrderNotCancellable, OrderNotExpirable, OrderNotRefundable),
     *(AmountRefused, RefundInProgress, AccessCodeStepRefused),
-    *(PaymentInProgress, PaymentNotAsked, PaymentFinal, CurrencyCaptured),
+    *(PaymentInProgress, PaymentNotSubmitted, PaymentFinal, CurrencyCaptured),
     *(RefundNotReleased, RefundFinal),
 )
 HALF = Money(PRICE.amount_minor // 2, "CNY")
@@ -105,11 +105,11 @@ amounts = st.sampled_from([None, None, HALF, PRICE, Money(0, "CNY"), Money(1, "U
 words: st.SearchStrategy[Outcome] = st.sampled_from(
     [
         *(Captured(PRICE), Captured(PRICE), Captured(PRICE), Captured(HALF)),
-        *(Captured(Money(1, "USD")), Declined("no"), Cancelled(), Accepted(), NoAnswer()),
+        *(Captured(Money(1, "USD")), Declined("no"), Cancelled(), Accepted(), OutcomeUnknown()),
     ]
 )
 outcomes: st.SearchStrategy[RefundOutcome] = st.sampled_from(
-    [PaidBack(), PaidBack(), RefundRefused("closed"), NoRefundAnswer()]
+    [PaidBack(), PaidBack(), RefundRefused("closed"), RefundOutcomeUnknown()]
 )
 
 
@@ -149,8 +149,8 @@ class LivesOfMoney(RuleBasedStateMachine):
         self.paid_back: dict[str, int] = {}
         self.withheld: set[str] = set()
         self.serial = 0
-        command = PlaceOrder("ord_1", "cus_1", "behavioral-30", PRICE, ADA)
-        finished(place_order(command, self.memory, now=self.now))
+        command = CreateOrder("ord_1", "cus_1", "behavioral-30", PRICE, ADA)
+        finished(create_order(command, self.memory, now=self.now))
         self.before = deepcopy(self.memory)
         missing = data.draw(st.just(0) | st.integers(0, len(way)))
         for step in way[: len(way) - missing]:
@@ -205,10 +205,10 @@ class LivesOfMoney(RuleBasedStateMachine):
     def all_refunds(self) -> list[Refund]:
         return list(self.memory.refunds.saved.values())
 
-    def _new_codes(self) -> NewCode:
+    def _new_codes(self) -> AccessCodeFactory:
         self.serial += 1
         serial = self.serial
-        return NewCode(lambda: f"acc_{serial}", lambda: f"code {serial}")
+        return AccessCodeFactory(lambda: f"acc_{serial}", lambda: f"code {serial}")
 
     # The clock
 
@@ -228,9 +228,9 @@ class LivesOfMoney(RuleBasedStateMachine):
     @rule(payment=payments)
     def somebody_pays(self, payment: str) -> None:
         """A repeat finds the payment that it began."""
-        command = BeginPayment(payment, "ord_1", PRICE, "card", "cus_1", "me", payment, b"")
-        if self._does(lambda uow: begin_payment(command, uow, now=self.now)):
-            self._does(lambda uow: ask_provider(payment, uow, now=self.now))
+        command = CreatePayment(payment, "ord_1", PRICE, "card", "cus_1", "me", payment, b"")
+        if self._does(lambda uow: create_payment(command, uow, now=self.now)):
+            self._does(lambda uow: submit_payment(payment, uow, now=self.now))
 
     @rule(payment=payments, word=words)
     def the_provider_tells(self, payment: str, word: Outcome) -> None:
@@ -253,8 +253,8 @@ class LivesOfMoney(RuleBasedStateMachine):
     def somebody_wants_it_back(self, refund: str, amount: Money | None) -> None:
         """A repeat of a refund's call is answered from what was stored, before the use case."""
         if refund not in self.memory.refunds.saved:
-            command = RequestRefund(refund, "ord_1", amount, "why")
-            self._does(lambda uow: request_refund(command, uow, now=self.now))
+            command = CreateRefund(refund, "ord_1", amount, "why")
+            self._does(lambda uow: create_refund(command, uow, now=self.now))
 
     @rule(data=st.data(), outcome=outcomes)
     def the_provider_gives(self, data: st.DataObject, outcome: RefundOutcome) -> None:

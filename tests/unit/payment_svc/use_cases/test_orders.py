@@ -19,8 +19,8 @@ from payment_svc.domain.payments import (
     Cancelled,
     Captured,
     Declined,
-    NoAnswer,
     Outcome,
+    OutcomeUnknown,
     Payment,
     PaymentFinal,
     PaymentInProgress,
@@ -28,14 +28,14 @@ from payment_svc.domain.payments import (
     PaymentStatus,
 )
 from payment_svc.domain.products import PriceMismatch, ProductNotFound
-from payment_svc.use_cases.orders import PlaceOrder, place_order
+from payment_svc.use_cases.orders import CreateOrder, create_order
 from payment_svc.use_cases.payments import (
-    BeginPayment,
+    CreatePayment,
     Settled,
     SettlePayment,
-    ask_provider,
-    begin_payment,
+    create_payment,
     settle_payment,
+    submit_payment,
 )
 from tests.fakes.payment import ADA, CODES, NOW, PRICE, InMemory
 
@@ -46,25 +46,25 @@ def uow() -> InMemory:
 
 
 async def ordered(uow: InMemory, order_id: str = "ord_1") -> Order:
-    return await place_order(
-        PlaceOrder(order_id, "cus_1", "behavioral-30", PRICE, ADA), uow, now=NOW
+    return await create_order(
+        CreateOrder(order_id, "cus_1", "behavioral-30", PRICE, ADA), uow, now=NOW
     )
 
 
-def attempt(number: int = 1, amount: Money | None = None) -> BeginPayment:
-    return BeginPayment(
+def attempt(number: int = 1, amount: Money | None = None) -> CreatePayment:
+    return CreatePayment(
         f"pay_{number}", "ord_1", amount, "card", None, "me", f"req_{number}", b"%d" % number
     )
 
 
 async def begun(uow: InMemory, number: int = 1) -> Payment:
-    return await begin_payment(attempt(number), uow, now=NOW)
+    return await create_payment(attempt(number), uow, now=NOW)
 
 
 async def settled(uow: InMemory, outcome: Outcome, number: int = 1) -> Settled:
     payment = uow.payments.saved.get(f"pay_{number}")
     if payment and payment.status is PaymentStatus.PENDING:
-        await ask_provider(payment.payment_id, uow, now=NOW)
+        await submit_payment(payment.payment_id, uow, now=NOW)
     command = SettlePayment(f"pay_{number}", "ord_1", outcome, f"ref_{len(uow.refunds.saved)}")
     return await settle_payment(command, uow, codes=CODES, now=NOW)
 
@@ -83,7 +83,7 @@ async def test_an_order_that_cant_be_quoted_isnt_kept(
     uow: InMemory, product_id: str, price: Money | None, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        await place_order(PlaceOrder("ord_1", "cus_1", product_id, price, ADA), uow, now=NOW)
+        await create_order(CreateOrder("ord_1", "cus_1", product_id, price, ADA), uow, now=NOW)
     assert uow.orders.saved == {}
 
 
@@ -97,8 +97,8 @@ async def test_a_payment_begins_pending_at_the_orders_price(uow: InMemory) -> No
 async def test_the_same_call_again_finds_the_payment_that_it_began(uow: InMemory) -> None:
     await ordered(uow)
     first = await begun(uow)
-    repeat = BeginPayment("pay_9", "ord_1", None, "card", None, "me", "req_1", b"1")
-    assert await begin_payment(repeat, uow, now=NOW) == first
+    repeat = CreatePayment("pay_9", "ord_1", None, "card", None, "me", "req_1", b"1")
+    assert await create_payment(repeat, uow, now=NOW) == first
     assert list(uow.payments.saved) == ["pay_1"]
 
 
@@ -113,12 +113,12 @@ async def test_the_same_call_again_finds_it_also_when_the_order_is_paid(uow: InM
 async def test_a_request_id_belongs_to_its_caller(uow: InMemory) -> None:
     await ordered(uow)
     await begun(uow)
-    other = BeginPayment("pay_2", "ord_1", None, "card", None, "somebody else", "req_1", b"1")
+    other = CreatePayment("pay_2", "ord_1", None, "card", None, "somebody else", "req_1", b"1")
     with pytest.raises(PaymentInProgress):
-        await begin_payment(other, uow, now=NOW)
+        await create_payment(other, uow, now=NOW)
 
 
-@pytest.mark.parametrize("outcome", [None, NoAnswer()])
+@pytest.mark.parametrize("outcome", [None, OutcomeUnknown()])
 async def test_one_attempt_at_a_time(uow: InMemory, outcome: Outcome | None) -> None:
     """A charge whose outcome isn't known may stand: a second could take the money twice."""
     await ordered(uow)
@@ -153,7 +153,7 @@ async def test_no_payment_begins_for_an_order_that_is_paid(uow: InMemory) -> Non
 async def test_no_payment_begins_at_another_amount(uow: InMemory) -> None:
     await ordered(uow)
     with pytest.raises(AmountMismatch):
-        await begin_payment(attempt(amount=Money(1, "CNY")), uow, now=NOW)
+        await create_payment(attempt(amount=Money(1, "CNY")), uow, now=NOW)
     assert uow.payments.saved == {}
 
 
@@ -175,7 +175,7 @@ async def test_captured_money_pays_the_order_and_issues_its_code(uow: InMemory) 
     ]
 
 
-@pytest.mark.parametrize("outcome", [Declined("no"), NoAnswer()])
+@pytest.mark.parametrize("outcome", [Declined("no"), OutcomeUnknown()])
 async def test_anything_but_captured_money_issues_nothing(uow: InMemory, outcome: Outcome) -> None:
     await ordered(uow)
     await begun(uow)

@@ -12,16 +12,19 @@ from payment_svc.domain.orders import (
 from payment_svc.domain.payments import (
     Cancelled,
     Captured,
+    ChargeNotFound,
     Declined,
-    NeverReached,
     Outcome,
     PaymentInProgress,
     PaymentStatus,
 )
-from payment_svc.domain.provider_notifications import PaymentNotification, ProviderWordNeeded
+from payment_svc.domain.provider_notifications import (
+    ProviderConfirmationNeeded,
+    ProviderNotification,
+)
 from payment_svc.domain.refunds import RefundStatus
 from payment_svc.use_cases.orders import CancelOrder, cancel_order, expire_order
-from payment_svc.use_cases.payments import ask_provider
+from payment_svc.use_cases.payments import submit_payment
 from payment_svc.use_cases.provider_notifications import (
     Applied,
     ApplyNotification,
@@ -42,7 +45,7 @@ def uow() -> InMemory:
 async def asked(uow: InMemory) -> None:
     await ordered(uow)
     await begun(uow)
-    await ask_provider("pay_1", uow, now=NOW)
+    await submit_payment("pay_1", uow, now=NOW)
 
 
 # Giving up
@@ -127,7 +130,7 @@ async def notified(
     uow: InMemory, outcome: Outcome, amount: Money = PRICE, payment: str = "pay_1"
 ) -> None:
     await uow.notifications.store(
-        PaymentNotification(
+        ProviderNotification(
             payment_notification_id="pnt_1",
             digest=repr((outcome, amount, payment)).encode(),
             body=b"",
@@ -140,7 +143,7 @@ async def notified(
     )
 
 
-async def applied(uow: InMemory, word: Outcome | NeverReached | None = None) -> Applied:
+async def applied(uow: InMemory, word: Outcome | ChargeNotFound | None = None) -> Applied:
     command = ApplyNotification("pnt_1", "ref_1", word)
     return await apply_notification(command, uow, codes=CODES, now=NOW)
 
@@ -179,7 +182,7 @@ async def test_a_notification_of_an_unknown_payment_changes_nothing(uow: InMemor
 async def test_a_wrong_amount_that_the_provider_confirms_fails_the_payment(uow: InMemory) -> None:
     await asked(uow)
     await notified(uow, Captured(SHORT), SHORT)
-    with pytest.raises(ProviderWordNeeded):
+    with pytest.raises(ProviderConfirmationNeeded):
         await applied(uow)
     await applied(uow, Captured(SHORT))
     assert uow.payments.saved["pay_1"].failure_reason == "WRONG_AMOUNT_CAPTURED"
@@ -192,7 +195,7 @@ async def test_a_wrong_amount_that_the_provider_knows_nothing_of_changes_nothing
 ) -> None:
     await asked(uow)
     await notified(uow, Captured(SHORT), SHORT)
-    await applied(uow, NeverReached())
+    await applied(uow, ChargeNotFound())
     assert uow.payments.saved["pay_1"].status is PaymentStatus.PROCESSING
     assert uow.refunds.saved == {}
     assert became(uow) == ("QUARANTINED", "AMOUNT_MISMATCH")
@@ -203,7 +206,7 @@ async def test_a_stubborn_providers_capture_goes_back_if_it_confirms_it(uow: InM
     await settled(uow, Cancelled())
     await cancel_order(CancelOrder("ord_1", None), uow, now=NOW)
     await notified(uow, Captured(PRICE))
-    with pytest.raises(ProviderWordNeeded):
+    with pytest.raises(ProviderConfirmationNeeded):
         await applied(uow)
     await applied(uow, Captured(PRICE))
     assert uow.refunds.saved["ref_1"].amount == PRICE

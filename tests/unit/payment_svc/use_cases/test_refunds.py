@@ -12,16 +12,16 @@ from payment_svc.domain.access_code_errors import (
     AccessCodeUsed,
 )
 from payment_svc.domain.access_codes import AccessCodeStatus, Cause, Hold
-from payment_svc.domain.idempotency_key import Call
+from payment_svc.domain.idempotency_key import IdempotencyKey
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import OrderNotFound, RefundInProgress
 from payment_svc.domain.payments import Captured
 from payment_svc.domain.refunds import (
-    NoRefundAnswer,
     PaidBack,
     Refund,
     RefundNotFound,
     RefundOutcome,
+    RefundOutcomeUnknown,
     RefundRefused,
     RefundStatus,
 )
@@ -35,26 +35,26 @@ from payment_svc.use_cases.access_codes import (
     revoke_access_code,
     suspend_access_code,
 )
-from payment_svc.use_cases.orders import PlaceOrder, place_order
+from payment_svc.use_cases.orders import CreateOrder, create_order
 from payment_svc.use_cases.payments import (
-    BeginPayment,
+    CreatePayment,
     SettlePayment,
-    ask_provider,
-    begin_payment,
+    create_payment,
     settle_payment,
+    submit_payment,
 )
-from payment_svc.use_cases.ports import NewCode
+from payment_svc.use_cases.ports import AccessCodeFactory
 from payment_svc.use_cases.refunds import (
     AskAgain,
+    CreateRefund,
     ReleaseRefund,
-    RequestRefund,
     SettleRefund,
     ask_again,
+    create_refund,
     release_refunds,
-    request_refund,
     settle_refund,
 )
-from tests.fakes.payment import ADA, NEW_CODES, NOW, PRICE, InMemory
+from tests.fakes.payment import ACCESS_CODE_FACTORY, ADA, NOW, PRICE, InMemory
 
 LATER = NOW + timedelta(minutes=1)
 MEI = Cause("operator:mei", "a good reason")
@@ -65,11 +65,11 @@ S, R = AccessCodeStatus, RefundStatus
 async def paid(uow: InMemory, number: int = 1) -> None:
     """An order `ord_<n>`, paid by `pay_<n>`, with the code `acc_<n>`."""
     name = f"ord_{number}"
-    await place_order(PlaceOrder(name, "cus_1", "behavioral-30", PRICE, ADA), uow, now=NOW)
-    attempt = BeginPayment(f"pay_{number}", name, None, "card", None, "me", name, b"")
-    await begin_payment(attempt, uow, now=NOW)
-    codes = NewCode(lambda: f"acc_{number}", lambda: f"code {number}")
-    await ask_provider(f"pay_{number}", uow, now=NOW)
+    await create_order(CreateOrder(name, "cus_1", "behavioral-30", PRICE, ADA), uow, now=NOW)
+    attempt = CreatePayment(f"pay_{number}", name, None, "card", None, "me", name, b"")
+    await create_payment(attempt, uow, now=NOW)
+    codes = AccessCodeFactory(lambda: f"acc_{number}", lambda: f"code {number}")
+    await submit_payment(f"pay_{number}", uow, now=NOW)
     command = SettlePayment(f"pay_{number}", name, Captured(PRICE), "ref_surplus")
     await settle_payment(command, uow, codes=codes, now=NOW)
     uow.told.clear()
@@ -85,12 +85,12 @@ async def uow() -> InMemory:
 async def requested(
     uow: InMemory, amount: Money | None = None, refund_id: str = "ref_1", now: datetime = NOW
 ) -> Refund:
-    return await request_refund(RequestRefund(refund_id, "ord_1", amount, "why"), uow, now=now)
+    return await create_refund(CreateRefund(refund_id, "ord_1", amount, "why"), uow, now=now)
 
 
 async def called(uow: InMemory, refund_id: str, request_id: str, caller: str = "shop") -> Refund:
-    call = Call(caller, request_id, b"hash")
-    return await request_refund(RequestRefund(refund_id, "ord_1", PART, "", call), uow, now=NOW)
+    call = IdempotencyKey(caller, request_id, b"hash")
+    return await create_refund(CreateRefund(refund_id, "ord_1", PART, "", call), uow, now=NOW)
 
 
 async def withheld(uow: InMemory, refund_id: str = "ref_1", order_id: str = "ord_1") -> None:
@@ -212,7 +212,7 @@ async def test_an_answer_of_an_older_refund_doesnt_release_a_new_one(uow: InMemo
 async def test_without_the_providers_answer_the_refund_goes_on(uow: InMemory) -> None:
     await requested(uow)
     await withheld(uow)
-    await settled(uow, NoRefundAnswer())
+    await settled(uow, RefundOutcomeUnknown())
     assert standing(uow) == ("REFUND_PENDING", "SUSPENDED", "UNKNOWN")
     await settled(uow, PaidBack())
     assert standing(uow) == ("REFUNDED", "REVOKED", "SUCCEEDED")
@@ -224,7 +224,7 @@ async def test_two_replicas_that_heard_the_same_outcome_settle_once(uow: InMemor
     await settled(uow, PaidBack())
     before = deepcopy(uow)
     await settled(uow, PaidBack())
-    await settled(uow, NoRefundAnswer())
+    await settled(uow, RefundOutcomeUnknown())
     assert (uow.orders.saved, uow.told) == (before.orders.saved, before.told)
     assert uow.access_codes.saved == before.access_codes.saved
 
@@ -312,7 +312,7 @@ async def test_interview_is_asked_again_until_it_answers(uow: InMemory) -> None:
 
 async def test_an_unknown_order_or_refund_is_refused(uow: InMemory) -> None:
     with pytest.raises(OrderNotFound):
-        await request_refund(RequestRefund("ref_1", "ord_9", None, ""), uow, now=NOW)
+        await create_refund(CreateRefund("ref_1", "ord_9", None, ""), uow, now=NOW)
     with pytest.raises(RefundNotFound):
         await settled(uow, PaidBack(), "ref_9")
 
@@ -454,7 +454,7 @@ async def test_a_rejected_session_told_again_is_rejected_again_and_changes_nothi
 
 async def reissued(uow: InMemory) -> None:
     command = ChangeAccessCode("acc_1", MEI)
-    await reissue_access_code(command, uow, codes=NEW_CODES, now=LATER)
+    await reissue_access_code(command, uow, codes=ACCESS_CODE_FACTORY, now=LATER)
 
 
 async def test_a_reissued_code_is_the_orders_current_one(uow: InMemory) -> None:

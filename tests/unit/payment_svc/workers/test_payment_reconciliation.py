@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from payment_svc.domain.orders import Order
-from payment_svc.domain.payments import Cancelled, NoAnswer, Outcome, Payment, PaymentStatus
-from payment_svc.workflows import Charging, Reconciler
+from payment_svc.domain.payments import Cancelled, Outcome, OutcomeUnknown, Payment, PaymentStatus
+from payment_svc.workflows import PaymentReconciliation, PaymentWorkflow
 from tests.fakes.payment import ADA, CODES, NOW, PRODUCT, DatabaseInMemory, InMemory
 
 _AT_ONCE = 5
@@ -30,7 +30,7 @@ class Provider:
         await self.answers.wait()
         if payment_id == "pay_0":
             raise OSError("gone")
-        return NoAnswer() if payment_id == "pay_1" else Cancelled()
+        return OutcomeUnknown() if payment_id == "pay_1" else Cancelled()
 
 
 @pytest.fixture
@@ -62,13 +62,13 @@ def provider(database: DatabaseInMemory) -> Provider:
 
 
 @pytest.fixture
-def reconciler(database: DatabaseInMemory, provider: Provider) -> Reconciler:
-    charging = Charging(database, provider, CODES)  # type: ignore[arg-type]
-    return Reconciler(database, charging, 60, 60)  # type: ignore[arg-type]
+def reconciler(database: DatabaseInMemory, provider: Provider) -> PaymentReconciliation:
+    charging = PaymentWorkflow(database, provider, CODES)  # type: ignore[arg-type]
+    return PaymentReconciliation(database, charging, 60, 60)  # type: ignore[arg-type]
 
 
 async def test_a_few_payments_are_asked_about_at_once(
-    reconciler: Reconciler, provider: Provider
+    reconciler: PaymentReconciliation, provider: Provider
 ) -> None:
     """No more than a few, and never inside a transaction."""
     running = asyncio.create_task(reconciler.reconcile())
@@ -80,7 +80,7 @@ async def test_a_few_payments_are_asked_about_at_once(
 
 
 async def test_a_payment_in_trouble_keeps_no_other_waiting(
-    reconciler: Reconciler, provider: Provider, database: DatabaseInMemory
+    reconciler: PaymentReconciliation, provider: Provider, database: DatabaseInMemory
 ) -> None:
     provider.answers.set()
     await reconciler.reconcile()
@@ -89,7 +89,7 @@ async def test_a_payment_in_trouble_keeps_no_other_waiting(
 
 
 async def test_when_stopped_it_ends_after_the_payments_in_hand(
-    reconciler: Reconciler, provider: Provider
+    reconciler: PaymentReconciliation, provider: Provider
 ) -> None:
     running = asyncio.create_task(reconciler.run())
     await asyncio.wait_for(provider.several.wait(), 5)

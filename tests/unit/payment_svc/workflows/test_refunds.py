@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order, OrderStatus
 from payment_svc.domain.refunds import (
-    NoRefundAnswer,
     PaidBack,
     Refund,
     RefundOutcome,
+    RefundOutcomeUnknown,
     RefundRefused,
     RefundStatus,
 )
-from payment_svc.workflows.refunds import Refunding, RefundWatch
+from payment_svc.workflows.refunds import RefundFollowup, RefundWorkflow
 from runtime.ops.metrics import Metrics
 from tests.fakes.payment import ADA, PRICE, PRODUCT, DatabaseInMemory, InMemory
 
@@ -66,8 +66,10 @@ def database() -> DatabaseInMemory:
     return DatabaseInMemory(InMemory())
 
 
-def refunding(database: DatabaseInMemory, provider: Provider, seconds: float = 60) -> Refunding:
-    return Refunding(database, provider, seconds, 60)  # type: ignore[arg-type]
+def refunding(
+    database: DatabaseInMemory, provider: Provider, seconds: float = 60
+) -> RefundWorkflow:
+    return RefundWorkflow(database, provider, seconds, 60)  # type: ignore[arg-type]
 
 
 def statuses(database: DatabaseInMemory) -> list[RefundStatus]:
@@ -84,7 +86,11 @@ async def test_the_provider_is_never_asked_inside_a_transaction(database: Databa
 
 async def test_a_refund_in_trouble_keeps_no_other_waiting(database: DatabaseInMemory) -> None:
     await refunds(database.uow, 4)
-    outcomes = {"ref_0": OSError("gone"), "ref_1": NoRefundAnswer(), "ref_2": RefundRefused("NO")}
+    outcomes = {
+        "ref_0": OSError("gone"),
+        "ref_1": RefundOutcomeUnknown(),
+        "ref_2": RefundRefused("NO"),
+    }
     await refunding(database, Provider(database, outcomes)).work_off()
     assert statuses(database) == ["PENDING", "UNKNOWN", "FAILED", "SUCCEEDED"]
 
@@ -100,7 +106,7 @@ async def test_it_looks_when_woken_and_ends_when_stopped(database: DatabaseInMem
     async def done() -> bool:
         return statuses(database) == ["SUCCEEDED"]
 
-    await eventually(done, "the refund SUCCEEDED", 5)
+    await wait_until(done, "the refund SUCCEEDED", 5)
     worker.stop()
     await asyncio.wait_for(running, 5)
 
@@ -113,7 +119,7 @@ async def test_a_question_that_cant_be_asked_again_keeps_no_other_waiting(
     await refunds(database.uow, 3, full=True, released_at=None, asks=1, asked_at=old)
     del database.uow.orders.saved["ord_0"]
     database.uow.refunds.saved["ref_2"].asked_at = datetime.now(UTC)
-    watch = RefundWatch(database, Metrics(), 60, 900)  # type: ignore[arg-type]
+    watch = RefundFollowup(database, Metrics(), 60, 900)  # type: ignore[arg-type]
     await watch.ask_again()
     assert [refund.asks for refund in database.uow.refunds.saved.values()] == [1, 2, 1]
 
@@ -132,7 +138,7 @@ async def test_only_a_question_that_was_asked_is_told_in_the_log(
 
     monkeypatch.setattr(database.uow.refunds, "unanswered", seen_before)
     with capture_logs() as lines:
-        await RefundWatch(database, Metrics(), 60, 900).ask_again()  # type: ignore[arg-type]
+        await RefundFollowup(database, Metrics(), 60, 900).ask_again()  # type: ignore[arg-type]
     assert [refund.asks for refund in saved.values()] == [2, 1]
     told = [line["refund_id"] for line in lines if line["event"] == "interview asked again"]
     assert told == ["ref_0"]

@@ -10,7 +10,7 @@ import pytest
 from devstack.keys import Keys
 from runtime.auth.authentication import (
     Caller,
-    KeyRing,
+    KeySet,
     KeysUnreadable,
     Role,
     Signer,
@@ -30,7 +30,7 @@ def keys(tmp_path: Path) -> Keys:
 
 @pytest.fixture
 def verifier(keys: Keys) -> Verifier:
-    return Verifier(KeyRing(keys.public), "payment")
+    return Verifier(KeySet(keys.public), "payment")
 
 
 def token(keys: Keys, *roles: Role, issuer: str = "identity", subject: str = "li.hua") -> str:
@@ -72,7 +72,7 @@ def test_an_expired_token_is_expired(keys: Keys, verifier: Verifier) -> None:
 
 def test_a_token_for_another_service_is_invalid(keys: Keys) -> None:
     with pytest.raises(TokenInvalid):
-        Verifier(KeyRing(keys.public), "interview").verify(f"Bearer {token(keys, Role.CUSTOMER)}")
+        Verifier(KeySet(keys.public), "interview").verify(f"Bearer {token(keys, Role.CUSTOMER)}")
 
 
 def test_a_service_vouches_for_itself_only(keys: Keys, verifier: Verifier) -> None:
@@ -107,7 +107,7 @@ def test_a_public_key_can_not_be_used_as_a_shared_secret(keys: Keys, verifier: V
 def test_two_keys_of_one_issuer_live_side_by_side_and_a_removed_one_ends(
     keys: Keys, tmp_path: Path
 ) -> None:
-    ring = KeyRing(keys.public)
+    ring = KeySet(keys.public)
     verifier = Verifier(ring, "payment")
     old = f"Bearer {token(keys, Role.CUSTOMER)}"
     assert verifier.verify(old)
@@ -117,21 +117,21 @@ def test_two_keys_of_one_issuer_live_side_by_side_and_a_removed_one_ends(
         key for file in (keys.public, newer.public) for key in json.loads(file.read_text())["keys"]
     ]
     keys.public.write_text(json.dumps({"keys": both}))
-    ring.look_again()
+    ring.reload()
     new = f"Bearer {token(newer, Role.CUSTOMER)}"
     assert verifier.verify(old) == verifier.verify(new)
     keys.public.write_bytes(newer.public.read_bytes())
-    ring.look_again()
+    ring.reload()
     with pytest.raises(TokenInvalid):
         verifier.verify(old)
     assert verifier.verify(new)
 
 
 def test_a_ring_that_becomes_unreadable_keeps_what_it_knew(keys: Keys) -> None:
-    ring = KeyRing(keys.public)
+    ring = KeySet(keys.public)
     verifier = Verifier(ring, "payment")
     keys.public.write_text("{")
-    ring.look_again()
+    ring.reload()
     assert verifier.verify(f"Bearer {token(keys, Role.CUSTOMER)}")
 
 
@@ -140,7 +140,7 @@ def test_a_ring_that_never_was_readable_is_refused(tmp_path: Path, content: str)
     file = tmp_path / "keys.json"
     file.write_text(content)
     with pytest.raises(KeysUnreadable):
-        KeyRing(file)
+        KeySet(file)
 
 
 @pytest.mark.usefixtures("keys")

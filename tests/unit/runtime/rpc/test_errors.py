@@ -6,7 +6,7 @@ from google.rpc import error_details_pb2, status_pb2
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from runtime.rpc.errors import Answer, ErrorMapper, InvalidRequest, precondition, retry_after
+from runtime.rpc.errors import ErrorMapper, ErrorSpec, InvalidRequest, precondition, retry_after
 
 
 class NotPayable(Exception):
@@ -28,14 +28,14 @@ class NotFound(LookupError):
 
 MAPPER = ErrorMapper(
     {
-        NotPayable: Answer(
+        NotPayable: ErrorSpec(
             grpc.StatusCode.FAILED_PRECONDITION,
             "NOT_PAYABLE",
             "不能支付",
             precondition("ORDER_STATUS"),
         ),
-        NotFound: Answer(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "不存在", text="no such order"),
-        ConnectionResetError: Answer(
+        NotFound: ErrorSpec(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "不存在", text="no such order"),
+        ConnectionResetError: ErrorSpec(
             grpc.StatusCode.UNAVAILABLE, "GONE", "已断开", retry_after(1.5)
         ),
     },

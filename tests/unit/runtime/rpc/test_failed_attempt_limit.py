@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from runtime.auth.authentication import Caller, Role, set_caller
-from runtime.rpc.failed_attempt_limit import GuessLimiter, TooManyGuesses
+from runtime.rpc.failed_attempt_limit import FailedAttemptLimiter, TooManyFailedAttempts
 
 LIMIT = 20
 
@@ -30,7 +30,7 @@ HERE: Any = From()
 class Lookup:
     """Looks codes up when it is told to."""
 
-    def __init__(self, limiter: GuessLimiter) -> None:
+    def __init__(self, limiter: FailedAttemptLimiter) -> None:
         self.limiter, self.looked, self.under_way = limiter, 0, 0
         self.open = asyncio.Event()
 
@@ -45,7 +45,7 @@ class Lookup:
                     self.under_way -= 1
                 if not good:
                     guess.failed()
-        except TooManyGuesses:
+        except TooManyFailedAttempts:
             return "refused"
         return "looked at"
 
@@ -53,12 +53,12 @@ class Lookup:
         async def look() -> bool:
             return self.under_way == number
 
-        await eventually(look, f"{number} look-ups under way")
+        await wait_until(look, f"{number} look-ups under way")
 
 
 @pytest.fixture
 def lookup() -> Lookup:
-    return Lookup(GuessLimiter(LIMIT, 3 * LIMIT, 10 * LIMIT))
+    return Lookup(FailedAttemptLimiter(LIMIT, 3 * LIMIT, 10 * LIMIT))
 
 
 async def test_of_many_guesses_at_once_only_the_limit_is_looked_at(lookup: Lookup) -> None:

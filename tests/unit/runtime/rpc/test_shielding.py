@@ -5,9 +5,9 @@ import asyncio
 import pytest
 import structlog
 
-from devstack.polling import eventually
+from devstack.polling import wait_until
 from runtime.rpc.deadlines import limited, seconds_left
-from runtime.rpc.shielding import Uninterrupted
+from runtime.rpc.shielding import CancellationShield
 
 
 async def test_the_work_is_not_bound_by_its_callers_deadline() -> None:
@@ -15,7 +15,7 @@ async def test_the_work_is_not_bound_by_its_callers_deadline() -> None:
         return seconds_left()
 
     async with limited(1.0, 30.0):
-        assert await Uninterrupted().run(work()) is None
+        assert await CancellationShield().run(work()) is None
         assert seconds_left() is not None
 
 
@@ -29,7 +29,7 @@ async def test_what_fails_after_the_caller_left_is_told() -> None:
         raise ValueError("the charge failed")
 
     with structlog.testing.capture_logs() as told:
-        calling = asyncio.create_task(Uninterrupted().run(work()))
+        calling = asyncio.create_task(CancellationShield().run(work()))
         await begun.wait()
         calling.cancel()
         await asyncio.wait({calling})
@@ -38,7 +38,7 @@ async def test_what_fails_after_the_caller_left_is_told() -> None:
         async def look() -> bool:
             return bool(told)
 
-        await eventually(look, "a line in the log")
+        await wait_until(look, "a line in the log")
     assert [(line["event"], str(line["exc_info"])) for line in told] == [
         ("work failed after its caller had left", "the charge failed")
     ]
@@ -49,5 +49,5 @@ async def test_what_fails_while_the_caller_waits_is_the_callers() -> None:
         raise ValueError("no")
 
     with structlog.testing.capture_logs() as told, pytest.raises(ValueError, match="no"):
-        await Uninterrupted().run(work())
+        await CancellationShield().run(work())
     assert told == []
