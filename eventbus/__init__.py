@@ -11,8 +11,8 @@ The bus knows no service and no contract: it carries bytes under a type and a ke
 `eventbus.jetstream` knows NATS.
 """
 
-from eventbus.ack_policy import PermanentError
 from eventbus.consumer import Consumer, ConsumerSettings
+from eventbus.errors import PermanentError
 from eventbus.event import Event, MalformedEnvelope
 from eventbus.handlers import HandlerRegistry, IncomingEvent, Payload
 from eventbus.outbox import EventTooLarge, Outbox

@@ -16,21 +16,8 @@ time-outs only and compounds with a nak's delay.
 import random
 from dataclasses import dataclass
 
-from asyncpg.exceptions import PostgresConnectionError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-
-from eventbus.broker import BrokerUnavailable
+from eventbus.errors import PermanentError, describe_error, is_transient
 from eventbus.event import MalformedEnvelope
-
-# Serialization failure, deadlock, lock not available, query cancelled; and whole classes:
-# connection exception, insufficient resources, operator intervention, system error.
-_INFRASTRUCTURE_STATES = frozenset({"40001", "40P01", "55P03", "57014"})
-_INFRASTRUCTURE_CLASSES = ("08", "53", "57P", "58")
-
-
-class PermanentError(Exception):
-    """The domain will never handle this event; trying again is useless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +55,6 @@ class Backoff:
         return full * (1 - jitter / 2)
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether an error says nothing about the event: never charged to it."""
-    if isinstance(error, BrokerUnavailable | OSError | PostgresConnectionError | PoolTimeoutError):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    if error.connection_invalidated or state in _INFRASTRUCTURE_STATES:
-        return True
-    if state:
-        return state.startswith(_INFRASTRUCTURE_CLASSES)
-    return isinstance(error, InterfaceError | OperationalError)
-
-
 def decide(
     error: Exception | None,
     *,
@@ -103,10 +76,3 @@ def decide(
             return DeadLetterIt(f"failed {failures} times, last with {describe_error(error)}")
         case _:
             return Nak(backoff.delay(failures, jitter))
-
-
-def describe_error(error: BaseException) -> str:
-    """An error in one line, without the statement and its parameters."""
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    text = " ".join(str(cause).split())
-    return f"{type(cause).__name__}: {text}"[:500]

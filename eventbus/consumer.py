@@ -17,17 +17,10 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
-from eventbus.ack_policy import (
-    Ack,
-    Backoff,
-    DeadLetterIt,
-    Nak,
-    decide,
-    describe_error,
-    is_transient,
-)
+from eventbus.ack_policy import Ack, Backoff, DeadLetterIt, Nak, decide
 from eventbus.broker import BrokerUnavailable, Message, PullConsumer
 from eventbus.dead_letters.replay import AfterCommit, DeadLetterReplay
+from eventbus.errors import describe_error, is_transient
 from eventbus.event import parse
 from eventbus.handlers import HandlerRegistry, IncomingEvent
 from eventbus.holding import holding

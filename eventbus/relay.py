@@ -17,8 +17,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
-from eventbus.ack_policy import describe_error
 from eventbus.broker import BatchRefused, BrokerUnavailable, EventRefused, Publisher
+from eventbus.errors import describe_error
 from eventbus.event import Event
 from eventbus.outbox import blocked_by_parked
 from eventbus.tables import BusTables

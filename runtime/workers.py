@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import structlog
 
-from eventbus.ack_policy import describe_error
+from eventbus.errors import describe_error
 
 _log = structlog.get_logger(__name__)
 

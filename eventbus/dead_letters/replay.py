@@ -12,7 +12,6 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
-from eventbus.ack_policy import describe_error, is_transient
 from eventbus.broker import Message
 from eventbus.dead_letters.store import (
     DeadLetter,
@@ -21,6 +20,7 @@ from eventbus.dead_letters.store import (
     ReplayFailed,
     buried,
 )
+from eventbus.errors import describe_error, is_transient
 from eventbus.event import MalformedEnvelope, parse, split_subject
 from eventbus.handlers import HandlerRegistry, IncomingEvent
 from eventbus.inbox import Inbox, Mark

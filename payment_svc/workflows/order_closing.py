@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import structlog
 
-from eventbus.ack_policy import describe_error
+from eventbus.errors import describe_error
 from payment_svc.domain.orders import OrderNotExpirable
 from payment_svc.domain.payments import Payment, PaymentInProgress
 from payment_svc.storage.unit_of_work import Database

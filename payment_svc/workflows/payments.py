@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from eventbus.ack_policy import describe_error
+from eventbus.errors import describe_error
 from payment_svc.domain.orders import OrderNotPayable
 from payment_svc.domain.payments import (
     Accepted,

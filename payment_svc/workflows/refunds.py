@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from eventbus.ack_policy import describe_error
+from eventbus.errors import describe_error
 from payment_svc.domain.refunds import Refund, RefundOutcome
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.refunds import AskAgain, SettleRefund, ask_again, settle_refund

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from eventbus.ack_policy import Backoff, describe_error
+from eventbus.ack_policy import Backoff
+from eventbus.errors import describe_error
 from payment_svc.domain.payments import ChargeNotFound, Outcome, Payment
 from payment_svc.domain.provider_notifications import (
     ProviderConfirmationNeeded,

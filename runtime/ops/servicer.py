@@ -8,9 +8,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus import BusTables, Consumer, Relay
-from eventbus.ack_policy import describe_error
 from eventbus.broker import BrokerUnavailable, ConsumerLag
 from eventbus.dead_letters.store import DeadLetter, DeadLetterStore, ReplayFailed
+from eventbus.errors import describe_error
 from eventbus.jetstream import JetStream
 from eventbus.outbox import Backlog, backlog, retry_parked
 from eventbus.reconciliation import BusReconciliation

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from eventbus.ack_policy import describe_error, is_transient
+from eventbus.errors import describe_error, is_transient
 from runtime.auth.authentication import TokenExpired, TokenInvalid, TokenMissing
 from runtime.auth.authorization import CallNotAllowed
 from runtime.redaction import mask

@@ -11,13 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from devstack.polling import wait_until
 from eventbus import Event, HandlerRegistry, IncomingEvent, PermanentError
-from eventbus.ack_policy import is_transient
 from eventbus.dead_letters.store import (
     DeadLetterClosed,
     DeadLetterNotFound,
     DeadLetterStore,
     ReplayFailed,
 )
+from eventbus.errors import is_transient
 from interview.v1 import events_pb2
 from runtime.protobuf import decoder, new_id, to_event, to_timestamp
 from tests.integration.bus import Bus, OpenBus

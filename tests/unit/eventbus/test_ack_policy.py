@@ -8,17 +8,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from eventbus import MalformedEnvelope, PermanentError
-from eventbus.ack_policy import (
-    Ack,
-    Backoff,
-    DeadLetterIt,
-    Decision,
-    Nak,
-    decide,
-    describe_error,
-    is_transient,
-)
+from eventbus.ack_policy import Ack, Backoff, DeadLetterIt, Decision, Nak, decide
 from eventbus.broker import BrokerUnavailable
+from eventbus.errors import describe_error, is_transient
 
 BACKOFF = Backoff(first_seconds=1.0, cap_seconds=10.0)
 
