@@ -1,11 +1,10 @@
-"""What interview listens to."""
+"""interview's event handlers."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus import HandlerRegistry, IncomingEvent, PermanentError
@@ -22,14 +21,15 @@ from interview_svc.use_cases.code_updates import (
 )
 from interview_svc.use_cases.ports import Preparation
 from payment.v1 import events_pb2
-from runtime.protobuf import decoder, new_id, to_datetime
+from runtime.event_handlers import register_handlers
+from runtime.ids import new_id
+from runtime.protobuf import to_datetime
 
 _log = structlog.get_logger(__name__)
-Handling = Callable[[AsyncConnection, Sequence[IncomingEvent]], Awaitable[None]]
 
 
-class Listener:
-    """What is heard about codes takes effect in entries and sessions, in one transaction."""
+class CodeEventHandlers:
+    """Applies payment's events about codes to cached codes and sessions, in one transaction."""
 
     def __init__(self, bank: QuestionBank) -> None:
         self._bank = bank
@@ -37,69 +37,55 @@ class Listener:
     def _preparation(self) -> Preparation:
         return Preparation(self._bank, lambda: new_id("ses"), datetime.now(UTC))
 
-    async def paid(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
-        """PaymentCompleted: each order gets its session, and its code an entry."""
-        await self._apply(
-            connection, [payment_codes.issued(received.payload) for received in batch]
-        )
+    async def on_payment_completed(self, uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
+        """Creates the session of each order and caches its code."""
+        updates = [payment_codes.issued(incoming.payload) for incoming in batch]
+        await apply_records(updates, uow, preparation=self._preparation())
 
-    async def changed(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
-        """Any other event with a record. One without says that the order never had a code."""
-        await self._apply(
-            connection,
-            [
-                _record(received.payload)
-                for received in batch
-                if received.payload.HasField("record")
-            ],
-        )
-
-    async def refunded(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
-        """RefundCompleted: the same; a full one is why the code is worthless."""
-        await self._apply(
-            connection,
-            [
-                _record(received.payload, refunded=received.payload.full)
-                for received in batch
-                if received.payload.HasField("record")
-            ],
-        )
-
-    async def _apply(self, connection: AsyncConnection, told: Sequence[CodeUpdate]) -> None:
-        uow = UnitOfWork(connection)
-        await apply_records(told, uow, preparation=self._preparation())
-        await uow.flush_events()
-
-    async def asked(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
-        """RefundRequested: every one is answered."""
-        uow = UnitOfWork(connection)
-        asks = [
-            RefundAsk(_record(received.payload), received.payload.refund_id) for received in batch
+    async def on_code_changed(self, uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
+        """Applies the record of any other event. Without a record the order never had a code."""
+        updates = [
+            _record(incoming.payload) for incoming in batch if incoming.payload.HasField("record")
         ]
-        await answer_refunds(asks, uow, preparation=self._preparation())
-        await uow.flush_events()
+        await apply_records(updates, uow, preparation=self._preparation())
 
-    async def rejected(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
-        """AccessCodeUseRejected: the start is undone, or reported if it is too late for that."""
-        uow = UnitOfWork(connection)
+    async def on_refund_completed(self, uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
+        """Applies the record; after a full refund the code is worthless."""
+        updates = [
+            _record(incoming.payload, refunded=incoming.payload.full)
+            for incoming in batch
+            if incoming.payload.HasField("record")
+        ]
+        await apply_records(updates, uow, preparation=self._preparation())
+
+    async def on_refund_requested(self, uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
+        """Answers every request: the session is withheld, or the interview has started."""
+        requests = [
+            RefundAsk(_record(incoming.payload), incoming.payload.refund_id) for incoming in batch
+        ]
+        await answer_refunds(requests, uow, preparation=self._preparation())
+
+    async def on_use_rejected(self, uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
+        """Undoes the start, or reports it if the interview is already completed."""
         rejections = [
-            UseRejected(_record(received.payload), received.payload.session_id)
-            for received in batch
+            UseRejected(_record(incoming.payload), incoming.payload.session_id)
+            for incoming in batch
         ]
         for session in await reject_uses(rejections, uow, preparation=self._preparation()):
             _log.warning(
-                "used without right",
+                "code used without right",
                 order_id=session.order_id,
                 session_id=session.session_id,
                 status=session.status,
             )
-        await uow.flush_events()
 
 
-async def note_watermarks(connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
-    """Watermark: it says how fresh the entries are, once all before it was handled."""
-    marks = [(received.stream_sequence, to_datetime(received.payload.as_of)) for received in batch]
-    await UnitOfWork(connection).watermarks.note_many(marks)
+async def on_watermark(uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
+    """Stores the watermarks; each counts once all events before it are handled."""
+    watermarks = [
+        (incoming.stream_sequence, to_datetime(incoming.payload.as_of)) for incoming in batch
+    ]
+    await uow.watermarks.note_many(watermarks)
 
 
 def _record(message: Any, *, refunded: bool = False) -> CodeUpdate:
@@ -110,37 +96,38 @@ def _record(message: Any, *, refunded: bool = False) -> CodeUpdate:
     return CodeUpdate(payment_codes.record(message.record), refunded=refunded)
 
 
-def handler_registry(bank: QuestionBank) -> HandlerRegistry:
-    """Interview's handlers by event type."""
-    listener = Listener(bank)
-    handlers: dict[type[Message], Handling] = {
-        events_pb2.PaymentCompleted: listener.paid,
-        events_pb2.RefundRequested: listener.asked,
-        events_pb2.RefundCompleted: listener.refunded,
-        events_pb2.RefundRejected: listener.changed,
-        events_pb2.RefundFailed: listener.changed,
-        events_pb2.AccessCodeSuspended: listener.changed,
-        events_pb2.AccessCodeReinstated: listener.changed,
-        events_pb2.AccessCodeRevoked: listener.changed,
-        events_pb2.AccessCodeExpired: listener.changed,
-        events_pb2.AccessCodeRedeemed: listener.changed,
-        events_pb2.AccessCodeReissued: listener.changed,
-        events_pb2.AccessCodeUseRejected: listener.rejected,
-        events_pb2.Watermark: note_watermarks,
-    }
-    bound = HandlerRegistry()
-    for message_type, handler in handlers.items():
-        bound.subscribe(message_type.DESCRIPTOR.full_name, decoder(message_type), handler)
-    return bound
+def handler_registry(
+    bank: QuestionBank, unit_of_work: Callable[[AsyncConnection], UnitOfWork] = UnitOfWork
+) -> HandlerRegistry:
+    """The handlers by event type."""
+    codes = CodeEventHandlers(bank)
+    return register_handlers(
+        unit_of_work,
+        {
+            events_pb2.PaymentCompleted: codes.on_payment_completed,
+            events_pb2.RefundRequested: codes.on_refund_requested,
+            events_pb2.RefundCompleted: codes.on_refund_completed,
+            events_pb2.RefundRejected: codes.on_code_changed,
+            events_pb2.RefundFailed: codes.on_code_changed,
+            events_pb2.AccessCodeSuspended: codes.on_code_changed,
+            events_pb2.AccessCodeReinstated: codes.on_code_changed,
+            events_pb2.AccessCodeRevoked: codes.on_code_changed,
+            events_pb2.AccessCodeExpired: codes.on_code_changed,
+            events_pb2.AccessCodeRedeemed: codes.on_code_changed,
+            events_pb2.AccessCodeReissued: codes.on_code_changed,
+            events_pb2.AccessCodeUseRejected: codes.on_use_rejected,
+            events_pb2.Watermark: on_watermark,
+        },
+    )
 
 
 def after_commit(
-    wake: Callable[[], None], heard_of: Callable[[Sequence[str]], None]
+    wake: Callable[[], None], invalidate: Callable[[Sequence[str]], None]
 ) -> Callable[[Sequence[IncomingEvent]], None]:
-    """What follows in memory once events have taken effect."""
+    """Effects in memory after a batch: previews of its orders are dropped, the relay is woken."""
 
-    def follow(batch: Sequence[IncomingEvent]) -> None:
-        heard_of([received.event.key for received in batch if received.event.key])
+    def run(batch: Sequence[IncomingEvent]) -> None:
+        invalidate([incoming.event.key for incoming in batch if incoming.event.key])
         wake()
 
-    return follow
+    return run

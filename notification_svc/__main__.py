@@ -2,66 +2,45 @@
 
 import asyncio
 
-from eventbus import Consumer, Relay
-from notification_svc import event_handlers
 from notification_svc.config import NotificationSettings
-from notification_svc.grpc_server import ERRORS, NotificationServicer, registration
+from notification_svc.event_handlers import interview_events, payment_events
+from notification_svc.grpc_server import ERRORS, LOGGED_FIELDS, registrations
+from notification_svc.grpc_server.dependencies import Dependencies
 from notification_svc.mail.composer import MailComposer
 from notification_svc.mail.smtp import SmtpTransport
 from notification_svc.storage.tables import SCHEMA, bus, request_replies
-from notification_svc.storage.unit_of_work import Database, UnitOfWork
+from notification_svc.storage.unit_of_work import UnitOfWork
 from notification_svc.use_cases.ports import NewIdentity
 from notification_svc.workers.mail_sender import MailSender
-from runtime.broker import create_broker
-from runtime.database.engine import create_engine
-from runtime.database.idempotency import IdempotencyStore
-from runtime.ops.errors import ERRORS as OPS_ERRORS
-from runtime.ops.toolkit import Operations
-from runtime.process import Process, Worker, run
-from runtime.protobuf import new_id
-from runtime.rpc.errors import ErrorMapper
-from runtime.rpc.health import HealthMonitor
-from runtime.rpc.server import GrpcServer
+from runtime.ids import new_id
+from runtime.process import run
+from runtime.service import Api, Service, ServiceSchema
+from runtime.service_name import ServiceName
+from shared_model.access_code import mask_access_codes
+
+NAME = ServiceName(SCHEMA)
 
 
 async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
     """Builds the service and runs it until `stop` is set."""
-    engine = create_engine(config, SCHEMA)
-    broker = create_broker(config, SCHEMA)
-    relay = Relay(engine, bus, broker, config.relay())
-    database = Database(engine, UnitOfWork, relay.wake)
+    service = Service(config, ServiceSchema(NAME, bus, request_replies, UnitOfWork))
+    identity = NewIdentity(new_id, config.sender.domain)
+    composer = MailComposer(config.sender)
+    transport = SmtpTransport(config.mail_server(), composer, config.sender.domain)
+    sender = MailSender(service.database, transport, identity, config.sending())
 
-    identity, letters = NewIdentity(new_id, config.sender.domain), MailComposer(config.sender)
-    mailer = SmtpTransport(config.mail_server(), letters, config.sender.domain)
-    sending = MailSender(database, mailer, identity, config.sending())
-    source = broker.pull_consumer("PAYMENT", "notification")
-    handlers, wake = event_handlers.payment_events(identity), lambda _: sending.wake()
-    payment = Consumer(engine, bus, source, handlers, config.consumer(), wake)
-    source = broker.pull_consumer("INTERVIEW", "notification")
-    handlers = event_handlers.interview_events(identity)
-    # A name of its own: sequences of two streams, and dead letters of two, don't compare.
-    name = "notification-interview"
-    interview = Consumer(engine, bus, source, handlers, config.consumer(), wake, name)
+    def after_commit(_handled: object) -> None:
+        sender.wake()
 
-    replies = IdempotencyStore(request_replies, engine)
-    operations = Operations(config, engine, bus, broker, relay, [payment, interview], replies)
-    calls = [
-        registration(NotificationServicer(database, identity, letters, replies)),
-        operations.servicer,
-    ]
-    errors = ErrorMapper({**ERRORS, **OPS_ERRORS})
-    health = HealthMonitor(engine, broker, [relay, payment, interview])
-    server = GrpcServer(config, SCHEMA, calls, errors, health)
-    workers: list[Worker] = [
-        payment,
-        interview,
-        *operations.workers,
-        sending,
-        relay,
-    ]
-    metrics = operations.metrics
-    await Process(config, "notification_svc", engine, broker, server, workers, metrics).run(stop)
+    service.add_consumer("PAYMENT", payment_events(identity), after_commit)
+    # A name of its own: sequences and dead letters of two streams are not comparable.
+    service.add_consumer(
+        "INTERVIEW", interview_events(identity), after_commit, "notification-interview"
+    )
+    service.add_worker(sender)
+    dependencies = Dependencies(service.database, service.idempotency, identity, composer)
+    await service.run(Api(registrations(dependencies), ERRORS, LOGGED_FIELDS), stop)
 
 
 if __name__ == "__main__":
-    run("notification", NotificationSettings, serve)
+    run(NAME, NotificationSettings, serve, mask_access_codes)

@@ -1,45 +1,31 @@
-"""What notification listens to; what each event says to it stands in `hearing`."""
+"""notification's event handlers; `messages.incoming` says what each event type means."""
 
-from collections.abc import Iterable, Sequence
-
-from google.protobuf.message import Message
-from sqlalchemy.ext.asyncio import AsyncConnection
+from collections.abc import Sequence
 
 from eventbus import HandlerRegistry, IncomingEvent
 from notification_svc.messages.incoming import INTERVIEW, PAYMENT, Hear
 from notification_svc.storage.unit_of_work import UnitOfWork
 from notification_svc.use_cases.ports import NewIdentity
 from notification_svc.use_cases.queueing import handle_events
-from runtime.protobuf import decoder
-
-
-class EventHandler:
-    """Takes in what events of one type say."""
-
-    def __init__(self, hear: Hear, identity: NewIdentity) -> None:
-        self._hear, self._identity = hear, identity
-
-    async def __call__(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
-        """Raises versions and queues mails."""
-        commands = [self._hear(one.event, one.payload) for one in batch]
-        uow = UnitOfWork(connection)
-        await handle_events(commands, uow, identity=self._identity, now=await uow.clock())
-        await uow.flush_events()
+from runtime.event_handlers import EventHandler, register_handlers
 
 
 def payment_events(identity: NewIdentity) -> HandlerRegistry:
     """The handlers of payment's events."""
-    return _bound(PAYMENT, identity)
+    return register_handlers(UnitOfWork, {kind: _handler(hear, identity) for kind, hear in PAYMENT})
 
 
 def interview_events(identity: NewIdentity) -> HandlerRegistry:
     """The handlers of interview's events."""
-    return _bound(INTERVIEW, identity)
+    return register_handlers(
+        UnitOfWork, {kind: _handler(hear, identity) for kind, hear in INTERVIEW}
+    )
 
 
-def _bound(heard: Iterable[tuple[type[Message], Hear]], identity: NewIdentity) -> HandlerRegistry:
-    bound = HandlerRegistry()
-    for message_type, hear in heard:
-        handler = EventHandler(hear, identity)
-        bound.subscribe(message_type.DESCRIPTOR.full_name, decoder(message_type), handler)
-    return bound
+def _handler(hear: Hear, identity: NewIdentity) -> EventHandler[UnitOfWork]:
+    async def handle(uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
+        """Raises code versions and queues mails."""
+        commands = [hear(incoming.event, incoming.payload) for incoming in batch]
+        await handle_events(commands, uow, identity=identity, now=await uow.clock())
+
+    return handle

@@ -17,6 +17,8 @@ from opsctl.decoding import decode
 from opsctl.errors import Problem
 from opsctl.output import plain
 from opsctl.target import Given
+from runtime import redaction
+from shared_model.access_code import mask_access_codes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -58,6 +60,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 
 def run_command_line() -> None:
     """Runs what the arguments say; always raises SystemExit."""
+    redaction.add_rule(mask_access_codes)
     # Errors are told here, once; the libraries' own log lines would only repeat them.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:

@@ -3,113 +3,84 @@
 import asyncio
 import secrets
 
-from eventbus import Consumer, Relay
 from payment_svc.config import PaymentSettings
 from payment_svc.event_handlers import handler_registry
 from payment_svc.gateways import SandboxGateway
-from payment_svc.grpc_server import ERRORS, AccessCodeServicer, PaymentServicer, servicers
+from payment_svc.grpc_server import ERRORS, LOGGED_FIELDS, registrations
 from payment_svc.grpc_server.dependencies import Dependencies
 from payment_svc.messages.events import watermark
 from payment_svc.storage.access_code_loader import AccessCodeLoader
 from payment_svc.storage.tables import SCHEMA, bus, request_replies
-from payment_svc.storage.unit_of_work import Database, UnitOfWork
+from payment_svc.storage.unit_of_work import UnitOfWork
 from payment_svc.use_cases.ports import AccessCodeFactory
 from payment_svc.workers.access_code_expiry import AccessCodeExpiry
 from payment_svc.workers.ledger_check import LedgerCheck
-from payment_svc.workflows import (
-    OrderClosing,
-    OrderExpiry,
-    PaymentReconciliation,
-    PaymentWorkflow,
-    WebhookIntake,
-    WebhookProcessing,
-)
-from payment_svc.workflows.refunds import RefundFollowup, RefundWorkflow
-from runtime.broker import create_broker
-from runtime.database.engine import create_engine
-from runtime.database.idempotency import IdempotencyStore
-from runtime.ops.errors import ERRORS as OPS_ERRORS
-from runtime.ops.toolkit import Operations
-from runtime.process import Process, Worker, run
-from runtime.protobuf import new_id
-from runtime.rpc.client import open_channel
-from runtime.rpc.errors import ErrorMapper
-from runtime.rpc.failed_attempt_limit import FailedAttemptLimiter
-from runtime.rpc.health import HealthMonitor
-from runtime.rpc.server import GrpcServer
-from runtime.workers import PeriodicWorker
-from shared_model.access_code import generate
+from payment_svc.workers.order_expiry import OrderExpiry
+from payment_svc.workers.payment_reconciliation import PaymentReconciliation
+from payment_svc.workers.refund_followup import RefundFollowup
+from payment_svc.workers.webhook_processing import WebhookProcessing
+from payment_svc.workflows.order_closing import OrderClosing
+from payment_svc.workflows.payments import PaymentWorkflow
+from payment_svc.workflows.refunds import RefundWorkflow
+from payment_svc.workflows.webhooks import WebhookIntake
+from runtime.ids import new_id
+from runtime.process import run
+from runtime.service import Api, Service, ServiceSchema
+from runtime.service_name import ServiceName
+from runtime.workers import PollingWorker
+from shared_model.access_code import generate, mask_access_codes
+
+NAME = ServiceName(SCHEMA)
 
 
 async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
     """Builds the service and runs it until `stop` is set."""
-    engine = create_engine(config, SCHEMA)
-    broker = create_broker(config, SCHEMA)
-    relay = Relay(engine, bus, broker, config.relay(), watermark)
-    provider = open_channel(config, config.provider_target, "provider")
+    schema = ServiceSchema(NAME, bus, request_replies, UnitOfWork)
+    service = Service(config, schema, watermark)
+    database, relay, every = service.database, service.relay, service.every
+    provider = service.open_channel(config.provider_target, "provider")
     gateway = SandboxGateway(provider, config.provider_secrets(), config.provider_seconds)
-    database = Database(engine, UnitOfWork, relay.wake)
     codes = AccessCodeFactory(lambda: new_id("acc"), lambda: generate(secrets.randbelow))
-    charging = PaymentWorkflow(database, gateway, codes)
-    reconciler = PaymentReconciliation(
-        database, charging, config.reconcile_seconds, config.reconcile_after
+
+    payments = PaymentWorkflow(database, gateway, codes)
+    refunds = RefundWorkflow(database, gateway, config.reconcile_after)
+    refund_worker = PollingWorker("refunds", config.reconcile_seconds, refunds.process_due)
+    webhooks = WebhookProcessing(database, payments, codes)
+    webhook_worker = PollingWorker("webhooks", config.webhook_seconds, webhooks.process_due)
+    reconciliation = PaymentReconciliation(database, payments, config.reconcile_after)
+    followup = RefundFollowup(
+        database, service.metrics, config.refund_ask_seconds, config.refund_overdue_seconds
     )
-    refunding = RefundWorkflow(database, gateway, config.reconcile_seconds, config.reconcile_after)
+    ledger = LedgerCheck(database, service.metrics)
 
     def after_commit(_handled: object) -> None:
         relay.wake()
-        refunding.wake()
+        refund_worker.wake()
 
-    source = broker.pull_consumer("INTERVIEW", "payment")
-    consumer = Consumer(engine, bus, source, handler_registry(), config.consumer(), after_commit)
-    closing, expiry = OrderClosing(database, charging), OrderExpiry(database, charging)
-    told = WebhookProcessing(database, charging, codes, config.webhook_seconds)
-    intake = WebhookIntake(database, gateway, told.wake)
-
-    guesses = FailedAttemptLimiter(*config.guesses())
-    replies = IdempotencyStore(request_replies, engine)
-    operations = Operations(config, engine, bus, broker, relay, [consumer], replies)
-    metrics = operations.metrics
-    ask_seconds, overdue_seconds = config.refund_ask_seconds, config.refund_overdue_seconds
-    watch = RefundFollowup(database, metrics, ask_seconds, overdue_seconds)
-    ledger = LedgerCheck(database, metrics)
+    service.add_consumer("INTERVIEW", handler_registry(), after_commit)
+    service.add_worker(refund_worker)
+    service.add_worker(webhook_worker)
+    every(config.reconcile_seconds, "payment reconciliation", reconciliation.process_due)
+    every(config.reconcile_seconds, "refund requests", followup.request_answers)
+    every(config.refund_ask_seconds, "overdue refunds", followup.report_overdue)
+    every(config.sweep_seconds, "order expiry", OrderExpiry(database, payments).run_round)
+    every(config.sweep_seconds, "access code expiry", AccessCodeExpiry(database).run_round)
+    every(config.bus_check_seconds, "ledger check", ledger.run_round)
     dependencies = Dependencies(
         database=database,
-        replies=replies,
-        charging=charging,
-        closing=closing,
-        intake=intake,
-        refunding=refunding,
-        watch=watch,
+        idempotency=service.idempotency,
+        failed_attempts=service.failed_attempts,
+        access_codes=AccessCodeLoader(service.engine),
+        code_factory=codes,
+        payments=payments,
+        order_closing=OrderClosing(database, payments),
+        webhooks=WebhookIntake(database, gateway, webhook_worker.wake),
+        wake_refunds=refund_worker.wake,
+        refund_overdue_after=followup.overdue_after,
         time_to_pay=config.time_to_pay(),
     )
-    calls = servicers(
-        PaymentServicer(dependencies),
-        AccessCodeServicer(database, AccessCodeLoader(engine), guesses, codes, replies),
-    )
-    calls.append(operations.servicer)
-    errors = ErrorMapper({**ERRORS, **OPS_ERRORS})
-    server = GrpcServer(
-        config, SCHEMA, calls, errors, HealthMonitor(engine, broker, [relay, consumer])
-    )
-    workers: list[Worker] = [
-        consumer,
-        refunding,
-        told,
-        reconciler,
-        PeriodicWorker("expire orders", config.sweep_seconds, expiry.sweep),
-        PeriodicWorker("ask interview again", config.reconcile_seconds, watch.ask_again),
-        PeriodicWorker("report hanging refunds", config.refund_ask_seconds, watch.report),
-        PeriodicWorker("check ledger", config.bus_check_seconds, ledger.report),
-        PeriodicWorker(
-            "expire access codes", config.sweep_seconds, AccessCodeExpiry(database).sweep
-        ),
-        *operations.workers,
-        relay,
-    ]
-    await Process(config, "payment_svc", engine, broker, server, workers, metrics).run(stop)
-    await provider.close()
+    await service.run(Api(registrations(dependencies), ERRORS, LOGGED_FIELDS), stop)
 
 
 if __name__ == "__main__":
-    run("payment", PaymentSettings, serve)
+    run(NAME, PaymentSettings, serve, mask_access_codes)

@@ -1,6 +1,6 @@
-"""What payment listens to."""
+"""payment's event handlers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,46 +12,45 @@ from payment_svc.domain.orders import OrderNotFound
 from payment_svc.storage.unit_of_work import UnitOfWork
 from payment_svc.use_cases.access_codes import RedeemAccessCode, redeem_access_codes
 from payment_svc.use_cases.refunds import ReleaseRefund, release_refunds
-from runtime.protobuf import decoder, to_datetime
+from runtime.event_handlers import register_handlers
+from runtime.protobuf import to_datetime
 
 
-async def on_interview_started(connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
-    """InterviewStarted: codes are redeemed or their use is rejected; so are refunds that wait."""
+async def on_interview_started(uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
+    """Redeems the codes or rejects their use; rejects the refunds that wait for the answer."""
     commands = [
         RedeemAccessCode(
-            order_id=received.payload.order_id,
-            access_code_id=received.payload.access_code_id,
-            session_id=received.payload.session_id,
-            started_at=to_datetime(received.payload.started_at),
-            refund_id=received.payload.refund_id,
-            event_id=received.event.id,
+            order_id=incoming.payload.order_id,
+            access_code_id=incoming.payload.access_code_id,
+            session_id=incoming.payload.session_id,
+            started_at=to_datetime(incoming.payload.started_at),
+            refund_id=incoming.payload.refund_id,
+            event_id=incoming.event.id,
         )
-        for received in batch
+        for incoming in batch
     ]
-    uow = UnitOfWork(connection)
     try:
         await redeem_access_codes(commands, uow, now=datetime.now(UTC))
     except (OrderNotFound, AccessCodeNotFound, AccessCodeNotRedeemable) as error:
         raise PermanentError(str(error)) from error
-    await uow.flush_events()
 
 
-async def on_session_withheld(connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
-    """SessionWithheld: the refunds that it answers may go to the provider."""
+async def on_session_withheld(uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
+    """Releases the refunds that wait for this answer: they may go to the provider."""
     commands = [
-        ReleaseRefund(received.payload.order_id, received.payload.refund_id) for received in batch
+        ReleaseRefund(incoming.payload.order_id, incoming.payload.refund_id) for incoming in batch
     ]
-    uow = UnitOfWork(connection)
     await release_refunds(commands, uow, now=datetime.now(UTC))
-    await uow.flush_events()
 
 
-def handler_registry() -> HandlerRegistry:
-    """Payment's handlers by event type."""
-    bound = HandlerRegistry()
-    for message_type, handler in (
-        (events_pb2.InterviewStarted, on_interview_started),
-        (events_pb2.SessionWithheld, on_session_withheld),
-    ):
-        bound.subscribe(message_type.DESCRIPTOR.full_name, decoder(message_type), handler)
-    return bound
+def handler_registry(
+    unit_of_work: Callable[[AsyncConnection], UnitOfWork] = UnitOfWork,
+) -> HandlerRegistry:
+    """The handlers by event type."""
+    return register_handlers(
+        unit_of_work,
+        {
+            events_pb2.InterviewStarted: on_interview_started,
+            events_pb2.SessionWithheld: on_session_withheld,
+        },
+    )

@@ -9,20 +9,22 @@ any point loses nothing: what was committed is published at the next start.
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus.jetstream import JetStream
-from runtime import logging
+from runtime import logging, redaction
 from runtime.auth.authentication import KeysUnreadable
 from runtime.database.engine import DatabaseNotReady, UnsafeRole, wait_until_ready
 from runtime.ops.metrics import Metrics
 from runtime.rpc.server import GrpcServer, PortTaken
 from runtime.rpc.tls import CertificateUnreadable
+from runtime.service_name import ServiceName
 from runtime.settings import ServiceSettings, read
+from runtime.workers import Worker
 
 _log = structlog.get_logger(__name__)
 # With the default grace time no more than the half minute that platforms give before they kill.
@@ -32,31 +34,24 @@ Settings = TypeVar("Settings", bound=ServiceSettings)
 Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
 
-class Worker(Protocol):
-    """Runs until stopped, then finishes the work in hand."""
-
-    async def run(self) -> None:
-        """Works until `stop` was called; raises only for a defect."""
-
-    def stop(self) -> None:
-        """Asks `run` to end soon."""
-
-
 class Process:
-    """One service process. The last of the workers is the relay, which stops after the others."""
+    """One service process."""
 
     def __init__(
         self,
         config: ServiceSettings,
-        package: str,
+        name: ServiceName,
         engine: AsyncEngine,
         broker: JetStream,
         server: GrpcServer,
         workers: Sequence[Worker],
+        relay: Worker,
         metrics: Metrics,
     ) -> None:
-        self._config, self._package, self._engine, self._broker = config, package, engine, broker
+        """The relay stops after the other workers, so that their last events are published."""
+        self._config, self._name, self._engine, self._broker = config, name, engine, broker
         self._server, self._workers, self._metrics = server, workers, metrics
+        self._relay = relay
         self._tasks: dict[Worker, asyncio.Task[None]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -65,7 +60,9 @@ class Process:
             if not await self._database_ready(stop):
                 return
             self._broker.open()
-            self._tasks = {one: asyncio.create_task(one.run()) for one in self._workers}
+            self._tasks = {
+                one: asyncio.create_task(one.run()) for one in [*self._workers, self._relay]
+            }
             self._metrics.listen(self._config.metrics_listen)
             port = await self._server.start()
             _log.info("serving", port=port)
@@ -86,7 +83,7 @@ class Process:
     async def _database_ready(self, stop: asyncio.Event) -> bool:
         """Waits for the database; False if told to stop meanwhile."""
         seconds = self._config.start_seconds
-        ready = asyncio.create_task(wait_until_ready(self._engine, self._package, seconds))
+        ready = asyncio.create_task(wait_until_ready(self._engine, self._name, seconds))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -97,16 +94,17 @@ class Process:
         return True
 
     async def _stop_workers(self) -> None:
-        started = list(self._tasks.items())
-        await _finish(dict(started[:-1]), _WORKER_SECONDS)
-        await _finish(dict(started[-1:]), _RELAY_SECONDS)
+        relay = {worker: task for worker, task in self._tasks.items() if worker is self._relay}
+        others = {worker: task for worker, task in self._tasks.items() if worker not in relay}
+        await _finish(others, _WORKER_SECONDS)
+        await _finish(relay, _RELAY_SECONDS)
         for task in self._tasks.values():
             if task.done() and not task.cancelled() and (error := task.exception()):
                 raise error
 
 
 async def _finish(tasks: Mapping[Worker, asyncio.Task[None]], seconds: float) -> None:
-    """Tells all to stop, then waits for all; cancels what isn't done by then."""
+    """Stops all workers and waits for them; cancels those that are late."""
     for worker in tasks:
         worker.stop()
     late = (await asyncio.wait(tasks.values(), timeout=seconds))[1] if tasks else set()
@@ -116,10 +114,19 @@ async def _finish(tasks: Mapping[Worker, asyncio.Task[None]], seconds: float) ->
             task.cancel()
 
 
-def run(name: str, settings: type[Settings], serve: Serve[Settings]) -> None:
-    """A service's main: runs it until SIGTERM or SIGINT; exit status 1 if it couldn't start."""
+def run(
+    name: ServiceName,
+    settings: type[Settings],
+    serve: Serve[Settings],
+    mask_secrets: Callable[[str], str],
+) -> None:
+    """A service's main: runs it until SIGTERM or SIGINT; exit status 1 if it cannot start.
+
+    `mask_secrets` masks the domain's secrets in all logs, errors and operators' views.
+    """
     config = read(settings)
-    logging.configure(name, config.log_level, config.log_format)
+    redaction.add_rule(mask_secrets)
+    logging.configure(str(name), config.log_level, config.log_format)
 
     async def until_signal() -> None:
         stop = asyncio.Event()

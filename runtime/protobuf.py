@@ -7,21 +7,16 @@ from typing import Any
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from protovalidate import Validator
-from ulid import ULID
 
 from contract.v1 import options_pb2
 from eventbus import Event, MalformedEnvelope, Payload
+from runtime.ids import new_id
 
 _validator = Validator()
 
 
 class NotAnEvent(TypeError):
     """The message's contract doesn't mark it as an event."""
-
-
-def new_id(prefix: str) -> str:
-    """A new sortable id, such as `ord_01J…`."""
-    return f"{prefix}_{ULID()}"
 
 
 def to_timestamp(moment: datetime) -> Timestamp:

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from eventbus import ConsumerSettings, RelaySettings
 from eventbus.ack_policy import Backoff
-from eventbus.jetstream import check_address
+from eventbus.jetstream import JetStream, check_address
 from eventbus.retention import RetentionSettings
 
 _CLOCKS_DIFFER = timedelta(days=1)
@@ -44,8 +44,8 @@ class ServiceSettings(CallSettings):
         600, ge=1, description="the same of a storefront or operator"
     )
 
-    def guesses(self) -> tuple[int, int, int]:
-        """Limits on failed validations a minute: per caller, per peer, per shop."""
+    def failed_validation_limits(self) -> tuple[int, int, int]:
+        """Limits per minute: per caller, per peer, per storefront."""
         return (
             self.failed_validations_per_caller,
             self.failed_validations_per_peer,
@@ -91,6 +91,11 @@ class ServiceSettings(CallSettings):
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key belong together")
         return self
+
+    def create_broker(self, name: str) -> JetStream:
+        """A connection to the broker as the service's own user, not opened yet."""
+        password = self.nats_password.get_secret_value()
+        return JetStream(self.nats_url, self.nats_user, password, name)
 
     def consumer(self) -> ConsumerSettings:
         """The bus's consumer settings."""

@@ -1,8 +1,9 @@
-"""Work done from time to time, in the background of a service."""
+"""Background workers of a service."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Protocol
 
 import structlog
 
@@ -11,37 +12,63 @@ from eventbus.errors import describe_error
 _log = structlog.get_logger(__name__)
 
 
-class PeriodicWorker:
-    """Does something at every interval; a failure waits for the next round."""
+class Worker(Protocol):
+    """Runs until stopped, then finishes the work in hand."""
+
+    async def run(self) -> None:
+        """Works until `stop` was called; raises only for a defect."""
+
+    def stop(self) -> None:
+        """Asks `run` to end after the work in hand."""
+
+
+class PollingWorker:
+    """Repeats a piece of work at an interval, and at once when woken.
+
+    A failure is logged and the next round tries again, so that the worker outlives outages of what
+    the work needs. `wake` only saves time: no work depends on it.
+    """
 
     def __init__(
         self,
         name: str,
-        seconds: float,
+        interval_seconds: float,
         work: Callable[[], Awaitable[object]],
         *,
         run_immediately: bool = True,
     ) -> None:
-        """With `run_immediately` False, the first round is after the first interval."""
-        self._name, self._seconds, self._work = name, seconds, work
-        self._at_once = run_immediately
-        self._stop = asyncio.Event()
+        """Without `run_immediately` the first round is after the first interval.
+
+        `work` does one round; if it returns True, the next round follows without a pause.
+        """
+        self.name, self._interval, self._work = name, interval_seconds, work
+        self._run_immediately = run_immediately
+        self._woken = asyncio.Event()
+        self.stopping = False
+
+    def wake(self) -> None:
+        """Starts the next round now."""
+        self._woken.set()
 
     def stop(self) -> None:
-        """Ends `run` after the work in hand."""
-        self._stop.set()
+        """Ends `run` after the round in hand."""
+        self.stopping = True
+        self._woken.set()
 
     async def run(self) -> None:
-        """Works until stopped; outlives outages of what the work needs."""
-        if not self._at_once:
+        """Works until stopped."""
+        if not self._run_immediately:
             await self._pause()
-        while not self._stop.is_set():
+        while not self.stopping:
+            self._woken.clear()
             try:
-                await self._work()
-            except Exception as error:  # noqa: BLE001  the next round does it
-                _log.warning("periodic work failed", work=self._name, error=describe_error(error))
-            await self._pause()
+                more = await self._work() is True
+            except Exception as error:  # noqa: BLE001  the next round tries again
+                _log.warning("worker failed", worker=self.name, error=describe_error(error))
+                more = False
+            if not more and not self.stopping:
+                await self._pause()
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), self._seconds)
+            await asyncio.wait_for(self._woken.wait(), self._interval)

@@ -6,7 +6,7 @@ import signal
 
 import structlog
 
-from runtime import logging
+from runtime import logging, redaction
 from runtime.auth.authentication import KeySet, KeysUnreadable
 from runtime.rpc.client import open_channel
 from runtime.rpc.server import PortTaken
@@ -16,6 +16,7 @@ from sandbox_provider.config import ProviderSettings
 from sandbox_provider.grpc_server import ProviderServer, ProviderServicer
 from sandbox_provider.ledger import Ledger
 from sandbox_provider.webhooks import Courier
+from shared_model.access_code import mask_access_codes
 
 _log = structlog.get_logger(__name__)
 _GRACE_SECONDS = 5.0
@@ -51,6 +52,7 @@ async def _until_signal(config: ProviderSettings) -> None:
 def main() -> None:
     """Runs the provider; exit status 1 if it can't listen, 2 for wrong settings."""
     config = read(ProviderSettings)
+    redaction.add_rule(mask_access_codes)
     logging.configure("provider", "INFO", "json")
     try:
         asyncio.run(_until_signal(config))

@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from runtime.auth.authentication import KeySet, Verifier
 from runtime.auth.authorization import Guard
-from runtime.protobuf import new_id
+from runtime.ids import new_id
 from runtime.rpc.errors import ErrorMapper, ErrorSpec, ErrorTable
 from runtime.rpc.interceptor import CallInterceptor, Context
 from runtime.rpc.server import PortTaken

@@ -5,6 +5,7 @@ coefficients of a polynomial, vanish at a generator of the field. All powers of 
 the 31st differ and none is zero, so every single wrong symbol and every swap of neighbours shows.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable
 
@@ -14,6 +15,15 @@ _GROUP = 4
 _VALUE = {symbol: value for value, symbol in enumerate(ALPHABET)} | {"I": 1, "L": 1, "O": 0}
 # Dashes of all kinds, and the minus sign that some keyboards make of them.
 _DASHES = frozenset("-_\u2212")
+_SYMBOL = f"[{ALPHABET}{ALPHABET.lower()}]"
+_UUID = r"(?P<uuid>[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12})"
+# Four groups of four anywhere except in a UUID. Without dashes: a word of its own in capitals that
+# has a digit, so that the longer ULIDs are left alone.
+_IN_TEXT = re.compile(
+    rf"{_UUID}|(?:{_SYMBOL}{{4}}-){{3}}(?P<dashed>{_SYMBOL}{{4}})"
+    rf"|(?<![0-9A-Za-z_-])(?=[A-Z]{{0,15}}[0-9])[{ALPHABET}]{{12}}"
+    rf"(?P<plain>[{ALPHABET}]{{4}})(?![0-9A-Za-z_-])"
+)
 
 
 class MalformedAccessCode(ValueError):
@@ -40,6 +50,17 @@ def normalise(typed: str) -> str:
     if _evaluate(values) != 0:
         raise MalformedAccessCode
     return _text(values)
+
+
+def mask_access_codes(text: str) -> str:
+    """Text whose access codes are masked but for the last four symbols; UUIDs and ULIDs stay."""
+    return _IN_TEXT.sub(_masked, text)
+
+
+def _masked(found: re.Match[str]) -> str:
+    if found["uuid"]:
+        return found[0]
+    return f"****-****-****-{found['dashed'] or found['plain']}"
 
 
 def _separates(symbol: str) -> bool:

@@ -7,9 +7,14 @@ import pytest
 import pytest_asyncio
 
 from devstack.clients import Clients
+from runtime import redaction
+from shared_model.access_code import mask_access_codes
 from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stack_runner import running
 from tests.system.drivers.stack_settings import mend, settings
+
+# As every program of the platform does at its start.
+redaction.add_rule(mask_access_codes)
 
 _FROM_OUTSIDE = tuple(Path(__file__).parent / name for name in ("system", "acceptance"))
 

@@ -17,7 +17,7 @@ from eventbus.event import split_subject
 from eventbus.jetstream import connect, subscribe
 from payment.v1 import payment_service_pb2
 from runtime.ops.event_json import to_json
-from runtime.redaction import mask
+from shared_model.access_code import mask_access_codes
 
 _MEASURED_JOURNEYS = 200
 _AT_ONCE = 4
@@ -52,7 +52,7 @@ class Demo:
 
     def _say(self, kind: str, text: str) -> None:
         passed = (time.perf_counter() - self._began) * 1000
-        self._tell(f"{passed:8.0f} ms  {kind:7} {mask(text)}")
+        self._tell(f"{passed:8.0f} ms  {kind:7} {mask_access_codes(text)}")
 
     def _see(self, message: Any) -> None:
         self._seen[message.subject] = time.perf_counter()

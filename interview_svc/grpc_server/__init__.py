@@ -1,27 +1,37 @@
-"""interview's calls: request → command → reply."""
+"""interview's gRPC service: a request becomes a command, its result a reply."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from interview.v1 import interview_service_pb2_grpc
-from interview_svc.grpc_server.consistency import ConsistencyCalls
+from interview_svc.grpc_server.consistency import ReconciliationServicer
 from interview_svc.grpc_server.dependencies import Dependencies
 from interview_svc.grpc_server.errors import ERRORS
-from interview_svc.grpc_server.feedback import EvaluationCalls
-from interview_svc.grpc_server.interviews import InterviewCalls
-from interview_svc.grpc_server.queries import ReadingCalls
-from interview_svc.grpc_server.sessions import StartingCalls
-from runtime.rpc.server import Servicer
+from interview_svc.grpc_server.feedback import FeedbackServicer
+from interview_svc.grpc_server.interviews import RunningSessionServicer
+from interview_svc.grpc_server.queries import QueryServicer
+from interview_svc.grpc_server.sessions import StartServicer
+from runtime.rpc.server import ServiceRegistration
 
-__all__ = ["ERRORS", "Dependencies", "InterviewServicer", "servicers"]
+__all__ = ["ERRORS", "LOGGED_FIELDS", "InterviewServicer", "registrations"]
+
+LOGGED_FIELDS = ("order_id", "session_id")
 
 
 class InterviewServicer(
-    StartingCalls, InterviewCalls, EvaluationCalls, ReadingCalls, ConsistencyCalls
+    StartServicer,
+    RunningSessionServicer,
+    FeedbackServicer,
+    QueryServicer,
+    ReconciliationServicer,
+    interview_service_pb2_grpc.InterviewServiceServicer,
 ):
-    """interview.v1.InterviewService; its contract says what each call does."""
+    """interview.v1.InterviewService; its contract describes each method."""
 
 
-def servicers(dependencies: Dependencies) -> list[Servicer]:
-    """What interview serves."""
-    register: Any = interview_service_pb2_grpc.add_InterviewServiceServicer_to_server
-    return [Servicer("interview.v1.InterviewService", register, InterviewServicer(dependencies))]
+def registrations(dependencies: Dependencies) -> Sequence[ServiceRegistration]:
+    """The service that interview serves."""
+    add: Any = interview_service_pb2_grpc.add_InterviewServiceServicer_to_server
+    return [
+        ServiceRegistration("interview.v1.InterviewService", add, InterviewServicer(dependencies))
+    ]

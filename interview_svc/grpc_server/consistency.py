@@ -1,19 +1,19 @@
 """The operator's call that compares interview's half with the shared table."""
 
 from interview.v1 import interview_service_pb2 as contract
-from interview_svc.grpc_server.dependencies import Calls
+from interview_svc.grpc_server.dependencies import InterviewServicerBase
 from interview_svc.messages import replies
 from runtime.protobuf import to_timestamp
 from runtime.rpc.interceptor import Context
 
 
-class ConsistencyCalls(Calls):
+class ReconciliationServicer(InterviewServicerBase):
     """Compare, and mend."""
 
     async def CheckConsistency(  # noqa: N802
         self, request: contract.CheckConsistencyRequest, _context: Context
     ) -> contract.CheckConsistencyResponse:
-        report = await self._dependencies.consistency.check(
+        report = await self._dependencies.reconciliation.check(
             repair=request.repair, order_id=request.order_id
         )
         return contract.CheckConsistencyResponse(

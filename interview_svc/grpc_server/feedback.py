@@ -5,31 +5,31 @@ from datetime import UTC, datetime
 from interview.v1 import interview_service_pb2 as contract
 from interview_svc.domain.feedback import Assessment, QuestionComment
 from interview_svc.domain.session_states import SessionNotCompleted
-from interview_svc.grpc_server.dependencies import Calls
+from interview_svc.grpc_server.dependencies import InterviewServicerBase
 from interview_svc.messages import replies
 from interview_svc.storage.unit_of_work import UnitOfWork
-from interview_svc.use_cases.feedback import PublishFeedback, publish_feedback
+from interview_svc.use_cases.feedback import GivenByPeople, PublishFeedback, publish_feedback
 from runtime.auth.authentication import current_caller
-from runtime.protobuf import new_id
+from runtime.ids import new_id
 from runtime.rpc.interceptor import Context
 
 _MOST_QUESTIONS = 1000
 
 
-class EvaluationCalls(Calls):
+class FeedbackServicer(InterviewServicerBase):
     """Give feedback, and read it."""
 
     async def CreateFeedback(  # noqa: N802
         self, request: contract.CreateFeedbackRequest, _context: Context
     ) -> contract.CreateFeedbackResponse:
         reply = contract.CreateFeedbackResponse
-        if stored := await self._stored(request, reply):
+        if stored := await self.stored_reply(request, reply):
             return stored
         try:
             assessment = await self._evaluate(request)
         except SessionNotCompleted:
             # Our own first call may have given it while this repeat of it was on its way.
-            if stored := await self._stored(request, reply):
+            if stored := await self.stored_reply(request, reply):
                 return stored
             raise
         command = PublishFeedback(
@@ -43,22 +43,22 @@ class EvaluationCalls(Calls):
             feedback = await publish_feedback(command, uow, now=datetime.now(UTC))
             return reply(feedback=replies.feedback(feedback))
 
-        return await self._once(request, reply, work)
+        return await self.run_once(request, reply, work)
 
     async def _evaluate(self, request: contract.CreateFeedbackRequest) -> Assessment:
         """The evaluator's assessment, made before the transaction: it may take its time."""
         comments = tuple(QuestionComment(one.question_id, one.text) for one in request.comments)
         given = Assessment(request.rating, request.summary, comments)
-        async with self._dependencies.database.read_only() as uow:
+        async with self._database.read_only() as uow:
             session = await uow.sessions.get(request.session_id, only=None)
             records = await uow.qa_records.page(session.session_id, 0, _MOST_QUESTIONS)
         session.check_completed()
-        return await self._dependencies.evaluator.evaluate(session, records, given)
+        return await GivenByPeople().evaluate(session, records, given)
 
     async def GetFeedback(  # noqa: N802
         self, request: contract.GetFeedbackRequest, _context: Context
     ) -> contract.GetFeedbackResponse:
         only = current_caller().customer
-        async with self._dependencies.database.read_only() as uow:
+        async with self._database.read_only() as uow:
             feedback = await uow.feedback.get(request.session_id, only=only)
         return contract.GetFeedbackResponse(feedback=replies.feedback(feedback))

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from interview.v1 import interview_service_pb2 as contract
-from interview_svc.grpc_server.dependencies import Calls
+from interview_svc.grpc_server.dependencies import InterviewServicerBase
 from interview_svc.messages import replies
 from interview_svc.storage.unit_of_work import UnitOfWork
 from interview_svc.use_cases.interviews import (
@@ -18,7 +18,7 @@ from runtime.auth.authentication import current_caller
 from runtime.rpc.interceptor import Context
 
 
-class InterviewCalls(Calls):
+class RunningSessionServicer(InterviewServicerBase):
     """Ask, answer, end."""
 
     async def GetNextQuestion(  # noqa: N802
@@ -30,7 +30,7 @@ class InterviewCalls(Calls):
             question = replies.asked_question(session, record) if record else None
             return contract.GetNextQuestionResponse(question=question)
 
-        return await self._once(request, contract.GetNextQuestionResponse, work)
+        return await self.run_once(request, contract.GetNextQuestionResponse, work)
 
     async def SubmitAnswer(  # noqa: N802
         self, request: contract.SubmitAnswerRequest, _context: Context
@@ -42,7 +42,7 @@ class InterviewCalls(Calls):
             session, record = await submit_answer(where, command, uow, now=now)
             return contract.SubmitAnswerResponse(record=replies.qa_record(session, record, now))
 
-        return await self._once(request, contract.SubmitAnswerResponse, work)
+        return await self.run_once(request, contract.SubmitAnswerResponse, work)
 
     async def CompleteSession(  # noqa: N802
         self, request: contract.CompleteSessionRequest, _context: Context
@@ -52,7 +52,7 @@ class InterviewCalls(Calls):
             session = await complete_session(_own(request.session_id), uow, now=now)
             return contract.CompleteSessionResponse(session=replies.session(session))
 
-        return await self._once(request, contract.CompleteSessionResponse, work)
+        return await self.run_once(request, contract.CompleteSessionResponse, work)
 
     async def CancelSession(  # noqa: N802
         self, request: contract.CancelSessionRequest, _context: Context
@@ -62,7 +62,7 @@ class InterviewCalls(Calls):
             session = await cancel_session(_own(request.session_id), uow, now=now)
             return contract.CancelSessionResponse(session=replies.session(session))
 
-        return await self._once(request, contract.CancelSessionResponse, work)
+        return await self.run_once(request, contract.CancelSessionResponse, work)
 
 
 def _own(session_id: str) -> OwnSession:

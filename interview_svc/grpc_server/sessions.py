@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from interview.v1 import interview_service_pb2
 from interview_svc.domain.cached_code import CodeNotFound, CodeNotStartable, check_valid
-from interview_svc.grpc_server.dependencies import Calls
+from interview_svc.grpc_server.dependencies import InterviewServicerBase
 from interview_svc.messages import replies
 from interview_svc.storage.unit_of_work import UnitOfWork
 from interview_svc.use_cases.interviews import StartSession, start_session
@@ -16,7 +16,7 @@ from runtime.rpc.interceptor import Context
 from shared_model.access_code import MalformedAccessCode, normalise
 
 
-class StartingCalls(Calls):
+class StartServicer(InterviewServicerBase):
     """Preview a code, start its interview."""
 
     async def _judge(
@@ -26,23 +26,23 @@ class StartingCalls(Calls):
 
         Raises MalformedAccessCode, CodeNotFound, PaymentUnavailable, TooManyFailedAttempts.
         """
-        async with self._dependencies.guesses.guess(context) as guess:
+        async with self._dependencies.failed_attempts.attempt(context) as attempt:
             try:
                 return await judge(normalise(typed))
             except (MalformedAccessCode, CodeNotFound):
-                guess.failed()
+                attempt.mark_failed()
                 raise
 
     async def CheckAccessCode(  # noqa: N802
         self, request: interview_service_pb2.CheckAccessCodeRequest, context: Context
     ) -> interview_service_pb2.CheckAccessCodeResponse:
         reply = interview_service_pb2.CheckAccessCodeResponse
-        preview = self._dependencies.validating.preview
+        preview = self._dependencies.code_validation.preview
         try:
             found = await self._judge(request.access_code, context, preview)
         except (MalformedAccessCode, CodeNotFound):
             return reply(reason=access_code_service_pb2.VALIDATION_REASON_NOT_FOUND)
-        async with self._dependencies.database.read_only() as uow:
+        async with self._database.read_only() as uow:
             prepared = await uow.sessions.exists(found.record.order_id)
         name = f"VALIDATION_REASON_{found.reason_at(datetime.now(UTC))}"
         reason = access_code_service_pb2.ValidationReason.Value(name)
@@ -58,16 +58,16 @@ class StartingCalls(Calls):
         self, request: interview_service_pb2.StartSessionRequest, context: Context
     ) -> interview_service_pb2.StartSessionResponse:
         reply = interview_service_pb2.StartSessionResponse
-        if stored := await self._stored(request, reply):
+        if stored := await self.stored_reply(request, reply):
             return stored
         found = await self._judge(
-            request.access_code, context, self._dependencies.validating.validate
+            request.access_code, context, self._dependencies.code_validation.validate
         )
         try:
             check_valid(found.reason)
         except CodeNotStartable:
             # Our own first call may have started it while this repeat of it was on its way.
-            if stored := await self._stored(request, reply):
+            if stored := await self.stored_reply(request, reply):
                 return stored
             raise
         command = StartSession(found.record.code, found.validated_by)
@@ -79,4 +79,4 @@ class StartingCalls(Calls):
             )
             return reply(session=replies.session(session))
 
-        return await self._once(request, reply, work)
+        return await self.run_once(request, reply, work)

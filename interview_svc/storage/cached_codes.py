@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from interview_svc.domain.cached_code import CachedCode, CodeRecord, CodeStatus, Holder
 from interview_svc.storage.tables import cached_codes
+from runtime.database.unit_of_work import CollectEvents
 
 _HOLDER = ("customer_id", "email", "display_name", "language_code")
 
@@ -17,8 +18,8 @@ _HOLDER = ("customer_id", "email", "display_name", "language_code")
 class SqlCachedCodes:
     """The copies of access codes."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: AsyncConnection, collect_events: CollectEvents) -> None:
+        self._connection, self._collect_events = connection, collect_events
 
     async def get_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
         """Those that exist, by order, locked in the order of their ids."""
@@ -72,6 +73,7 @@ class SqlCachedCodes:
         }
         statement = statement.on_conflict_do_update(index_elements=["order_id"], set_=changed)
         await self._connection.execute(statement, [_row(entry) for entry in entries])
+        self._collect_events(entries)
 
     async def remove_many(self, order_ids: Sequence[str]) -> None:
         """Forgets orders that payment doesn't know."""

@@ -15,6 +15,7 @@ from interview_svc.domain.questions import Question, QuestionSet
 from interview_svc.domain.session_states import SessionNotFound, SessionStatus
 from interview_svc.domain.sessions import Session
 from interview_svc.storage.tables import cached_codes, sessions
+from runtime.database.unit_of_work import CollectEvents
 from runtime.rpc.pagination import after
 
 _RECIPIENT = ("email", "display_name", "language_code")
@@ -41,8 +42,8 @@ _HELD_BACK_OR_NOT = (CodeStatus.ACTIVE, CodeStatus.SUSPENDED)
 class SqlSessions:
     """The sessions."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: AsyncConnection, collect_events: CollectEvents) -> None:
+        self._connection, self._collect_events = connection, collect_events
 
     async def get(self, session_id: str, *, only: str | None) -> Session:
         """One session, if `only` may see it; raises SessionNotFound."""
@@ -120,8 +121,10 @@ class SqlSessions:
             return set()
         statement = insert(sessions).values([_row(session) for session in new])
         statement = statement.on_conflict_do_nothing()
-        added = await self._connection.execute(statement.returning(sessions.c.session_id))
-        return set(added.scalars())
+        result = await self._connection.execute(statement.returning(sessions.c.session_id))
+        added = set(result.scalars())
+        self._collect_events(session for session in new if session.session_id in added)
+        return added
 
     async def remove_many(self, session_ids: Sequence[str]) -> None:
         """Removes sessions that never began."""
@@ -143,6 +146,7 @@ class SqlSessions:
             for one in changed
         ]
         await self._connection.execute(statement, rows)
+        self._collect_events(changed)
 
 
 def _row(session: Session) -> dict[str, Any]:

@@ -12,11 +12,11 @@ class SessionExpiry:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def sweep(self) -> None:
+    async def run_round(self) -> None:
         """Ends all whose time is over."""
-        while await self._sweep_batch() >= _BATCH:
+        while await self._expire_batch() >= _BATCH:
             pass
 
-    async def _sweep_batch(self) -> int:
+    async def _expire_batch(self) -> int:
         async with self._database.transaction() as uow:
             return await expire_sessions(uow, now=await uow.clock(), limit=_BATCH)

@@ -10,7 +10,7 @@ class WatermarkTracker:
     def __init__(self, database: Database, source: PullConsumer) -> None:
         self._database, self._source = database, source
 
-    async def look(self) -> None:
+    async def update(self) -> None:
         """Asks the broker how far we are. While it is away, what is known stays."""
         try:
             lag = await self._source.lag()

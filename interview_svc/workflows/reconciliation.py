@@ -7,7 +7,6 @@ from payment by query, and takes the way that an event would take.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -28,9 +27,7 @@ from interview_svc.use_cases.code_updates import (
 from interview_svc.use_cases.interviews import announce_starts_again
 from interview_svc.use_cases.ports import Preparation
 from interview_svc.use_cases.validation import AccessCodes
-from runtime.ops.metrics import Metrics
-from runtime.protobuf import new_id
-from runtime.workers import PeriodicWorker
+from runtime.ids import new_id
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -219,40 +216,6 @@ class CodeReconciliation:
                     batch, uow, now=datetime.now(UTC), pause=_ANNOUNCE_PAUSE
                 )
         return announced
-
-
-class ScheduledReconciliation(PeriodicWorker):
-    """The comparison as it is done from time to time; the first one ever takes in everything."""
-
-    def __init__(
-        self, consistency: CodeReconciliation, metrics: Metrics, seconds: float, *, repair: bool
-    ) -> None:
-        super().__init__("consistency", seconds, self._check)
-        self._consistency, self._repair, self._warm = consistency, repair, False
-        what = f"drifts at the last check, {MOST_DRIFTS} at most"
-        self._drifts = metrics.gauge("consistency_drifts", what, "kind")
-        self._count(())
-
-    def stop(self) -> None:
-        """Ends `run` soon."""
-        self._consistency.stop()
-        super().stop()
-
-    async def _check(self) -> None:
-        # Right after a start much is under way: comparing begins a round later.
-        if not self._warm:
-            await self._consistency.warm_up()
-            self._warm = True
-            return
-        # Counted before they are mended: payment may be away, and they stay then.
-        await self._consistency.check(
-            repair=self._repair, found=lambda report: self._count(report.drifts)
-        )
-
-    def _count(self, drifts: Sequence[Drift]) -> None:
-        counts = Counter(drift.kind for drift in drifts)
-        for kind in DriftKind:
-            self._drifts.labels(kind).set(counts[kind])
 
 
 def _batches(items: Sequence[T]) -> list[Sequence[T]]:

@@ -1,32 +1,21 @@
 """notification.v1.NotificationService, mails: request → command → reply."""
 
-from notification.v1 import notification_service_pb2
+from notification.v1 import notification_service_pb2, notification_service_pb2_grpc
 from notification_svc.grpc_server.recipients import RecipientsServicer
-from notification_svc.mail.composer import MailComposer
 from notification_svc.mail.samples import EventTypeWithoutMail, sample
 from notification_svc.messages import replies
-from notification_svc.storage.unit_of_work import Database
-from notification_svc.use_cases.ports import NewIdentity
+from notification_svc.storage.unit_of_work import UnitOfWork
 from notification_svc.use_cases.queueing import ResendNotification, resend_notification
 from runtime.auth.authentication import current_caller
-from runtime.database.idempotency import IdempotencyStore
 from runtime.rpc.errors import InvalidRequest
 from runtime.rpc.interceptor import Context
-from runtime.rpc.pagination import cut, last_id, size_of
+from runtime.rpc.pagination import Page
 
 
-class NotificationServicer(RecipientsServicer):
-    """notification.v1.NotificationService; its contract says what each call does."""
-
-    def __init__(
-        self,
-        database: Database,
-        identity: NewIdentity,
-        letters: MailComposer,
-        replies: IdempotencyStore,
-    ) -> None:
-        super().__init__(database, identity, replies)
-        self._letters = letters
+class NotificationServicer(
+    RecipientsServicer, notification_service_pb2_grpc.NotificationServiceServicer
+):
+    """notification.v1.NotificationService; its contract describes each method."""
 
     async def GetNotification(  # noqa: N802
         self, request: notification_service_pb2.GetNotificationRequest, _context: Context
@@ -42,37 +31,39 @@ class NotificationServicer(RecipientsServicer):
     async def ListNotifications(  # noqa: N802
         self, request: notification_service_pb2.ListNotificationsRequest, _context: Context
     ) -> notification_service_pb2.ListNotificationsResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token, "ntf")
+        page = Page.of(request, "ntf")
         status = notification_service_pb2.NotificationStatus.Name(request.status)
         wanted = status.removeprefix("NOTIFICATION_STATUS_") if request.status else ""
         async with self._database.read_only() as uow:
             found = await uow.notifications.page(
-                request.order_id, wanted, last, size + 1, only=current_caller().customer
+                request.order_id, wanted, page.after, page.limit, only=current_caller().customer
             )
-        page, token = cut(found, size, "notification_id")
+        found, token = page.split(found, "notification_id")
         return notification_service_pb2.ListNotificationsResponse(
-            notifications=[replies.notification(one) for one in page], next_page_token=token
+            notifications=[replies.notification(one) for one in found], next_page_token=token
         )
 
     async def ResendNotification(  # noqa: N802
         self, request: notification_service_pb2.ResendNotificationRequest, _context: Context
     ) -> notification_service_pb2.ResendNotificationResponse:
-        reply = notification_service_pb2.ResendNotificationResponse
         command = ResendNotification(request.notification_id)
-        async with self._database.transaction() as uow:
+        ids = self._dependencies.identity
 
-            async def work() -> notification_service_pb2.ResendNotificationResponse:
-                now = await uow.clock()
-                again = await resend_notification(command, uow, identity=self._identity, now=now)
-                return reply(notification=replies.notification(again))
+        async def resend(uow: UnitOfWork) -> notification_service_pb2.ResendNotificationResponse:
+            now = await uow.clock()
+            resent = await resend_notification(command, uow, identity=ids, now=now)
+            return notification_service_pb2.ResendNotificationResponse(
+                notification=replies.notification(resent)
+            )
 
-            return await self._once(uow, request, reply, work)
+        reply = notification_service_pb2.ResendNotificationResponse
+        return await self.run_once(request, reply, resend)
 
     async def PreviewEmail(  # noqa: N802
         self, request: notification_service_pb2.PreviewEmailRequest, _context: Context
     ) -> notification_service_pb2.PreviewEmailResponse:
         try:
-            letter = self._letters.write(
+            letter = self._dependencies.composer.write(
                 sample(request.event_type, request.language_code or "zh-CN")
             )
         except EventTypeWithoutMail as error:

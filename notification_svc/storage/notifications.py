@@ -18,6 +18,7 @@ from notification_svc.domain.notifications import (
 )
 from notification_svc.storage.contents import from_columns, to_columns
 from notification_svc.storage.tables import notifications as table
+from runtime.database.unit_of_work import CollectEvents
 from runtime.rpc.pagination import after
 
 # What changes in the life of a notification.
@@ -37,8 +38,8 @@ _FIXED = (
 class SqlNotifications:
     """The notifications."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: AsyncConnection, collect_events: CollectEvents) -> None:
+        self._connection, self._collect_events = connection, collect_events
 
     async def add_new(self, notifications: Sequence[Notification]) -> None:
         """Adds those whose event has caused no mail to their recipient yet; resends always."""
@@ -127,6 +128,7 @@ class SqlNotifications:
             for one in notifications
         ]
         await self._connection.execute(statement, rows)
+        self._collect_events(notifications)
 
 
 def _row(aggregate: Notification) -> dict[str, Any]:

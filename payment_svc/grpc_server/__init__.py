@@ -1,21 +1,29 @@
-"""payment's calls: request → command → reply."""
+"""payment's gRPC services: a request becomes a command, its result a reply."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from payment.v1 import access_code_service_pb2_grpc, payment_service_pb2_grpc
 from payment_svc.grpc_server.access_codes import AccessCodeServicer
+from payment_svc.grpc_server.dependencies import Dependencies
 from payment_svc.grpc_server.errors import ERRORS
 from payment_svc.grpc_server.payments import PaymentServicer
-from runtime.rpc.server import Servicer
+from runtime.rpc.server import ServiceRegistration
 
-__all__ = ["ERRORS", "AccessCodeServicer", "PaymentServicer", "servicers"]
+__all__ = ["ERRORS", "LOGGED_FIELDS", "registrations"]
+
+LOGGED_FIELDS = ("order_id", "payment_id", "access_code_id")
 
 
-def servicers(payments: PaymentServicer, codes: AccessCodeServicer) -> list[Servicer]:
-    """What payment serves."""
-    register_payments: Any = payment_service_pb2_grpc.add_PaymentServiceServicer_to_server
-    register_codes: Any = access_code_service_pb2_grpc.add_AccessCodeServiceServicer_to_server
+def registrations(dependencies: Dependencies) -> Sequence[ServiceRegistration]:
+    """The services that payment serves."""
+    add_payments: Any = payment_service_pb2_grpc.add_PaymentServiceServicer_to_server
+    add_codes: Any = access_code_service_pb2_grpc.add_AccessCodeServiceServicer_to_server
     return [
-        Servicer("payment.v1.PaymentService", register_payments, payments),
-        Servicer("payment.v1.AccessCodeService", register_codes, codes),
+        ServiceRegistration(
+            "payment.v1.PaymentService", add_payments, PaymentServicer(dependencies)
+        ),
+        ServiceRegistration(
+            "payment.v1.AccessCodeService", add_codes, AccessCodeServicer(dependencies)
+        ),
     ]

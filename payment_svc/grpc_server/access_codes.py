@@ -9,45 +9,31 @@ from payment.v1 import (
 )
 from payment_svc.domain.access_code_errors import AccessCodeNotFound
 from payment_svc.domain.access_codes import AccessCode, ValidationReason
-from payment_svc.grpc_server.code_operations import CodeOperations
+from payment_svc.grpc_server.access_code_operations import AccessCodeOperations
 from payment_svc.messages import replies
-from payment_svc.storage.access_code_loader import AccessCodeLoader
-from payment_svc.storage.unit_of_work import Database
-from payment_svc.use_cases.ports import AccessCodeFactory
 from runtime.auth.authentication import Role, current_caller
-from runtime.database.idempotency import IdempotencyStore
 from runtime.protobuf import to_timestamp
-from runtime.rpc.failed_attempt_limit import FailedAttemptLimiter
 from runtime.rpc.interceptor import Context
-from runtime.rpc.pagination import cut, last_id, size_of
+from runtime.rpc.pagination import Page
 from shared_model.access_code import MalformedAccessCode, normalise
 
 
-class AccessCodeServicer(CodeOperations, access_code_service_pb2_grpc.AccessCodeServiceServicer):
+class AccessCodeServicer(
+    AccessCodeOperations, access_code_service_pb2_grpc.AccessCodeServiceServicer
+):
     """payment.v1.AccessCodeService; its contract says what each call does."""
-
-    def __init__(
-        self,
-        database: Database,
-        lookup: AccessCodeLoader,
-        guesses: FailedAttemptLimiter,
-        codes: AccessCodeFactory,
-        replies: IdempotencyStore,
-    ) -> None:
-        self._database, self._lookup, self._guesses = database, lookup, guesses
-        self._codes, self._replies = codes, replies
 
     async def ValidateAccessCode(  # noqa: N802
         self, request: access_code_service_pb2.ValidateAccessCodeRequest, context: Context
     ) -> access_code_service_pb2.ValidateAccessCodeResponse:
-        async with self._guesses.guess(context) as guess:
+        async with self._dependencies.failed_attempts.attempt(context) as attempt:
             try:
-                found = await self._lookup.find(normalise(request.access_code))
+                found = await self._dependencies.access_codes.find(normalise(request.access_code))
                 missing = ValidationReason.NOT_FOUND
             except MalformedAccessCode:
                 found, missing = None, ValidationReason.MALFORMED
             if found is None:
-                guess.failed()
+                attempt.mark_failed()
         now = datetime.now(UTC)
         customer = Role.CUSTOMER in current_caller().roles
         if found is None:
@@ -78,26 +64,28 @@ class AccessCodeServicer(CodeOperations, access_code_service_pb2_grpc.AccessCode
     async def ListAccessCodes(  # noqa: N802
         self, request: access_code_service_pb2.ListAccessCodesRequest, _context: Context
     ) -> access_code_service_pb2.ListAccessCodesResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token, "acc")
+        page = Page.of(request, "acc")
         status = access_code_pb2.AccessCodeStatus.Name(request.status)
         wanted = status.removeprefix("ACCESS_CODE_STATUS_") if request.status else ""
         async with self._database.read_only() as uow:
-            codes = await uow.access_codes.page(request.order_id, wanted, last, size + 1)
-        page, token = cut(codes, size, "id")
+            codes = await uow.access_codes.page(request.order_id, wanted, page.after, page.limit)
+        codes, token = page.split(codes, "id")
         return access_code_service_pb2.ListAccessCodesResponse(
-            records=[replies.access_code(code) for code in page], next_page_token=token
+            records=[replies.access_code(code) for code in codes], next_page_token=token
         )
 
     async def ListAccessCodeEvents(  # noqa: N802
         self, request: access_code_service_pb2.ListAccessCodeEventsRequest, _context: Context
     ) -> access_code_service_pb2.ListAccessCodeEventsResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token, "aud")
+        page = Page.of(request, "aud")
         async with self._database.read_only() as uow:
             await uow.access_codes.order_of(request.access_code_id)
-            audit = await uow.access_codes.audit_page(request.access_code_id, last, size + 1)
-        page, token = cut(audit, size, "place")
+            audit = await uow.access_codes.audit_page(
+                request.access_code_id, page.after, page.limit
+            )
+        audit, token = page.split(audit, "place")
         return access_code_service_pb2.ListAccessCodeEventsResponse(
-            events=[replies.audit_entry(entry) for entry in page], next_page_token=token
+            events=[replies.audit_entry(entry) for entry in audit], next_page_token=token
         )
 
 

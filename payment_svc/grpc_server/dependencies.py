@@ -1,23 +1,42 @@
-"""What payment's calls work with."""
+"""What payment's servicers work with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from payment_svc.storage.unit_of_work import Database
-from payment_svc.workflows import OrderClosing, PaymentWorkflow, WebhookIntake
-from payment_svc.workflows.refunds import RefundFollowup, RefundWorkflow
+from payment_svc.storage.access_code_loader import AccessCodeLoader
+from payment_svc.storage.unit_of_work import Database, UnitOfWork
+from payment_svc.use_cases.ports import AccessCodeFactory
+from payment_svc.workflows.order_closing import OrderClosing
+from payment_svc.workflows.payments import PaymentWorkflow
+from payment_svc.workflows.webhooks import WebhookIntake
 from runtime.database.idempotency import IdempotencyStore
+from runtime.rpc.failed_attempt_limit import FailedAttemptLimiter
+from runtime.rpc.servicer import Servicer
+from runtime.rpc.shielding import CancellationShield
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """Everything behind PaymentServicer. `time_to_pay` is how long a new order waits."""
+    """What the servicers work with. `time_to_pay` is how long a new order waits for payment."""
 
     database: Database
-    replies: IdempotencyStore
-    charging: PaymentWorkflow
-    closing: OrderClosing
-    intake: WebhookIntake
-    refunding: RefundWorkflow
-    watch: RefundFollowup
+    idempotency: IdempotencyStore
+    failed_attempts: FailedAttemptLimiter
+    access_codes: AccessCodeLoader
+    code_factory: AccessCodeFactory
+    payments: PaymentWorkflow
+    order_closing: OrderClosing
+    webhooks: WebhookIntake
+    wake_refunds: Callable[[], None]
+    refund_overdue_after: timedelta
     time_to_pay: timedelta
+
+
+class PaymentServicerBase(Servicer[UnitOfWork]):
+    """The base of payment's servicers."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        super().__init__(dependencies.database, dependencies.idempotency)
+        self._dependencies = dependencies
+        self._shield = CancellationShield()

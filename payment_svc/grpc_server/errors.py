@@ -22,7 +22,7 @@ from payment_svc.domain.payments import PaymentInProgress, PaymentMethodUnknown,
 from payment_svc.domain.products import CurrencyNotSupported, PriceMismatch, ProductNotFound
 from payment_svc.domain.refunds import RefundNotFound
 from payment_svc.gateways import SignatureInvalid, WebhookMalformed
-from payment_svc.workflows import ProviderUnavailable
+from payment_svc.workflows.payments import ProviderUnavailable
 from runtime.database.idempotency import RequestIdReused
 from runtime.rpc.errors import (
     REQUEST_ID_REUSED,

@@ -1,29 +1,21 @@
-"""The calls of payment.v1.PaymentService about orders."""
+"""payment.v1.PaymentService: orders."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from payment.v1 import payment_service_pb2
+from payment_svc.grpc_server.dependencies import PaymentServicerBase
 from payment_svc.grpc_server.errors import NotTheirs
 from payment_svc.messages import replies
-from payment_svc.storage.unit_of_work import Database
+from payment_svc.storage.unit_of_work import UnitOfWork
 from payment_svc.use_cases.orders import CancelOrder, CreateOrder, cancel_order, create_order
-from payment_svc.workflows import OrderClosing
 from runtime.auth.authentication import current_caller
-from runtime.database.idempotency import IdempotencyStore
-from runtime.protobuf import new_id
+from runtime.ids import new_id
 from runtime.rpc.interceptor import Context
-from runtime.rpc.pagination import cut, last_id, size_of
-from runtime.rpc.shielding import CancellationShield
+from runtime.rpc.pagination import Page
 
 
-class OrderCalls:
-    """A part of PaymentServicer."""
-
-    _database: Database
-    _replies: IdempotencyStore
-    _closing: OrderClosing
-    _time_to_pay: timedelta
-    _shield: CancellationShield
+class OrderServicer(PaymentServicerBase):
+    """Order methods of payment.v1.PaymentService."""
 
     async def CreateOrder(  # noqa: N802
         self, request: payment_service_pb2.CreateOrderRequest, _context: Context
@@ -37,18 +29,14 @@ class OrderCalls:
             product_id=request.product_id,
             expected_price=replies.from_money(expected) if expected else None,
             recipient=replies.from_recipient(request.recipient),
-            time_to_pay=self._time_to_pay,
+            time_to_pay=self._dependencies.time_to_pay,
         )
-        reply = payment_service_pb2.CreateOrderResponse
-        async with self._database.transaction() as uow:
 
-            async def work() -> payment_service_pb2.CreateOrderResponse:
-                order = await create_order(command, uow, now=datetime.now(UTC))
-                return reply(order=replies.order(order))
+        async def create(uow: UnitOfWork) -> payment_service_pb2.CreateOrderResponse:
+            order = await create_order(command, uow, now=datetime.now(UTC))
+            return payment_service_pb2.CreateOrderResponse(order=replies.order(order))
 
-            return await self._replies.run_once(
-                uow.connection, current_caller().scope, request, reply, work
-            )
+        return await self.run_once(request, payment_service_pb2.CreateOrderResponse, create)
 
     async def GetOrder(  # noqa: N802
         self, request: payment_service_pb2.GetOrderRequest, _context: Context
@@ -61,16 +49,16 @@ class OrderCalls:
     async def ListOrders(  # noqa: N802
         self, request: payment_service_pb2.ListOrdersRequest, _context: Context
     ) -> payment_service_pb2.ListOrdersResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token, "ord")
+        page = Page.of(request, "ord")
         status = payment_service_pb2.OrderStatus.Name(request.status)
         wanted = status.removeprefix("ORDER_STATUS_") if request.status else ""
         async with self._database.read_only() as uow:
             orders = await uow.orders.page(
-                request.customer_id, wanted, last, size + 1, only=current_caller().customer
+                request.customer_id, wanted, page.after, page.limit, only=current_caller().customer
             )
-        page, token = cut(orders, size, "order_id")
+        orders, token = page.split(orders, "order_id")
         return payment_service_pb2.ListOrdersResponse(
-            orders=[replies.order(order) for order in page], next_page_token=token
+            orders=[replies.order(order) for order in orders], next_page_token=token
         )
 
     async def CancelOrder(  # noqa: N802
@@ -81,23 +69,18 @@ class OrderCalls:
     async def _cancel(
         self, request: payment_service_pb2.CancelOrderRequest
     ) -> payment_service_pb2.CancelOrderResponse:
-        caller, reply = current_caller(), payment_service_pb2.CancelOrderResponse
-        command = CancelOrder(request.order_id, caller.customer)
+        reply = payment_service_pb2.CancelOrderResponse
+        if stored := await self.stored_reply(request, reply):
+            return stored
+        command = CancelOrder(request.order_id, current_caller().customer)
         async with self._database.read_only() as uow:
-            if stored := await self._replies.find(uow.connection, caller.scope, request, reply):
-                return stored
             order = await uow.orders.get(request.order_id, lock=False)
-        order.check_visible(command.customer)  # before anything is closed
+        order.check_visible(command.customer)  # before any payment is closed
 
-        async def step() -> payment_service_pb2.CancelOrderResponse:
-            async with self._database.transaction() as uow:
+        async def cancel(uow: UnitOfWork) -> payment_service_pb2.CancelOrderResponse:
+            cancelled = await cancel_order(command, uow, now=datetime.now(UTC))
+            return reply(order=replies.order(cancelled))
 
-                async def work() -> payment_service_pb2.CancelOrderResponse:
-                    cancelled = await cancel_order(command, uow, now=datetime.now(UTC))
-                    return reply(order=replies.order(cancelled))
-
-                return await self._replies.run_once(
-                    uow.connection, caller.scope, request, reply, work
-                )
-
-        return await self._closing.with_payments_closed(request.order_id, step)
+        return await self._dependencies.order_closing.with_payments_closed(
+            request.order_id, lambda: self.run_once(request, reply, cancel)
+        )

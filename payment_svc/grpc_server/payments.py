@@ -1,43 +1,30 @@
-"""payment.v1.PaymentService: request → command → reply."""
+"""payment.v1.PaymentService: products and payments; the other nouns have files of their own."""
 
 from payment.v1 import (
     payment_service_pb2,
     payment_service_pb2_grpc,
 )
-from payment_svc.grpc_server.dependencies import Dependencies
-from payment_svc.grpc_server.ledger import LedgerCalls
-from payment_svc.grpc_server.orders import OrderCalls
-from payment_svc.grpc_server.payment_notifications import NotificationCalls
-from payment_svc.grpc_server.refunds import RefundCalls
+from payment_svc.grpc_server.ledger import LedgerServicer
+from payment_svc.grpc_server.orders import OrderServicer
+from payment_svc.grpc_server.payment_notifications import ProviderNotificationServicer
+from payment_svc.grpc_server.refunds import RefundServicer
 from payment_svc.messages import replies
 from payment_svc.use_cases.payments import CreatePayment
 from runtime.auth.authentication import current_caller
 from runtime.database.idempotency import hash_of
-from runtime.protobuf import new_id
+from runtime.ids import new_id
 from runtime.rpc.interceptor import Context
-from runtime.rpc.pagination import cut, last_id, size_of
-from runtime.rpc.shielding import CancellationShield
+from runtime.rpc.pagination import Page
 
 
 class PaymentServicer(
-    OrderCalls,
-    RefundCalls,
-    NotificationCalls,
-    LedgerCalls,
+    OrderServicer,
+    RefundServicer,
+    ProviderNotificationServicer,
+    LedgerServicer,
     payment_service_pb2_grpc.PaymentServiceServicer,
 ):
-    """payment.v1.PaymentService; its contract says what each call does."""
-
-    def __init__(self, dependencies: Dependencies) -> None:
-        self._database, self._replies = dependencies.database, dependencies.replies
-        self._charging, self._closing, self._intake = (
-            dependencies.charging,
-            dependencies.closing,
-            dependencies.intake,
-        )
-        self._refunding, self._watch = dependencies.refunding, dependencies.watch
-        self._time_to_pay = dependencies.time_to_pay
-        self._shield = CancellationShield()
+    """payment.v1.PaymentService; its contract describes each method."""
 
     async def ListProducts(  # noqa: N802
         self, _request: payment_service_pb2.ListProductsRequest, _context: Context
@@ -62,7 +49,7 @@ class PaymentServicer(
             request_id=request.request_id,
             request_hash=hash_of(request),
         )
-        payment = await self._shield.run(self._charging.pay(command))
+        payment = await self._shield.run(self._dependencies.payments.pay(command))
         return payment_service_pb2.CreatePaymentResponse(payment=replies.payment(payment))
 
     async def GetPayment(  # noqa: N802
@@ -77,12 +64,12 @@ class PaymentServicer(
     async def ListPayments(  # noqa: N802
         self, request: payment_service_pb2.ListPaymentsRequest, _context: Context
     ) -> payment_service_pb2.ListPaymentsResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token, "pay")
+        page = Page.of(request, "pay")
         async with self._database.read_only() as uow:
             payments = await uow.payments.page(
-                request.order_id, last, size + 1, only=current_caller().customer
+                request.order_id, page.after, page.limit, only=current_caller().customer
             )
-        page, token = cut(payments, size, "payment_id")
+        payments, token = page.split(payments, "payment_id")
         return payment_service_pb2.ListPaymentsResponse(
-            payments=[replies.payment(payment) for payment in page], next_page_token=token
+            payments=[replies.payment(payment) for payment in payments], next_page_token=token
         )

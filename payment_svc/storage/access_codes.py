@@ -13,6 +13,7 @@ from payment_svc.domain.access_code_events import AuditEntry
 from payment_svc.domain.access_codes import AccessCode, AccessCodeStatus, Hold
 from payment_svc.storage import tables
 from payment_svc.storage.saving import upsert
+from runtime.database.unit_of_work import CollectEvents
 from runtime.rpc.pagination import after
 
 _COLUMNS = [column.name for column in tables.access_codes.columns]
@@ -22,8 +23,8 @@ _table = tables.access_codes
 class SqlAccessCodes:
     """The access codes and their audit."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: AsyncConnection, collect_events: CollectEvents) -> None:
+        self._connection, self._collect_events = connection, collect_events
 
     async def order_of(self, access_code_id: str) -> str:
         """The order that a code belongs to, for good; raises AccessCodeNotFound."""
@@ -86,6 +87,9 @@ class SqlAccessCodes:
         entries = [asdict(entry) for code in codes for entry in code.audit]
         if entries:
             await self._connection.execute(insert(tables.access_code_events), entries)
+        for code in codes:
+            code.audit.clear()
+        self._collect_events(codes)
 
     async def _all(self, statement: Select[Any]) -> Sequence[AccessCode]:
         return [access_code(row) for row in await self._connection.execute(statement)]

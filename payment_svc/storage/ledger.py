@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
 from payment_svc.storage import tables
-from payment_svc.use_cases.ledger import LedgerEntry, LedgerReport
+from payment_svc.use_cases.ledger import MOST_IMBALANCES, LedgerEntry, LedgerReport
 
 # By name, whatever the domain knows of them: what a paid order is worth backs its price.
 _PAID = ("PAID", "PARTIALLY_REFUNDED", "REFUND_PENDING", "REFUNDED")
@@ -20,7 +20,7 @@ class SqlLedger:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def check(self, order_id: str, most: int) -> LedgerReport:
+    async def check(self, order_id: str, limit: int = MOST_IMBALANCES) -> LedgerReport:
         """Of one order, or of all (""); with so many imbalances at most."""
         per_order = _per_order(order_id).cte("per_order")
         columns = per_order.c
@@ -30,7 +30,7 @@ class SqlLedger:
             select(columns.order_id, columns.currency_code, *amounts, literal(0).label("orders"))
             .where(off)
             .order_by(columns.order_id)
-            .limit(most)
+            .limit(limit)
             .subquery()
         )
         sums = [func.sum(amount).label(amount.name) for amount in amounts]

@@ -13,6 +13,7 @@ from payment_svc.domain.money import Money
 from payment_svc.domain.refunds import OPEN, Refund, RefundNotFound, RefundStatus
 from payment_svc.storage import tables
 from payment_svc.storage.saving import upsert
+from runtime.database.unit_of_work import CollectEvents
 from runtime.rpc.pagination import after
 
 _table = tables.refunds
@@ -23,8 +24,8 @@ _FIELDS = [name for name in Refund.__dataclass_fields__ if name not in {"amount"
 class SqlRefunds:
     """The refunds."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: AsyncConnection, collect_events: CollectEvents) -> None:
+        self._connection, self._collect_events = connection, collect_events
 
     async def get(self, refund_id: str, *, lock: bool = True, only: str | None = None) -> Refund:
         """One refund, if `only` may see it; raises RefundNotFound."""
@@ -110,6 +111,7 @@ class SqlRefunds:
         """Adds or updates."""
         row = {name: getattr(refund, name) for name in _FIELDS} | asdict(refund.amount)
         await upsert(self._connection, _table, [row | _call_columns(refund.call)])
+        self._collect_events([refund])
 
     async def _all(self, statement: Select[Any]) -> Sequence[Refund]:
         return [_refund(row) for row in await self._connection.execute(statement)]

@@ -14,6 +14,7 @@ from payment_svc.domain.payments import FINAL, Payment, PaymentNotFound, Payment
 from payment_svc.domain.products import Catalogue, Product
 from payment_svc.storage import tables
 from payment_svc.storage.saving import upsert
+from runtime.database.unit_of_work import CollectEvents
 from runtime.rpc.pagination import after
 
 _OPEN = [status for status in PaymentStatus if status not in FINAL]
@@ -41,8 +42,8 @@ class SqlProducts:
 class SqlOrders:
     """The orders."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: AsyncConnection, collect_events: CollectEvents) -> None:
+        self._connection, self._collect_events = connection, collect_events
 
     async def get(self, order_id: str, *, lock: bool = True) -> Order:
         """One order; raises OrderNotFound."""
@@ -105,13 +106,14 @@ class SqlOrders:
             "payment_id": order.payment_id,
         }
         await upsert(self._connection, tables.orders, [row])
+        self._collect_events([order])
 
 
 class SqlPayments:
     """The payments."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: AsyncConnection, collect_events: CollectEvents) -> None:
+        self._connection, self._collect_events = connection, collect_events
 
     async def get(self, payment_id: str, *, lock: bool = True, only: str | None = None) -> Payment:
         """One payment, if `only` may see it; raises PaymentNotFound."""
@@ -197,6 +199,7 @@ class SqlPayments:
         }
         row["captured_minor"] = payment.captured.amount_minor if payment.captured else None
         await upsert(self._connection, tables.payments, [row | asdict(payment.amount)])
+        self._collect_events([payment])
 
 
 def _seen_by(statement: Select[Any], customer: str | None) -> Select[Any]:

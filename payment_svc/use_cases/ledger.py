@@ -33,8 +33,3 @@ class Ledger(Protocol):
 
     async def check(self, order_id: str, most: int) -> LedgerReport:
         """Of one order, or of all (""); with so many imbalances at most."""
-
-
-async def check_ledger(order_id: str, ledger: Ledger) -> LedgerReport:
-    """Changes nothing."""
-    return await ledger.check(order_id, most=MOST_IMBALANCES)

@@ -15,7 +15,7 @@ class AccessCodeExpiry:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def sweep(self) -> None:
+    async def run_round(self) -> None:
         """One round, in batches; what others have locked waits for the next."""
         expired = _BATCH
         while expired == _BATCH:

@@ -3,7 +3,7 @@
 import structlog
 
 from payment_svc.storage.unit_of_work import Database
-from payment_svc.use_cases.ledger import MOST_IMBALANCES, check_ledger
+from payment_svc.use_cases.ledger import MOST_IMBALANCES
 from runtime.ops.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -14,13 +14,13 @@ class LedgerCheck:
 
     def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
-        what = f"orders whose money doesn't balance, {MOST_IMBALANCES} at most"
-        self._imbalances = metrics.gauge("ledger_imbalances", what)
+        description = f"orders whose money does not balance (capped at {MOST_IMBALANCES})"
+        self._imbalances = metrics.gauge("ledger_imbalances", description)
 
-    async def report(self) -> None:
+    async def run_round(self) -> None:
         """One round over all orders; changes nothing."""
         async with self._database.read_only() as uow:
-            report = await check_ledger("", uow.ledger)
+            report = await uow.ledger.check("")
         self._imbalances.set(len(report.imbalances))
         for entry in report.imbalances:
             _log.error(

@@ -5,12 +5,10 @@ the provider's idempotency key. A crash anywhere leaves a payment without outcom
 repeat resumes it, and so does the reconciler.
 """
 
-import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import structlog
 
-from eventbus.errors import describe_error
 from payment_svc.domain.orders import OrderNotPayable
 from payment_svc.domain.payments import (
     Accepted,
@@ -34,12 +32,9 @@ from payment_svc.use_cases.payments import (
 )
 from payment_svc.use_cases.ports import AccessCodeFactory
 from runtime.database.idempotency import RequestIdReused
-from runtime.protobuf import new_id
-from runtime.workers import PeriodicWorker
+from runtime.ids import new_id
 
 _log = structlog.get_logger(__name__)
-# As many are asked about at once; fewer than the database has connections.
-_AT_ONCE = 5
 
 
 class ProviderUnavailable(Exception):
@@ -141,56 +136,14 @@ class PaymentWorkflow:
         async with self._database.transaction() as uow:
             now = datetime.now(UTC)
             settled = await settle_payment(command, uow, codes=self._codes, now=now)
-        note_settled(settled)
+        log_settled(settled)
         return settled.payment
 
 
-def note_settled(settled: Settled) -> None:
-    """Says in the log what became of a payment."""
+def log_settled(settled: Settled) -> None:
+    """Logs the outcome of a payment."""
     payment, refund = settled.payment, settled.surplus
     about = {"order_id": payment.order_id, "payment_id": payment.payment_id}
     _log.info("payment settled", payment_status=payment.status, **about)
     if refund:
         _log.warning("captured money backs no order", refund_id=refund.refund_id, **about)
-
-
-class PaymentReconciliation(PeriodicWorker):
-    """Asks the provider about payments that have waited too long for their outcome."""
-
-    def __init__(
-        self,
-        database: Database,
-        charging: PaymentWorkflow,
-        look_seconds: float,
-        pause_seconds: float,
-    ) -> None:
-        """Looks every `look_seconds`, and asks about one payment every `pause_seconds`."""
-        super().__init__("reconcile payments", look_seconds, self.reconcile)
-        self._database, self._charging = database, charging
-        self._pause_between = timedelta(seconds=pause_seconds)
-        self._stopped = False
-
-    def stop(self) -> None:
-        """Ends `run` after the payments in hand."""
-        self._stopped = True
-        super().stop()
-
-    async def reconcile(self) -> None:
-        """Asks about what is due; a payment without answer keeps few others waiting."""
-        while not self._stopped:
-            async with self._database.transaction() as uow:
-                due = await uow.payments.take_due(self._pause_between, _AT_ONCE)
-            if not due:
-                return
-            await asyncio.gather(*map(self._resume, due))
-
-    async def _resume(self, payment: Payment) -> None:
-        try:
-            await self._charging.resume(payment)
-        except Exception as error:  # noqa: BLE001  it comes again after the pause
-            _log.warning(
-                "payment not settled",
-                payment_id=payment.payment_id,
-                order_id=payment.order_id,
-                error=describe_error(error),
-            )

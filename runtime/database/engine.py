@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from runtime.database.migrate import head_revision
+from runtime.service_name import ServiceName
 from runtime.settings import ServiceSettings
 
 _log = structlog.get_logger(__name__)
@@ -55,9 +56,9 @@ def create_engine(config: ServiceSettings, name: str) -> AsyncEngine:
     )
 
 
-async def wait_until_ready(engine: AsyncEngine, package: str, seconds: float) -> None:
+async def wait_until_ready(engine: AsyncEngine, name: ServiceName, seconds: float) -> None:
     """Waits until the database answers and is migrated; raises DatabaseNotReady after `seconds`."""
-    head, schema = head_revision(package), package.removesuffix("_svc")
+    head, schema = head_revision(name.package), name.schema
     versions = table("alembic_version", column("version_num", Text), schema=schema)
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
@@ -65,7 +66,7 @@ async def wait_until_ready(engine: AsyncEngine, package: str, seconds: float) ->
             async with engine.connect() as connection:
                 found = await connection.scalar(select(versions.c.version_num))
             if found == head:
-                await _refuse_unsafe_role(engine, schema)
+                await _refuse_unsafe_role(engine, name)
                 return
             problem = f"schema {schema} is at revision {found}, this service needs {head}"
         except (DBAPIError, OSError, TimeoutError) as error:
@@ -84,17 +85,17 @@ FROM pg_roles WHERE rolname = current_user
 """
 
 
-async def _refuse_unsafe_role(engine: AsyncEngine, schema: str) -> None:
+async def _refuse_unsafe_role(engine: AsyncEngine, name: ServiceName) -> None:
     """A service that could change its own rights has no wall; raises UnsafeRole."""
     async with engine.connect() as connection:
-        row = (await connection.execute(text(_RIGHTS), {"schema": schema})).one()
+        row = (await connection.execute(text(_RIGHTS), {"schema": name.schema})).one()
     for right, what in (
         (row.rolsuper, "a superuser"),
         (row.rolcreaterole, "allowed to create roles"),
         (row.rolbypassrls, "allowed to bypass row security"),
-        (row.owner, f"an owner of schema {schema}"),
+        (row.owner, f"an owner of schema {name.schema}"),
     ):
         if right:
             raise UnsafeRole(
-                f"role {row.rolname} is {what}; a service runs as {schema}_runtime, which isn't"
+                f"role {row.rolname} is {what}; a service must run as {name.runtime_role}"
             )

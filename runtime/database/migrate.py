@@ -17,6 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from runtime.service_name import ServiceName
+
 _ROOT = Path(__file__).parents[2]
 
 
@@ -75,7 +77,7 @@ def main() -> None:
         sys.stderr.write(f"{__doc__}\n")
         raise SystemExit(2)
     package = sys.argv[1]
-    name = f"{package.removesuffix('_svc').upper()}_OWNER_DATABASE_URL"
+    name = f"{ServiceName.of_package(package).settings_prefix}OWNER_DATABASE_URL"
     if not (url := os.environ.get(name)):
         raise SystemExit(f"migrate: environment variable {name} is not set")
     try:

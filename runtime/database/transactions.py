@@ -1,4 +1,4 @@
-"""A service's transactions: each begins with a unit of work and commits what that announced."""
+"""A service's transactions: each one is a unit of work and ends with its events in the outbox."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -7,38 +7,40 @@ from typing import Generic, Protocol, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 
-class SupportsFlush(Protocol):
-    """A unit of work: repositories over one connection, and what their aggregates announce."""
+class FlushesEvents(Protocol):
+    """What `Transactions` needs of a unit of work."""
 
     async def flush_events(self) -> None:
-        """Puts what was announced into the outbox; called once, before the commit."""
+        """Writes the collected events to the outbox."""
 
 
-Work = TypeVar("Work", bound=SupportsFlush)
+Work = TypeVar("Work", bound=FlushesEvents)
 
 
 class Transactions(Generic[Work]):
-    """Opens units of work. `after_commit` is called after each commit."""
+    """Opens units of work."""
 
     def __init__(
         self,
         engine: AsyncEngine,
-        begin: Callable[[AsyncConnection], Work],
+        unit_of_work: Callable[[AsyncConnection], Work],
         after_commit: Callable[[], None] = lambda: None,
     ) -> None:
-        self._engine, self._begin, self._after_commit = engine, begin, after_commit
+        """`after_commit` is called after each commit."""
+        self._engine, self._unit_of_work = engine, unit_of_work
+        self._after_commit = after_commit
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Work]:
         """Commits at the end of the block, or rolls back if it raises."""
         async with self._engine.begin() as connection:
-            uow = self._begin(connection)
+            uow = self._unit_of_work(connection)
             yield uow
             await uow.flush_events()
         self._after_commit()
 
     @asynccontextmanager
     async def read_only(self) -> AsyncIterator[Work]:
-        """For queries only."""
+        """For queries; commits nothing and publishes nothing."""
         async with self._engine.connect() as connection:
-            yield self._begin(connection)
+            yield self._unit_of_work(connection)

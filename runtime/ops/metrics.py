@@ -79,8 +79,8 @@ class BusMetrics:
             }.items()
         }
 
-    async def look(self) -> None:
-        """Takes the numbers of this moment; raises what the database raises."""
+    async def update(self) -> None:
+        """Reads the current numbers; raises what the database raises."""
         dead_letters = DeadLetterStore(self._tables)
         async with self._engine.connect() as connection:
             waiting = await backlog(connection, self._tables)

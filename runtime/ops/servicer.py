@@ -1,11 +1,12 @@
 """ops.v1.OpsService: the operator's view of a service's part of the bus."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from eventbus import BusTables, Consumer, Relay
 from eventbus.broker import BrokerUnavailable, ConsumerLag
@@ -17,14 +18,14 @@ from eventbus.reconciliation import BusReconciliation
 from eventbus.requeue import Republisher
 from ops.v1 import ops_service_pb2, ops_service_pb2_grpc
 from runtime.auth.authentication import current_caller
-from runtime.database.idempotency import IdempotencyStore
+from runtime.database.idempotency import IdempotencyStore, Reply
 from runtime.ops.event_json import Undecodable, to_json
 from runtime.ops.messages import dead_letter, duration, findings
 from runtime.protobuf import to_datetime
 from runtime.redaction import mask
 from runtime.rpc.errors import InvalidRequest
 from runtime.rpc.interceptor import Context
-from runtime.rpc.pagination import cut, last_id, size_of
+from runtime.rpc.pagination import Page
 
 _CHECKED_BY_DEFAULT = timedelta(hours=1)
 # A broker that hangs is told as such, well before whoever asks for the status has lost patience.
@@ -46,22 +47,14 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         broker: JetStream,
         relay: Relay,
         consumers: Sequence[Consumer],
-        replies: IdempotencyStore,
+        idempotency: IdempotencyStore,
+        reconciliation: BusReconciliation,
     ) -> None:
-        self._replies = replies
+        self._idempotency, self._reconciliation = idempotency, reconciliation
         self._engine, self._tables, self._broker, self._relay = engine, tables, broker, relay
         self._consumers = {consumer.name: consumer for consumer in consumers}
         self._dead_letters = DeadLetterStore(tables)
-        self._republishing = Republisher(tables)
-        # A domain's stream is named as its schema is.
-        self.check = BusReconciliation(
-            engine,
-            tables,
-            broker.reader,
-            consumers,
-            str(tables.outbox.schema).upper(),
-            relay.wake,
-        )
+        self._republisher = Republisher(tables)
 
     async def GetBusStatus(  # noqa: N802
         self, _request: ops_service_pb2.GetBusStatusRequest, _context: Context
@@ -114,12 +107,12 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
     async def ListDeadLetters(  # noqa: N802
         self, request: ops_service_pb2.ListDeadLettersRequest, _context: Context
     ) -> ops_service_pb2.ListDeadLettersResponse:
-        size, last = size_of(request.page_size), last_id(request.page_token, "dlq")
+        page = Page.of(request, "dlq")
         async with self._engine.connect() as connection:
-            letters = await self._dead_letters.open_page(connection, size + 1, last)
-        page, token = cut(letters, size, "dead_letter_id")
+            found = await self._dead_letters.open_page(connection, page.limit, page.after)
+        dead_letters, token = page.split(found, "dead_letter_id")
         return ops_service_pb2.ListDeadLettersResponse(
-            dead_letters=[dead_letter(letter) for letter in page], next_page_token=token
+            dead_letters=[dead_letter(letter) for letter in dead_letters], next_page_token=token
         )
 
     async def GetDeadLetter(  # noqa: N802
@@ -141,61 +134,62 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         self, request: ops_service_pb2.ReplayDeadLetterRequest, _context: Context
     ) -> ops_service_pb2.ReplayDeadLetterResponse:
         letter = await self._get(request.dead_letter_id)
-        queue = self._owner(letter, "replayed").dead_letters
-        reply = ops_service_pb2.ReplayDeadLetterResponse
-        async with self._engine.begin() as connection:
+        owner = self._owner(letter, "replayed").dead_letters
 
-            async def work() -> ops_service_pb2.ReplayDeadLetterResponse:
-                passed = await queue.replay(connection, letter.dead_letter_id)
-                return reply(later_events_passed=passed)
+        async def replay(connection: AsyncConnection) -> ops_service_pb2.ReplayDeadLetterResponse:
+            passed = await owner.replay(connection, letter.dead_letter_id)
+            return ops_service_pb2.ReplayDeadLetterResponse(later_events_passed=passed)
 
-            caller = current_caller().scope
-            answer = await self._replies.run_once(connection, caller, request, reply, work)
-        queue.committed()
-        return answer
+        reply = await self._run_once(request, ops_service_pb2.ReplayDeadLetterResponse, replay)
+        owner.committed()
+        return reply
 
     async def DiscardDeadLetter(  # noqa: N802
         self, request: ops_service_pb2.DiscardDeadLetterRequest, _context: Context
     ) -> ops_service_pb2.DiscardDeadLetterResponse:
         letter = await self._get(request.dead_letter_id)
-        queue = self._owner(letter, "discarded").dead_letters
-        reply = ops_service_pb2.DiscardDeadLetterResponse
-        async with self._engine.begin() as connection:
+        owner = self._owner(letter, "discarded").dead_letters
 
-            async def work() -> ops_service_pb2.DiscardDeadLetterResponse:
-                await queue.discard(connection, letter.dead_letter_id)
-                return reply()
+        async def discard(connection: AsyncConnection) -> ops_service_pb2.DiscardDeadLetterResponse:
+            await owner.discard(connection, letter.dead_letter_id)
+            return ops_service_pb2.DiscardDeadLetterResponse()
 
-            caller = current_caller().scope
-            return await self._replies.run_once(connection, caller, request, reply, work)
+        return await self._run_once(request, ops_service_pb2.DiscardDeadLetterResponse, discard)
 
     async def RepublishEvents(  # noqa: N802
         self, request: ops_service_pb2.RepublishEventsRequest, _context: Context
     ) -> ops_service_pb2.RepublishEventsResponse:
-        since, reply = _moment(request.since), ops_service_pb2.RepublishEventsResponse
-        async with self._engine.begin() as connection:
+        since = _moment(request.since)
 
-            async def work() -> ops_service_pb2.RepublishEventsResponse:
-                return reply(event_count=await self._republishing.since(connection, since))
+        async def republish(connection: AsyncConnection) -> ops_service_pb2.RepublishEventsResponse:
+            count = await self._republisher.since(connection, since)
+            return ops_service_pb2.RepublishEventsResponse(event_count=count)
 
-            caller = current_caller().scope
-            answer = await self._replies.run_once(connection, caller, request, reply, work)
+        reply = await self._run_once(request, ops_service_pb2.RepublishEventsResponse, republish)
         self._relay.wake()
-        return answer
+        return reply
 
     async def RetryParkedEvents(  # noqa: N802
         self, request: ops_service_pb2.RetryParkedEventsRequest, _context: Context
     ) -> ops_service_pb2.RetryParkedEventsResponse:
-        reply = ops_service_pb2.RetryParkedEventsResponse
-        async with self._engine.begin() as connection:
+        async def retry(connection: AsyncConnection) -> ops_service_pb2.RetryParkedEventsResponse:
+            count = await retry_parked(connection, self._tables)
+            return ops_service_pb2.RetryParkedEventsResponse(event_count=count)
 
-            async def work() -> ops_service_pb2.RetryParkedEventsResponse:
-                return reply(event_count=await retry_parked(connection, self._tables))
-
-            caller = current_caller().scope
-            answer = await self._replies.run_once(connection, caller, request, reply, work)
+        reply = await self._run_once(request, ops_service_pb2.RetryParkedEventsResponse, retry)
         self._relay.wake()
-        return answer
+        return reply
+
+    async def _run_once(
+        self,
+        request: Any,
+        reply: type[Reply],
+        handler: Callable[[AsyncConnection], Awaitable[Reply]],
+    ) -> Reply:
+        async with self._engine.begin() as connection:
+            return await self._idempotency.run_once(
+                connection, current_caller().scope, request, reply, lambda: handler(connection)
+            )
 
     async def CheckBus(  # noqa: N802
         self, request: ops_service_pb2.CheckBusRequest, _context: Context
@@ -204,7 +198,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
             since = _moment(request.since)
         else:
             since = datetime.now(UTC) - _CHECKED_BY_DEFAULT
-        return findings(await self.check.run(since, repair=request.repair))
+        return findings(await self._reconciliation.run(since, repair=request.repair))
 
     async def _get(self, dead_letter_id: str) -> DeadLetter:
         async with self._engine.connect() as connection:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from runtime.rpc.deadlines import DeadlineExceeded, limited
+from runtime.rpc.deadlines import DeadlineExceeded, deadline
 from runtime.rpc.errors import ErrorMapper, TooManyCalls, TooManyStreams
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -29,7 +29,7 @@ class CallLimiter:
         self._most, self._taken = most, 0
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
+    def slot(self) -> Iterator[None]:
         """One place, during the block; raises TooManyCalls."""
         if self._taken >= self._most:
             raise TooManyCalls
@@ -82,7 +82,7 @@ class PublicStreamLimiter:
             # It writes rather than yields: a generator that is left in the middle ends some time.
             try:
                 with self.place(peer_host(context)):
-                    async with limited(context.time_remaining(), self._bounds.seconds):
+                    async with deadline(context.time_remaining(), self._bounds.seconds):
                         await _written(stream(request, context), context)
             except (TooManyStreams, DeadlineExceeded) as error:
                 await context.abort_with_status(errors.status(error, package))

@@ -42,7 +42,7 @@ class Attempt:
     def __init__(self) -> None:
         self.wrong = False
 
-    def failed(self) -> None:
+    def mark_failed(self) -> None:
         """The code was wrong."""
         self.wrong = True
 
@@ -93,7 +93,7 @@ class FailedAttemptLimiter:
         self._counters: dict[_Key, _Counter] = {}
 
     @asynccontextmanager
-    async def guess(self, context: Context) -> AsyncIterator[Attempt]:
+    async def attempt(self, context: Context) -> AsyncIterator[Attempt]:
         """Surrounds one validation, which says whether it failed.
 
         Raises TooManyFailedAttempts, before anything is looked up.

@@ -5,7 +5,7 @@ on, and all is logged.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
@@ -18,13 +18,11 @@ from runtime.auth.authentication import set_caller
 from runtime.auth.authorization import PUBLIC_PREFIX, Guard
 from runtime.protobuf import violations
 from runtime.rpc.concurrency_limits import CallLimiter, limit_public_stream
-from runtime.rpc.deadlines import limited
+from runtime.rpc.deadlines import deadline
 from runtime.rpc.errors import ErrorMapper, InvalidRequest
 
 _log = structlog.get_logger("calls")
-# Fields that say what a call is about; each is logged if the request has it.
-_SUBJECTS = ("order_id", "payment_id", "session_id", "notification_id", "access_code_id")
-_LONGEST_SUBJECT = 64
+_MAX_LOGGED_LENGTH = 64
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # not subscriptable when it runs
 Context = grpc.aio.ServicerContext[Any, Any]
 Servicing = Callable[[Any, Context], Awaitable[Any]]
@@ -34,11 +32,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every handler once; of health and reflection, only the streams."""
 
     def __init__(
-        self, guard: Guard, errors: ErrorMapper, most_seconds: float, most_at_once: int = 1000
+        self,
+        guard: Guard,
+        errors: ErrorMapper,
+        limit_seconds: float,
+        max_concurrent: int = 1000,
+        logged_fields: Sequence[str] = (),
     ) -> None:
-        """`most_seconds` bounds every call, also one without a deadline."""
-        self._guard, self._errors, self._most_seconds = guard, errors, most_seconds
-        self._room = CallLimiter(most_at_once)
+        """`limit_seconds` bounds every call, also one without a deadline.
+
+        `logged_fields` are the request fields that the log line of a call carries.
+        """
+        self._guard, self._errors, self._limit_seconds = guard, errors, limit_seconds
+        self._limiter = CallLimiter(max_concurrent)
+        self._logged_fields = logged_fields
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -70,7 +77,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             metadata = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
             traceparent = continue_trace(metadata.get("traceparent", ""))
             outcome = "CANCELLED"
-            with in_trace(traceparent), _about(request, traceparent):
+            with in_trace(traceparent), self._log_context(request, traceparent):
                 try:
                     reply = await self._answer(method, call, request, context, metadata)
                     outcome = "OK"
@@ -106,9 +113,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         set_caller(caller)
         structlog.contextvars.bind_contextvars(caller=caller.scope)
         _check(request)
-        with self._room.taken():
-            async with limited(context.time_remaining(), self._most_seconds):
+        with self._limiter.slot():
+            async with deadline(context.time_remaining(), self._limit_seconds):
                 return await call(request, context)
+
+    def _log_context(self, request: Any, traceparent: str) -> AbstractContextManager[None]:
+        fields = {
+            name: value
+            for name in self._logged_fields
+            if (value := getattr(request, name, "")) and len(value) < _MAX_LOGGED_LENGTH
+        }
+        return structlog.contextvars.bound_contextvars(
+            trace_id=traceparent[3:35], caller="", **fields
+        )
 
 
 def _package(method: str) -> str:
@@ -131,14 +148,3 @@ def _check(request: Any) -> None:
         raise InvalidRequest([("", "the request is not a message of its type")])
     if broken := violations(request):
         raise InvalidRequest(broken)
-
-
-def _about(request: Any, traceparent: str) -> AbstractContextManager[None]:
-    subjects = {
-        name: value
-        for name in _SUBJECTS
-        if (value := getattr(request, name, "")) and len(value) < _LONGEST_SUBJECT
-    }
-    return structlog.contextvars.bound_contextvars(
-        trace_id=traceparent[3:35], caller="", **subjects
-    )

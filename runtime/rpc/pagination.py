@@ -1,10 +1,11 @@
-"""Pages by opaque token: a token is the last id of its page, which sorts by age."""
+"""Pages by opaque token: a token is the id of the last entry of its page; ids sort by age."""
 
 import base64
 import binascii
 import re
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Column, Select
 
@@ -15,35 +16,57 @@ _ID = re.compile(r"[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}")
 T = TypeVar("T")
 
 
-def size_of(requested: int) -> int:
-    """How many entries a page has."""
-    return requested or DEFAULT_PAGE_SIZE
+class PagedRequest(Protocol):
+    """A request of a list method."""
+
+    page_size: int
+    page_token: str
 
 
-def last_id(token: str, prefix: str) -> str:
-    """The id that a token stands for, "" for the first page; `prefix` is that of the list's ids.
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The page that a request wants: up to `size` entries after the id `after` ("" at first)."""
 
-    Raises InvalidRequest, also for a token of another list.
-    """
-    if not token:
-        return ""
+    size: int
+    after: str
+
+    @classmethod
+    def of(cls, request: PagedRequest, prefix: str) -> "Page":
+        """The page of a list whose ids have a prefix such as `ord`.
+
+        Raises InvalidRequest for a token that is not one of this list.
+        """
+        return cls.by_key(request, lambda key: bool(_ID.fullmatch(key)) and key[:3] == prefix)
+
+    @classmethod
+    def by_key(cls, request: PagedRequest, is_key: Callable[[str], bool]) -> "Page":
+        """The page of a list with other keys, which `is_key` recognizes; raises InvalidRequest."""
+        size = request.page_size or DEFAULT_PAGE_SIZE
+        return cls(size, _key_in(request.page_token, is_key) if request.page_token else "")
+
+    @property
+    def limit(self) -> int:
+        """How many entries to query: one more than the page, which tells whether there are more."""
+        return self.size + 1
+
+    def split(self, entries: Sequence[T], key: str) -> tuple[list[T], str]:
+        """The page's entries and the next token, "" at the end; `key` is the id's attribute."""
+        if len(entries) <= self.size:
+            return list(entries), ""
+        page = list(entries[: self.size])
+        return page, base64.urlsafe_b64encode(str(getattr(page[-1], key)).encode()).decode()
+
+
+def _key_in(token: str, is_key: Callable[[str], bool]) -> str:
     try:
-        text = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode("ascii")
+        key = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
-        text = ""
-    if not (_ID.fullmatch(text) and text.startswith(f"{prefix}_")):
+        key = ""
+    if not is_key(key):
         raise InvalidRequest(
             [("page_token", "is not a next_page_token of this list")], "INVALID_PAGE_TOKEN"
         )
-    return text
-
-
-def cut(entries: Sequence[T], size: int, name: str) -> tuple[Sequence[T], str]:
-    """A page of `size` out of one entry more, and the next token; `name` is the id's field."""
-    if len(entries) <= size:
-        return entries, ""
-    page = entries[:size]
-    return page, base64.urlsafe_b64encode(str(getattr(page[-1], name)).encode()).decode()
+    return key
 
 
 def after(

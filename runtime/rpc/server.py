@@ -38,12 +38,12 @@ class PortTaken(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Servicer:
-    """A servicer, how it is registered, and its service's full name."""
+class ServiceRegistration:
+    """A gRPC service: its full name, its generated registration function, its servicer."""
 
     name: str
     register: Callable[[Any, grpc.aio.Server], None]
-    implementation: Any
+    servicer: Any
 
 
 class GrpcServer:
@@ -53,25 +53,35 @@ class GrpcServer:
         self,
         config: ServiceSettings,
         audience: str,
-        servicers: Sequence[Servicer],
+        registrations: Sequence[ServiceRegistration],
         errors: ErrorMapper,
         health: HealthMonitor,
+        logged_fields: Sequence[str] = (),
     ) -> None:
-        """Raises KeysUnreadable, MethodWithoutPolicy. `audience` is our name in tokens."""
+        """Raises KeysUnreadable, MethodWithoutPolicy.
+
+        `audience` is the service's name in tokens; `logged_fields` as in CallInterceptor.
+        """
         self._listen, self._health = config.listen, health
         self._monitor: asyncio.Task[None] | None = None
-        self._services = [servicer.name for servicer in servicers]
+        self._services = [registration.name for registration in registrations]
         verifier = Verifier(KeySet(config.auth_keys), audience)
         guard = Guard(verifier, self._services)
         self._config = config
         self._server = grpc.aio.server(
             interceptors=[
-                CallInterceptor(guard, errors, config.call_seconds, config.max_concurrent_calls)
+                CallInterceptor(
+                    guard,
+                    errors,
+                    config.call_seconds,
+                    config.max_concurrent_calls,
+                    logged_fields,
+                )
             ],
             options=_OPTIONS,
         )
-        for servicer in servicers:
-            servicer.register(servicer.implementation, self._server)
+        for registration in registrations:
+            registration.register(registration.servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(health.servicer, self._server)
         names = [*self._services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
         reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)

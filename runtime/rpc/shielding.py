@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from runtime.rpc.deadlines import unlimited
+from runtime.rpc.deadlines import without_deadline
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class CancellationShield:
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The work's result; if this is cancelled, the work goes on alone."""
-        task = asyncio.create_task(work, context=unlimited())
+        task = asyncio.create_task(work, context=without_deadline())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         try:

@@ -33,7 +33,7 @@ async def test_proof_18_a_handler_that_fails_and_then_works_has_one_effect(
         assert (await disruptable_stack.effects(order_id)).sessions == 0
     await disruptable_stack.wait_for_effects(order_id, PAID)
     failed = failures(disruptable_stack, order_id)
-    assert {failure["verdict"] for failure in failed} == {"Nak"}
+    assert {failure["decision"] for failure in failed} == {"Nak"}
     assert [failure["failures"] for failure in failed] == list(range(1, len(failed) + 1))
     delays = [failure["delay_seconds"] for failure in failed]
     assert delays == sorted(delays)

@@ -47,7 +47,7 @@ def test_proof_28_an_import_across_services_fails(tree: Path, importer: str, imp
     result = make(tree, "check-imports")
     assert result.returncode != 0
     assert "Services never import each other BROKEN" in result.stdout
-    assert f"{importer}_svc.consumers -> {imported}_svc" in result.stdout
+    assert f"{importer}_svc.event_handlers -> {imported}_svc" in result.stdout
 
 
 @pytest.mark.parametrize(("publisher", "owner"), PAIRS)

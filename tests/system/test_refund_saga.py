@@ -239,7 +239,7 @@ async def test_a_completed_interview_stays_and_is_reported_as_used_without_right
     assert session.status == session_pb2.SESSION_STATUS_COMPLETED
     assert session.used_without_right
     (line,) = stack_without_payment.log_lines(
-        "interview", event="used without right", session_id=interview.session_id
+        "interview", event="code used without right", session_id=interview.session_id
     )
     assert line["level"] == "warning"
 

@@ -225,7 +225,7 @@ async def test_a_refund_that_hangs_is_shown_to_operators(interview: PlayedInterv
     subject = {"order_id": order_id, "refund_id": refund.refund_id}
 
     async def logged() -> bool:
-        return bool(outside.log_lines("payment", event="refund hangs", level="error", **subject))
+        return bool(outside.log_lines("payment", event="refund overdue", level="error", **subject))
 
     await wait_until(logged, "an error line", 30)
     await interview.withholds(order_id, refund.refund_id)

@@ -154,7 +154,7 @@ async def test_a_refund_that_hangs_is_counted_until_interview_has_answered(
     refund = await desk.refund(order_id)
     await shows(checked, "payment", {"refunds_overdue": 1})
     line = {"order_id": order_id, "refund_id": refund.refund_id}
-    await logged(checked, "payment", event="refund hangs", level="error", **line)
+    await logged(checked, "payment", event="refund overdue", level="error", **line)
     checked.stack.resume("interview")
     await desk.becomes(refund, "SUCCEEDED")
     await shows(checked, "payment", {"refunds_overdue": 0})

@@ -37,10 +37,10 @@ async def test_codes_expire_by_the_databases_clock() -> None:
     await uow.access_codes.save_many([AccessCode("acc_1", "", "ord_1", "", END, NOW)])
     database = Database(uow)
     sweeper = AccessCodeExpiry(database)  # type: ignore[arg-type]
-    await sweeper.sweep()
+    await sweeper.run_round()
     assert uow.access_codes.saved["acc_1"].status == "ACTIVE"
     database.now = END
-    await sweeper.sweep()
+    await sweeper.run_round()
     assert uow.access_codes.saved["acc_1"].status == "EXPIRED"
 
 
@@ -55,8 +55,8 @@ async def test_sessions_end_by_the_databases_clock() -> None:
     await apply_records([heard], uow, preparation=Preparation(bank, lambda: "ses_1", NOW))
     database = Database(uow)
     sweeper = SessionExpiry(database)  # type: ignore[arg-type]
-    await sweeper.sweep()
+    await sweeper.run_round()
     assert uow.sessions.saved["ord_1"].status == "PREPARED"
     database.now = END
-    await sweeper.sweep()
+    await sweeper.run_round()
     assert uow.sessions.saved["ord_1"].status == "EXPIRED"

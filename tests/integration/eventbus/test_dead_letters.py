@@ -19,7 +19,8 @@ from eventbus.dead_letters.store import (
 )
 from eventbus.errors import is_transient
 from interview.v1 import events_pb2
-from runtime.protobuf import decoder, new_id, to_event, to_timestamp
+from runtime.ids import new_id
+from runtime.protobuf import decoder, to_event, to_timestamp
 from tests.integration.bus import Bus, OpenBus
 from tests.integration.faulty_broker import Answers
 

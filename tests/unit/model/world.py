@@ -85,7 +85,6 @@ def over_memory() -> Iterator[pytest.MonkeyPatch]:
     """Lets the consumers' handlers work on stores in memory and on the world's clock."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (payment_consumers, interview_consumers):
-            patch.setattr(module, "UnitOfWork", Unit)
             patch.setattr(module, "datetime", Clock)
         patch.setattr(interview_consumers, "new_id", lambda _prefix: SESSION)
         yield patch
@@ -120,14 +119,14 @@ class Protocol:
         self._post = Post()
         self._payment = Actor(
             paid(),
-            payment_consumers.handler_registry(),
+            payment_consumers.handler_registry(Unit),
             payment_messages.to_bus,
             lambda store: (store.orders.saved, store.refunds.saved, store.access_codes.saved),
             self._post,
         )
         self._interview = Actor(
             interview_fakes.InMemory(),
-            interview_consumers.handler_registry(BANK),
+            interview_consumers.handler_registry(BANK, Unit),
             interview_messages.to_bus,
             lambda store: (store.entries.saved, store.sessions.saved),
             self._post,

@@ -7,6 +7,7 @@ import pytest
 
 from runtime import process
 from runtime.process import Process
+from runtime.service_name import ServiceName
 
 
 class Part:
@@ -58,7 +59,9 @@ async def run_and_stop(monkeypatch: pytest.MonkeyPatch, workers: list[Any]) -> N
     metrics: Any = Silent()
     stop = asyncio.Event()
     stop.set()
-    await Process(part, "none_svc", part, part, part, workers, metrics).run(stop)
+    await Process(
+        part, ServiceName("none"), part, part, part, workers[:-1], workers[-1], metrics
+    ).run(stop)
 
 
 async def test_all_workers_but_the_relay_are_told_to_stop_before_any_is_waited_for(

@@ -10,16 +10,9 @@ from google.protobuf.message import Message
 from eventbus import Event, MalformedEnvelope
 from interview.v1 import events_pb2 as interview_events
 from payment.v1 import access_code_pb2, events_pb2, payment_service_pb2
+from runtime.ids import new_id
 from runtime.ops.event_json import Undecodable, to_json
-from runtime.protobuf import (
-    NotAnEvent,
-    decoder,
-    new_id,
-    to_datetime,
-    to_event,
-    to_timestamp,
-    violations,
-)
+from runtime.protobuf import NotAnEvent, decoder, to_datetime, to_event, to_timestamp, violations
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"

@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2
 
 from eventbus import Relay
 from eventbus.broker import BrokerUnavailable
-from eventbus.reconciliation import Findings, Missing
+from eventbus.reconciliation import BusReconciliation, Findings, MissingEvent
 from eventbus.requeue import RepublishTooOld
 from ops.v1 import ops_service_pb2
 from runtime.auth.authentication import Caller, Role, set_caller
@@ -35,7 +35,10 @@ async def servicer(bus: Bus, relay: Relay) -> OpsServicer:
     set_caller(Caller("mei", frozenset({Role.OPERATOR})))
     consumers = [bus.consumer()]
     kept = IdempotencyStore(replies, bus.engine)
-    return OpsServicer(bus.engine, bus.tables, bus.broker, relay, consumers, kept)
+    reconciliation = BusReconciliation(
+        bus.engine, bus.tables, bus.broker.reader, consumers, bus.stream, relay.wake
+    )
+    return OpsServicer(bus.engine, bus.tables, bus.broker, relay, consumers, kept, reconciliation)
 
 
 def details(error: Exception) -> tuple[grpc.StatusCode, str, set[str]]:
@@ -118,7 +121,7 @@ def test_an_unavailable_broker_is_told_with_a_time_to_try_again() -> None:
 
 
 def test_of_long_lists_the_beginning_is_told() -> None:
-    one = Missing("evt", "x.v1.Y", "k", "S", "", datetime(2026, 1, 1, tzinfo=UTC))
+    one = MissingEvent("evt", "x.v1.Y", "k", "S", "", datetime(2026, 1, 1, tzinfo=UTC))
     reply = findings(Findings([one] * 1001, [one] * 999, 5000, 7000))
     assert (len(reply.lost), len(reply.unhandled)) == (1000, 999)
     assert (reply.published_count, reply.message_count) == (5000, 7000)

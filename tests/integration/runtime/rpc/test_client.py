@@ -14,7 +14,7 @@ from devstack.keys import Keys
 from eventbus.trace_context import in_trace
 from runtime.auth.authentication import Caller, KeySet, Role, Verifier
 from runtime.rpc.client import open_channel
-from runtime.rpc.deadlines import DeadlineExceeded, limited
+from runtime.rpc.deadlines import DeadlineExceeded, deadline
 from runtime.settings import CallSettings
 
 TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"
@@ -56,9 +56,9 @@ async def test_a_call_takes_no_longer_than_what_is_left_of_the_call_that_makes_i
 ) -> None:
     request = health_pb2.HealthCheckRequest()
     async with listening(tmp_path) as (heard, stub, _):
-        async with limited(5.0, 30.0):
+        async with deadline(5.0, 30.0):
             await stub.Check(request, timeout=60)
-        async with limited(None, 20.0):
+        async with deadline(None, 20.0):
             await stub.Check(request)
             await stub.Check(request, timeout=3)
     bounds = [5.0, 20.0, 3.0]
@@ -85,11 +85,11 @@ async def test_a_call_says_who_makes_it_and_to_which_trace_it_belongs(tmp_path: 
 
 async def test_work_without_a_callers_deadline_is_bounded_by_ours() -> None:
     with pytest.raises(DeadlineExceeded):
-        async with limited(None, 0.01):
+        async with deadline(None, 0.01):
             await asyncio.Event().wait()
 
 
 async def test_a_time_out_of_something_else_is_not_the_deadline() -> None:
     with pytest.raises(TimeoutError):
-        async with limited(None, 30.0):
+        async with deadline(None, 30.0):
             raise TimeoutError

@@ -18,13 +18,12 @@ from devstack.keys import Keys
 from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 from runtime.auth.authentication import Role
-from runtime.broker import create_broker
 from runtime.database.engine import create_engine
 from runtime.rpc import concurrency_limits
 from runtime.rpc.errors import ErrorMapper
 from runtime.rpc.health import HealthMonitor
 from runtime.rpc.health_servicer import HealthServicer
-from runtime.rpc.server import GrpcServer, Servicer
+from runtime.rpc.server import GrpcServer, ServiceRegistration
 from runtime.settings import ServiceSettings
 
 MOST = 5
@@ -95,9 +94,9 @@ async def listening(directory: Path) -> AsyncIterator[Listening]:
         max_concurrent_calls=MOST,
     )
     engine = create_engine(config, "payment")
-    health = HealthMonitor(engine, create_broker(config, "payment"), [])
+    health = HealthMonitor(engine, config.create_broker("payment"), [])
     register: Any = payment_service_pb2_grpc.add_PaymentServiceServicer_to_server
-    servicer = Servicer("payment.v1.PaymentService", register, shop)
+    servicer = ServiceRegistration("payment.v1.PaymentService", register, shop)
     server = GrpcServer(config, "payment", [servicer], ErrorMapper({}), health)
     here = Listening(await server.start(), health, shop, keys.token("shop", Role.STOREFRONT))
     try:

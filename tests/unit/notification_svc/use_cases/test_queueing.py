@@ -54,7 +54,7 @@ FEEDBACK = FeedbackContent("ses_1", "fbk_1", "backend-60")
 S, C = NotificationStatus, CodeStatus
 
 
-class CallLimiter:
+class MailStore:
     """notification without its edges: events come in, mails go out, time passes."""
 
     def __init__(self) -> None:
@@ -122,80 +122,80 @@ def versions(told: list[Content]) -> list[int]:
 
 
 @pytest.fixture
-def room() -> CallLimiter:
-    return CallLimiter()
+def store() -> MailStore:
+    return MailStore()
 
 
-async def test_an_event_heard_twice_queues_one_mail(room: CallLimiter) -> None:
+async def test_an_event_heard_twice_queues_one_mail(store: MailStore) -> None:
     """Once per event and recipient; a version heard again changes nothing."""
     told = QueueMail("evt_1", "some.v1.Event", "ord_1", "ada", ADA, CODE)
     command = HandleEvent(CodeVersion("ord_1", 1, C.ACTIVE, "acc_1"), told)
-    await room.take(command)
-    await room.take(command)
-    (mail,) = room.uow.notifications.saved.values()
+    await store.take(command)
+    await store.take(command)
+    (mail,) = store.uow.notifications.saved.values()
     assert (mail.message_id, mail.status) == ("<ntf_001@example.org>", S.QUEUED)
 
 
-async def test_an_older_version_lowers_nothing(room: CallLimiter) -> None:
-    await room.hear(3, C.REVOKED)
-    await room.hear(2, C.SUSPENDED)
-    assert room.uow.code_versions.saved["ord_1"].version == 3
+async def test_an_older_version_lowers_nothing(store: MailStore) -> None:
+    await store.hear(3, C.REVOKED)
+    await store.hear(2, C.SUSPENDED)
+    assert store.uow.code_versions.saved["ord_1"].version == 3
 
 
 @pytest.mark.parametrize("status", [C.SUSPENDED, C.REVOKED, C.EXPIRED, C.REDEEMED])
-async def test_a_code_is_never_told_after_it_changed(room: CallLimiter, status: CodeStatus) -> None:
-    await room.hear(1, content=CODE)
-    await room.hear(2, status)
-    assert await room.send() == []
-    assert room.statuses == [S.SUPPRESSED]
+async def test_a_code_is_never_told_after_it_changed(store: MailStore, status: CodeStatus) -> None:
+    await store.hear(1, content=CODE)
+    await store.hear(2, status)
+    assert await store.send() == []
+    assert store.statuses == [S.SUPPRESSED]
 
 
-async def test_a_late_event_does_not_tell_a_code_that_changed_before(room: CallLimiter) -> None:
+async def test_a_late_event_does_not_tell_a_code_that_changed_before(store: MailStore) -> None:
     """The revocation overtook the payment."""
-    await room.hear(2, C.REVOKED)
-    await room.hear(1, content=CODE)
-    assert await room.send() == []
+    await store.hear(2, C.REVOKED)
+    await store.hear(1, content=CODE)
+    assert await store.send() == []
 
 
-async def test_the_refunds_mail_goes_out_behind_the_codes(room: CallLimiter) -> None:
-    await room.hear(1, content=CODE)
-    await room.hear(2, C.SUSPENDED)
-    await room.hear(3, C.REVOKED, content=FULL)
-    assert await room.send() == [FULL]
-    assert room.statuses == [S.SUPPRESSED, S.SENT]
+async def test_the_refunds_mail_goes_out_behind_the_codes(store: MailStore) -> None:
+    await store.hear(1, content=CODE)
+    await store.hear(2, C.SUSPENDED)
+    await store.hear(3, C.REVOKED, content=FULL)
+    assert await store.send() == [FULL]
+    assert store.statuses == [S.SUPPRESSED, S.SENT]
 
 
-async def test_one_mail_of_an_order_is_on_its_way_at_a_time(room: CallLimiter) -> None:
-    await room.hear(1, content=CODE)
-    await room.hear(3, C.REVOKED, content=FULL)
-    room.uow.code_versions.saved.clear()  # the refund was heard after the claim
-    (first,) = await room.claim()
+async def test_one_mail_of_an_order_is_on_its_way_at_a_time(store: MailStore) -> None:
+    await store.hear(1, content=CODE)
+    await store.hear(3, C.REVOKED, content=FULL)
+    store.uow.code_versions.saved.clear()  # the refund was heard after the claim
+    (first,) = await store.claim()
     assert first.content == CODE
-    assert await room.claim() == []
-    await room.ended(first, Accepted())
-    assert await room.send() == [FULL]
+    assert await store.claim() == []
+    await store.ended(first, Accepted())
+    assert await store.send() == [FULL]
 
 
-async def test_a_reinstated_code_is_told_once_under_its_new_version(room: CallLimiter) -> None:
-    await room.hear(1, content=CODE)
-    await room.hear(2, C.SUSPENDED)
-    await room.hear(3, content=replace(CODE, version=3))
-    assert versions(await room.send()) == [3]
-    assert room.statuses == [S.SUPPRESSED, S.SENT]
+async def test_a_reinstated_code_is_told_once_under_its_new_version(store: MailStore) -> None:
+    await store.hear(1, content=CODE)
+    await store.hear(2, C.SUSPENDED)
+    await store.hear(3, content=replace(CODE, version=3))
+    assert versions(await store.send()) == [3]
+    assert store.statuses == [S.SUPPRESSED, S.SENT]
 
 
 @pytest.mark.parametrize("claimed_between", [True, False])
 async def test_a_failed_refund_leaves_nobody_without_their_code(
-    room: CallLimiter, claimed_between: bool
+    store: MailStore, claimed_between: bool
 ) -> None:
     """Its request held the mail back, or would have: the code is told again, as a resend."""
-    await room.hear(1, content=CODE)
-    await room.hear(2, C.SUSPENDED)
+    await store.hear(1, content=CODE)
+    await store.hear(2, C.SUSPENDED)
     if claimed_between:
-        assert await room.send() == []
-    await room.hear(3)
-    assert versions(await room.send()) == [3]
-    original, again = room.uow.notifications.saved.values()
+        assert await store.send() == []
+    await store.hear(3)
+    assert versions(await store.send()) == [3]
+    original, again = store.uow.notifications.saved.values()
     assert (original.status, original.suppression_reason) == (
         S.SUPPRESSED,
         SuppressionReason.CODE_OUTDATED,
@@ -205,114 +205,114 @@ async def test_a_failed_refund_leaves_nobody_without_their_code(
 
 
 async def test_a_failed_refund_that_overtook_the_payment_leaves_nobody_without_code(
-    room: CallLimiter,
+    store: MailStore,
 ) -> None:
-    await room.hear(3)
-    await room.hear(1, content=CODE)
-    assert versions(await room.send()) == [3]
+    await store.hear(3)
+    await store.hear(1, content=CODE)
+    assert versions(await store.send()) == [3]
 
 
-async def test_a_failed_refund_sends_nothing_to_who_has_the_code(room: CallLimiter) -> None:
+async def test_a_failed_refund_sends_nothing_to_who_has_the_code(store: MailStore) -> None:
     """Sent before the refund was asked for, or being sent while it was."""
-    await room.hear(1, content=CODE)
-    (mail,) = await room.claim()
-    await room.hear(2, C.SUSPENDED)
-    await room.hear(3)
-    await room.ended(mail, Accepted())
-    assert await room.send() == []
-    assert room.statuses == [S.SENT]
+    await store.hear(1, content=CODE)
+    (mail,) = await store.claim()
+    await store.hear(2, C.SUSPENDED)
+    await store.hear(3)
+    await store.ended(mail, Accepted())
+    assert await store.send() == []
+    assert store.statuses == [S.SENT]
 
 
-async def test_a_mail_that_was_deferred_through_a_failed_refund_comes(room: CallLimiter) -> None:
-    await room.hear(1, content=CODE)
-    (mail,) = await room.claim()
-    await room.hear(2, C.SUSPENDED)
-    await room.hear(3)
-    await room.ended(mail, Deferred("451 later"))
-    room.now += timedelta(minutes=2)
-    assert versions(await room.send()) == [3]
+async def test_a_mail_that_was_deferred_through_a_failed_refund_comes(store: MailStore) -> None:
+    await store.hear(1, content=CODE)
+    (mail,) = await store.claim()
+    await store.hear(2, C.SUSPENDED)
+    await store.hear(3)
+    await store.ended(mail, Deferred("451 later"))
+    store.now += timedelta(minutes=2)
+    assert versions(await store.send()) == [3]
 
 
-async def test_a_second_refund_holds_the_resent_code_back_again(room: CallLimiter) -> None:
+async def test_a_second_refund_holds_the_resent_code_back_again(store: MailStore) -> None:
     """And its failure brings it, once."""
-    await room.hear(1, content=CODE)
+    await store.hear(1, content=CODE)
     for version in (2, 4):
-        await room.hear(version, C.SUSPENDED)
-        assert await room.send() == []
-        await room.hear(version + 1)
-    assert versions(await room.send()) == [5]
-    assert await room.send() == []
+        await store.hear(version, C.SUSPENDED)
+        assert await store.send() == []
+        await store.hear(version + 1)
+    assert versions(await store.send()) == [5]
+    assert await store.send() == []
 
 
-async def test_a_replaced_code_is_not_told_again(room: CallLimiter) -> None:
-    await room.hear(1, content=CODE)
+async def test_a_replaced_code_is_not_told_again(store: MailStore) -> None:
+    await store.hear(1, content=CODE)
     new = replace(CODE, access_code_id="acc_2", version=2)
-    await room.hear(2, content=new, code="acc_2")
-    await room.hear(3, C.SUSPENDED, code="acc_2")
-    await room.hear(4, code="acc_2")
-    assert await room.send() == [replace(new, version=4)]
+    await store.hear(2, content=new, code="acc_2")
+    await store.hear(3, C.SUSPENDED, code="acc_2")
+    await store.hear(4, code="acc_2")
+    assert await store.send() == [replace(new, version=4)]
 
 
-async def test_a_mail_sent_again_tells_a_code_that_is_good_again(room: CallLimiter) -> None:
+async def test_a_mail_sent_again_tells_a_code_that_is_good_again(store: MailStore) -> None:
     """Resent by hand, it is told as of the newest version; a code that isn't good is not told."""
-    await room.hear(1, content=CODE)
-    await room.send()
-    await room.hear(2, C.SUSPENDED)
-    await room.hear(3)
+    await store.hear(1, content=CODE)
+    await store.send()
+    await store.hear(2, C.SUSPENDED)
+    await store.hear(3)
     for version, expected in ((3, [3]), (4, [])):
-        await room.hear(version, C.ACTIVE if version == 3 else C.REVOKED)
+        await store.hear(version, C.ACTIVE if version == 3 else C.REVOKED)
         command = ResendNotification("ntf_001")
-        await resend_notification(command, room.uow, identity=room.identity, now=room.now)
-        assert versions(await room.send()) == expected
-    assert room.statuses == [S.SENT, S.SENT, S.SUPPRESSED]
+        await resend_notification(command, store.uow, identity=store.identity, now=store.now)
+        assert versions(await store.send()) == expected
+    assert store.statuses == [S.SENT, S.SENT, S.SUPPRESSED]
 
 
-async def test_what_waits_is_not_sent_again(room: CallLimiter) -> None:
-    await room.hear(1, content=CODE)
+async def test_what_waits_is_not_sent_again(store: MailStore) -> None:
+    await store.hear(1, content=CODE)
     command = ResendNotification("ntf_001")
     with pytest.raises(NotificationNotEnded):
-        await resend_notification(command, room.uow, identity=room.identity, now=NOW)
+        await resend_notification(command, store.uow, identity=store.identity, now=NOW)
     unknown = ResendNotification("ntf_999")
     with pytest.raises(NotificationNotFound):
-        await resend_notification(unknown, room.uow, identity=room.identity, now=NOW)
+        await resend_notification(unknown, store.uow, identity=store.identity, now=NOW)
 
 
-async def test_a_refused_address_gets_no_more_mail_until_it_is_restored(room: CallLimiter) -> None:
+async def test_a_refused_address_gets_no_more_mail_until_it_is_restored(store: MailStore) -> None:
     """FAILED and told; the next is SUPPRESSED; restored, the next but one is sent."""
-    await room.hear(content=FULL)
-    await room.send(Refused("550 5.1.1 no such user", bad_address=True))
-    assert [failed.notification_id for failed in room.uow.notifications.told] == ["ntf_001"]
-    (entry,) = room.uow.suppressions.saved.values()
+    await store.hear(content=FULL)
+    await store.send(Refused("550 5.1.1 no such user", bad_address=True))
+    assert [failed.notification_id for failed in store.uow.notifications.told] == ["ntf_001"]
+    (entry,) = store.uow.suppressions.saved.values()
     assert (entry.email, entry.reason) == ("ada@example.org", "550 5.1.1 no such user")
-    await room.hear(content=FULL)
-    assert await room.send() == []
-    await restore_address(RestoreAddress("ada@EXAMPLE.org"), room.uow)
-    await room.hear(content=FULL)
-    assert await room.send() == [FULL]
-    assert room.statuses == [S.FAILED, S.SUPPRESSED, S.SENT]
+    await store.hear(content=FULL)
+    assert await store.send() == []
+    await restore_address(RestoreAddress("ada@EXAMPLE.org"), store.uow)
+    await store.hear(content=FULL)
+    assert await store.send() == [FULL]
+    assert store.statuses == [S.FAILED, S.SUPPRESSED, S.SENT]
 
 
-async def test_a_refused_mail_says_nothing_of_its_address(room: CallLimiter) -> None:
-    await room.hear(content=FULL)
-    await room.send(Refused("554 5.7.1 spam"))
-    assert room.statuses == [S.FAILED]
-    assert not room.uow.suppressions.saved
+async def test_a_refused_mail_says_nothing_of_its_address(store: MailStore) -> None:
+    await store.hear(content=FULL)
+    await store.send(Refused("554 5.7.1 spam"))
+    assert store.statuses == [S.FAILED]
+    assert not store.uow.suppressions.saved
 
 
-async def test_an_address_is_suppressed_once(room: CallLimiter) -> None:
+async def test_an_address_is_suppressed_once(store: MailStore) -> None:
     """The first entry stays; one that isn't there can't be taken off."""
     for reason in ("asked by phone", "again"):
         command = SuppressAddress("ada@EXAMPLE.org", reason)
-        entry = await suppress_address(command, room.uow, identity=room.identity, now=NOW)
+        entry = await suppress_address(command, store.uow, identity=store.identity, now=NOW)
         assert (entry.email, entry.reason) == ("ada@example.org", "asked by phone")
     with pytest.raises(SuppressionNotFound):
-        await restore_address(RestoreAddress("Ada@example.org"), room.uow)
+        await restore_address(RestoreAddress("Ada@example.org"), store.uow)
 
 
-async def test_a_declined_kind_of_mail_is_not_sent_and_others_are(room: CallLimiter) -> None:
-    await room.uow.preferences.save(MailPreferences("ada", feedback_declined=True))
-    await room.hear(content=FEEDBACK)
-    await room.hear(content=FULL)
-    assert await room.send() == [FULL]
-    declined = room.uow.notifications.saved["ntf_001"]
+async def test_a_declined_kind_of_mail_is_not_sent_and_others_are(store: MailStore) -> None:
+    await store.uow.preferences.save(MailPreferences("ada", feedback_declined=True))
+    await store.hear(content=FEEDBACK)
+    await store.hear(content=FULL)
+    assert await store.send() == [FULL]
+    declined = store.uow.notifications.saved["ntf_001"]
     assert (declined.status, declined.last_error) == (S.SUPPRESSED, "declined by the customer")

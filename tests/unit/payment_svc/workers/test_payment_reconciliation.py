@@ -4,9 +4,12 @@ import asyncio
 
 import pytest
 
+from devstack.polling import wait_until
 from payment_svc.domain.orders import Order
 from payment_svc.domain.payments import Cancelled, Outcome, OutcomeUnknown, Payment, PaymentStatus
-from payment_svc.workflows import PaymentReconciliation, PaymentWorkflow
+from payment_svc.workers.payment_reconciliation import PaymentReconciliation
+from payment_svc.workflows.payments import PaymentWorkflow
+from runtime.workers import PollingWorker
 from tests.fakes.payment import ADA, CODES, NOW, PRODUCT, DatabaseInMemory, InMemory
 
 _AT_ONCE = 5
@@ -62,34 +65,47 @@ def provider(database: DatabaseInMemory) -> Provider:
 
 
 @pytest.fixture
-def reconciler(database: DatabaseInMemory, provider: Provider) -> PaymentReconciliation:
+def reconciler(database: DatabaseInMemory, provider: Provider) -> PollingWorker:
     charging = PaymentWorkflow(database, provider, CODES)  # type: ignore[arg-type]
-    return PaymentReconciliation(database, charging, 60, 60)  # type: ignore[arg-type]
+    reconciliation = PaymentReconciliation(database, charging, 60)  # type: ignore[arg-type]
+    return PollingWorker("payment reconciliation", 60, reconciliation.process_due)
 
 
 async def test_a_few_payments_are_asked_about_at_once(
-    reconciler: PaymentReconciliation, provider: Provider
+    reconciler: PollingWorker, provider: Provider
 ) -> None:
     """No more than a few, and never inside a transaction."""
-    running = asyncio.create_task(reconciler.reconcile())
+    running = asyncio.create_task(reconciler.run())
     await asyncio.wait_for(provider.several.wait(), 5)
     assert (len(provider.asked), provider.in_transactions) == (_AT_ONCE, 0)
     provider.answers.set()
+
+    async def all_asked() -> bool:
+        return len(provider.asked) == 12
+
+    await wait_until(all_asked, "all payments asked about", 5)
+    reconciler.stop()
     await asyncio.wait_for(running, 5)
     assert len(set(provider.asked)) == len(provider.asked) == 12
 
 
 async def test_a_payment_in_trouble_keeps_no_other_waiting(
-    reconciler: PaymentReconciliation, provider: Provider, database: DatabaseInMemory
+    reconciler: PollingWorker, provider: Provider, database: DatabaseInMemory
 ) -> None:
     provider.answers.set()
-    await reconciler.reconcile()
-    statuses = [payment.status for payment in database.uow.payments.saved.values()]
-    assert statuses == ["PROCESSING", "UNKNOWN", *["CANCELLED"] * 10]
+    running = asyncio.create_task(reconciler.run())
+
+    async def all_settled() -> bool:
+        statuses = [payment.status for payment in database.uow.payments.saved.values()]
+        return statuses == ["PROCESSING", "UNKNOWN", *["CANCELLED"] * 10]
+
+    await wait_until(all_settled, "all payments settled but two", 5)
+    reconciler.stop()
+    await asyncio.wait_for(running, 5)
 
 
 async def test_when_stopped_it_ends_after_the_payments_in_hand(
-    reconciler: PaymentReconciliation, provider: Provider
+    reconciler: PollingWorker, provider: Provider
 ) -> None:
     running = asyncio.create_task(reconciler.run())
     await asyncio.wait_for(provider.several.wait(), 5)

@@ -20,8 +20,10 @@ from payment_svc.domain.refunds import (
     RefundRefused,
     RefundStatus,
 )
-from payment_svc.workflows.refunds import RefundFollowup, RefundWorkflow
+from payment_svc.workers.refund_followup import RefundFollowup
+from payment_svc.workflows.refunds import RefundWorkflow
 from runtime.ops.metrics import Metrics
+from runtime.workers import PollingWorker
 from tests.fakes.payment import ADA, PRICE, PRODUCT, DatabaseInMemory, InMemory
 
 NOW = datetime.now(UTC)
@@ -66,10 +68,13 @@ def database() -> DatabaseInMemory:
     return DatabaseInMemory(InMemory())
 
 
-def refunding(
-    database: DatabaseInMemory, provider: Provider, seconds: float = 60
-) -> RefundWorkflow:
-    return RefundWorkflow(database, provider, seconds, 60)  # type: ignore[arg-type]
+def refund_workflow(database: DatabaseInMemory, provider: Provider) -> RefundWorkflow:
+    return RefundWorkflow(database, provider, 60)  # type: ignore[arg-type]
+
+
+async def process_all(workflow: RefundWorkflow) -> None:
+    while await workflow.process_due():
+        pass
 
 
 def statuses(database: DatabaseInMemory) -> list[RefundStatus]:
@@ -79,7 +84,7 @@ def statuses(database: DatabaseInMemory) -> list[RefundStatus]:
 async def test_the_provider_is_never_asked_inside_a_transaction(database: DatabaseInMemory) -> None:
     await refunds(database.uow, 12)
     provider = Provider(database, {})
-    await refunding(database, provider).work_off()
+    await process_all(refund_workflow(database, provider))
     assert (len(provider.asked), provider.in_transactions) == (12, 0)
     assert set(statuses(database)) == {RefundStatus.SUCCEEDED}
 
@@ -91,13 +96,13 @@ async def test_a_refund_in_trouble_keeps_no_other_waiting(database: DatabaseInMe
         "ref_1": RefundOutcomeUnknown(),
         "ref_2": RefundRefused("NO"),
     }
-    await refunding(database, Provider(database, outcomes)).work_off()
+    await process_all(refund_workflow(database, Provider(database, outcomes)))
     assert statuses(database) == ["PENDING", "UNKNOWN", "FAILED", "SUCCEEDED"]
 
 
 async def test_it_looks_when_woken_and_ends_when_stopped(database: DatabaseInMemory) -> None:
     provider = Provider(database, {})
-    worker = refunding(database, provider)
+    worker = PollingWorker("refunds", 60, refund_workflow(database, provider).process_due)
     running = asyncio.create_task(worker.run())
     await asyncio.sleep(0)
     await refunds(database.uow, 1)
@@ -120,7 +125,7 @@ async def test_a_question_that_cant_be_asked_again_keeps_no_other_waiting(
     del database.uow.orders.saved["ord_0"]
     database.uow.refunds.saved["ref_2"].asked_at = datetime.now(UTC)
     watch = RefundFollowup(database, Metrics(), 60, 900)  # type: ignore[arg-type]
-    await watch.ask_again()
+    await watch.request_answers()
     assert [refund.asks for refund in database.uow.refunds.saved.values()] == [1, 2, 1]
 
 
@@ -138,7 +143,7 @@ async def test_only_a_question_that_was_asked_is_told_in_the_log(
 
     monkeypatch.setattr(database.uow.refunds, "unanswered", seen_before)
     with capture_logs() as lines:
-        await RefundFollowup(database, Metrics(), 60, 900).ask_again()  # type: ignore[arg-type]
+        await RefundFollowup(database, Metrics(), 60, 900).request_answers()  # type: ignore[arg-type]
     assert [refund.asks for refund in saved.values()] == [2, 1]
-    told = [line["refund_id"] for line in lines if line["event"] == "interview asked again"]
+    told = [line["refund_id"] for line in lines if line["event"] == "refund request repeated"]
     assert told == ["ref_0"]

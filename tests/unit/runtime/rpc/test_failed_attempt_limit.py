@@ -37,14 +37,14 @@ class Lookup:
     async def judge(self, *, good: bool, name: str = "li", context: Any = HERE) -> str:
         set_caller(Caller(name, frozenset({Role.CUSTOMER})))
         try:
-            async with self.limiter.guess(context) as guess:
+            async with self.limiter.attempt(context) as attempt:
                 self.looked, self.under_way = self.looked + 1, self.under_way + 1
                 try:
                     await self.open.wait()
                 finally:
                     self.under_way -= 1
                 if not good:
-                    guess.failed()
+                    attempt.mark_failed()
         except TooManyFailedAttempts:
             return "refused"
         return "looked at"
@@ -119,10 +119,10 @@ async def test_calls_that_are_given_up_make_room_and_leave_nothing(lookup: Looku
 async def test_services_wait_for_nobody(lookup: Lookup) -> None:
     async def judge() -> None:
         set_caller(Caller("interview", frozenset({Role.SERVICE})))
-        async with lookup.limiter.guess(HERE) as guess:
+        async with lookup.limiter.attempt(HERE) as attempt:
             lookup.under_way += 1
             await lookup.open.wait()
-            guess.failed()
+            attempt.mark_failed()
 
     calls = [asyncio.create_task(judge()) for _ in range(30 * LIMIT)]
     await lookup.until_under_way(30 * LIMIT)

@@ -10,7 +10,7 @@ from sqlalchemy import Column, MetaData, Table, Text, select
 from ulid import ULID
 
 from runtime.rpc.errors import InvalidRequest
-from runtime.rpc.pagination import DEFAULT_PAGE_SIZE, after, cut, last_id, size_of
+from runtime.rpc.pagination import DEFAULT_PAGE_SIZE, Page, after
 
 
 @dataclass
@@ -22,6 +22,16 @@ def entries(count: int) -> list[Entry]:
     return [Entry(f"ord_{ULID.from_int(number)}") for number in range(count)]
 
 
+@dataclass
+class Request:
+    page_token: str = ""
+    page_size: int = 0
+
+
+def last_id(token: str) -> str:
+    return Page.of(Request(token), "ord").after
+
+
 def encoded(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode()
 
@@ -29,25 +39,25 @@ def encoded(text: str) -> str:
 @given(st.integers(0, 2**128 - 1))
 def test_a_token_leads_back_to_the_last_id_of_its_page(number: int) -> None:
     page = [Entry(f"ord_{ULID.from_int(number)}"), Entry("ord_next")]
-    _, token = cut(page, 1, "order_id")
-    assert last_id(token, "ord") == page[0].order_id
+    _, token = Page(1, "").split(page, "order_id")
+    assert last_id(token) == page[0].order_id
 
 
 def test_a_page_with_more_behind_it_has_a_token() -> None:
     all_ = entries(4)
-    page, token = cut(all_, 3, "order_id")
+    page, token = Page(3, "").split(all_, "order_id")
     assert list(page) == all_[:3]
-    assert last_id(token, "ord") == all_[2].order_id
+    assert last_id(token) == all_[2].order_id
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_the_last_page_has_no_token(count: int) -> None:
-    page, token = cut(entries(count), 3, "order_id")
+    page, token = Page(3, "").split(entries(count), "order_id")
     assert (len(page), token) == (count, "")
 
 
 def test_no_token_means_the_first_page() -> None:
-    assert last_id("", "ord") == ""
+    assert last_id("") == ""
 
 
 @pytest.mark.parametrize(
@@ -71,7 +81,7 @@ def test_no_token_means_the_first_page() -> None:
 )
 def test_a_token_that_was_tampered_with_is_refused(token: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        last_id(token, "ord")
+        last_id(token)
     assert refused.value.reason == "INVALID_PAGE_TOKEN"
     assert refused.value.violations[0][0] == "page_token"
 
@@ -79,15 +89,15 @@ def test_a_token_that_was_tampered_with_is_refused(token: str) -> None:
 @given(st.text(max_size=60))
 def test_whatever_comes_as_a_token_it_is_an_id_or_refused(token: str) -> None:
     try:
-        found = last_id(token, "ord")
+        found = last_id(token)
     except InvalidRequest:
         return
     assert found == "" or len(found) == 30
 
 
 def test_a_page_has_a_default_size() -> None:
-    assert size_of(0) == DEFAULT_PAGE_SIZE
-    assert size_of(7) == 7
+    assert Page.of(Request(), "ord").size == DEFAULT_PAGE_SIZE
+    assert Page.of(Request(page_size=7), "ord").size == 7
 
 
 @pytest.mark.parametrize(("newest_first", "sign", "order"), [(True, "<", "DESC"), (False, ">", "")])

@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from devstack.polling import wait_until
-from runtime.rpc.deadlines import limited, seconds_left
+from runtime.rpc.deadlines import deadline, seconds_left
 from runtime.rpc.shielding import CancellationShield
 
 
@@ -14,7 +14,7 @@ async def test_the_work_is_not_bound_by_its_callers_deadline() -> None:
     async def work() -> float | None:
         return seconds_left()
 
-    async with limited(1.0, 30.0):
+    async with deadline(1.0, 30.0):
         assert await CancellationShield().run(work()) is None
         assert seconds_left() is not None
 

@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from payment.v1 import access_code_pb2, access_code_service_pb2
 from payment_svc.domain.access_codes import AccessCode, Cause
+from payment_svc.grpc_server.dependencies import PaymentServicerBase
 from payment_svc.messages import replies
-from payment_svc.storage.unit_of_work import Database, UnitOfWork
+from payment_svc.storage.unit_of_work import UnitOfWork
 from payment_svc.use_cases.access_codes import (
     ChangeAccessCode,
     reinstate_access_code,
@@ -16,9 +17,7 @@ from payment_svc.use_cases.access_codes import (
     revoke_access_code,
     suspend_access_code,
 )
-from payment_svc.use_cases.ports import AccessCodeFactory
 from runtime.auth.authentication import Role, current_caller
-from runtime.database.idempotency import IdempotencyStore
 from runtime.rpc.interceptor import Context
 
 Request = (
@@ -37,12 +36,8 @@ Reply = TypeVar(
 UseCase = Callable[[ChangeAccessCode, UnitOfWork], Awaitable[AccessCode]]
 
 
-class CodeOperations:
-    """The calls that change codes; their contract says what each does."""
-
-    _database: Database
-    _replies: IdempotencyStore
-    _codes: AccessCodeFactory
+class AccessCodeOperations(PaymentServicerBase):
+    """The methods of payment.v1.AccessCodeService that change a code."""
 
     async def RevokeAccessCode(  # noqa: N802
         self, request: access_code_service_pb2.RevokeAccessCodeRequest, _context: Context
@@ -68,19 +63,20 @@ class CodeOperations:
     async def ReissueAccessCode(  # noqa: N802
         self, request: access_code_service_pb2.ReissueAccessCodeRequest, _context: Context
     ) -> access_code_service_pb2.ReissueAccessCodeResponse:
-        reissue = partial(reissue_access_code, codes=self._codes, now=datetime.now(UTC))
+        reissue = partial(
+            reissue_access_code, codes=self._dependencies.code_factory, now=datetime.now(UTC)
+        )
         reply = access_code_service_pb2.ReissueAccessCodeResponse
         return await self._change(request, reply, reissue)
 
     async def _change(self, request: Request, reply: type[Reply], use_case: UseCase) -> Reply:
-        scope = current_caller().scope
-        command = ChangeAccessCode(request.access_code_id, Cause(scope, request.reason))
-        async with self._database.transaction() as uow:
+        cause = Cause(current_caller().scope, request.reason)
+        command = ChangeAccessCode(request.access_code_id, cause)
 
-            async def work() -> Reply:
-                return reply(record=_shown(await use_case(command, uow)))
+        async def change(uow: UnitOfWork) -> Reply:
+            return reply(record=_shown(await use_case(command, uow)))
 
-            return await self._replies.run_once(uow.connection, scope, request, reply, work)
+        return await self.run_once(request, reply, change)
 
 
 def _shown(code: AccessCode) -> access_code_pb2.AccessCode:

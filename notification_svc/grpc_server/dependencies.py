@@ -1,0 +1,27 @@
+"""What notification's servicers work with."""
+
+from dataclasses import dataclass
+
+from notification_svc.mail.composer import MailComposer
+from notification_svc.storage.unit_of_work import Database, UnitOfWork
+from notification_svc.use_cases.ports import NewIdentity
+from runtime.database.idempotency import IdempotencyStore
+from runtime.rpc.servicer import Servicer
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What the servicers work with."""
+
+    database: Database
+    idempotency: IdempotencyStore
+    identity: NewIdentity
+    composer: MailComposer
+
+
+class NotificationServicerBase(Servicer[UnitOfWork]):
+    """The base of notification's servicers."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        super().__init__(dependencies.database, dependencies.idempotency)
+        self._dependencies = dependencies

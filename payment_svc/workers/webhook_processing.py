@@ -1,0 +1,93 @@
+"""Applies stored notifications of the payment provider to payments and orders."""
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from eventbus.ack_policy import Backoff
+from eventbus.errors import describe_error
+from payment_svc.domain.payments import ChargeNotFound, Outcome
+from payment_svc.domain.provider_notifications import (
+    ProviderConfirmationNeeded,
+    ProviderNotificationStatus,
+)
+from payment_svc.storage.unit_of_work import Database
+from payment_svc.use_cases.ports import AccessCodeFactory
+from payment_svc.use_cases.provider_notifications import (
+    Applied,
+    ApplyNotification,
+    apply_notification,
+)
+from payment_svc.workflows.payments import PaymentWorkflow, log_settled
+from runtime.ids import new_id
+
+_log = structlog.get_logger(__name__)
+_CONCURRENCY = 8
+_BACKOFF = Backoff(first_seconds=0.5, cap_seconds=60.0)
+
+
+class WebhookProcessing:
+    """Lets stored notifications take effect. Several replicas may: a payment settles once."""
+
+    def __init__(
+        self, database: Database, payments: PaymentWorkflow, codes: AccessCodeFactory
+    ) -> None:
+        self._database, self._payments, self._codes = database, payments, codes
+
+    async def process_due(self) -> bool:
+        """Processes some of the due notifications; False if none was due.
+
+        One that has to wait delays only those of its own group.
+        """
+        async with self._database.read_only() as uow:
+            due = await uow.notifications.due(_CONCURRENCY)
+        await asyncio.gather(*(self._process_or_postpone(*entry) for entry in due.items()))
+        return bool(due)
+
+    async def _process_or_postpone(self, notification_id: str, failures: int) -> None:
+        try:
+            await self._process(notification_id)
+        except Exception as error:  # noqa: BLE001  it is tried again later
+            _log.warning(
+                "notification not processed",
+                payment_notification_id=notification_id,
+                error=describe_error(error),
+            )
+            await self._postpone(notification_id, failures + 1)
+
+    async def _process(self, notification_id: str) -> None:
+        try:
+            applied = await self._apply(notification_id)
+        except ProviderConfirmationNeeded as needed:
+            confirmed = await self._payments.inquire(needed.payment)
+            applied = await self._apply(notification_id, confirmed)
+        _log_result(applied)
+
+    async def _apply(
+        self, notification_id: str, confirmed: Outcome | ChargeNotFound | None = None
+    ) -> Applied:
+        command = ApplyNotification(notification_id, new_id("ref"), confirmed)
+        async with self._database.transaction() as uow:
+            now = datetime.now(UTC)
+            return await apply_notification(command, uow, codes=self._codes, now=now)
+
+    async def _postpone(self, notification_id: str, failures: int) -> None:
+        delay = _BACKOFF.delay(failures, random.random())  # noqa: S311  spreads load, no secret
+        async with self._database.transaction() as uow:
+            await uow.notifications.postpone(notification_id, timedelta(seconds=delay))
+
+
+def _log_result(applied: Applied) -> None:
+    notification = applied.notification
+    if applied.settled:
+        log_settled(applied.settled)
+    if notification.status is ProviderNotificationStatus.QUARANTINED:
+        _log.warning(
+            "notification quarantined",
+            payment_notification_id=notification.payment_notification_id,
+            payment_id=notification.payment_id,
+            order_id=notification.order_id,
+            reason=notification.quarantine_reason,
+        )

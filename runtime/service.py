@@ -1,0 +1,179 @@
+"""The composition root that all services share: everything around a service's own objects.
+
+A service's `__main__` creates a `Service`, adds its consumers, channels and workers, and runs it
+with its servicers.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic
+
+import grpc
+from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from eventbus import BusTables, Consumer, Event, HandlerRegistry, IncomingEvent, Relay
+from eventbus.reconciliation import BusReconciliation
+from eventbus.retention import Retention
+from ops.v1 import ops_service_pb2_grpc
+from runtime.database.engine import create_engine
+from runtime.database.idempotency import IdempotencyStore
+from runtime.database.transactions import Transactions, Work
+from runtime.ops.bus_reconciliation import ScheduledBusReconciliation
+from runtime.ops.errors import ERRORS as OPS_ERRORS
+from runtime.ops.metrics import BusMetrics, Metrics
+from runtime.ops.servicer import OpsServicer
+from runtime.process import Process
+from runtime.rpc.client import open_channel
+from runtime.rpc.errors import ErrorMapper, ErrorTable
+from runtime.rpc.failed_attempt_limit import FailedAttemptLimiter
+from runtime.rpc.health import HealthMonitor
+from runtime.rpc.server import GrpcServer, ServiceRegistration
+from runtime.service_name import ServiceName
+from runtime.settings import ServiceSettings
+from runtime.workers import PollingWorker, Worker
+
+_METRICS_SECONDS = 5.0
+_RETENTION_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSchema(Generic[Work]):
+    """A service's part of the database: the shared tables and its unit of work."""
+
+    name: ServiceName
+    bus: BusTables
+    request_replies: Table
+    unit_of_work: Callable[[AsyncConnection], Work]
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A service's gRPC interface."""
+
+    registrations: Sequence[ServiceRegistration]
+    errors: ErrorTable
+    # Request fields that the log line of a call carries.
+    logged_fields: Sequence[str] = field(default=())
+
+
+class Service(Generic[Work]):
+    """One service process, composed of what all services have and what this one adds."""
+
+    def __init__(
+        self,
+        config: ServiceSettings,
+        schema: ServiceSchema[Work],
+        watermark: Callable[[datetime], Event] | None = None,
+    ) -> None:
+        """`watermark` creates the event that states how complete the service's stream is."""
+        self._config, self._schema, self.name = config, schema, schema.name
+        self.engine = create_engine(config, str(self.name))
+        self.broker = config.create_broker(str(self.name))
+        self.relay = Relay(self.engine, schema.bus, self.broker, config.relay(), watermark)
+        self.database = Transactions(self.engine, schema.unit_of_work, self.relay.wake)
+        self.idempotency = IdempotencyStore(schema.request_replies, self.engine)
+        self.failed_attempts = FailedAttemptLimiter(*config.failed_validation_limits())
+        self.metrics = Metrics()
+        self._consumers: list[Consumer] = []
+        self._channels: list[grpc.aio.Channel] = []
+        self._workers: list[Worker] = []
+
+    def add_consumer(
+        self,
+        stream: str,
+        handlers: HandlerRegistry,
+        after_commit: Callable[[Sequence[IncomingEvent]], None] = lambda _: None,
+        name: str = "",
+    ) -> Consumer:
+        """Handles events of a stream; `after_commit` is for effects in memory.
+
+        The durable consumer has the service's name. `name` is for its marks and dead letters where
+        that is not unique: a service with durables on two streams.
+        """
+        source = self.broker.pull_consumer(stream, str(self.name))
+        settings = self._config.consumer()
+        consumer = Consumer(
+            self.engine, self._schema.bus, source, handlers, settings, after_commit, name
+        )
+        self._consumers.append(consumer)
+        return consumer
+
+    def open_channel(
+        self, target: str, audience: str, service_config: str = "{}"
+    ) -> grpc.aio.Channel:
+        """A channel to another service, closed when the process ends."""
+        channel = open_channel(self._config, target, audience, service_config)
+        self._channels.append(channel)
+        return channel
+
+    def add_worker(self, worker: Worker) -> None:
+        """Runs a worker beside the server."""
+        self._workers.append(worker)
+
+    def every(self, seconds: float, name: str, work: Callable[[], Any]) -> None:
+        """Runs a piece of work at an interval."""
+        self._workers.append(PollingWorker(name, seconds, work))
+
+    async def run(self, api: Api, stop: asyncio.Event) -> None:
+        """Serves until `stop` is set; raises what keeps the process from starting."""
+        config, tables = self._config, self._schema.bus
+        reconciliation = BusReconciliation(
+            self.engine,
+            tables,
+            self.broker.reader,
+            self._consumers,
+            self.name.stream,
+            self.relay.wake,
+        )
+        ops = OpsServicer(
+            self.engine,
+            tables,
+            self.broker,
+            self.relay,
+            self._consumers,
+            self.idempotency,
+            reconciliation,
+        )
+        register: Any = ops_service_pb2_grpc.add_OpsServiceServicer_to_server
+        server = GrpcServer(
+            config,
+            str(self.name),
+            [*api.registrations, ServiceRegistration("ops.v1.OpsService", register, ops)],
+            ErrorMapper({**api.errors, **OPS_ERRORS}),
+            HealthMonitor(self.engine, self.broker, [self.relay, *self._consumers]),
+            api.logged_fields,
+        )
+        workers = [*self._consumers, *self._workers, *self._housekeeping(reconciliation)]
+        process = Process(
+            config, self.name, self.engine, self.broker, server, workers, self.relay, self.metrics
+        )
+        try:
+            await process.run(stop)
+        finally:
+            for channel in self._channels:
+                await channel.close()
+
+    def _housekeeping(self, reconciliation: BusReconciliation) -> list[Worker]:
+        config, tables = self._config, self._schema.bus
+        numbers = BusMetrics(self.metrics, self.engine, tables, self._consumers)
+        scheduled = ScheduledBusReconciliation(
+            reconciliation,
+            self.metrics,
+            config.bus_check_seconds,
+            repair=config.bus_check_repair,
+        )
+        retention = Retention(self.engine, tables, config.retention())
+        return [
+            PollingWorker("bus metrics", _METRICS_SECONDS, numbers.update),
+            PollingWorker(
+                "bus reconciliation",
+                config.bus_check_seconds,
+                scheduled.run_round,
+                run_immediately=False,
+            ),
+            PollingWorker("bus retention", _RETENTION_SECONDS, retention.sweep),
+            PollingWorker("idempotency retention", _RETENTION_SECONDS, self.idempotency.sweep),
+        ]
