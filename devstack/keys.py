@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 
 from devstack.secret_store import write_private
-from runtime.auth.authentication import Role, Signer
+from runtime.auth.authentication import Role, TokenSigner
 
 IDENTITY = "identity"
 AUDIENCE = ("payment", "interview", "notification")
@@ -53,8 +53,10 @@ class Keys:
     def token(self, subject: str, *roles: Role) -> str:
         """A token for a person or a shop, or a service's own, valid for a day at every service."""
         if Role.SERVICE in roles:
-            return Signer(self.private(subject)).issue(subject, AUDIENCE, roles, _TOKEN_LIFETIME)
-        return Signer(self.private(IDENTITY)).issue(subject, AUDIENCE, roles, _TOKEN_LIFETIME)
+            return TokenSigner(self.private(subject)).issue(
+                subject, AUDIENCE, roles, _TOKEN_LIFETIME
+            )
+        return TokenSigner(self.private(IDENTITY)).issue(subject, AUDIENCE, roles, _TOKEN_LIFETIME)
 
     def _load_or_make(self, issuer: str) -> dict[str, Any]:
         path = self.private(issuer)

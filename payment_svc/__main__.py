@@ -65,7 +65,7 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
     every(config.refund_ask_seconds, "overdue refunds", followup.report_overdue)
     every(config.sweep_seconds, "order expiry", OrderExpiry(database, payments).run_round)
     every(config.sweep_seconds, "access code expiry", AccessCodeExpiry(database).run_round)
-    every(config.bus_check_seconds, "ledger check", ledger.run_round)
+    every(config.bus_reconciliation_interval_seconds, "ledger check", ledger.run_round)
     dependencies = Dependencies(
         database=database,
         idempotency=service.idempotency,

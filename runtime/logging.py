@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, with order id and event id, secrets masked."""
+"""Structured logs: one JSON object per line, secrets masked."""
 
 import logging
 import sys
@@ -25,12 +25,12 @@ def _masked(value: Any) -> Any:
 def mask_secrets(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Masks every text of a log entry, tracebacks among them."""
+    """Masks every text of a log entry, including tracebacks."""
     return {key: _masked(value) for key, value in event.items()}
 
 
 def configure(service: str, level: str, style: str) -> None:
-    """Sends all logs of the process to standard error in one form, also those of libraries."""
+    """Writes all logs of the process to standard error in one format, including libraries'."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -61,6 +61,6 @@ def configure(service: str, level: str, style: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # Each of its retries is an error to this library; the bus logs its own.
+    # The library logs each retry as an error; the bus logs outages itself.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
     structlog.contextvars.bind_contextvars(service=service)

@@ -1,9 +1,9 @@
-"""The life of a service process: start in order, run until told to stop, stop in reverse order.
+"""The lifecycle of a service process: start, run until a signal, graceful shutdown.
 
-Stopping: health says NOT_SERVING; calls in flight finish, within GRACE_SECONDS; consumers and the
-other workers finish the work in hand, side by side and within one time; then the relay makes a last
-pass, so that what they recorded still goes out; the broker is drained, the pool closes. A kill at
-any point loses nothing: what was committed is published at the next start.
+Shutdown: health reports NOT_SERVING; calls in flight finish within SHUTDOWN_GRACE_SECONDS; the
+workers finish the work in hand, concurrently and within one time limit; then the relay publishes
+what they committed; the broker connection is flushed, the pool closes. A kill at any point loses
+nothing: what was committed is published at the next start.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from runtime.settings import ServiceSettings, read
 from runtime.workers import Worker
 
 _log = structlog.get_logger(__name__)
-# With the default grace time no more than the half minute that platforms give before they kill.
+# With the default grace period this stays within the 30 s that platforms wait before a kill.
 _WORKER_SECONDS, _RELAY_SECONDS = 15.0, 5.0
 _CANNOT_START = CertificateUnreadable, DatabaseNotReady, KeysUnreadable, PortTaken, UnsafeRole
 Settings = TypeVar("Settings", bound=ServiceSettings)
@@ -55,7 +55,7 @@ class Process:
         self._tasks: dict[Worker, asyncio.Task[None]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Runs until `stop` is set; raises DatabaseNotReady, or whatever defect ended a worker."""
+        """Runs until `stop` is set; raises DatabaseNotReady, or the error that ended a worker."""
         try:
             if not await self._database_ready(stop):
                 return
@@ -66,13 +66,13 @@ class Process:
             self._metrics.listen(self._config.metrics_listen)
             port = await self._server.start()
             _log.info("serving", port=port)
-            waiting = asyncio.create_task(stop.wait())
+            stopped = asyncio.create_task(stop.wait())
             await asyncio.wait(
-                {waiting, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED
+                {stopped, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED
             )
-            waiting.cancel()
+            stopped.cancel()
             _log.info("stopping")
-            await self._server.stop(self._config.grace_seconds)
+            await self._server.stop(self._config.shutdown_grace_seconds)
         finally:
             await self._stop_workers()
             self._metrics.close()
@@ -81,8 +81,8 @@ class Process:
             _log.info("stopped")
 
     async def _database_ready(self, stop: asyncio.Event) -> bool:
-        """Waits for the database; False if told to stop meanwhile."""
-        seconds = self._config.start_seconds
+        """Waits for the database; False if stopped meanwhile."""
+        seconds = self._config.startup_timeout_seconds
         ready = asyncio.create_task(wait_until_ready(self._engine, self._name, seconds))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""Contracts at work: events to and from the bus, and constraints checked, for any service."""
+"""Protobuf messages: conversion to and from bus events, and validation of constraints."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ _validator = Validator()
 
 
 class NotAnEvent(TypeError):
-    """The message's contract doesn't mark it as an event."""
+    """The message is not marked as an event in its contract."""
 
 
 def to_timestamp(moment: datetime) -> Timestamp:
@@ -32,10 +32,10 @@ def to_datetime(timestamp: Timestamp) -> datetime:
 
 
 def violations(message: Message) -> Sequence[tuple[str, str]]:
-    """Field path and description of each constraint that a message breaks."""
+    """Field path and description of each constraint that a message violates."""
     return [
         (_path(violation.field), violation.message)
-        for violation in (found.proto for found in _validator.collect_violations(message))
+        for violation in (v.proto for v in _validator.collect_violations(message))
     ]
 
 
@@ -56,7 +56,7 @@ def _options(message_type: type[Message]) -> options_pb2.Event:
 
 
 def to_event(message: Message, source: str, occurred_at: datetime) -> Event:
-    """Wraps a contract's message for the bus; its options say which field keys it."""
+    """A contract message as an event; its options name the key field."""
     options = _options(type(message))
     return Event(
         id=new_id("evt"),
@@ -69,7 +69,7 @@ def to_event(message: Message, source: str, occurred_at: datetime) -> Event:
 
 
 def decoder(message_type: type[Message]) -> Callable[[Event], Payload]:
-    """A decoder for one event type: parses, checks constraints and the subject's key."""
+    """A decoder for one event type: parses the body, validates it, and compares its key."""
     options = _options(message_type)
 
     def decode(event: Event) -> Payload:
@@ -82,7 +82,7 @@ def decoder(message_type: type[Message]) -> Callable[[Event], Payload]:
             raise MalformedEnvelope("; ".join(f"{path}: {text}" for path, text in broken))
         key = getattr(message, options.key_field) if options.key_field else ""
         if key != event.key:
-            raise MalformedEnvelope(f"subject says {event.key!r}, the body {key!r}")
+            raise MalformedEnvelope(f"the subject's key is {event.key!r}, the body's {key!r}")
         return Payload(message, options.aggregate, _version(message, options.version_field))
 
     return decode

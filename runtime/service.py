@@ -162,15 +162,15 @@ class Service(Generic[Work]):
         scheduled = ScheduledBusReconciliation(
             reconciliation,
             self.metrics,
-            config.bus_check_seconds,
-            repair=config.bus_check_repair,
+            config.bus_reconciliation_interval_seconds,
+            repair=config.bus_reconciliation_repair,
         )
         retention = Retention(self.engine, tables, config.retention())
         return [
             PollingWorker("bus metrics", _METRICS_SECONDS, numbers.update),
             PollingWorker(
                 "bus reconciliation",
-                config.bus_check_seconds,
+                config.bus_reconciliation_interval_seconds,
                 scheduled.run_round,
                 run_immediately=False,
             ),

@@ -1,4 +1,4 @@
-"""Settings from the environment. Each service has its own prefix, so that all fit one machine."""
+"""Settings from the environment; each service has its own prefix."""
 
 import sys
 from datetime import timedelta
@@ -13,35 +13,87 @@ from eventbus.ack_policy import Backoff
 from eventbus.jetstream import JetStream, check_address
 from eventbus.retention import RetentionSettings
 
-_CLOCKS_DIFFER = timedelta(days=1)
+_CLOCK_SKEW = timedelta(days=1)
 
 
 class CallSettings(BaseSettings):
-    """What every process is told that answers calls and makes some."""
+    """Settings of every process that accepts and makes calls."""
 
-    auth_keys: Path = Field(description="JWK set: whose tokens are believed, read when it changes")
-    auth_signing_key: Path = Field(description="JWK: this process's own private key")
-    tls_roots: Path | None = Field(None, description="PEM file of whom to trust in calls we make")
+    auth_keys: Path = Field(description="JWK set of trusted issuers; reloaded when it changes")
+    auth_signing_key: Path = Field(description="JWK: the private key of this process")
+    tls_roots: Path | None = Field(
+        None, description="PEM file of the roots to trust in outgoing calls; none: without TLS"
+    )
 
 
 class ServiceSettings(CallSettings):
-    """What every service is told. Durations are seconds."""
+    """Settings of every service. Durations are seconds unless the name says otherwise."""
 
     model_config = SettingsConfigDict(extra="ignore")
 
-    database_url: SecretStr = Field(description="postgresql+asyncpg://… of the runtime role")
-    database_pool_size: int = Field(10, ge=2, le=100)
-    nats_url: str = Field(description="nats://host:port, several separated by commas")
-    nats_user: str
-    nats_password: SecretStr
+    database_url: SecretStr = Field(description="postgresql+asyncpg://… with the runtime role")
+    database_pool_size: int = Field(10, ge=2, le=100, description="maximum of open connections")
+    nats_url: str = Field(description="nats://host:port; several are separated by commas")
+    nats_user: str = Field(description="the service's own user at the broker")
+    nats_password: SecretStr = Field(description="password of the broker user")
     listen: str = Field(description="host:port of the gRPC server; port 0 takes a free one")
-    tls_certificate: Path | None = Field(None, description="PEM file; with it, calls are by TLS")
+    tls_certificate: Path | None = Field(
+        None, description="PEM file of the server's certificate; none: without TLS"
+    )
     tls_key: Path | None = Field(None, description="PEM file of the certificate's private key")
-    call_seconds: float = Field(30.0, gt=0, description="most that a call may take")
-    failed_validations_per_caller: int = Field(20, ge=1, description="failed validations a minute")
-    failed_validations_per_peer: int = Field(60, ge=1, description="the same, by address")
+    max_call_seconds: float = Field(
+        30.0, gt=0, description="limit of a call's duration, also without a client deadline"
+    )
+    max_concurrent_calls: int = Field(1000, ge=1, description="calls in progress at most")
+    failed_validations_per_caller: int = Field(
+        20, ge=1, description="failed code validations per minute of one customer"
+    )
+    failed_validations_per_peer: int = Field(
+        60, ge=1, description="failed code validations per minute from one address"
+    )
     failed_validations_per_storefront: int = Field(
-        600, ge=1, description="the same of a storefront or operator"
+        600, ge=1, description="failed code validations per minute of one storefront or operator"
+    )
+    metrics_listen: str = Field(
+        "", pattern=r"^$|:\d+$", description="host:port for Prometheus; empty: no metrics"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="lowest level that is logged"
+    )
+    log_format: Literal["json", "console"] = Field("json", description="format of a log line")
+    startup_timeout_seconds: float = Field(
+        60.0, gt=0, description="how long a start waits for the database"
+    )
+    shutdown_grace_seconds: float = Field(
+        10.0, ge=0, description="how long calls in flight may take to finish"
+    )
+
+    bus_batch_size: int = Field(200, ge=1, le=1000, description="events per fetch")
+    bus_publish_batch_size: int = Field(500, ge=1, le=1000, description="events per publish")
+    bus_max_attempts: int = Field(8, ge=1, description="attempts until an event is a dead letter")
+    bus_first_retry_delay_seconds: float = Field(
+        0.5, gt=0, description="delay of the second attempt; doubles with each further one"
+    )
+    bus_max_retry_delay_seconds: float = Field(60.0, gt=0, description="cap of the retry delay")
+    bus_poll_interval_seconds: float = Field(
+        0.5, gt=0, description="interval of outbox polling when nothing wakes the relay"
+    )
+    bus_lease_seconds: float = Field(
+        5.0,
+        gt=1,
+        description="lease of a relay; after a kill another takes over then",
+    )
+    bus_published_retention_days: int = Field(
+        7, ge=1, description="how many days published events are kept for requeueing"
+    )
+    bus_inbox_retention_days: int = Field(
+        30, ge=2, description="how many days inbox marks are kept"
+    )
+    bus_reconciliation_interval_seconds: float = Field(
+        300.0, gt=0, description="interval of the comparison of outbox, streams and inboxes"
+    )
+    bus_reconciliation_repair: bool = Field(
+        True, description="whether missing events are published or handled again"
     )
 
     def failed_validation_limits(self) -> tuple[int, int, int]:
@@ -52,44 +104,25 @@ class ServiceSettings(CallSettings):
             self.failed_validations_per_storefront,
         )
 
-    metrics_listen: str = Field(
-        "", pattern=r"^$|:\d+$", description="host:port for Prometheus; empty for none"
-    )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["json", "console"] = "json"
-    start_seconds: float = Field(60.0, gt=0, description="how long to wait for the database")
-    grace_seconds: float = Field(10.0, ge=0, description="how long calls may take to finish")
-    max_concurrent_calls: int = Field(1000, ge=1)
-
-    bus_batch_size: int = Field(200, ge=1, le=1000, description="events per fetch")
-    bus_publish_batch_size: int = Field(500, ge=1, le=1000, description="events per publish")
-    bus_max_attempts: int = Field(8, ge=1, description="tries before an event is a dead letter")
-    bus_first_delay: float = Field(0.5, gt=0, description="before the second try; then doubling")
-    bus_max_delay: float = Field(60.0, gt=0)
-    bus_poll_interval: float = Field(0.5, gt=0, description="outbox polling when nothing wakes it")
-    bus_lease_seconds: float = Field(5.0, gt=1, description="a killed relay's lease lasts so long")
-    bus_published_days: int = Field(7, ge=1, description="how long published events are kept")
-    bus_check_seconds: float = Field(300.0, gt=0, description="how often streams are compared")
-    bus_check_repair: bool = Field(True, description="whether what is missing is mended then")
-    bus_inbox_days: int = Field(30, ge=2, description="how long inbox marks are kept")
-
     @field_validator("nats_url")
     @classmethod
-    def _is_a_broker(cls, url: str) -> str:
+    def _check_nats_url(cls, url: str) -> str:
         check_address(url)
         return url
 
     @model_validator(mode="after")
-    def _marks_outlive_events(self) -> Self:
-        # Whatever is published again has to find its mark, or takes effect again.
-        if self.bus_inbox_days <= self.bus_published_days:
-            raise ValueError("bus_inbox_days must be more than bus_published_days")
+    def _check_retention(self) -> Self:
+        # An event that is published again must find its mark, or it takes effect twice.
+        if self.bus_inbox_retention_days <= self.bus_published_retention_days:
+            raise ValueError(
+                "bus_inbox_retention_days must be more than bus_published_retention_days"
+            )
         return self
 
     @model_validator(mode="after")
-    def _certificate_with_key(self) -> Self:
+    def _check_tls(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key belong together")
+            raise ValueError("tls_certificate and tls_key must be set together")
         return self
 
     def create_broker(self, name: str) -> JetStream:
@@ -102,28 +135,28 @@ class ServiceSettings(CallSettings):
         return ConsumerSettings(
             batch_size=self.bus_batch_size,
             max_attempts=self.bus_max_attempts,
-            inbox_retention=timedelta(days=self.bus_inbox_days) - _CLOCKS_DIFFER,
-            backoff=Backoff(self.bus_first_delay, self.bus_max_delay),
+            inbox_retention=timedelta(days=self.bus_inbox_retention_days) - _CLOCK_SKEW,
+            backoff=Backoff(self.bus_first_retry_delay_seconds, self.bus_max_retry_delay_seconds),
         )
 
     def relay(self) -> RelaySettings:
         """The bus's relay settings."""
         return RelaySettings(
             batch_size=self.bus_publish_batch_size,
-            poll_seconds=self.bus_poll_interval,
+            poll_seconds=self.bus_poll_interval_seconds,
             lease_seconds=self.bus_lease_seconds,
         )
 
     def retention(self) -> RetentionSettings:
         """The bus's retention settings."""
-        return RetentionSettings(self.bus_published_days, self.bus_inbox_days)
+        return RetentionSettings(self.bus_published_retention_days, self.bus_inbox_retention_days)
 
 
 Settings = TypeVar("Settings", bound=BaseSettings)
 
 
 def read(settings: type[Settings]) -> Settings:
-    """Reads settings from the environment; exits with status 2 and a line per fault."""
+    """Reads settings from the environment; exits with status 2 and one line per error."""
     try:
         return settings()
     except ValidationError as error:

@@ -10,8 +10,8 @@ from google.rpc import error_details_pb2  # noqa: F401  reflection shows clients
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from runtime.auth.authentication import KeySet, Verifier
-from runtime.auth.authorization import Guard
+from runtime.auth.authentication import KeySet, TokenVerifier
+from runtime.auth.authorization import CallAuthorizer
 from runtime.ids import new_id
 from runtime.rpc.errors import ErrorMapper, ErrorSpec, ErrorTable
 from runtime.rpc.interceptor import CallInterceptor, Context
@@ -38,7 +38,7 @@ ERRORS: ErrorTable = {
     ChargeNotFound: ErrorSpec(_Code.NOT_FOUND, "CHARGE_NOT_FOUND", "交易不存在"),
     RefundNotFound: ErrorSpec(_Code.NOT_FOUND, "REFUND_NOT_FOUND", "退款不存在"),
     AnswerLost: ErrorSpec(
-        _Code.UNAVAILABLE, "ANSWER_LOST", "服务暂时不可用", text="the connection broke"
+        _Code.UNAVAILABLE, "ANSWER_LOST", "服务暂时不可用", message_en="the connection broke"
     ),
 }
 
@@ -153,7 +153,7 @@ class ProviderServer:
     """The servicer with health and reflection, not listening yet."""
 
     def __init__(self, servicer: ProviderServicer, keys: KeySet) -> None:
-        guard = Guard(Verifier(keys, "provider"), [SERVICE])
+        guard = CallAuthorizer(TokenVerifier(keys, "provider"), [SERVICE])
         errors = ErrorMapper(ERRORS)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(

@@ -38,7 +38,10 @@ from shared_model.access_code import MalformedAccessCode
 _Code = grpc.StatusCode
 # One and the same answer for a malformed and an unknown code: a guess learns nothing.
 _NO_CODE = ErrorSpec(
-    _Code.NOT_FOUND, "ACCESS_CODE_NOT_FOUND", "访问码不存在", text="there is no such access code"
+    _Code.NOT_FOUND,
+    "ACCESS_CODE_NOT_FOUND",
+    "访问码不存在",
+    message_en="there is no such access code",
 )
 
 
@@ -53,7 +56,7 @@ _REVOKED = _refused("ACCESS_CODE_REVOKED", "访问码已作废")
 
 def _told_as(answer: ErrorSpec, error: Exception) -> ErrorSpec:
     """Answers in the words of another error, so that nobody sees who noticed, nor whose it is."""
-    return replace(answer, details=lambda _: answer.details(error), text=str(error))
+    return replace(answer, details=lambda _: answer.details(error), message_en=str(error))
 
 
 ERRORS: ErrorTable = {

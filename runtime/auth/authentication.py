@@ -1,9 +1,8 @@
-"""Who calls: bearer tokens (JWT, EdDSA) and the keys that they are signed with.
+"""Authentication: bearer tokens (JWT, EdDSA) and the keys that sign them.
 
-Keys are files. A ring of public keys says whom to believe in what: a JWK set whose entries also
-name their issuer (`iss`) and the roles that it may grant (`roles`). One that may grant "service"
-vouches for itself only. Two keys of one issuer may live side by side while one replaces the other.
-A private key is one JWK, also with its `iss`.
+Keys are files. The public keys are a JWK set whose entries also name their issuer (`iss`) and the
+roles that it may grant (`roles`). An issuer that may grant "service" may do so for itself only. Two
+keys of one issuer may be valid at the same time, for rotation. A private key is one JWK with `iss`.
 """
 
 import json
@@ -22,7 +21,7 @@ import jwt
 _ALGORITHM = "EdDSA"
 _LEEWAY_SECONDS = 2
 _CACHED_TOKENS = 10_000
-_LOOK_SECONDS = 1.0
+_RELOAD_SECONDS = 1.0
 _TOKEN_LIFETIME = timedelta(minutes=5)
 
 
@@ -31,7 +30,7 @@ class TokenMissing(Exception):
 
 
 class TokenInvalid(Exception):
-    """The token proves nothing here: wrong signature, issuer, audience or form."""
+    """The token is not valid here: wrong signature, issuer, audience or form."""
 
 
 class TokenExpired(Exception):
@@ -39,11 +38,11 @@ class TokenExpired(Exception):
 
 
 class KeysUnreadable(Exception):
-    """A key file can't be read or used."""
+    """A key file cannot be read or used."""
 
 
 class Role(StrEnum):
-    """What a caller is."""
+    """The role of a caller, as granted by the issuer of its token."""
 
     CUSTOMER = "customer"
     STOREFRONT = "storefront"
@@ -53,19 +52,19 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, as proven. A service's name is its issuer's."""
+    """An authenticated caller. A service's name is that of its issuer."""
 
     name: str
     roles: frozenset[Role]
 
     @property
     def scope(self) -> str:
-        """What request ids are unique within."""
+        """The scope in which request ids are unique."""
         return f"{'+'.join(sorted(self.roles))}:{self.name}"
 
     @property
     def customer(self) -> str | None:
-        """The customer whose things alone the caller may see; None if it may see everybody's."""
+        """The customer id to which the caller's view is restricted; None if unrestricted."""
         return self.name if self.roles == {Role.CUSTOMER} else None
 
 
@@ -73,12 +72,12 @@ _caller: ContextVar[Caller] = ContextVar("caller")
 
 
 def current_caller() -> Caller:
-    """Who made the call that is being answered."""
+    """The caller of the current call."""
     return _caller.get()
 
 
 def set_caller(caller: Caller) -> None:
-    """Notes who made the call; the note ends with the call's task."""
+    """Sets the caller of the current call, for the call's task."""
     _caller.set(caller)
 
 
@@ -90,13 +89,13 @@ class _PublicKey:
 
 
 class KeySet:
-    """The public keys of a file, read again when the file changes."""
+    """The public keys of a file; reloaded when the file changes."""
 
     def __init__(self, path: Path) -> None:
         """Raises KeysUnreadable."""
         self._path = path
         self._modified = -1
-        self._look_at = 0.0
+        self._reload_at = 0.0
         self._keys: dict[str, _PublicKey] = {}
         self.generation = 0
         self._read()
@@ -104,18 +103,18 @@ class KeySet:
     def find(self, key_id: str) -> _PublicKey:
         """The key of an id; raises TokenInvalid."""
         if (key := self._keys.get(key_id)) is None:
-            raise TokenInvalid("the token's key is not known here")
+            raise TokenInvalid("the key id of the token is unknown")
         return key
 
     def refresh(self) -> None:
-        """Looks now and then; what can't be read leaves the keys as they were."""
+        """Reloads at most once a second; if the file cannot be read, the keys stay as they were."""
         now = time.monotonic()
-        if now >= self._look_at:
-            self._look_at = now + _LOOK_SECONDS
+        if now >= self._reload_at:
+            self._reload_at = now + _RELOAD_SECONDS
             self.reload()
 
     def reload(self) -> None:
-        """Reads the file again now."""
+        """Reads the file now."""
         try:
             self._read()
         except KeysUnreadable:
@@ -134,35 +133,35 @@ class KeySet:
         self.generation += 1
 
 
-class Verifier:
-    """Finds out who made a call. Results are cached until the token expires or keys change."""
+class TokenVerifier:
+    """Authenticates calls. Results are cached until the token expires or the keys change."""
 
-    def __init__(self, ring: KeySet, audience: str) -> None:
-        self._ring, self._audience = ring, audience
-        self._known: OrderedDict[str, tuple[Caller, float, int]] = OrderedDict()
+    def __init__(self, keys: KeySet, audience: str) -> None:
+        self._keys, self._audience = keys, audience
+        self._cache: OrderedDict[str, tuple[Caller, float, int]] = OrderedDict()
 
     def verify(self, authorization: str) -> Caller:
-        """The caller of a call with this `authorization`.
+        """The caller, by the call's `authorization` metadata.
 
         Raises TokenMissing, TokenInvalid, TokenExpired.
         """
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise TokenMissing
-        self._ring.refresh()
-        if (known := self._known.get(token)) and known[2] == self._ring.generation:
-            if known[1] > time.time():
-                return known[0]
+        self._keys.refresh()
+        if (cached := self._cache.get(token)) and cached[2] == self._keys.generation:
+            if cached[1] > time.time():
+                return cached[0]
             raise TokenExpired
         caller, expire_at = self._decode(token)
-        self._known[token] = (caller, expire_at, self._ring.generation)
-        if len(self._known) > _CACHED_TOKENS:
-            self._known.popitem(last=False)
+        self._cache[token] = (caller, expire_at, self._keys.generation)
+        if len(self._cache) > _CACHED_TOKENS:
+            self._cache.popitem(last=False)
         return caller
 
     def _decode(self, token: str) -> tuple[Caller, float]:
         try:
-            key = self._ring.find(str(jwt.get_unverified_header(token).get("kid", "")))
+            key = self._keys.find(str(jwt.get_unverified_header(token).get("kid", "")))
             claims = jwt.decode(
                 token,
                 key.key,
@@ -184,18 +183,18 @@ def _public_key(jwk: dict[str, Any]) -> _PublicKey:
 
 
 def _caller_of(claims: dict[str, Any], key: _PublicKey) -> Caller:
-    stated = claims.get("roles")
-    if not isinstance(stated, list) or not stated:
+    roles = claims.get("roles")
+    if not isinstance(roles, list) or not roles:
         raise TokenInvalid("the token names no roles")
-    if not {str(role) for role in stated} <= key.roles:
-        raise TokenInvalid(f"{key.issuer} may not grant the token's roles")
-    caller = Caller(str(claims["sub"]), frozenset(Role(role) for role in stated))
+    if not {str(role) for role in roles} <= key.roles:
+        raise TokenInvalid(f"issuer {key.issuer} may not grant the roles of the token")
+    caller = Caller(str(claims["sub"]), frozenset(Role(role) for role in roles))
     if Role.SERVICE in caller.roles and caller.name != key.issuer:
-        raise TokenInvalid(f"{key.issuer} may vouch for itself only")
+        raise TokenInvalid(f"issuer {key.issuer} may issue service tokens for itself only")
     return caller
 
 
-class Signer:
+class TokenSigner:
     """Issues tokens with a private key."""
 
     def __init__(self, path: Path) -> None:
@@ -214,7 +213,7 @@ class Signer:
         roles: Iterable[Role],
         lifetime: timedelta = _TOKEN_LIFETIME,
     ) -> str:
-        """A token that says who `subject` is, to `audience`, for `lifetime`."""
+        """A token for `subject` with these roles, valid at `audience` for `lifetime`."""
         now = datetime.now(UTC)
         claims: dict[str, object] = {
             "iss": self.issuer,
@@ -227,15 +226,15 @@ class Signer:
         return jwt.encode(claims, self._key.key, _ALGORITHM, headers={"kid": self._key_id})
 
 
-class ServiceIdentity:
-    """A service's own name towards one other service: a token, renewed before it expires."""
+class ServiceToken:
+    """A service's own token for one other service, renewed before it expires."""
 
-    def __init__(self, signer: Signer, audience: str) -> None:
+    def __init__(self, signer: TokenSigner, audience: str) -> None:
         self._signer, self._audience = signer, audience
         self._token, self._renew_at = "", 0.0
 
     def authorization(self) -> str:
-        """The `authorization` of a call."""
+        """The `authorization` metadata of a call."""
         if time.monotonic() >= self._renew_at:
             self._token = self._signer.issue(self._signer.issuer, [self._audience], [Role.SERVICE])
             self._renew_at = time.monotonic() + _TOKEN_LIFETIME.total_seconds() / 2

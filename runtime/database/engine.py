@@ -1,4 +1,4 @@
-"""The service's PostgreSQL: engine, and waiting for it at start."""
+"""The connection pool of a service, and the checks at its start."""
 
 import asyncio
 
@@ -24,20 +24,20 @@ NAMING = {
 
 
 class DatabaseNotReady(Exception):
-    """The database can't be reached or isn't migrated."""
+    """The database cannot be reached or is not migrated."""
 
 
 class UnsafeRole(Exception):
-    """The database role has rights that a running service must not have."""
+    """The database role has privileges that a running service must not have."""
 
 
 def metadata(schema: str) -> MetaData:
-    """Metadata of one service's schema, with constraints named by rule."""
+    """Metadata of one service's schema, with a naming convention for constraints."""
     return MetaData(schema=schema, naming_convention=NAMING)
 
 
 def create_engine(config: ServiceSettings, name: str) -> AsyncEngine:
-    """An engine whose connections notice a restarted server and cost nothing per checkout."""
+    """An engine whose pool replaces connections that a server restart closed."""
     return create_async_engine(
         config.database_url.get_secret_value(),
         pool_size=config.database_pool_size,
@@ -45,9 +45,9 @@ def create_engine(config: ServiceSettings, name: str) -> AsyncEngine:
         pool_timeout=5,
         pool_recycle=1800,
         pool_pre_ping=True,
-        # Errors are logged, and parameters are what customers entrusted to us.
+        # Errors are logged; parameters contain customers' data.
         hide_parameters=True,
-        # Commands are limited, and so is waiting for a connection: no call hangs on the database.
+        # Statements and connecting have time-outs: no call hangs on the database.
         connect_args={
             "timeout": 5,
             "command_timeout": 20,
@@ -57,18 +57,18 @@ def create_engine(config: ServiceSettings, name: str) -> AsyncEngine:
 
 
 async def wait_until_ready(engine: AsyncEngine, name: ServiceName, seconds: float) -> None:
-    """Waits until the database answers and is migrated; raises DatabaseNotReady after `seconds`."""
+    """Waits until the database is reachable and migrated; raises DatabaseNotReady, UnsafeRole."""
     head, schema = head_revision(name.package), name.schema
     versions = table("alembic_version", column("version_num", Text), schema=schema)
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         try:
             async with engine.connect() as connection:
-                found = await connection.scalar(select(versions.c.version_num))
-            if found == head:
+                revision = await connection.scalar(select(versions.c.version_num))
+            if revision == head:
                 await _refuse_unsafe_role(engine, name)
                 return
-            problem = f"schema {schema} is at revision {found}, this service needs {head}"
+            problem = f"schema {schema} is at revision {revision}; this service requires {head}"
         except (DBAPIError, OSError, TimeoutError) as error:
             problem = str(getattr(error, "orig", None) or error)
         if asyncio.get_running_loop().time() > deadline:
@@ -77,7 +77,7 @@ async def wait_until_ready(engine: AsyncEngine, name: ServiceName, seconds: floa
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-_RIGHTS = """
+_PRIVILEGES = """
 SELECT rolname, rolsuper, rolcreaterole, rolbypassrls,
        EXISTS (SELECT FROM pg_namespace WHERE nspname = :schema
                AND pg_has_role(current_user, nspowner, 'MEMBER')) AS owner
@@ -86,16 +86,16 @@ FROM pg_roles WHERE rolname = current_user
 
 
 async def _refuse_unsafe_role(engine: AsyncEngine, name: ServiceName) -> None:
-    """A service that could change its own rights has no wall; raises UnsafeRole."""
+    """Refuses a role that could change its own privileges; raises UnsafeRole."""
     async with engine.connect() as connection:
-        row = (await connection.execute(text(_RIGHTS), {"schema": name.schema})).one()
-    for right, what in (
+        row = (await connection.execute(text(_PRIVILEGES), {"schema": name.schema})).one()
+    for has_privilege, description in (
         (row.rolsuper, "a superuser"),
         (row.rolcreaterole, "allowed to create roles"),
         (row.rolbypassrls, "allowed to bypass row security"),
         (row.owner, f"an owner of schema {name.schema}"),
     ):
-        if right:
+        if has_privilege:
             raise UnsafeRole(
-                f"role {row.rolname} is {what}; a service must run as {name.runtime_role}"
+                f"role {row.rolname} is {description}; a service must run as {name.runtime_role}"
             )

@@ -1,10 +1,11 @@
-"""Requests that are safe to repeat: the first reply to a `request_id` is the only one.
+"""Idempotency: the first reply to a `request_id` is stored and returned to every repeat.
 
 Guarantee: the reply is stored in the transaction of the effect. A repeat with the same body gets
-it byte for byte; two at once have one effect, since the second's claim waits for the first.
+it byte for byte; of two concurrent requests one has an effect, since the claim of the second waits
+for the first.
 
-Replies are kept for 30 days; a repeat after that is a new request. What must never be done twice
-keeps its request itself, for good: payment's payments and refunds do.
+Replies are kept for 30 days; a repeat after that is a new request. Effects that must never be
+repeated store their own request for good, as payment's payments and refunds do.
 """
 
 import hashlib
@@ -32,15 +33,15 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 Reply = TypeVar("Reply", bound=Message)
-KEPT = timedelta(days=30)
+RETENTION = timedelta(days=30)
 _BATCH = 5_000
 
 
 class RequestIdReused(Exception):
-    """The request_id was used before with another request."""
+    """The request_id was used before with a different request."""
 
     def __init__(self, request_id: str) -> None:
-        super().__init__(f"request_id {request_id} was used before with another request")
+        super().__init__(f"request_id {request_id} was used before with a different request")
 
 
 def define_table(metadata: MetaData) -> Table:
@@ -78,7 +79,7 @@ class IdempotencyStore:
     async def find(
         self, connection: AsyncConnection, caller: str, request: Message, reply: type[Reply]
     ) -> Reply | None:
-        """The reply stored for a request, if there is one; raises RequestIdReused."""
+        """The stored reply to a request, if any; raises RequestIdReused."""
         table = self._table
         statement = select(table.c.request_hash, table.c.reply).where(
             table.c.caller == caller,
@@ -99,9 +100,9 @@ class IdempotencyStore:
         reply: type[Reply],
         work: Callable[[], Awaitable[Reply]],
     ) -> Reply:
-        """Runs `work` unless the request was answered before; in the caller's transaction.
+        """Runs `work` unless the request has a stored reply; in the caller's transaction.
 
-        If `work` raises, the transaction rolls back and with it the claim: nothing is stored.
+        If `work` raises, the transaction and with it the claim roll back: nothing is stored.
         Raises RequestIdReused.
         """
         table = self._table
@@ -116,23 +117,28 @@ class IdempotencyStore:
             stored = await self.find(connection, caller, request, reply)
             if stored is not None:
                 return stored
-        answer = await work()
+        result = await work()
         await connection.execute(
             update(table)
             .where(*(table.c[name] == value for name, value in names.items()))
-            .values(reply=answer.SerializeToString(deterministic=True))
+            .values(reply=result.SerializeToString(deterministic=True))
         )
-        return answer
+        return result
 
     async def sweep(self) -> None:
-        """Drops replies that were kept long enough, in small batches."""
-        while await self._drop() == _BATCH:
+        """Deletes expired replies in small batches."""
+        while await self._delete_batch() == _BATCH:
             pass
 
-    async def _drop(self) -> int:
+    async def _delete_batch(self) -> int:
         table = self._table
         keys = list(table.primary_key)
-        old = select(*keys).where(table.c.created_at < func.now() - KEPT).limit(_BATCH).cte("old")
+        old = (
+            select(*keys)
+            .where(table.c.created_at < func.now() - RETENTION)
+            .limit(_BATCH)
+            .cte("old")
+        )
         statement = delete(table).where(*(key == old.c[key.name] for key in keys))
         async with self._engine.begin() as connection:
             return (await connection.execute(statement)).rowcount
@@ -143,5 +149,5 @@ def _request_id(request: Message) -> str:
 
 
 def hash_of(request: Message) -> bytes:
-    """What tells one request's body from another's."""
+    """A hash of the request's body."""
     return hashlib.sha256(request.SerializeToString(deterministic=True)).digest()

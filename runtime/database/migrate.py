@@ -1,7 +1,7 @@
 """Migrations: `python -m runtime.database.migrate payment_svc` upgrades a schema, as its owner.
 
-The owner's URL comes from <SERVICE>_OWNER_DATABASE_URL. Each service keeps its revisions in its
-`migrations/versions`; what they share, the environment in which Alembic runs them, is here.
+The owner's URL comes from <SERVICE>_OWNER_DATABASE_URL. A service's revisions are in its
+`migrations/versions`; the Alembic environment that they share is here.
 """
 
 import asyncio
@@ -29,12 +29,12 @@ def _config(package: str) -> Config:
 
 
 def head_revision(package: str) -> str | None:
-    """The revision that a service's code needs."""
+    """The revision that a service's code requires."""
     return ScriptDirectory.from_config(_config(package)).get_current_head()
 
 
 def run_environment(metadata: MetaData) -> None:
-    """What a service's `migrations/env.py` does: migrates over the connection it was given."""
+    """Runs a service's migrations; called by its `migrations/env.py`."""
     connection: Connection = context.config.attributes["connection"]
     context.configure(
         connection=connection,
@@ -43,10 +43,10 @@ def run_environment(metadata: MetaData) -> None:
         include_schemas=True,
     )
     with context.begin_transaction():
-        # Two deployments at once: the second waits and finds nothing to do.
+        # The migration lock: of two concurrent deployments the second waits and has nothing to do.
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('migrate'))"))
         context.run_migrations()
-        # The runtime role gets rights on every table by default; on this one it only looks.
+        # By default the runtime role may write to every table; this one it may only read.
         connection.execute(
             text(
                 f"REVOKE INSERT, UPDATE, DELETE ON {metadata.schema}.alembic_version"
@@ -56,7 +56,7 @@ def run_environment(metadata: MetaData) -> None:
 
 
 async def upgrade(package: str, url: str) -> None:
-    """Upgrades a service's schema to its newest revision; run again, it changes nothing."""
+    """Upgrades a service's schema to its latest revision; idempotent."""
     engine = create_async_engine(url, poolclass=NullPool)
     config = _config(package)
 

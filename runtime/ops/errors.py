@@ -1,4 +1,4 @@
-"""The errors of ops.v1.OpsService, and what callers are told."""
+"""The error table of ops.v1.OpsService."""
 
 import grpc
 

@@ -1,4 +1,4 @@
-"""Events for people: a body and its type become one line of JSON, secrets masked unless asked."""
+"""Events as JSON for operators; secrets are masked unless revealed."""
 
 import importlib
 
@@ -9,13 +9,13 @@ from runtime.redaction import mask
 
 
 class Undecodable(ValueError):
-    """The bytes can't be shown as that type."""
+    """The data cannot be decoded as that type."""
 
 
 def to_json(event_type: str, data: bytes, *, reveal: bool = False) -> str:
     """One line of JSON with the contract's field names; raises Undecodable."""
     try:
-        # A package's events stand in its events.proto.
+        # A package declares its events in its events.proto.
         importlib.import_module(f"{event_type.rpartition('.')[0]}.events_pb2")
         descriptor = descriptor_pool.Default().FindMessageTypeByName(event_type)
     except (ImportError, KeyError, TypeError, ValueError):  # such as a name without a package

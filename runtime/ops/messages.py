@@ -1,4 +1,4 @@
-"""The bus's things as messages of ops.v1: dead letters, findings, ages."""
+"""Conversion to messages of ops.v1: dead letters, findings, ages."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -11,7 +11,7 @@ from ops.v1 import ops_service_pb2
 from runtime.protobuf import to_timestamp
 from runtime.redaction import mask
 
-_MOST_FINDINGS = 1000
+_MAX_FINDINGS = 1000
 
 
 def duration(seconds: float) -> Duration:
@@ -21,23 +21,23 @@ def duration(seconds: float) -> Duration:
     return message
 
 
-def dead_letter(letter: DeadLetter) -> ops_service_pb2.DeadLetter:
-    """A dead letter without its event."""
+def dead_letter(stored: DeadLetter) -> ops_service_pb2.DeadLetter:
+    """A dead letter without its data."""
     return ops_service_pb2.DeadLetter(
-        dead_letter_id=letter.dead_letter_id,
-        consumer=letter.consumer,
-        event_id=letter.event_id,
-        event_type=letter.event_type,
-        subject=letter.subject,
-        key=letter.key,
-        reason=mask(letter.reason),
-        attempts=letter.attempts,
-        dead_at=to_timestamp(letter.dead_at),
+        dead_letter_id=stored.dead_letter_id,
+        consumer=stored.consumer,
+        event_id=stored.event_id,
+        event_type=stored.event_type,
+        subject=stored.subject,
+        key=stored.key,
+        reason=mask(stored.reason),
+        attempts=stored.attempts,
+        dead_at=to_timestamp(stored.dead_at),
     )
 
 
 def findings(found: Findings) -> ops_service_pb2.CheckBusResponse:
-    """What a check found; of long lists the beginning."""
+    """The findings of a reconciliation; lists are capped."""
     return ops_service_pb2.CheckBusResponse(
         lost=_missing(found.lost),
         unhandled=_missing(found.unhandled),
@@ -46,16 +46,16 @@ def findings(found: Findings) -> ops_service_pb2.CheckBusResponse:
     )
 
 
-def _missing(all_of_them: Sequence[MissingEvent]) -> list[ops_service_pb2.MissingEvent]:
+def _missing(events: Sequence[MissingEvent]) -> list[ops_service_pb2.MissingEvent]:
     return [
         ops_service_pb2.MissingEvent(
-            event_id=one.event_id,
-            event_type=one.event_type,
-            key=one.key,
-            stream=one.stream,
-            consumer=one.consumer,
-            published_at=to_timestamp(one.published_at),
-            repaired=one.repaired,
+            event_id=event.event_id,
+            event_type=event.event_type,
+            key=event.key,
+            stream=event.stream,
+            consumer=event.consumer,
+            published_at=to_timestamp(event.published_at),
+            repaired=event.repaired,
         )
-        for one in all_of_them[:_MOST_FINDINGS]
+        for event in events[:_MAX_FINDINGS]
     ]

@@ -41,7 +41,7 @@ class Metrics:
         try:
             self._server = start_http_server(int(port), host.strip("[]"), self.registry)
         except OSError as error:
-            raise PortTaken(f"can't listen on {address}: {error}") from error
+            raise PortTaken(f"cannot listen on {address}: {error}") from error
         _log.info("metrics", address=f"{host}:{self._server[0].server_port}")
 
     def close(self) -> None:

@@ -27,14 +27,14 @@ from runtime.rpc.errors import InvalidRequest
 from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import Page
 
-_CHECKED_BY_DEFAULT = timedelta(hours=1)
-# A broker that hangs is told as such, well before whoever asks for the status has lost patience.
+_DEFAULT_CHECK_PERIOD = timedelta(hours=1)
+# A hanging broker is reported before the caller's own deadline passes.
 _BROKER_SECONDS = 2.0
-_Standing = tuple[ConsumerLag, float]
+_Progress = tuple[ConsumerLag, float]
 
 
-class BrokerHangs(BrokerUnavailable):
-    """The broker takes a question and doesn't answer it."""
+class BrokerTimeout(BrokerUnavailable):
+    """The broker accepts a request and does not reply."""
 
 
 class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
@@ -65,16 +65,16 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
                 name: await self._dead_letters.count_open(connection, name)
                 for name in self._consumers
             }
-        standings = await asyncio.gather(*(_standing(self._consumers[name]) for name in counts))
+        progresses = await asyncio.gather(*(_progress(self._consumers[name]) for name in counts))
         return ops_service_pb2.GetBusStatusResponse(
             outbox=self._outbox(waiting),
             consumers=[
-                self._consumer(name, count, standing)
-                for (name, count), standing in zip(counts.items(), standings, strict=True)
+                self._consumer(name, count, progress)
+                for (name, count), progress in zip(counts.items(), progresses, strict=True)
             ],
-            # A connection to a broker that hangs stands for a while.
+            # The connection to a hanging broker stays open for a while.
             broker_connected=self._broker.connected
-            and not any(isinstance(standing, BrokerHangs) for standing in standings),
+            and not any(isinstance(progress, BrokerTimeout) for progress in progresses),
         )
 
     def _outbox(self, waiting: Backlog) -> ops_service_pb2.OutboxStatus:
@@ -86,13 +86,13 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         )
 
     def _consumer(
-        self, name: str, dead_letters: int, standing: _Standing | BrokerUnavailable
+        self, name: str, dead_letters: int, progress: _Progress | BrokerUnavailable
     ) -> ops_service_pb2.ConsumerStatus:
         consumer = self._consumers[name]
         error, (lag, age) = (
-            (describe_error(standing), (ConsumerLag(0, 0, 0), 0.0))
-            if isinstance(standing, BrokerUnavailable)
-            else (consumer.last_error, standing)
+            (describe_error(progress), (ConsumerLag(0, 0, 0), 0.0))
+            if isinstance(progress, BrokerUnavailable)
+            else (consumer.last_error, progress)
         )
         return ops_service_pb2.ConsumerStatus(
             consumer=consumer.source.durable,
@@ -112,32 +112,32 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
             found = await self._dead_letters.open_page(connection, page.limit, page.after)
         dead_letters, token = page.split(found, "dead_letter_id")
         return ops_service_pb2.ListDeadLettersResponse(
-            dead_letters=[dead_letter(letter) for letter in dead_letters], next_page_token=token
+            dead_letters=[dead_letter(entry) for entry in dead_letters], next_page_token=token
         )
 
     async def GetDeadLetter(  # noqa: N802
         self, request: ops_service_pb2.GetDeadLetterRequest, _context: Context
     ) -> ops_service_pb2.GetDeadLetterResponse:
-        letter = await self._get(request.dead_letter_id)
+        entry = await self._get(request.dead_letter_id)
         try:
-            decoded = to_json(letter.event_type, letter.data)
+            decoded = to_json(entry.event_type, entry.data)
         except Undecodable:
             decoded = ""
         return ops_service_pb2.GetDeadLetterResponse(
-            dead_letter=dead_letter(letter),
-            data=letter.data,
-            headers=letter.headers,
+            dead_letter=dead_letter(entry),
+            data=entry.data,
+            headers=entry.headers,
             decoded_json=decoded,
         )
 
     async def ReplayDeadLetter(  # noqa: N802
         self, request: ops_service_pb2.ReplayDeadLetterRequest, _context: Context
     ) -> ops_service_pb2.ReplayDeadLetterResponse:
-        letter = await self._get(request.dead_letter_id)
-        owner = self._owner(letter, "replayed").dead_letters
+        entry = await self._get(request.dead_letter_id)
+        owner = self._owner(entry, "replayed").dead_letters
 
         async def replay(connection: AsyncConnection) -> ops_service_pb2.ReplayDeadLetterResponse:
-            passed = await owner.replay(connection, letter.dead_letter_id)
+            passed = await owner.replay(connection, entry.dead_letter_id)
             return ops_service_pb2.ReplayDeadLetterResponse(later_events_passed=passed)
 
         reply = await self._run_once(request, ops_service_pb2.ReplayDeadLetterResponse, replay)
@@ -147,11 +147,11 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
     async def DiscardDeadLetter(  # noqa: N802
         self, request: ops_service_pb2.DiscardDeadLetterRequest, _context: Context
     ) -> ops_service_pb2.DiscardDeadLetterResponse:
-        letter = await self._get(request.dead_letter_id)
-        owner = self._owner(letter, "discarded").dead_letters
+        entry = await self._get(request.dead_letter_id)
+        owner = self._owner(entry, "discarded").dead_letters
 
         async def discard(connection: AsyncConnection) -> ops_service_pb2.DiscardDeadLetterResponse:
-            await owner.discard(connection, letter.dead_letter_id)
+            await owner.discard(connection, entry.dead_letter_id)
             return ops_service_pb2.DiscardDeadLetterResponse()
 
         return await self._run_once(request, ops_service_pb2.DiscardDeadLetterResponse, discard)
@@ -197,28 +197,28 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         if request.HasField("since"):
             since = _moment(request.since)
         else:
-            since = datetime.now(UTC) - _CHECKED_BY_DEFAULT
+            since = datetime.now(UTC) - _DEFAULT_CHECK_PERIOD
         return findings(await self._reconciliation.run(since, repair=request.repair))
 
     async def _get(self, dead_letter_id: str) -> DeadLetter:
         async with self._engine.connect() as connection:
             return await self._dead_letters.get(connection, dead_letter_id)
 
-    def _owner(self, letter: DeadLetter, step: str) -> Consumer:
-        if (consumer := self._consumers.get(letter.consumer)) is None:
-            gone = f"this service has no consumer {letter.consumer} any more"
-            raise ReplayFailed(letter.dead_letter_id, step, gone)
+    def _owner(self, entry: DeadLetter, step: str) -> Consumer:
+        if (consumer := self._consumers.get(entry.consumer)) is None:
+            gone = f"this service has no consumer {entry.consumer} any more"
+            raise ReplayFailed(entry.dead_letter_id, step, gone)
         return consumer
 
 
-async def _standing(consumer: Consumer) -> _Standing | BrokerUnavailable:
-    """How far it is, and for how many seconds its oldest message waits."""
+async def _progress(consumer: Consumer) -> _Progress | BrokerUnavailable:
+    """Lag, and age in seconds of the oldest unhandled message; the error if unavailable."""
     try:
         async with asyncio.timeout(_BROKER_SECONDS):
             lag = await consumer.source.lag()
             return lag, await consumer.source.oldest_unhandled_age(lag)
     except TimeoutError:
-        return BrokerHangs(f"no answer within {_BROKER_SECONDS:g} s")
+        return BrokerTimeout(f"no reply within {_BROKER_SECONDS:g} s")
     except BrokerUnavailable as unavailable:
         return unavailable
 
@@ -227,4 +227,4 @@ def _moment(since: Timestamp) -> datetime:
     try:
         return to_datetime(since)
     except ValueError:
-        raise InvalidRequest([("since", "is not a time")]) from None
+        raise InvalidRequest([("since", "is not a valid timestamp")]) from None

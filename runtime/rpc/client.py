@@ -1,4 +1,4 @@
-"""Calls to other services: as ourselves, within the time that is left, as part of the trace."""
+"""Channels to other services: own token, remaining deadline, trace context."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 import grpc
 
 from eventbus.trace_context import traceparent_for
-from runtime.auth.authentication import ServiceIdentity, Signer
+from runtime.auth.authentication import ServiceToken, TokenSigner
 from runtime.rpc.deadlines import seconds_left
 from runtime.rpc.tls import channel_credentials
 from runtime.settings import CallSettings
 
 _OPTIONS = (
-    # After an outage the other side is found again within a second, not within two minutes.
+    # After an outage the peer is found again within a second, not within two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
 
 
-class _AsOurselves(grpc.aio.UnaryUnaryClientInterceptor):
-    """Adds what every outgoing call carries: gRPC itself passes on neither deadline nor trace."""
+class _OutgoingCall(grpc.aio.UnaryUnaryClientInterceptor):
+    """Adds token, deadline and traceparent: gRPC itself propagates neither deadline nor trace."""
 
-    def __init__(self, identity: ServiceIdentity) -> None:
-        self._identity = identity
+    def __init__(self, token: ServiceToken) -> None:
+        self._token = token
 
     async def intercept_unary_unary(
         self,
@@ -34,18 +34,18 @@ class _AsOurselves(grpc.aio.UnaryUnaryClientInterceptor):
         details = client_call_details
         metadata = [
             *(details.metadata or ()),
-            ("authorization", self._identity.authorization()),
+            ("authorization", self._token.authorization()),
             ("traceparent", traceparent_for("")),
         ]
-        times = [time for time in (details.timeout, seconds_left()) if time is not None]
-        changed = grpc.aio.ClientCallDetails(
+        timeouts = [t for t in (details.timeout, seconds_left()) if t is not None]
+        extended = grpc.aio.ClientCallDetails(
             details.method,
-            min(times, default=None),
+            min(timeouts, default=None),
             grpc.aio.Metadata(*metadata),
             details.credentials,
             details.wait_for_ready,
         )
-        return await continuation(changed, request)
+        return await continuation(extended, request)
 
 
 def open_channel(
@@ -55,9 +55,9 @@ def open_channel(
 
     Raises KeysUnreadable, CertificateUnreadable.
     """
-    identity = ServiceIdentity(Signer(config.auth_signing_key), audience)
+    token = ServiceToken(TokenSigner(config.auth_signing_key), audience)
     options = [*_OPTIONS, ("grpc.service_config", service_config)]
-    interceptors = [_AsOurselves(identity)]
+    interceptors = [_OutgoingCall(token)]
     if (credentials := channel_credentials(config.tls_roots)) is None:
         return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
     return grpc.aio.secure_channel(target, credentials, options=options, interceptors=interceptors)

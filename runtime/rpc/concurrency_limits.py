@@ -1,8 +1,9 @@
-"""How much at once: the calls in hand, and apart from them the streams of callers without a token.
+"""Concurrency limits: calls in progress, and the streams of public methods.
 
-Only admitted calls count as in hand, so that nobody without a token can use up what there is room
-for. Streams of health and reflection are open to everybody and could stay for ever: each method's
-are bounded by number, in all and by address, and in time. Probes' short calls aren't counted.
+Only authorized calls count as in progress, so that a client without a token cannot exhaust the
+limit. Streams of health and reflection need no token and could stay open for ever: for each method
+their number is limited, in total and per peer address, and so is their duration. Unary calls of
+public methods are not counted.
 """
 
 from collections import Counter
@@ -23,49 +24,49 @@ Streaming = Callable[[Any, _Context], "Awaitable[None] | AsyncIterator[Any]"]
 
 
 class CallLimiter:
-    """Room for so many calls."""
+    """Limits the calls in progress."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self._taken = most, 0
+    def __init__(self, limit: int) -> None:
+        self._limit, self._in_use = limit, 0
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """One place, during the block; raises TooManyCalls."""
-        if self._taken >= self._most:
+        """One call, during the block; raises TooManyCalls."""
+        if self._in_use >= self._limit:
             raise TooManyCalls
-        self._taken += 1
+        self._in_use += 1
         try:
             yield
         finally:
-            self._taken -= 1
+            self._in_use -= 1
 
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """Of one method's streams: how many at once, from one address, and for how long."""
+    """Limits of one method's streams: in total, per peer address, and in duration."""
 
-    most: int
-    most_per_host: int
+    total: int
+    per_host: int
     seconds: float
 
 
-# Whoever watches begins anew; a connection ends now and then anyway. Reflection is a question.
-_WATCHING = StreamLimits(most=500, most_per_host=50, seconds=600.0)
-_ASKING = StreamLimits(most=100, most_per_host=20, seconds=30.0)
+# A health watcher reconnects after the limit, as after any lost connection.
+_WATCH_LIMITS = StreamLimits(total=500, per_host=50, seconds=600.0)
+_REFLECTION_LIMITS = StreamLimits(total=100, per_host=20, seconds=30.0)
 
 
 class PublicStreamLimiter:
-    """The streams of one method that is open to everybody."""
+    """Limits the streams of one public method."""
 
-    def __init__(self, bounds: StreamLimits) -> None:
-        self._bounds = bounds
+    def __init__(self, limits: StreamLimits) -> None:
+        self._limits = limits
         self._by_host: Counter[str] = Counter()
 
     @contextmanager
-    def place(self, host: str) -> Iterator[None]:
+    def slot(self, host: str) -> Iterator[None]:
         """One stream from an address, during the block; raises TooManyStreams."""
-        crowded = self._by_host.total() >= self._bounds.most
-        if crowded or self._by_host[host] >= self._bounds.most_per_host:
+        full = self._by_host.total() >= self._limits.total
+        if full or self._by_host[host] >= self._limits.per_host:
             raise TooManyStreams
         self._by_host[host] += 1
         try:
@@ -75,22 +76,22 @@ class PublicStreamLimiter:
             if not self._by_host[host]:
                 del self._by_host[host]
 
-    def bound(self, stream: Streaming, errors: ErrorMapper, package: str) -> Streaming:
-        """A method's stream, kept within the bounds; what breaks them gets a status."""
+    def limit(self, stream: Streaming, errors: ErrorMapper, package: str) -> Streaming:
+        """The stream within the limits; beyond them it ends with a status."""
 
-        async def bounded(request: Any, context: _Context) -> None:
-            # It writes rather than yields: a generator that is left in the middle ends some time.
+        async def limited(request: Any, context: _Context) -> None:
+            # Writes instead of yielding: an abandoned generator would end at an unknown time.
             try:
-                with self.place(peer_host(context)):
-                    async with deadline(context.time_remaining(), self._bounds.seconds):
-                        await _written(stream(request, context), context)
+                with self.slot(peer_host(context)):
+                    async with deadline(context.time_remaining(), self._limits.seconds):
+                        await _write_all(stream(request, context), context)
             except (TooManyStreams, DeadlineExceeded) as error:
                 await context.abort_with_status(errors.status(error, package))
 
-        return bounded
+        return limited
 
 
-async def _written(replies: "Awaitable[None] | AsyncIterator[Any]", context: _Context) -> None:
+async def _write_all(replies: "Awaitable[None] | AsyncIterator[Any]", context: _Context) -> None:
     if isawaitable(replies):
         await replies
     else:
@@ -99,22 +100,22 @@ async def _written(replies: "Awaitable[None] | AsyncIterator[Any]", context: _Co
 
 
 def limit_public_stream(handler: Handler, errors: ErrorMapper, package: str) -> Handler:
-    """The handler of a method that is open to everybody; what streams is kept within bounds."""
+    """The handler of a public method; its streams are limited."""
     if not handler.response_streaming:
         return handler
     make: Callable[..., Handler] = grpc.unary_stream_rpc_method_handler
     stream: Any = handler.unary_stream
-    bounds = _WATCHING
+    limits = _WATCH_LIMITS
     if handler.request_streaming:
         make, stream = grpc.stream_stream_rpc_method_handler, handler.stream_stream
-        bounds = _ASKING
+        limits = _REFLECTION_LIMITS
     return make(
-        PublicStreamLimiter(bounds).bound(stream, errors, package),
+        PublicStreamLimiter(limits).limit(stream, errors, package),
         request_deserializer=handler.request_deserializer,
         response_serializer=handler.response_serializer,
     )
 
 
 def peer_host(context: _Context) -> str:
-    """The peer without its port, which differs by connection."""
+    """The peer's address without the port, which differs by connection."""
     return str(context.peer()).rpartition(":")[0]

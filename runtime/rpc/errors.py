@@ -1,4 +1,4 @@
-"""How errors leave a service: a status, and google.rpc details that a program can read."""
+"""Maps errors to gRPC statuses with google.rpc details."""
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -20,29 +20,29 @@ from runtime.rpc.deadlines import DeadlineExceeded
 
 _log = structlog.get_logger(__name__)
 _Code = grpc.StatusCode
-_LONGEST_TEXT, _LONGEST_PATH, _MOST_VIOLATIONS = 400, 120, 16
+_MAX_TEXT_LENGTH, _MAX_PATH_LENGTH, _MAX_VIOLATIONS = 400, 120, 16
 Details = Callable[[Exception], Sequence[Message]]
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorSpec:
-    """What an error becomes: a status, an UPPER_SNAKE reason, and what a person reads in Chinese.
+    """How an error is reported: status code, UPPER_SNAKE reason, and the message in Chinese.
 
-    English is the error's own text, or `text` if the error's own would tell too much.
+    The English message is the error's own text, or `message_en` where that would reveal too much.
     """
 
     code: grpc.StatusCode
     reason: str
-    zh: str
+    message_zh: str
     details: Details = field(default=lambda _: ())
-    text: str = ""
+    message_en: str = ""
 
 
 ErrorTable = Mapping[type[Exception], ErrorSpec]
 
 
 def precondition(kind: str) -> Details:
-    """Details of a refused step: the error's `subject` and text, under a kind of violation."""
+    """PreconditionFailure with the error's `subject` and text, and `kind` as its type."""
 
     def details(error: Exception) -> Sequence[Message]:
         violation = error_details_pb2.PreconditionFailure.Violation(
@@ -56,29 +56,29 @@ def precondition(kind: str) -> Details:
 
 
 def bad_field(path: str) -> Details:
-    """Details of a value that a field may not have: its path and the error's text."""
+    """BadRequest for one field: its path and the error's text."""
     return lambda error: [
         error_details_pb2.BadRequest(field_violations=_field_violations([(path, _text(error))]))
     ]
 
 
 def retry_after(seconds: float) -> Details:
-    """Details that tell when to try again."""
+    """RetryInfo with a delay."""
     delay = Duration()
     delay.FromTimedelta(timedelta(seconds=seconds))
     return lambda _: [error_details_pb2.RetryInfo(retry_delay=delay)]
 
 
 class TooManyCalls(Exception):
-    """The service has as many calls in hand as it takes."""
+    """The service has reached its limit of concurrent calls."""
 
 
 class TooManyStreams(Exception):
-    """As many streams of this method are open as there may be, in all or from one address."""
+    """The limit of open streams of this method is reached, in total or for this address."""
 
 
 class InvalidRequest(Exception):
-    """The request breaks constraints of its contract."""
+    """The request violates constraints of its contract."""
 
     def __init__(
         self, violations: Sequence[tuple[str, str]], reason: str = "INVALID_REQUEST"
@@ -93,20 +93,22 @@ class InvalidRequest(Exception):
 REQUEST_ID_REUSED = ErrorSpec(
     _Code.ALREADY_EXISTS, "REQUEST_ID_REUSED", "同一 request_id 已用于不同的请求"
 )
-_CROWDED = "当前请求过多,请稍后再试"
-_UNPROVEN = "身份令牌缺失或无效"
+_OVERLOADED = "当前请求过多,请稍后再试"
+_UNAUTHENTICATED = "身份令牌缺失或无效"
 _COMMON: ErrorTable = {
-    TokenMissing: ErrorSpec(_Code.UNAUTHENTICATED, "TOKEN_MISSING", _UNPROVEN),
-    TokenInvalid: ErrorSpec(_Code.UNAUTHENTICATED, "TOKEN_INVALID", _UNPROVEN),
+    TokenMissing: ErrorSpec(_Code.UNAUTHENTICATED, "TOKEN_MISSING", _UNAUTHENTICATED),
+    TokenInvalid: ErrorSpec(_Code.UNAUTHENTICATED, "TOKEN_INVALID", _UNAUTHENTICATED),
     TokenExpired: ErrorSpec(_Code.UNAUTHENTICATED, "TOKEN_EXPIRED", "身份令牌已过期"),
     CallNotAllowed: ErrorSpec(_Code.PERMISSION_DENIED, "METHOD_NOT_ALLOWED", "您无权调用此方法"),
     DeadlineExceeded: ErrorSpec(_Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "处理超时"),
-    TooManyCalls: ErrorSpec(_Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", _CROWDED, retry_after(1.0)),
+    TooManyCalls: ErrorSpec(
+        _Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", _OVERLOADED, retry_after(1.0)
+    ),
     TooManyStreams: ErrorSpec(
-        _Code.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS", _CROWDED, retry_after(10.0)
+        _Code.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS", _OVERLOADED, retry_after(10.0)
     ),
 }
-_INFRASTRUCTURE = ErrorSpec(
+_DATABASE_UNAVAILABLE = ErrorSpec(
     _Code.UNAVAILABLE,
     "DATABASE_UNAVAILABLE",
     "服务暂时不可用,请稍后再试",
@@ -116,15 +118,15 @@ _INFRASTRUCTURE = ErrorSpec(
 
 
 class ErrorMapper:
-    """Maps errors to statuses by a service's table; what isn't in it is INTERNAL, untold."""
+    """Maps errors to statuses by a service's table; others are INTERNAL without text."""
 
     def __init__(self, table: ErrorTable) -> None:
         self._table = {**_COMMON, **table}
 
     def status(self, error: Exception, domain: str, accept_language: str = "") -> grpc.Status:
-        """The status with which a call that raised `error` ends, in the caller's language too.
+        """The status of a call that raised `error`, with a message in the caller's language.
 
-        `domain` is the package of the method that was called.
+        `domain` is the package of the called method.
         """
         status = self._status_of(error, chinese=_prefers_chinese(accept_language))
         info = error_details_pb2.ErrorInfo()
@@ -137,11 +139,11 @@ class ErrorMapper:
         if isinstance(error, InvalidRequest):
             return _invalid(error, chinese=chinese)
         for kind in type(error).__mro__:
-            if answer := self._table.get(kind):
-                return _answered(answer, error, chinese=chinese)
+            if spec := self._table.get(kind):
+                return _from_spec(spec, error, chinese=chinese)
         if is_transient(error):
-            _log.warning("call fails for want of the database", error=describe_error(error))
-            return _answered(_INFRASTRUCTURE, error, chinese=chinese)
+            _log.warning("database unavailable", error=describe_error(error))
+            return _from_spec(_DATABASE_UNAVAILABLE, error, chinese=chinese)
         incident = uuid.uuid4().hex
         _log.error("unexpected error", incident=incident, exc_info=error)
         text = f"unexpected error, incident {incident}"
@@ -159,10 +161,10 @@ def _invalid(error: InvalidRequest, *, chinese: bool) -> status_pb2.Status:
     return _status(_Code.INVALID_ARGUMENT, error.reason, str(error), details)
 
 
-def _answered(answer: ErrorSpec, error: Exception, *, chinese: bool) -> status_pb2.Status:
-    text = answer.text or _text(error)
-    localized = _localized(answer.zh if chinese else text, chinese=chinese)
-    return _status(answer.code, answer.reason, text, [*answer.details(error), localized])
+def _from_spec(spec: ErrorSpec, error: Exception, *, chinese: bool) -> status_pb2.Status:
+    text = spec.message_en or _text(error)
+    localized = _localized(spec.message_zh if chinese else text, chinese=chinese)
+    return _status(spec.code, spec.reason, text, [*spec.details(error), localized])
 
 
 def _status(
@@ -181,41 +183,41 @@ def _status(
 
 
 def _text(error: Exception) -> str:
-    """An error's own text, or what its class says of itself."""
+    """An error's own text, or the first line of its class's docstring."""
     return str(error) or (type(error).__doc__ or "").split("\n")[0]
 
 
 def _prefers_chinese(accept_language: str) -> bool:
-    """Whether the first of the languages that we speak is Chinese, by weight (RFC 9110)."""
-    weighed = []
-    for place, entry in enumerate(accept_language.split(",")):
+    """Whether Chinese is the preferred of the supported languages, by weight (RFC 9110)."""
+    supported = []
+    for position, entry in enumerate(accept_language.split(",")):
         tag, *parameters = (part.strip().lower() for part in entry.split(";"))
-        weight = next((one[2:] for one in parameters if one.startswith("q=")), "1")
-        spoken = tag.split("-")[0] in {"zh", "en"}
-        if spoken and weight.replace(".", "", 1).isdigit() and float(weight) > 0:
-            weighed.append((-float(weight), place, tag))
-    return bool(weighed) and min(weighed)[2].startswith("zh")
+        weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+        is_supported = tag.split("-")[0] in {"zh", "en"}
+        if is_supported and weight.replace(".", "", 1).isdigit() and float(weight) > 0:
+            supported.append((-float(weight), position, tag))
+    return bool(supported) and min(supported)[2].startswith("zh")
 
 
 def _field_violations(
     violations: Sequence[tuple[str, str]],
 ) -> list[error_details_pb2.BadRequest.FieldViolation]:
-    """Every violation; only absurdly many are counted instead of listed."""
-    told = [
+    """The violations; beyond the limit only their number."""
+    listed = [
         error_details_pb2.BadRequest.FieldViolation(
-            field=_short(path, _LONGEST_PATH), description=_short(text, _LONGEST_PATH)
+            field=_short(path, _MAX_PATH_LENGTH), description=_short(text, _MAX_PATH_LENGTH)
         )
-        for path, text in violations[:_MOST_VIOLATIONS]
+        for path, text in violations[:_MAX_VIOLATIONS]
     ]
-    if more := len(violations) - len(told):
-        told.append(error_details_pb2.BadRequest.FieldViolation(description=f"and {more} more"))
-    return told
+    if more := len(violations) - len(listed):
+        listed.append(error_details_pb2.BadRequest.FieldViolation(description=f"and {more} more"))
+    return listed
 
 
-def _short(text: str, most: int = _LONGEST_TEXT) -> str:
-    """What is sent back is cut, since errors travel in headers of limited size, and masked."""
-    text = mask(text[: 2 * most])
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _short(text: str, limit: int = _MAX_TEXT_LENGTH) -> str:
+    """Masks secrets and cuts the text: errors travel in headers of limited size."""
+    text = mask(text[: 2 * limit])
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _localized(message: str, *, chinese: bool) -> Message:

@@ -1,8 +1,8 @@
-"""Guessing access codes is slow: failed validations are limited, per caller and per peer.
+"""Limits failed attempts, per caller and per peer, so that secrets cannot be guessed.
 
-Guarantee: also of calls side by side, no more are looked at than may still fail. What is beyond
-that waits, first come first served, until one under way has proved right or wrong; so many calls
-with one good code are all looked at, and many guesses are not.
+Guarantee: of concurrent attempts no more run than may still fail. The others wait in order until
+one in progress has succeeded or failed. So any number of valid attempts all succeed, while
+concurrent guesses are limited like sequential ones.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _Key = tuple[str, str]
 
 
 class TooManyFailedAttempts(Exception):
-    """Too many failed validations; the next one is answered in a minute."""
+    """Too many failed attempts; the next one is possible within a minute."""
 
 
 TOO_MANY_FAILED_ATTEMPTS = ErrorSpec(
@@ -37,93 +37,93 @@ TOO_MANY_FAILED_ATTEMPTS = ErrorSpec(
 
 
 class Attempt:
-    """A validation under way. Unless it says otherwise it was no failure."""
+    """An attempt in progress. It counts as success unless marked as failed."""
 
     def __init__(self) -> None:
-        self.wrong = False
+        self.has_failed = False
 
     def mark_failed(self) -> None:
-        """The code was wrong."""
-        self.wrong = True
+        """Counts this attempt as failed."""
+        self.has_failed = True
 
 
 class _Counter:
-    """The calls of one caller or peer that are under way or wait for one of those."""
+    """The attempts of one caller or peer: in progress, or waiting."""
 
     def __init__(self) -> None:
-        self.calls = 0
-        self._under_way = 0
+        self.attempts = 0
+        self._in_progress = 0
         self._ended = asyncio.Event()
-        # Fair; whoever has it is the next.
+        # Fair: waiters get it in order.
         self._next = asyncio.Lock()
 
     async def enter(
         self, limiter: MovingWindowRateLimiter, limit: RateLimitItemPerMinute, key: _Key
     ) -> None:
-        """Waits until this call may fail too; raises TooManyFailedAttempts at the limit."""
+        """Waits until this attempt may fail too; raises TooManyFailedAttempts at the limit."""
         async with self._next:
             while True:
                 self._ended.clear()
-                left = (await limiter.get_window_stats(limit, *key)).remaining
-                if left <= 0:
+                remaining = (await limiter.get_window_stats(limit, *key)).remaining
+                if remaining <= 0:
                     raise TooManyFailedAttempts
-                # What ended while we asked may have failed: then `left` is too much.
-                if self._under_way < left and not self._ended.is_set():
+                # An attempt that ended during the query may have failed: retry then.
+                if self._in_progress < remaining and not self._ended.is_set():
                     break
                 await self._ended.wait()
-            self._under_way += 1
+            self._in_progress += 1
 
     def leave(self) -> None:
-        """The call has proved right or wrong."""
-        self._under_way -= 1
+        """The attempt has ended."""
+        self._in_progress -= 1
         self._ended.set()
 
 
 class FailedAttemptLimiter:
-    """Counts failed validations of the last minute, in this process. Services aren't limited.
+    """Counts the failed attempts of the last minute in this process. Services are not limited.
 
-    A shop acts for many customers, and so may fail more often.
+    A storefront acts for many customers, so its limit is higher.
     """
 
     def __init__(self, per_caller: int, per_peer: int, per_storefront: int) -> None:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._caller, self._peer, self._shop = map(
+        self._caller, self._peer, self._storefront = map(
             RateLimitItemPerMinute, (per_caller, per_peer, per_storefront)
         )
         self._counters: dict[_Key, _Counter] = {}
 
     @asynccontextmanager
     async def attempt(self, context: Context) -> AsyncIterator[Attempt]:
-        """Surrounds one validation, which says whether it failed.
+        """Surrounds one attempt; the block marks it if it failed.
 
-        Raises TooManyFailedAttempts, before anything is looked up.
+        Raises TooManyFailedAttempts before the block.
         """
-        made = Attempt()
-        async with AsyncExitStack() as places:
-            # Always in this order, so that no two calls wait for each other.
+        attempt = Attempt()
+        async with AsyncExitStack() as slots:
+            # Always in this order, so that no two attempts wait for each other.
             for limit, key in self._limits(context):
-                await places.enter_async_context(self._place(limit, key, made))
-            yield made
+                await slots.enter_async_context(self._slot(limit, key, attempt))
+            yield attempt
 
     @asynccontextmanager
-    async def _place(
-        self, limit: RateLimitItemPerMinute, key: _Key, made: Attempt
+    async def _slot(
+        self, limit: RateLimitItemPerMinute, key: _Key, attempt: Attempt
     ) -> AsyncIterator[None]:
         counter = self._counters.setdefault(key, _Counter())
-        counter.calls += 1
+        counter.attempts += 1
         try:
             await counter.enter(self._limiter, limit, key)
             try:
                 yield
             finally:
                 try:
-                    if made.wrong:
+                    if attempt.has_failed:
                         await self._limiter.hit(limit, *key)
                 finally:
                     counter.leave()
         finally:
-            counter.calls -= 1
-            if not counter.calls:
+            counter.attempts -= 1
+            if not counter.attempts:
                 del self._counters[key]
 
     def _limits(self, context: Context) -> list[tuple[RateLimitItemPerMinute, _Key]]:
@@ -133,4 +133,7 @@ class FailedAttemptLimiter:
         host = peer_host(context)
         if Role.CUSTOMER in caller.roles:
             return [(self._caller, ("caller", caller.scope)), (self._peer, ("peer", host))]
-        return [(self._shop, ("shop", caller.scope)), (self._shop, ("shops at", host))]
+        return [
+            (self._storefront, ("storefront", caller.scope)),
+            (self._storefront, ("storefront peer", host)),
+        ]

@@ -1,6 +1,6 @@
-"""Health by name: "" and each service stand for the database, "bus" for relay and consumers.
+"""Health by name: "" and each service report the database, "bus" reports relay and consumers.
 
-A broker outage takes nobody out of rotation: calls work, events wait in the outbox.
+A broker outage does not take a process out of rotation: calls work, events wait in the outbox.
 """
 
 import asyncio
@@ -20,34 +20,34 @@ _INTERVAL_SECONDS = 1.0
 
 
 class HealthMonitor:
-    """Keeps the health of a process true."""
+    """Updates the health of a process."""
 
     def __init__(
         self, engine: AsyncEngine, broker: JetStream, bus: Sequence[Relay | Consumer]
     ) -> None:
         self.servicer = HealthServicer()
         self._engine, self._broker, self._bus = engine, broker, bus
-        self._told: dict[str, bool] = {}
+        self._reported: dict[str, bool] = {}
 
     async def run(self, services: Sequence[str]) -> None:
-        """Looks at both every second until cancelled."""
+        """Checks every second until cancelled."""
         while True:
-            self._tell(["bus"], self._bus_works())
-            self._tell(["", *services], await self._database_answers())
+            self._report(["bus"], self._bus_is_healthy())
+            self._report(["", *services], await self._database_is_healthy())
             await asyncio.sleep(_INTERVAL_SECONDS)
 
-    def begin(self, services: Sequence[str]) -> None:
-        """Says NOT_SERVING for every name, so that none is unknown while we start."""
-        self._tell(["", "bus", *services], False)
+    def start(self, services: Sequence[str]) -> None:
+        """Reports NOT_SERVING for every name, so that none is unknown during the start."""
+        self._report(["", "bus", *services], False)
 
-    def leave(self) -> None:
-        """Says NOT_SERVING for good: new calls should go elsewhere."""
-        self.servicer.leave()
+    def shut_down(self) -> None:
+        """Reports NOT_SERVING for good, so that clients use other replicas."""
+        self.servicer.shut_down()
 
-    def _bus_works(self) -> bool:
+    def _bus_is_healthy(self) -> bool:
         return self._broker.connected and not any(part.trouble for part in self._bus)
 
-    async def _database_answers(self) -> bool:
+    async def _database_is_healthy(self) -> bool:
         try:
             async with asyncio.timeout(5), self._engine.connect() as connection:
                 await connection.execute(text("SELECT 1"))
@@ -55,9 +55,9 @@ class HealthMonitor:
             return False
         return True
 
-    def _tell(self, names: Sequence[str], well: bool) -> None:
+    def _report(self, names: Sequence[str], serving: bool) -> None:
         for name in names:
-            if self._told.get(name) != well:
-                self._told[name] = well
-                _log.info("health", name=name or "overall", serving=well)
-                self.servicer.tell(name, well)
+            if self._reported.get(name) != serving:
+                self._reported[name] = serving
+                _log.info("health", name=name or "overall", serving=serving)
+                self.servicer.set(name, serving)

@@ -1,7 +1,7 @@
-"""grpc.health.v1.Health, in which no watcher can hold up another or what is to be told.
+"""grpc.health.v1.Health in which a slow watcher blocks neither other watchers nor an update.
 
-grpcio-health-checking's own servicer writes to watchers under the lock that a change of health
-needs: one anonymous watcher that reads nothing would freeze it, and keep the process from stopping.
+grpcio-health-checking's own servicer writes to watchers under the lock that an update needs: one
+anonymous watcher that reads nothing would freeze it and keep the process from stopping.
 """
 
 import asyncio
@@ -15,23 +15,23 @@ _Response = health_pb2.HealthCheckResponse
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):
-    """Tells the health of names; a name that was never told is unknown."""
+    """The health of names; a name that was never set is unknown."""
 
     def __init__(self) -> None:
         self._serving: dict[str, bool] = {}
         self._changed = asyncio.Event()
-        self._left = False
+        self._is_shut_down = False
 
-    def tell(self, name: str, serving: bool) -> None:
-        """From now on this is the name's health."""
-        if not self._left:
+    def set(self, name: str, serving: bool) -> None:
+        """Sets the health of a name."""
+        if not self._is_shut_down:
             self._serving[name] = serving
             self._wake()
 
-    def leave(self) -> None:
-        """Nothing is served any more, for good; who watches is told so, and let go."""
+    def shut_down(self) -> None:
+        """Sets every name to NOT_SERVING for good and ends all watches."""
         self._serving = dict.fromkeys(self._serving, False)
-        self._left = True
+        self._is_shut_down = True
         self._wake()
 
     def _wake(self) -> None:
@@ -43,25 +43,25 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
     ) -> _Response:
         if request.service not in self._serving:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
-        return self._answer(request.service)
+        return self._response(request.service)
 
     async def Watch(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, context: _Context
     ) -> None:
-        told = None
+        sent = None
         while True:
-            changed, left = self._changed, self._left
-            answer = self._answer(request.service)
-            if answer != told:
-                # What changes while the watcher takes it is seen in the next round.
-                await context.write(answer)
-                told = answer
-            if left:
+            changed, is_last = self._changed, self._is_shut_down
+            response = self._response(request.service)
+            if response != sent:
+                # A change during the write is sent in the next round.
+                await context.write(response)
+                sent = response
+            if is_last:
                 return
             await changed.wait()
 
-    def _answer(self, name: str) -> _Response:
+    def _response(self, name: str) -> _Response:
         if name not in self._serving:
             return _Response(status=_Response.SERVICE_UNKNOWN)
-        well = self._serving[name]
-        return _Response(status=_Response.SERVING if well else _Response.NOT_SERVING)
+        serving = self._serving[name]
+        return _Response(status=_Response.SERVING if serving else _Response.NOT_SERVING)

@@ -1,7 +1,7 @@
-"""What surrounds every unary call.
+"""The server interceptor around every unary call.
 
-The caller is admitted, constraints are checked, time is limited, errors are mapped, the trace goes
-on, and all is logged.
+It authorizes the caller, checks the request's constraints, limits concurrency and time, maps
+errors, continues the trace and logs the call.
 """
 
 import time
@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from eventbus.trace_context import continue_trace, in_trace
 from runtime.auth.authentication import set_caller
-from runtime.auth.authorization import PUBLIC_PREFIX, Guard
+from runtime.auth.authorization import PUBLIC_PREFIX, CallAuthorizer
 from runtime.protobuf import violations
 from runtime.rpc.concurrency_limits import CallLimiter, limit_public_stream
 from runtime.rpc.deadlines import deadline
@@ -25,15 +25,15 @@ _log = structlog.get_logger("calls")
 _MAX_LOGGED_LENGTH = 64
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # not subscriptable when it runs
 Context = grpc.aio.ServicerContext[Any, Any]
-Servicing = Callable[[Any, Context], Awaitable[Any]]
+Method = Callable[[Any, Context], Awaitable[Any]]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every handler once; of health and reflection, only the streams."""
+    """Wraps every handler once; public methods only get limits on their streams."""
 
     def __init__(
         self,
-        guard: Guard,
+        authorizer: CallAuthorizer,
         errors: ErrorMapper,
         limit_seconds: float,
         max_concurrent: int = 1000,
@@ -43,7 +43,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         `logged_fields` are the request fields that the log line of a call carries.
         """
-        self._guard, self._errors, self._limit_seconds = guard, errors, limit_seconds
+        self._authorizer, self._errors = authorizer, errors
+        self._limit_seconds = limit_seconds
         self._limiter = CallLimiter(max_concurrent)
         self._logged_fields = logged_fields
         self._wrapped: dict[str, Handler] = {}
@@ -63,25 +64,25 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._wrapped[method] = limit_public_stream(handler, self._errors, _package(method))
             return self._wrapped[method]
         self._wrapped[method] = grpc.unary_unary_rpc_method_handler(
-            self._surround(method, handler.unary_unary),  # type: ignore[arg-type]
-            request_deserializer=_tolerant(handler.request_deserializer),
+            self._wrap(method, handler.unary_unary),  # type: ignore[arg-type]
+            request_deserializer=_deserializer(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
         return self._wrapped[method]
 
-    def _surround(self, method: str, call: Servicing) -> Servicing:
+    def _wrap(self, method: str, call: Method) -> Method:
         package = _package(method)
 
-        async def surrounded(request: Any, context: Context) -> Any:
+        async def wrapped(request: Any, context: Context) -> Any:
             started = time.perf_counter()
             metadata = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
             traceparent = continue_trace(metadata.get("traceparent", ""))
             outcome = "CANCELLED"
             with in_trace(traceparent), self._log_context(request, traceparent):
                 try:
-                    reply = await self._answer(method, call, request, context, metadata)
+                    reply = await self._run(method, call, request, context, metadata)
                     outcome = "OK"
-                except Exception as error:  # noqa: BLE001  every error gets a status here
+                except Exception as error:  # noqa: BLE001  every error is mapped to a status here
                     status = self._errors.status(
                         error, package, metadata.get("accept-language", "")
                     )
@@ -99,17 +100,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                         peer=context.peer(),
                     )
 
-        return surrounded
+        return wrapped
 
-    async def _answer(
+    async def _run(
         self,
         method: str,
-        call: Servicing,
+        call: Method,
         request: Any,
         context: Context,
         metadata: Mapping[str, str],
     ) -> Any:
-        caller = self._guard.admit(method, metadata)
+        caller = self._authorizer.authorize(method, metadata)
         set_caller(caller)
         structlog.contextvars.bind_contextvars(caller=caller.scope)
         _check(request)
@@ -132,15 +133,15 @@ def _package(method: str) -> str:
     return method[1:].partition("/")[0].rpartition(".")[0]
 
 
-def _tolerant(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
-    def tolerant(data: bytes) -> Any:
-        # gRPC answers INTERNAL for bytes that aren't the message; they are the caller's fault.
+def _deserializer(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    def deserialize_or_none(data: bytes) -> Any:
+        # gRPC would return INTERNAL for bytes that are not the message: it is INVALID_ARGUMENT.
         try:
             return deserialize(data) if deserialize else data
         except DecodeError:
             return None
 
-    return tolerant
+    return deserialize_or_none
 
 
 def _check(request: Any) -> None:

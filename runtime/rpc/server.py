@@ -1,4 +1,4 @@
-"""The gRPC server of a service: limits, health, reflection, one interceptor around every call."""
+"""The gRPC server of a service: options, health, reflection and the call interceptor."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2  # noqa: F401  reflection shows clients what errors carry
+from google.rpc import error_details_pb2  # noqa: F401  registers the details of errors for reflection
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from runtime.auth.authentication import KeySet, Verifier
-from runtime.auth.authorization import Guard
+from runtime.auth.authentication import KeySet, TokenVerifier
+from runtime.auth.authorization import CallAuthorizer
 from runtime.rpc.errors import ErrorMapper
 from runtime.rpc.health import HealthMonitor
 from runtime.rpc.interceptor import CallInterceptor
@@ -22,19 +22,19 @@ _MAX_MESSAGE_BYTES = 1024 * 1024
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", 4 * _MAX_MESSAGE_BYTES),
-    # Clients may keep idle connections alive this often; both sides must agree.
+    # Clients may ping idle connections this often; both sides must agree.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    # Connections end now and then, with grace, so that clients find new replicas.
+    # Connections are closed regularly, with grace, so that clients find new replicas.
     ("grpc.max_connection_age_ms", 30 * 60 * 1000),
     ("grpc.max_connection_age_grace_ms", 30 * 1000),
-    # Two processes on one port would share its calls unnoticed.
+    # Otherwise two processes could listen on one port and share its calls unnoticed.
     ("grpc.so_reuseport", 0),
 )
 
 
 class PortTaken(OSError):
-    """The server can't listen on its address."""
+    """The server cannot listen on its address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class ServiceRegistration:
 
 
 class GrpcServer:
-    """A server that is not listening yet."""
+    """A service's gRPC server."""
 
     def __init__(
         self,
@@ -65,15 +65,15 @@ class GrpcServer:
         self._listen, self._health = config.listen, health
         self._monitor: asyncio.Task[None] | None = None
         self._services = [registration.name for registration in registrations]
-        verifier = Verifier(KeySet(config.auth_keys), audience)
-        guard = Guard(verifier, self._services)
+        verifier = TokenVerifier(KeySet(config.auth_keys), audience)
+        authorizer = CallAuthorizer(verifier, self._services)
         self._config = config
         self._server = grpc.aio.server(
             interceptors=[
                 CallInterceptor(
-                    guard,
+                    authorizer,
                     errors,
-                    config.call_seconds,
+                    config.max_call_seconds,
                     config.max_concurrent_calls,
                     logged_fields,
                 )
@@ -91,8 +91,8 @@ class GrpcServer:
         try:
             port = self._add_port()
         except RuntimeError as error:
-            raise PortTaken(f"can't listen on {self._listen}: {error}") from error
-        self._health.begin(self._services)
+            raise PortTaken(f"cannot listen on {self._listen}: {error}") from error
+        self._health.start(self._services)
         await self._server.start()
         self._monitor = asyncio.create_task(self._health.run(self._services))
         return port
@@ -104,8 +104,8 @@ class GrpcServer:
         return self._server.add_secure_port(self._listen, server_credentials(certificate, key))
 
     async def stop(self, grace_seconds: float) -> None:
-        """Says so by health, takes no more calls and lets those in flight finish."""
+        """Reports NOT_SERVING, refuses new calls, and waits for calls in flight."""
         if self._monitor:
             self._monitor.cancel()
-        self._health.leave()
+        self._health.shut_down()
         await self._server.stop(grace_seconds)

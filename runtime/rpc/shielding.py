@@ -1,4 +1,4 @@
-"""Work that a caller's hanging up must not cut in half."""
+"""Shields work from the cancellation of the call that started it."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -13,28 +13,28 @@ T = TypeVar("T")
 
 
 class CancellationShield:
-    """Runs work to its end, also if the call that asked for it is cancelled meanwhile.
+    """Runs work to its end, even if the call that started it is cancelled.
 
-    Calls that the work makes take the time that they need: a customer in a hurry must not cut
-    short what the provider is asked.
+    The call's deadline does not apply to the calls that the work makes: a customer's short deadline
+    must not interrupt a charge at the provider.
     """
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The work's result; if this is cancelled, the work goes on alone."""
+        """The work's result; if this is cancelled, the work continues in the background."""
         task = asyncio.create_task(work, context=without_deadline())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(_tell)
+            task.add_done_callback(_log_failure)
             raise
 
 
-def _tell(task: asyncio.Task[Any]) -> None:
-    """There is no caller any more who would hear of a failure."""
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    """Logs a failure that no caller receives."""
     if not task.cancelled() and (error := task.exception()):
-        _log.error("work failed after its caller had left", exc_info=error)
+        _log.error("shielded work failed after the call was cancelled", exc_info=error)

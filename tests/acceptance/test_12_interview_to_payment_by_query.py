@@ -16,7 +16,7 @@ from payment.v1 import (
     access_code_service_pb2,
     payment_service_pb2,
 )
-from runtime.auth.authentication import Role, Signer
+from runtime.auth.authentication import Role, TokenSigner
 from tests.system.drivers.running_stack import RunningStack, reason_of
 
 _QUERIES = ("Get", "List", "Validate", "Check")
@@ -35,7 +35,7 @@ MUTATIONS = [
 @pytest_asyncio.fixture(loop_scope="session")
 async def interview(shared_stack: RunningStack) -> AsyncIterator[Clients]:
     """Calls as interview itself makes them: with its key, as a service."""
-    signer = Signer(shared_stack.stack.keys.private("interview"))
+    signer = TokenSigner(shared_stack.stack.keys.private("interview"))
     token = signer.issue("interview", [*AUDIENCE], [Role.SERVICE])
     async with Clients(shared_stack.stack, token) as clients:
         yield clients
@@ -50,7 +50,7 @@ def test_proof_12_the_mutating_calls_are_known() -> None:
 @pytest.mark.parametrize("path", MUTATIONS)
 async def test_proof_12_a_mutating_call_is_denied(shared_stack: RunningStack, path: str) -> None:
     """Before anything of the request is looked at."""
-    signer = Signer(shared_stack.stack.keys.private("interview"))
+    signer = TokenSigner(shared_stack.stack.keys.private("interview"))
     token = signer.issue("interview", [*AUDIENCE], [Role.SERVICE])
     async with grpc.aio.insecure_channel(shared_stack.stack.address("payment")) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as denied:

@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 import sandbox.v1.provider_service_pb2  # noqa: F401  the services whose methods are tried
 from contract.v1 import options_pb2
 from devstack.keys import AUDIENCE, IDENTITY, Keys
-from runtime.auth.authentication import Role, Signer
+from runtime.auth.authentication import Role, TokenSigner
 from tests.system.drivers.running_stack import RunningStack
 
 SERVICES = {
@@ -62,7 +62,7 @@ def methods() -> Iterator[Method]:
 
 def authorizations(keys: Keys, foreign: Keys, server: str) -> Mapping[str, str]:
     """What each kind of caller says who it is."""
-    identity, stranger = Signer(keys.private(IDENTITY)), Signer(foreign.private(IDENTITY))
+    identity, stranger = TokenSigner(keys.private(IDENTITY)), TokenSigner(foreign.private(IDENTITY))
     everybody = [*AUDIENCE, "provider"]
     elsewhere = [name for name in everybody if name != server]
     tokens = {
@@ -70,13 +70,15 @@ def authorizations(keys: Keys, foreign: Keys, server: str) -> Mapping[str, str]:
         "expired": identity.issue("x", everybody, ROLES, timedelta(minutes=-5)),
         "foreign key": stranger.issue("x", everybody, ROLES),
         "wrong audience": identity.issue("x", elsewhere, ROLES),
-        "service as operator": Signer(keys.private("notification")).issue(
+        "service as operator": TokenSigner(keys.private("notification")).issue(
             "notification", everybody, [Role.OPERATOR]
         ),
         "identity as service": identity.issue("interview", everybody, [Role.SERVICE]),
         **{str(role): identity.issue("somebody", everybody, [role]) for role in ROLES},
         **{
-            f"service {name}": Signer(keys.private(name)).issue(name, everybody, [Role.SERVICE])
+            f"service {name}": TokenSigner(keys.private(name)).issue(
+                name, everybody, [Role.SERVICE]
+            )
             for name in ISSUERS
         },
     }

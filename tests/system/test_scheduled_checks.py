@@ -21,21 +21,21 @@ from tests.system.drivers.stack_settings import settings
 _MORE = {
     "payment": {
         "PAYMENT_METRICS_LISTEN": "127.0.0.1:0",
-        "PAYMENT_BUS_CHECK_SECONDS": "1",
-        "PAYMENT_BUS_CHECK_REPAIR": "false",
+        "PAYMENT_BUS_RECONCILIATION_INTERVAL_SECONDS": "1",
+        "PAYMENT_BUS_RECONCILIATION_REPAIR": "false",
         "PAYMENT_REFUND_ASK_SECONDS": "1",
         "PAYMENT_REFUND_OVERDUE_SECONDS": "3",
     },
     "interview": {
         "INTERVIEW_CONSISTENCY_SECONDS": "1",
         # A check looks three rounds back: in that time a test must have broken what it breaks.
-        "INTERVIEW_BUS_CHECK_SECONDS": "6",
-        "INTERVIEW_BUS_CHECK_REPAIR": "false",
+        "INTERVIEW_BUS_RECONCILIATION_INTERVAL_SECONDS": "6",
+        "INTERVIEW_BUS_RECONCILIATION_REPAIR": "false",
     },
     "notification": {
         "NOTIFICATION_METRICS_LISTEN": "127.0.0.1:0",
-        "NOTIFICATION_BUS_CHECK_SECONDS": "1",
-        "NOTIFICATION_BUS_CHECK_REPAIR": "false",
+        "NOTIFICATION_BUS_RECONCILIATION_INTERVAL_SECONDS": "1",
+        "NOTIFICATION_BUS_RECONCILIATION_REPAIR": "false",
     },
 }
 _DRIFTS = {f'consistency_drifts{{kind="{kind}"}}': 0.0 for kind in DriftKind}

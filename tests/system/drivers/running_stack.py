@@ -24,7 +24,7 @@ from devstack.polling import WaitTimedOut, wait_until
 from devstack.servers.postgres import DATABASE, SERVICES
 from devstack.stack import Stack
 from payment.v1 import access_code_pb2, payment_service_pb2
-from runtime.auth.authentication import Role, Signer
+from runtime.auth.authentication import Role, TokenSigner
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ class RunningStack:
         keys = self.stack.keys
         if (name := _service_that_calls(method)) is None:
             return keys.token("devstack", Role.STOREFRONT, Role.OPERATOR)
-        signer = Signer(keys.private(name))
+        signer = TokenSigner(keys.private(name))
         return signer.issue(name, [*AUDIENCE, "provider"], [Role.SERVICE])
 
     def channel(self, server: str, method: str = "") -> grpc.aio.Channel:

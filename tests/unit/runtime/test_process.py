@@ -13,7 +13,7 @@ from runtime.service_name import ServiceName
 class Part:
     """Engine, broker, server, metrics and settings of a process that has none of them."""
 
-    metrics_listen, start_seconds, grace_seconds = "", 1.0, 0.0
+    metrics_listen, startup_timeout_seconds, shutdown_grace_seconds = "", 1.0, 0.0
 
     async def start(self) -> int:
         return 0

@@ -77,19 +77,22 @@ def test_inbox_marks_must_outlive_what_can_be_published_again(
     published: str,
     inbox: str | None,
 ) -> None:
-    given.setenv("SOME_BUS_PUBLISHED_DAYS", published)
+    given.setenv("SOME_BUS_PUBLISHED_RETENTION_DAYS", published)
     if inbox:
-        given.setenv("SOME_BUS_INBOX_DAYS", inbox)
+        given.setenv("SOME_BUS_INBOX_RETENTION_DAYS", inbox)
     with pytest.raises(SystemExit) as ended:
         read(SomeSettings)
     assert ended.value.code == 2
-    assert "bus_inbox_days must be more than bus_published_days" in capsys.readouterr().err
+    assert (
+        "bus_inbox_retention_days must be more than bus_published_retention_days"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_consumer_trusts_the_inbox_for_less_time_than_marks_are_kept(
     given: pytest.MonkeyPatch,
 ) -> None:
-    given.setenv("SOME_BUS_PUBLISHED_DAYS", "1")
-    given.setenv("SOME_BUS_INBOX_DAYS", "2")
+    given.setenv("SOME_BUS_PUBLISHED_RETENTION_DAYS", "1")
+    given.setenv("SOME_BUS_INBOX_RETENTION_DAYS", "2")
     config = read(SomeSettings)
     assert 0 < config.consumer().inbox_retention.days < config.retention().inbox_days

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from devstack.keys import Keys
 from eventbus.trace_context import in_trace
-from runtime.auth.authentication import Caller, KeySet, Role, Verifier
+from runtime.auth.authentication import Caller, KeySet, Role, TokenVerifier
 from runtime.rpc.client import open_channel
 from runtime.rpc.deadlines import DeadlineExceeded, deadline
 from runtime.settings import CallSettings
@@ -77,7 +77,7 @@ async def test_a_call_says_who_makes_it_and_to_which_trace_it_belongs(tmp_path: 
         with in_trace(TRACE):
             await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
         [metadata] = heard.metadata
-        verifier = Verifier(KeySet(keys.public), "payment")
+        verifier = TokenVerifier(KeySet(keys.public), "payment")
         caller = verifier.verify(metadata["authorization"])
     assert caller == Caller("interview", frozenset({Role.SERVICE}))
     assert metadata["traceparent"][3:35] == TRACE[3:35]

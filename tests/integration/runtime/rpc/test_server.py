@@ -138,8 +138,8 @@ async def test_streams_without_a_token_are_bounded_in_number_and_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From one address; each ends in time, and leaves its place to another."""
-    bounds = concurrency_limits.StreamLimits(most=9, most_per_host=2, seconds=1)
-    monkeypatch.setattr(concurrency_limits, "_WATCHING", bounds)
+    bounds = concurrency_limits.StreamLimits(total=9, per_host=2, seconds=1)
+    monkeypatch.setattr(concurrency_limits, "_WATCH_LIMITS", bounds)
     async with listening(tmp_path) as here:
         kept = [watch(here.channel()) for _ in range(2)]
         for call in kept:
@@ -206,9 +206,9 @@ async def test_a_watcher_hears_of_every_change_until_the_end(tmp_path: Path) -> 
         watching, unknown = watch(here.channel()), watch(here.channel(), "nobody's")
         assert (await watching.read()).status == NOT_SERVING
         assert (await unknown.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-        here.health.servicer.tell("", serving=True)
+        here.health.servicer.set("", serving=True)
         assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
-        here.health.leave()
+        here.health.shut_down()
         assert (await watching.read()).status == NOT_SERVING
         for call in (watching, unknown):
             assert await call.read() is grpc.aio.EOF
@@ -241,7 +241,7 @@ async def test_a_watcher_that_takes_no_answer_holds_up_nothing(
             await begun.wait()
         watching = watch(here.channel())
         assert (await watching.read()).status == NOT_SERVING
-        here.health.servicer.tell("", serving=True)
+        here.health.servicer.set("", serving=True)
         assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
         writer.close()
 

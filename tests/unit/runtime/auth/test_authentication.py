@@ -13,11 +13,11 @@ from runtime.auth.authentication import (
     KeySet,
     KeysUnreadable,
     Role,
-    Signer,
     TokenExpired,
     TokenInvalid,
     TokenMissing,
-    Verifier,
+    TokenSigner,
+    TokenVerifier,
 )
 
 
@@ -29,41 +29,41 @@ def keys(tmp_path: Path) -> Keys:
 
 
 @pytest.fixture
-def verifier(keys: Keys) -> Verifier:
-    return Verifier(KeySet(keys.public), "payment")
+def verifier(keys: Keys) -> TokenVerifier:
+    return TokenVerifier(KeySet(keys.public), "payment")
 
 
 def token(keys: Keys, *roles: Role, issuer: str = "identity", subject: str = "li.hua") -> str:
-    return Signer(keys.private(issuer)).issue(subject, ["payment"], roles)
+    return TokenSigner(keys.private(issuer)).issue(subject, ["payment"], roles)
 
 
-def test_a_token_says_who_its_bearer_is(keys: Keys, verifier: Verifier) -> None:
+def test_a_token_says_who_its_bearer_is(keys: Keys, verifier: TokenVerifier) -> None:
     caller = verifier.verify(f"Bearer {token(keys, Role.CUSTOMER)}")
     assert caller == Caller("li.hua", frozenset({Role.CUSTOMER}))
     assert caller.customer == "li.hua"
 
 
 def test_a_verified_token_is_believed_again_until_it_expires(
-    keys: Keys, verifier: Verifier
+    keys: Keys, verifier: TokenVerifier
 ) -> None:
     bearer = f"Bearer {token(keys, Role.OPERATOR)}"
     assert verifier.verify(bearer) is verifier.verify(bearer)
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Basic abc", "token"])
-def test_no_token_is_missing(verifier: Verifier, authorization: str) -> None:
+def test_no_token_is_missing(verifier: TokenVerifier, authorization: str) -> None:
     with pytest.raises(TokenMissing):
         verifier.verify(authorization)
 
 
 @pytest.mark.parametrize("garbage", ["x", "a.b.c", "..", "eyJhbGciOiJub25lIn0.e30.", "é"])
-def test_garbage_is_invalid(verifier: Verifier, garbage: str) -> None:
+def test_garbage_is_invalid(verifier: TokenVerifier, garbage: str) -> None:
     with pytest.raises(TokenInvalid):
         verifier.verify(f"Bearer {garbage}")
 
 
-def test_an_expired_token_is_expired(keys: Keys, verifier: Verifier) -> None:
-    old = Signer(keys.private("identity")).issue(
+def test_an_expired_token_is_expired(keys: Keys, verifier: TokenVerifier) -> None:
+    old = TokenSigner(keys.private("identity")).issue(
         "li.hua", ["payment"], [Role.CUSTOMER], timedelta(seconds=-10)
     )
     with pytest.raises(TokenExpired):
@@ -72,10 +72,12 @@ def test_an_expired_token_is_expired(keys: Keys, verifier: Verifier) -> None:
 
 def test_a_token_for_another_service_is_invalid(keys: Keys) -> None:
     with pytest.raises(TokenInvalid):
-        Verifier(KeySet(keys.public), "interview").verify(f"Bearer {token(keys, Role.CUSTOMER)}")
+        TokenVerifier(KeySet(keys.public), "interview").verify(
+            f"Bearer {token(keys, Role.CUSTOMER)}"
+        )
 
 
-def test_a_service_vouches_for_itself_only(keys: Keys, verifier: Verifier) -> None:
+def test_a_service_vouches_for_itself_only(keys: Keys, verifier: TokenVerifier) -> None:
     own = token(keys, Role.SERVICE, issuer="interview", subject="interview")
     assert verifier.verify(f"Bearer {own}").roles == {Role.SERVICE}
     for roles, subject in (([Role.SERVICE], "payment"), ([Role.OPERATOR], "interview")):
@@ -84,13 +86,17 @@ def test_a_service_vouches_for_itself_only(keys: Keys, verifier: Verifier) -> No
             verifier.verify(f"Bearer {forged}")
 
 
-def test_the_identity_provider_may_not_vouch_for_a_service(keys: Keys, verifier: Verifier) -> None:
+def test_the_identity_provider_may_not_vouch_for_a_service(
+    keys: Keys, verifier: TokenVerifier
+) -> None:
     forged = token(keys, Role.SERVICE, subject="interview")
     with pytest.raises(TokenInvalid):
         verifier.verify(f"Bearer {forged}")
 
 
-def test_a_public_key_can_not_be_used_as_a_shared_secret(keys: Keys, verifier: Verifier) -> None:
+def test_a_public_key_can_not_be_used_as_a_shared_secret(
+    keys: Keys, verifier: TokenVerifier
+) -> None:
     public = json.loads(keys.public.read_text())["keys"][0]
     claims = {
         "iss": "identity",
@@ -108,7 +114,7 @@ def test_two_keys_of_one_issuer_live_side_by_side_and_a_removed_one_ends(
     keys: Keys, tmp_path: Path
 ) -> None:
     ring = KeySet(keys.public)
-    verifier = Verifier(ring, "payment")
+    verifier = TokenVerifier(ring, "payment")
     old = f"Bearer {token(keys, Role.CUSTOMER)}"
     assert verifier.verify(old)
     newer = Keys(tmp_path / "newer")
@@ -129,7 +135,7 @@ def test_two_keys_of_one_issuer_live_side_by_side_and_a_removed_one_ends(
 
 def test_a_ring_that_becomes_unreadable_keeps_what_it_knew(keys: Keys) -> None:
     ring = KeySet(keys.public)
-    verifier = Verifier(ring, "payment")
+    verifier = TokenVerifier(ring, "payment")
     keys.public.write_text("{")
     ring.reload()
     assert verifier.verify(f"Bearer {token(keys, Role.CUSTOMER)}")

@@ -34,7 +34,9 @@ MAPPER = ErrorMapper(
             "不能支付",
             precondition("ORDER_STATUS"),
         ),
-        NotFound: ErrorSpec(grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "不存在", text="no such order"),
+        NotFound: ErrorSpec(
+            grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "不存在", message_en="no such order"
+        ),
         ConnectionResetError: ErrorSpec(
             grpc.StatusCode.UNAVAILABLE, "GONE", "已断开", retry_after(1.5)
         ),

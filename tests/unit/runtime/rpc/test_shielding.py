@@ -40,7 +40,7 @@ async def test_what_fails_after_the_caller_left_is_told() -> None:
 
         await wait_until(look, "a line in the log")
     assert [(line["event"], str(line["exc_info"])) for line in told] == [
-        ("work failed after its caller had left", "the charge failed")
+        ("shielded work failed after the call was cancelled", "the charge failed")
     ]
 
 
