@@ -1,6 +1,6 @@
 """notification: sends the mails.
 
-Owns Notification, the suppression list, and which mails customers want. Announces
-NotificationFailed. Listens to payment's events of payments, refunds and access codes, and to
-interview's SessionCancelled and FeedbackPublished. Calls nobody but the mail server.
+Owns Notification, Suppression and MailPreferences. Publishes NotificationFailed. Handles payment's
+events about payments, refunds and access codes, and interview's SessionCancelled and
+FeedbackPublished. Its only remote call is to the mail server.
 """

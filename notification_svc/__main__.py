@@ -10,7 +10,7 @@ from notification_svc.mail.composer import MailComposer
 from notification_svc.mail.smtp import SmtpTransport
 from notification_svc.storage.tables import SCHEMA, bus, request_replies
 from notification_svc.storage.unit_of_work import UnitOfWork
-from notification_svc.use_cases.ports import NewIdentity
+from notification_svc.use_cases.ports import IdFactory
 from notification_svc.workers.mail_sender import MailSender
 from runtime.ids import new_id
 from runtime.process import run
@@ -24,21 +24,19 @@ NAME = ServiceName(SCHEMA)
 async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
     """Builds the service and runs it until `stop` is set."""
     service = Service(config, ServiceSchema(NAME, bus, request_replies, UnitOfWork))
-    identity = NewIdentity(new_id, config.sender.domain)
+    ids = IdFactory(new_id, config.sender.domain)
     composer = MailComposer(config.sender)
     transport = SmtpTransport(config.mail_server(), composer, config.sender.domain)
-    sender = MailSender(service.database, transport, identity, config.sending())
+    sender = MailSender(service.database, transport, ids, config.sending())
 
     def after_commit(_handled: object) -> None:
         sender.wake()
 
-    service.add_consumer("PAYMENT", payment_events(identity), after_commit)
-    # A name of its own: sequences and dead letters of two streams are not comparable.
-    service.add_consumer(
-        "INTERVIEW", interview_events(identity), after_commit, "notification-interview"
-    )
+    service.add_consumer("PAYMENT", payment_events(ids), after_commit)
+    # A name of its own: sequences and dead composer of two streams are not comparable.
+    service.add_consumer("INTERVIEW", interview_events(ids), after_commit, "notification-interview")
     service.add_worker(sender)
-    dependencies = Dependencies(service.database, service.idempotency, identity, composer)
+    dependencies = Dependencies(service.database, service.idempotency, ids, composer)
     await service.run(Api(registrations(dependencies), ERRORS, LOGGED_FIELDS), stop)
 
 

@@ -9,49 +9,55 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from eventbus.ack_policy import Backoff
-from notification_svc.mail.smtp import PARTING_SECONDS, MailServer
+from notification_svc.mail.smtp import QUIT_SECONDS, MailServer
 from notification_svc.workers.mail_sender import MailSenderSettings
 from runtime.settings import ServiceSettings
 
 
 class NotificationSettings(ServiceSettings):
-    """Read from the environment variables NOTIFICATION_…."""
+    """Settings from the environment variables NOTIFICATION_…."""
 
     model_config = SettingsConfigDict(env_prefix="NOTIFICATION_", extra="ignore")
 
-    smtp_host: str = Field(description="the mail server that takes the mails")
-    smtp_port: int = Field(ge=1, le=65535)
-    smtp_user: str = ""
-    smtp_password: SecretStr = SecretStr("")
-    smtp_tls: Literal["none", "starttls", "tls"] = "none"
-    smtp_seconds: float = Field(10.0, gt=0, description="how long handing over a mail may take")
-    mail_from: str = Field(description="name@example.com or Display Name <name@example.com>")
-    mail_first_delay: float = Field(2.0, gt=0, description="before the second try; then doubling")
-    mail_max_delay: float = Field(60.0, gt=0)
-    mail_claim_seconds: float = Field(
-        30.0, gt=0, description="a mail that a killed process was sending is tried again after this"
+    smtp_host: str = Field(description="host of the SMTP server")
+    smtp_port: int = Field(ge=1, le=65535, description="port of the SMTP server")
+    smtp_user: str = Field("", description="user at the SMTP server; empty: no authentication")
+    smtp_password: SecretStr = Field(SecretStr(""), description="password of the SMTP user")
+    smtp_tls: Literal["none", "starttls", "tls"] = Field(
+        "none", description="encryption of the SMTP connection"
     )
-    mail_concurrency: int = Field(8, ge=1, le=100, description="mails sent side by side")
-    mail_poll_interval: float = Field(0.5, gt=0, description="looking for mails unless woken")
+    smtp_timeout_seconds: float = Field(10.0, gt=0, description="limit for sending one mail")
+    mail_from: str = Field(description="name@example.com or Display Name <name@example.com>")
+    mail_first_retry_delay_seconds: float = Field(
+        2.0, gt=0, description="delay of the second attempt; doubles with each further one"
+    )
+    mail_max_retry_delay_seconds: float = Field(60.0, gt=0, description="cap of the retry delay")
+    mail_claim_seconds: float = Field(
+        30.0, gt=0, description="after a kill, the mail in hand is sent again after this time"
+    )
+    mail_concurrency: int = Field(8, ge=1, le=100, description="mails sent concurrently")
+    mail_poll_interval_seconds: float = Field(
+        0.5, gt=0, description="interval of looking for due mails unless woken"
+    )
 
     @field_validator("mail_from")
     @classmethod
-    def _is_address(cls, value: str) -> str:
+    def _check_mail_from(cls, value: str) -> str:
         to_sender(value)
         return value
 
     @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        if self.mail_claim_seconds <= self.smtp_seconds + PARTING_SECONDS:
-            # Or else a mail is claimed again while its connection says goodbye.
-            raise ValueError("mail_claim_seconds must be more than a second above smtp_seconds")
+    def _check_combination(self) -> Self:
+        if self.mail_claim_seconds <= self.smtp_timeout_seconds + QUIT_SECONDS:
+            # Otherwise a mail could be claimed again while its connection is being closed.
+            raise ValueError("mail_claim_seconds must exceed smtp_timeout_seconds by a second")
         if self.smtp_user and self.smtp_tls == "none":
             raise ValueError("smtp_user without smtp_tls would send the password in the clear")
         return self
 
     @property
     def sender(self) -> Address:
-        """Whom mails come from."""
+        """The sender of all mails."""
         return to_sender(self.mail_from)
 
     def mail_server(self) -> MailServer:
@@ -62,16 +68,16 @@ class NotificationSettings(ServiceSettings):
             user=self.smtp_user,
             password=self.smtp_password.get_secret_value(),
             tls=self.smtp_tls,
-            seconds=self.smtp_seconds,
+            seconds=self.smtp_timeout_seconds,
         )
 
     def sending(self) -> MailSenderSettings:
-        """The sending worker's settings."""
+        """The settings of the mail sender."""
         return MailSenderSettings(
             concurrency=self.mail_concurrency,
-            poll_seconds=self.mail_poll_interval,
+            poll_seconds=self.mail_poll_interval_seconds,
             claim_seconds=self.mail_claim_seconds,
-            backoff=Backoff(self.mail_first_delay, self.mail_max_delay),
+            backoff=Backoff(self.mail_first_retry_delay_seconds, self.mail_max_retry_delay_seconds),
         )
 
 

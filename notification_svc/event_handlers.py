@@ -1,31 +1,38 @@
-"""notification's event handlers; `messages.incoming` says what each event type means."""
+"""notification's event handlers; `messages.incoming` converts each event type to a command."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from google.protobuf.message import Message
 
 from eventbus import HandlerRegistry, IncomingEvent
-from notification_svc.messages.incoming import INTERVIEW, PAYMENT, Hear
+from notification_svc.messages.incoming import INTERVIEW, PAYMENT, Converter
 from notification_svc.storage.unit_of_work import UnitOfWork
-from notification_svc.use_cases.ports import NewIdentity
+from notification_svc.use_cases.ports import IdFactory
 from notification_svc.use_cases.queueing import handle_events
 from runtime.event_handlers import EventHandler, register_handlers
 
 
-def payment_events(identity: NewIdentity) -> HandlerRegistry:
+def payment_events(ids: IdFactory) -> HandlerRegistry:
     """The handlers of payment's events."""
-    return register_handlers(UnitOfWork, {kind: _handler(hear, identity) for kind, hear in PAYMENT})
+    return _registry(PAYMENT, ids)
 
 
-def interview_events(identity: NewIdentity) -> HandlerRegistry:
+def interview_events(ids: IdFactory) -> HandlerRegistry:
     """The handlers of interview's events."""
-    return register_handlers(
-        UnitOfWork, {kind: _handler(hear, identity) for kind, hear in INTERVIEW}
-    )
+    return _registry(INTERVIEW, ids)
 
 
-def _handler(hear: Hear, identity: NewIdentity) -> EventHandler[UnitOfWork]:
+def _registry(converters: Mapping[type[Message], Converter], ids: IdFactory) -> HandlerRegistry:
+    handlers = {
+        message_type: _handler(convert, ids) for message_type, convert in converters.items()
+    }
+    return register_handlers(UnitOfWork, handlers)
+
+
+def _handler(convert: Converter, ids: IdFactory) -> EventHandler[UnitOfWork]:
     async def handle(uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
         """Raises code versions and queues mails."""
-        commands = [hear(incoming.event, incoming.payload) for incoming in batch]
-        await handle_events(commands, uow, identity=identity, now=await uow.clock())
+        commands = [convert(incoming.event, incoming.payload) for incoming in batch]
+        await handle_events(commands, uow, ids=ids, now=await uow.clock())
 
     return handle

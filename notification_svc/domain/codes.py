@@ -1,11 +1,11 @@
-"""What notification knows of access codes: the newest that payment said of each order's."""
+"""The newest known version of each order's access code."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class CodeStatus(StrEnum):
-    """Where an access code stands; see payment's contract."""
+    """The status of an access code; see payment's contract."""
 
     ACTIVE = "ACTIVE"
     REDEEMED = "REDEEMED"
@@ -16,7 +16,7 @@ class CodeStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CodeVersion:
-    """One state of an order's code; of two, the higher version is newer."""
+    """One version of an order's code; the higher version is newer."""
 
     order_id: str
     version: int
@@ -28,6 +28,6 @@ class CodeVersion:
         """Whether the order's code may start an interview."""
         return self.status is CodeStatus.ACTIVE
 
-    def says_good(self, access_code_id: str) -> bool:
-        """Whether it says that this very code may start an interview."""
+    def allows(self, access_code_id: str) -> bool:
+        """Whether this version allows this code to start an interview."""
         return self.is_active and self.access_code_id == access_code_id

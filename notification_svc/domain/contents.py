@@ -1,31 +1,23 @@
-"""What mails tell, one kind of content each."""
+"""The contents of mails: one class per kind."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from notification_svc.domain.codes import CodeVersion
-from shared_model.currencies import decimals_of
 
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """An amount in a currency's minor unit."""
+    """An amount in minor units of an ISO 4217 currency."""
 
     amount_minor: int
     currency_code: str
 
-    def __str__(self) -> str:
-        """As people write it: `CNY 1,234.50`."""
-        places = decimals_of(self.currency_code)
-        whole, part = divmod(self.amount_minor, 10**places)
-        fraction = f".{part:0{places}d}" if places else ""
-        return f"{self.currency_code} {whole:,}{fraction}"
-
 
 @dataclass(frozen=True, slots=True)
 class AccessCodeContent:
-    """An access code, what it opens and until when, as of a version of its record."""
+    """An access code, its product and expiry, as of one version of its record."""
 
     access_code_id: str
     access_code: str
@@ -34,28 +26,28 @@ class AccessCodeContent:
     expire_at: datetime
 
     def is_outdated(self, newest: CodeVersion | None) -> bool:
-        """Whether payment has said something newer of the order's code."""
+        """Whether a newer version of the order's code is known."""
         return newest is not None and self.version < newest.version
 
     def as_of(self, newest: CodeVersion | None) -> "AccessCodeContent":
-        """The same code under the newest version, if that says that it is good; else unchanged."""
-        if newest is None or not newest.says_good(self.access_code_id):
+        """The same code with the newest version, if that allows its use; else unchanged."""
+        if newest is None or not newest.allows(self.access_code_id):
             return self
         return replace(self, version=max(self.version, newest.version))
 
 
 class RefundScope(StrEnum):
-    """What was paid back."""
+    """The scope of a refund."""
 
     FULL = "FULL"
     PARTIAL = "PARTIAL"
-    # Money that never backed the order.
+    # Money that did not pay for the order.
     SURPLUS = "SURPLUS"
 
 
 @dataclass(frozen=True, slots=True)
 class RefundContent:
-    """Money that went back to the customer."""
+    """A completed refund."""
 
     refund_id: str
     amount: Money
@@ -63,7 +55,7 @@ class RefundContent:
 
 
 class CancelReason(StrEnum):
-    """Why a session was called off. One of a refunded order is the refund's mail's to tell."""
+    """Why a session was cancelled. After a refund the mail about the refund covers it."""
 
     ACCESS_CODE_REVOKED = "ACCESS_CODE_REVOKED"
     USE_REJECTED = "USE_REJECTED"
@@ -72,7 +64,7 @@ class CancelReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionCancelledContent:
-    """A session that was called off."""
+    """A cancelled session."""
 
     session_id: str
     product_id: str
@@ -82,7 +74,7 @@ class SessionCancelledContent:
 
 @dataclass(frozen=True, slots=True)
 class FeedbackContent:
-    """Feedback that can be read. No order depends on the mail, so it may be declined."""
+    """Published feedback. Customers may decline this mail."""
 
     session_id: str
     feedback_id: str

@@ -1,4 +1,4 @@
-"""Notification: one mail to one person about one event.
+"""Notification: one mail to one recipient about one event.
 
 QUEUED → SENDING → SENT; SENDING ↔ DEFERRED; → FAILED | SUPPRESSED.
 """
@@ -11,11 +11,16 @@ from enum import StrEnum
 from notification_svc.domain.codes import CodeVersion
 from notification_svc.domain.contents import AccessCodeContent, Content, FeedbackContent
 from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refused
-from notification_svc.domain.reasons import LONGEST_REASON, one_line, without_address, without_code
+from notification_svc.domain.reasons import (
+    MAX_REASON_LENGTH,
+    one_line,
+    without_address,
+    without_code,
+)
 
 
 class NotificationStatus(StrEnum):
-    """Where a notification stands."""
+    """The status of a notification."""
 
     QUEUED = "QUEUED"
     SENDING = "SENDING"
@@ -26,7 +31,7 @@ class NotificationStatus(StrEnum):
 
 
 class SuppressionReason(StrEnum):
-    """Why a mail is not to be sent any more."""
+    """Why a mail is not sent."""
 
     CODE_EXPIRED = "CODE_EXPIRED"
     CODE_OUTDATED = "CODE_OUTDATED"
@@ -34,7 +39,7 @@ class SuppressionReason(StrEnum):
     DECLINED = "DECLINED"
 
 
-_WORDS = {
+_SUPPRESSION_TEXTS = {
     SuppressionReason.CODE_EXPIRED: "the access code expired before it was sent",
     SuppressionReason.CODE_OUTDATED: "the access code has changed since",
     SuppressionReason.ADDRESS_SUPPRESSED: "the address is on the suppression list",
@@ -47,24 +52,24 @@ class NotificationNotFound(LookupError):
 
 
 class NotificationNotDue(Exception):
-    """The notification isn't to be sent now."""
+    """The notification is not due."""
 
 
 class ClaimLost(Exception):
-    """The notification is no longer in the hands of this attempt."""
+    """Another attempt has claimed the notification."""
 
 
 class NotificationNotEnded(Exception):
-    """What still waits to be sent, or is being sent, can't be sent again."""
+    """A notification that is queued or being sent cannot be resent."""
 
     def __init__(self, notification_id: str, status: NotificationStatus) -> None:
-        super().__init__(f"notification {notification_id} is {status}, which can't be sent again")
+        super().__init__(f"notification {notification_id} cannot be sent again: it is {status}")
         self.subject = notification_id
 
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Whom a mail goes to, and in which language."""
+    """The recipient of a mail and their language."""
 
     email: str
     display_name: str
@@ -73,7 +78,7 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryContext:
-    """What may speak against a mail, as known when it is claimed.
+    """What may speak against a mail, as context when it is claimed.
 
     `code` is the newest that payment said of the order's access code.
     """
@@ -85,7 +90,7 @@ class DeliveryContext:
 
 @dataclass(frozen=True, slots=True)
 class NotificationFailed:
-    """The mail server refused a mail for good. `reason` tells neither code nor address."""
+    """The mail server refused a mail for good; `reason` contains no code and no address."""
 
     notification_id: str
     order_id: str
@@ -97,12 +102,10 @@ class NotificationFailed:
 
 @dataclass(slots=True, kw_only=True)
 class Notification:
-    """One mail to one person about one event.
+    """One mail to one recipient about one event.
 
-    `due_at` is when somebody has to look at it again: when it is tried next or, while SENDING, when
-    the claim of the process that sends it runs out. None once nothing is left to do.
-    `suppression_reason`
-    says why it is SUPPRESSED.
+    `due_at` is the time of the next attempt or, while SENDING, the expiry of the claim; None in a
+    final status. `suppression_reason` is set if it is SUPPRESSED.
     """
 
     notification_id: str
@@ -125,45 +128,45 @@ class Notification:
 
     @property
     def next_attempt_at(self) -> datetime | None:
-        """When it is tried next, if it waits for that."""
+        """The time of the next attempt, if it waits for one."""
         return None if self.status is NotificationStatus.SENDING else self.due_at
 
-    def begin_sending(self, now: datetime, claim: timedelta, known: DeliveryContext) -> None:
-        """It is handed to the mail server now, by whoever claims it, within `claim`.
+    def begin_sending(self, now: datetime, claim: timedelta, context: DeliveryContext) -> None:
+        """Claims it for an attempt that ends within `claim`, or suppresses it.
 
-        One with a suppression_reason is SUPPRESSED instead. SENDING may begin again when the
-        claim has run out: its process crashed. Raises NotificationNotDue.
+        SENDING may begin again after the claim has expired: the process crashed. Raises
+        NotificationNotDue.
         """
         if self.due_at is None or now < self.due_at:
             raise NotificationNotDue(f"{self.notification_id} is {self.status} until {self.due_at}")
-        if (suppression_reason := self._suppression_reason(now, known)) is not None:
-            self._end(NotificationStatus.SUPPRESSED, _WORDS[suppression_reason])
+        if (suppression_reason := self._suppression_reason(now, context)) is not None:
+            self._end(NotificationStatus.SUPPRESSED, _SUPPRESSION_TEXTS[suppression_reason])
             self.suppression_reason = suppression_reason
             return
         self.status, self.due_at = NotificationStatus.SENDING, now + claim
         self.attempts += 1
 
     def _suppression_reason(
-        self, now: datetime, known: DeliveryContext
+        self, now: datetime, context: DeliveryContext
     ) -> SuppressionReason | None:
-        # The code first: one held back for its version may be told again later.
+        # The code first: one held back for its version may be line again later.
         if isinstance(self.content, AccessCodeContent):
             if now >= self.content.expire_at:
                 return SuppressionReason.CODE_EXPIRED
-            if self.content.is_outdated(known.code):
+            if self.content.is_outdated(context.code):
                 return SuppressionReason.CODE_OUTDATED
-        if known.address_suppressed:
+        if context.address_suppressed:
             return SuppressionReason.ADDRESS_SUPPRESSED
-        if known.feedback_declined and isinstance(self.content, FeedbackContent):
+        if context.feedback_declined and isinstance(self.content, FeedbackContent):
             return SuppressionReason.DECLINED
         return None
 
     def record(
         self, attempt: int, outcome: Outcome, now: datetime, delay: Callable[[int], timedelta]
     ) -> None:
-        """Notes what became of an attempt; `delay` tells how long to wait after so many.
+        """Records the outcome of an attempt; `delay` gives the pause after that many attempts.
 
-        Raises ClaimLost if another attempt has begun since: that one decides.
+        Raises ClaimLost if another attempt has begun since.
         """
         if self.status is not NotificationStatus.SENDING or self.attempts != attempt:
             raise ClaimLost(f"{self.notification_id} is {self.status} at attempt {self.attempts}")
@@ -173,7 +176,7 @@ class Notification:
                 self.sent_at = now
             case Deferred(reason):
                 self.status, self.due_at = NotificationStatus.DEFERRED, now + delay(attempt)
-                self.last_error = self._told(reason)[:LONGEST_REASON]
+                self.last_error = self._redacted(reason)[:MAX_REASON_LENGTH]
             case Refused(reason):
                 self._end(NotificationStatus.FAILED, reason)
                 self.events.append(self._failed(reason, now))
@@ -181,7 +184,7 @@ class Notification:
     def resend(
         self, notification_id: str, message_id: str, now: datetime, newest: CodeVersion | None
     ) -> "Notification":
-        """A new mail that tells the same, also if its code has changed and is good again.
+        """A new mail with the same content, with the newest version of the code if it is active.
 
         Raises NotificationNotEnded.
         """
@@ -202,31 +205,31 @@ class Notification:
             resend_of=self.notification_id,
         )
 
-    def is_held_back_for(self, newest: CodeVersion) -> bool:
-        """Whether it was held back since its code changed, and that code is good again."""
+    def is_suppressed_for(self, newest: CodeVersion) -> bool:
+        """Whether it was suppressed as outdated, and its code is active in the newest version."""
         return (
             self.suppression_reason is SuppressionReason.CODE_OUTDATED
             and isinstance(self.content, AccessCodeContent)
-            and newest.says_good(self.content.access_code_id)
+            and newest.allows(self.content.access_code_id)
         )
 
     def _end(self, status: NotificationStatus, reason: str) -> None:
         self.status, self.due_at = status, None
-        self.last_error = self._told(reason)[:LONGEST_REASON]
+        self.last_error = self._redacted(reason)[:MAX_REASON_LENGTH]
 
     def _failed(self, reason: str, now: datetime) -> NotificationFailed:
-        told = without_address(self._told(reason), self.recipient.email)
+        line = without_address(self._redacted(reason), self.recipient.email)
         return NotificationFailed(
             notification_id=self.notification_id,
             order_id=self.order_id,
             event_id=self.event_id,
             event_type=self.event_type,
-            reason=told[:LONGEST_REASON],
+            reason=line[:MAX_REASON_LENGTH],
             occurred_at=now,
         )
 
-    def _told(self, reason: str) -> str:
-        """A reason in one line without the access code, however a mail server quotes it."""
+    def _redacted(self, reason: str) -> str:
+        """A reason in one line, without the access code in any spelling."""
         line = one_line(reason)
         content = self.content
         return (

@@ -1,11 +1,11 @@
-"""MailPreferences: which mails a customer wants."""
+"""MailPreferences: the mails that a customer declined."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class MailPreferences:
-    """Those of a customer who never said anything decline nothing."""
+    """A customer's preferences; by default nothing is declined."""
 
     customer_id: str
     feedback_declined: bool = False

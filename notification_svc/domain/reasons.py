@@ -1,8 +1,8 @@
-"""What mail servers say, made fit to be kept and told: one line, without code and address."""
+"""Replies of mail servers made safe to store: one line, without code and address."""
 
 import re
 
-LONGEST_REASON = 500
+MAX_REASON_LENGTH = 500
 
 
 def one_line(text: str) -> str:

@@ -1,22 +1,22 @@
-"""Suppression: an address that gets no mail."""
+"""Suppression: an address to which no mail is sent."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 
 class SuppressionNotFound(LookupError):
-    """The address isn't on the list."""
+    """The address is not on the suppression list."""
 
 
 def normalised(email: str) -> str:
-    """An address as it is compared: its domain knows no case, what is before it may."""
+    """The form in which addresses are compared: the domain in lower case, the local part as is."""
     local_part, _, domain = email.strip().rpartition("@")
     return f"{local_part}@{domain.lower()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """An address that gets no mail, normalised, and why."""
+    """A suppressed address, normalised, and the reason."""
 
     suppression_id: str
     email: str
@@ -25,5 +25,5 @@ class Suppression:
 
     @classmethod
     def of(cls, suppression_id: str, email: str, reason: str, now: datetime) -> "Suppression":
-        """An entry for an address as somebody wrote it."""
+        """An entry for an address in any spelling."""
         return cls(suppression_id, normalised(email), reason, now)

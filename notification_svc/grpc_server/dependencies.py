@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from notification_svc.mail.composer import MailComposer
 from notification_svc.storage.unit_of_work import Database, UnitOfWork
-from notification_svc.use_cases.ports import NewIdentity
+from notification_svc.use_cases.ports import IdFactory
 from runtime.database.idempotency import IdempotencyStore
 from runtime.rpc.servicer import Servicer
 
@@ -15,7 +15,7 @@ class Dependencies:
 
     database: Database
     idempotency: IdempotencyStore
-    identity: NewIdentity
+    ids: IdFactory
     composer: MailComposer
 
 

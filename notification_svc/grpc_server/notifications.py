@@ -1,4 +1,4 @@
-"""notification.v1.NotificationService, mails: request → command → reply."""
+"""notification.v1.NotificationService: mails; recipients have a file of their own."""
 
 from notification.v1 import notification_service_pb2, notification_service_pb2_grpc
 from notification_svc.grpc_server.recipients import RecipientsServicer
@@ -22,7 +22,7 @@ class NotificationServicer(
     ) -> notification_service_pb2.GetNotificationResponse:
         async with self._database.read_only() as uow:
             found = await uow.notifications.get(
-                request.notification_id, lock=False, only=current_caller().customer
+                request.notification_id, lock=False, customer_id=current_caller().customer
             )
         return notification_service_pb2.GetNotificationResponse(
             notification=replies.notification(found)
@@ -36,22 +36,26 @@ class NotificationServicer(
         wanted = status.removeprefix("NOTIFICATION_STATUS_") if request.status else ""
         async with self._database.read_only() as uow:
             found = await uow.notifications.page(
-                request.order_id, wanted, page.after, page.limit, only=current_caller().customer
+                request.order_id,
+                wanted,
+                page.after,
+                page.limit,
+                customer_id=current_caller().customer,
             )
         found, token = page.split(found, "notification_id")
         return notification_service_pb2.ListNotificationsResponse(
-            notifications=[replies.notification(one) for one in found], next_page_token=token
+            notifications=[replies.notification(entry) for entry in found], next_page_token=token
         )
 
     async def ResendNotification(  # noqa: N802
         self, request: notification_service_pb2.ResendNotificationRequest, _context: Context
     ) -> notification_service_pb2.ResendNotificationResponse:
         command = ResendNotification(request.notification_id)
-        ids = self._dependencies.identity
+        ids = self._dependencies.ids
 
         async def resend(uow: UnitOfWork) -> notification_service_pb2.ResendNotificationResponse:
             now = await uow.clock()
-            resent = await resend_notification(command, uow, identity=ids, now=now)
+            resent = await resend_notification(command, uow, ids=ids, now=now)
             return notification_service_pb2.ResendNotificationResponse(
                 notification=replies.notification(resent)
             )
@@ -63,12 +67,12 @@ class NotificationServicer(
         self, request: notification_service_pb2.PreviewEmailRequest, _context: Context
     ) -> notification_service_pb2.PreviewEmailResponse:
         try:
-            letter = self._dependencies.composer.write(
+            mail = self._dependencies.composer.render(
                 sample(request.event_type, request.language_code or "zh-CN")
             )
         except EventTypeWithoutMail as error:
             fault = ("event_type", str(error))
             raise InvalidRequest([fault], "EVENT_TYPE_WITHOUT_MAIL") from error
         return notification_service_pb2.PreviewEmailResponse(
-            subject=letter.subject, text=letter.text, html=letter.html
+            subject=mail.subject, text=mail.text, html=mail.html
         )

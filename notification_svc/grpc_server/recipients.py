@@ -1,4 +1,4 @@
-"""notification.v1.NotificationService, addresses and preferences: request → command → reply."""
+"""notification.v1.NotificationService: suppressions and mail preferences."""
 
 from notification.v1 import notification_service_pb2
 from notification_svc.domain.preferences import MailPreferences
@@ -30,17 +30,17 @@ class RecipientsServicer(NotificationServicerBase):
             found = await uow.suppressions.page(email, page.after, page.limit)
         found, token = page.split(found, "suppression_id")
         return notification_service_pb2.ListSuppressionsResponse(
-            suppressions=[replies.suppression(one) for one in found], next_page_token=token
+            suppressions=[replies.suppression(entry) for entry in found], next_page_token=token
         )
 
     async def CreateSuppression(  # noqa: N802
         self, request: notification_service_pb2.CreateSuppressionRequest, _context: Context
     ) -> notification_service_pb2.CreateSuppressionResponse:
         command = SuppressAddress(request.email, request.reason)
-        ids = self._dependencies.identity
+        ids = self._dependencies.ids
 
         async def suppress(uow: UnitOfWork) -> notification_service_pb2.CreateSuppressionResponse:
-            entry = await suppress_address(command, uow, identity=ids, now=await uow.clock())
+            entry = await suppress_address(command, uow, ids=ids, now=await uow.clock())
             return notification_service_pb2.CreateSuppressionResponse(
                 suppression=replies.suppression(entry)
             )
@@ -61,7 +61,7 @@ class RecipientsServicer(NotificationServicerBase):
     async def GetMailPreferences(  # noqa: N802
         self, request: notification_service_pb2.GetMailPreferencesRequest, _context: Context
     ) -> notification_service_pb2.GetMailPreferencesResponse:
-        _check_theirs(request.customer_id)
+        _check_own(request.customer_id)
         async with self._database.read_only() as uow:
             found = await uow.preferences.get(request.customer_id)
         return notification_service_pb2.GetMailPreferencesResponse(
@@ -71,7 +71,7 @@ class RecipientsServicer(NotificationServicerBase):
     async def UpdateMailPreferences(  # noqa: N802
         self, request: notification_service_pb2.UpdateMailPreferencesRequest, _context: Context
     ) -> notification_service_pb2.UpdateMailPreferencesResponse:
-        _check_theirs(request.customer_id)
+        _check_own(request.customer_id)
         wanted = MailPreferences(request.customer_id, request.feedback_declined)
 
         async def save(uow: UnitOfWork) -> notification_service_pb2.UpdateMailPreferencesResponse:
@@ -84,7 +84,7 @@ class RecipientsServicer(NotificationServicerBase):
         return await self.run_once(request, reply, save)
 
 
-def _check_theirs(customer_id: str) -> None:
+def _check_own(customer_id: str) -> None:
     """Raises NotTheirs."""
     if current_caller().customer not in {None, customer_id}:
-        raise NotTheirs(f"{customer_id} is somebody else")
+        raise NotTheirs(f"{customer_id} is not the caller")

@@ -1,53 +1,59 @@
-"""Makes the mail of a notification: text and HTML from the templates of its event and language."""
+"""Composes the mail of a notification from the templates of its event type and language."""
 
 from dataclasses import dataclass
 from datetime import UTC
+from decimal import Decimal
 from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
-from email.utils import format_datetime
+from email.utils import format_datetime as format_mail_date
 from typing import Any
 
+from babel.dates import format_datetime
+from babel.numbers import format_currency
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from notification_svc.domain.contents import (
     AccessCodeContent,
     FeedbackContent,
+    Money,
     RefundContent,
     SessionCancelledContent,
 )
 from notification_svc.domain.notifications import Notification
+from shared_model.currencies import decimals_of
 
-_LONGEST_PLAIN_NAME = 50
+_MAX_PLAIN_NAME = 50
+_LOCALES = {"en": "en_GB", "zh-CN": "zh_CN"}
 
 
-class _LetterPolicy(EmailPolicy):
-    """Writes addresses in a form of its own.
+class _AddressPolicy(EmailPolicy):
+    """Writes address headers itself.
 
-    Where Python folds a long quoted name, it forgets the quotes, and a name with commas in it turns
-    into further addresses.
+    Python drops the quotes when it folds a long quoted name: a name with commas would turn into
+    several addresses.
     """
 
     def fold(self, name: str, value: Any) -> str:
         addresses = getattr(value, "addresses", None)
         if addresses is None:
             return str(super().fold(name, value))
-        written = ", ".join(_written(address, name) for address in addresses)
-        return f"{name}: {written}{self.linesep}"
+        formatted = ", ".join(_format_address(address, name) for address in addresses)
+        return f"{name}: {formatted}{self.linesep}"
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         return self.fold(name, value).encode("ascii")
 
 
-# Every mail server takes 7 bits; text in other scripts is then encoded.
-_POLICY = _LetterPolicy(linesep="\r\n", cte_type="7bit")
+# Every mail server accepts 7 bits; text in other scripts is encoded.
+_POLICY = _AddressPolicy(linesep="\r\n", cte_type="7bit")
 
 
-def _written(address: Address, header: str) -> str:
+def _format_address(address: Address, header: str) -> str:
     name = address.display_name
     plain = name.isascii() and "=?" not in name
-    if plain and len(name) <= _LONGEST_PLAIN_NAME:
+    if plain and len(name) <= _MAX_PLAIN_NAME:
         return str(address)
     encoded = Header(name, "utf-8", header_name=header).encode(linesep="\r\n")
     return f"{encoded}\r\n <{address.addr_spec}>"
@@ -55,7 +61,7 @@ def _written(address: Address, header: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RenderedMail:
-    """What a person reads."""
+    """Subject and body of a mail, as text and as HTML."""
 
     subject: str
     text: str
@@ -63,7 +69,7 @@ class RenderedMail:
 
 
 class MailComposer:
-    """The templates, and whom the mails come from."""
+    """Renders templates and builds messages with one sender."""
 
     def __init__(self, sender: Address) -> None:
         self._sender = sender
@@ -74,73 +80,84 @@ class MailComposer:
             trim_blocks=True,
         )
 
-    def write(self, notification: Notification) -> RenderedMail:
-        """What the mail says, by the templates of its event and language."""
-        facts = _template_context(notification)
+    def render(self, notification: Notification) -> RenderedMail:
+        """Renders the templates of the notification's event type and language."""
+        context = _template_context(notification)
         folder = f"{notification.event_type}/{notification.recipient.language_code}"
-        subject = self._render(f"{folder}/subject.txt", facts).strip()
+        subject = self._render(f"{folder}/subject.txt", context).strip()
         return RenderedMail(
             subject=subject,
-            text=self._render(f"{folder}/body.txt", facts),
-            html=self._render(f"{folder}/body.html", {**facts, "subject": subject}),
+            text=self._render(f"{folder}/body.txt", context),
+            html=self._render(f"{folder}/body.html", {**context, "subject": subject}),
         )
 
     def compose(self, notification: Notification) -> EmailMessage:
-        """The mail; made again, it says the same under the same Message-ID."""
-        letter = self.write(notification)
-        mail = EmailMessage(policy=_POLICY)
-        mail["From"] = self._sender
-        mail["To"] = _address(notification)
-        mail["Subject"] = letter.subject
-        mail["Date"] = format_datetime(notification.created_at.astimezone(UTC))
-        mail["Message-ID"] = notification.message_id
-        mail["Auto-Submitted"] = "auto-generated"  # asks for no "I am on holiday" in return
-        mail.set_content(letter.text)
-        mail.add_alternative(letter.html, subtype="html")
-        # At the end: setting content takes headers of this kind away, or to one of the parts.
-        mail["Content-Language"] = notification.recipient.language_code
-        return mail
+        """The message; composed again, it is identical and has the same Message-ID."""
+        rendered = self.render(notification)
+        message = EmailMessage(policy=_POLICY)
+        message["From"] = self._sender
+        message["To"] = _address(notification)
+        message["Subject"] = rendered.subject
+        message["Date"] = format_mail_date(notification.created_at.astimezone(UTC))
+        message["Message-ID"] = notification.message_id
+        message["Auto-Submitted"] = "auto-generated"  # requests no automatic replies
+        message.set_content(rendered.text)
+        message.add_alternative(rendered.html, subtype="html")
+        # Last: setting the content removes this header or moves it to a part.
+        message["Content-Language"] = notification.recipient.language_code
+        return message
 
-    def _render(self, name: str, facts: dict[str, Any]) -> str:
-        return self._templates.get_template(name).render(facts)
+    def _render(self, name: str, context: dict[str, Any]) -> str:
+        return self._templates.get_template(name).render(context)
 
 
 def _template_context(notification: Notification) -> dict[str, Any]:
-    """What a template may name: of every mail, and of its kind of content."""
-    facts: dict[str, Any] = {
+    """The variables of the templates: common ones, and those of the kind of content."""
+    locale = _LOCALES[notification.recipient.language_code]
+    context: dict[str, Any] = {
         "display_name": notification.recipient.display_name,
         "order_id": notification.order_id,
     }
     match notification.content:
         case AccessCodeContent() as code:
-            # Cut to the second: the code is valid for at least as long as the mail says.
-            expire_at = code.expire_at.astimezone(UTC).replace(microsecond=0, tzinfo=None)
-            facts |= {
+            # Cut to the second: the code is valid at least until the time in the mail.
+            expire_at = code.expire_at.astimezone(UTC).replace(microsecond=0)
+            context |= {
                 "access_code": code.access_code,
                 "product_id": code.product_id,
-                "expire_at": expire_at.isoformat(" "),
-                "expire_at_iso": f"{expire_at.isoformat()}Z",
+                "expire_at": format_datetime(expire_at, "medium", tzinfo=UTC, locale=locale),
+                "expire_at_iso": expire_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
             }
-        case RefundContent() as paid:
-            facts |= {
-                "refund_id": paid.refund_id,
-                "amount": str(paid.amount),
-                "scope": str(paid.scope),
+        case RefundContent() as refund:
+            context |= {
+                "refund_id": refund.refund_id,
+                "amount": _format_amount(refund.amount, locale),
+                "scope": str(refund.scope),
             }
         case SessionCancelledContent() as session:
-            facts |= {
+            context |= {
                 "session_id": session.session_id,
                 "product_id": session.product_id,
                 "reason": str(session.reason),
                 "was_started": session.was_started,
             }
         case FeedbackContent() as feedback:
-            facts |= {
+            context |= {
                 "session_id": feedback.session_id,
                 "feedback_id": feedback.feedback_id,
                 "product_id": feedback.product_id,
             }
-    return facts
+    return context
+
+
+def _format_amount(amount: Money, locale: str) -> str:
+    """An amount with its ISO 4217 code, such as `CNY 1,234.50`: `¥` alone is ambiguous."""
+    decimals = decimals_of(amount.currency_code)
+    value = Decimal(amount.amount_minor).scaleb(-decimals)
+    pattern = f"¤¤\u00a0#,##0{'.' + '0' * decimals if decimals else ''}"
+    return format_currency(
+        value, amount.currency_code, pattern, locale=locale, currency_digits=False
+    ).replace("\u00a0", " ")
 
 
 def _address(notification: Notification) -> Address:

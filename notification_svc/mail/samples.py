@@ -1,4 +1,4 @@
-"""Made-up mails, one for each event that is mailed: what a preview shows."""
+"""Sample mails for previews, one for each event type with a mail."""
 
 from datetime import UTC, datetime
 
@@ -44,13 +44,13 @@ _NAMES = {"zh-CN": "李华", "en": "Mei Lin"}
 
 
 class EventTypeWithoutMail(ValueError):
-    """No mail tells of such an event."""
+    """There is no mail for this event type."""
 
 
 def sample(event_type: str, language_code: str) -> Notification:
-    """A mail about a type of event, to nobody; raises EventTypeWithoutMail."""
+    """A sample mail for an event type; raises EventTypeWithoutMail."""
     if (content := _CONTENTS.get(event_type)) is None:
-        raise EventTypeWithoutMail(f"there is no mail about {event_type!r}")
+        raise EventTypeWithoutMail(f"there is no mail for event type {event_type!r}")
     moment = datetime(2030, 1, 1, 12, tzinfo=UTC)
     return Notification(
         notification_id=f"ntf_{_ULID}",

@@ -1,4 +1,4 @@
-"""The mail server, as notification sees it: a port, and SMTP behind it."""
+"""Sending mails: the port, and its SMTP implementation."""
 
 import asyncio
 import contextlib
@@ -21,30 +21,30 @@ from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refuse
 from notification_svc.mail.composer import MailComposer
 
 _REFUSED_FOR_GOOD = 500
-# These say that we must log in, or can't: our settings are at fault, not the mail.
-_NOT_LOGGED_IN = frozenset({530, 534, 535, 538})
+# Authentication is required or failed: the settings are wrong, not the mail.
+_AUTHENTICATION_CODES = frozenset({530, 534, 535, 538})
 # No such mailbox, not a local user, mailbox name not allowed.
 _BAD_ADDRESS = frozenset({550, 551, 553})
-# An enhanced status code says it better (RFC 3463): 5.1 is about addresses, but 5.1.7 and 5.1.8
-# about the sender's; 550 5.7.1 is a server that refuses us, whoever the mail is for.
+# Enhanced status codes are more exact (RFC 3463): 5.1.x concerns the recipient's address, except
+# 5.1.7 and 5.1.8 (the sender's); 550 5.7.1 is a refusal of this client, whatever the recipient.
 _ENHANCED = re.compile(r"\s*5\.(?P<subject>\d{1,3})\.(?P<detail>\d{1,3})\b")
-_SENDERS = frozenset({"7", "8"})
-PARTING_SECONDS = 1.0
+_SENDER_DETAILS = frozenset({"7", "8"})
+QUIT_SECONDS = 1.0
 
 
 class MailTransport(Protocol):
-    """Hands mails over to whoever delivers them."""
+    """Hands mails over for delivery."""
 
     async def send(self, notification: Notification) -> Outcome:
-        """Sends a notification's mail and says what became of it.
+        """Sends a notification's mail and returns the outcome.
 
-        Accepted is certain. Deferred is not: the answer to a mail that was taken may get lost.
+        Accepted is certain. Deferred is not: the reply to an accepted mail may be lost.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """Where mails are handed over; a mail gets `seconds` for that."""
+    """The SMTP server; `seconds` is the limit for handing over one mail."""
 
     host: str
     port: int
@@ -55,24 +55,24 @@ class MailServer:
 
 
 class SmtpTransport:
-    """A connection per mail."""
+    """Sends each mail over a connection of its own."""
 
-    def __init__(self, server: MailServer, letters: MailComposer, own_domain: str) -> None:
-        """`own_domain` is who we say we are."""
-        self._server, self._letters, self._own_domain = server, letters, own_domain
+    def __init__(self, server: MailServer, composer: MailComposer, own_domain: str) -> None:
+        """`own_domain` is the host name in HELO."""
+        self._server, self._composer, self._own_domain = server, composer, own_domain
 
     async def send(self, notification: Notification) -> Outcome:
         """See `MailTransport`."""
-        letter = self._letters.compose(notification)
+        mail = self._composer.compose(notification)
         client = self._client()
         try:
             async with asyncio.timeout(self._server.seconds):
                 await client.connect()
-                await client.sendmail(*_envelope(letter), letter.as_bytes())
+                await client.sendmail(*_envelope(mail), mail.as_bytes())
         except (SMTPException, OSError, TimeoutError) as error:
-            return judge(error)
+            return classify(error)
         finally:
-            await _part(client)
+            await _quit(client)
         return Accepted()
 
     def _client(self) -> SMTP:
@@ -89,27 +89,27 @@ class SmtpTransport:
         )
 
 
-def _envelope(letter: EmailMessage) -> tuple[str, list[str]]:
-    sender, recipients = letter["From"].addresses, letter["To"].addresses
+def _envelope(mail: EmailMessage) -> tuple[str, list[str]]:
+    sender, recipients = mail["From"].addresses, mail["To"].addresses
     return sender[0].addr_spec, [one.addr_spec for one in recipients]
 
 
-async def _part(client: SMTP) -> None:
-    """Says goodbye. Whatever comes of that, the mail was taken or wasn't."""
+async def _quit(client: SMTP) -> None:
+    """Ends the session; errors are ignored, since the outcome of the mail is known."""
     with contextlib.suppress(SMTPException, OSError, TimeoutError):
-        async with asyncio.timeout(PARTING_SECONDS):
+        async with asyncio.timeout(QUIT_SECONDS):
             await client.quit()
     client.close()
 
 
-def judge(error: Exception) -> Outcome:
-    """What a failure means: 5xx for the recipient or the content is for good, the rest is not.
+def classify(error: Exception) -> Outcome:
+    """The outcome of a failure: 5xx for the recipient or the content is permanent, others are not.
 
-    A refused sender or log-in would be the same for every mail: those wait for better settings.
+    A refused sender or log-in concerns every mail: mails wait until the settings are corrected.
     """
     match error:
         case SMTPRecipientsRefused(recipients=[refusal, *_]):
-            return judge(refusal)
+            return classify(refusal)
         case SMTPRecipientRefused(code=code) | SMTPDataError(code=code) if _is_for_good(code):
             return Refused(_describe(error), bad_address=_is_bad_address(error))
         case _:
@@ -117,19 +117,19 @@ def judge(error: Exception) -> Outcome:
 
 
 def _is_for_good(code: int) -> bool:
-    return code >= _REFUSED_FOR_GOOD and code not in _NOT_LOGGED_IN
+    return code >= _REFUSED_FOR_GOOD and code not in _AUTHENTICATION_CODES
 
 
 def _is_bad_address(error: SMTPResponseException) -> bool:
-    """Whether a refusal is of the address itself: another mail to it would fare the same."""
+    """Whether the address itself was refused, so that every mail to it would be."""
     if not isinstance(error, SMTPRecipientRefused):
         return False
     if enhanced := _ENHANCED.match(error.message):
-        return enhanced["subject"] == "1" and enhanced["detail"] not in _SENDERS
+        return enhanced["subject"] == "1" and enhanced["detail"] not in _SENDER_DETAILS
     return error.code in _BAD_ADDRESS
 
 
 def _describe(error: Exception) -> str:
     if isinstance(error, SMTPResponseException):
         return f"{error.code} {error.message}"
-    return f"{type(error).__name__}: {str(error) or 'no answer in time'}"
+    return f"{type(error).__name__}: {str(error) or 'no reply in time'}"

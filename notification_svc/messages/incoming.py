@@ -1,10 +1,10 @@
-"""What events of other domains say to notification: a code's version, a mail to be sent, or both.
+"""Incoming events as commands: a new version of a code, a mail to queue, or both.
 
-Every event that carries a code's record raises the code's version, whether or not it asks for a
-mail; that is what holds back the mails of codes that have changed since.
+Every event that carries a code's record updates the code's version, whether or not it causes a
+mail: that suppresses the mails of codes that have changed since.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from google.protobuf.message import Message
@@ -29,7 +29,7 @@ from payment.v1 import access_code_pb2
 from payment.v1 import events_pb2 as payment_events
 from runtime.protobuf import to_datetime
 
-Hear = Callable[[Event, Any], HandleEvent]
+Converter = Callable[[Event, Any], HandleEvent]
 
 
 def _payment_completed(event: Event, payload: payment_events.PaymentCompleted) -> HandleEvent:
@@ -44,13 +44,13 @@ def _payment_completed(event: Event, payload: payment_events.PaymentCompleted) -
     return HandleEvent(code, _mail(event, payload, content))
 
 
-def _record(_event: Event, payload: Any) -> HandleEvent:
-    """Events that say only how the code stands, if the order has one."""
+def _version_only(_event: Event, payload: Any) -> HandleEvent:
+    """An event that only updates the code's version, if the order has a code."""
     return HandleEvent(_version(payload) if payload.HasField("record") else None)
 
 
-def _code_told(event: Event, payload: Any) -> HandleEvent:
-    """A new code, or one reinstated: told if it is good."""
+def _new_code(event: Event, payload: Any) -> HandleEvent:
+    """A new or reinstated code: mailed if it is active."""
     code = _version(payload)
     return HandleEvent(
         code, _mail(event, payload, _issued(payload.record)) if code.is_active else None
@@ -64,11 +64,11 @@ def _refund_completed(event: Event, payload: payment_events.RefundCompleted) -> 
         amount=Money(payload.amount.amount_minor, payload.amount.currency_code),
         scope=RefundScope.SURPLUS if payload.surplus else scope,
     )
-    return HandleEvent(_record(event, payload).code, _mail(event, payload, content))
+    return HandleEvent(_version_only(event, payload).code, _mail(event, payload, content))
 
 
 def _session_cancelled(event: Event, payload: interview_events.SessionCancelled) -> HandleEvent:
-    """A refunded order's session is not told: RefundCompleted's mail says all."""
+    """After a refund there is no mail: that of RefundCompleted covers the session."""
     name = session_pb2.SessionCancelReason.Name(payload.cancel_reason)
     reason = name.removeprefix("SESSION_CANCEL_REASON_")
     if reason not in CancelReason.__members__:
@@ -91,23 +91,23 @@ def _feedback_published(event: Event, payload: interview_events.FeedbackPublishe
     return HandleEvent(mail=_mail(event, payload, content))
 
 
-PAYMENT: tuple[tuple[type[Message], Hear], ...] = (
-    (payment_events.PaymentCompleted, _payment_completed),
-    (payment_events.RefundRequested, _record),
-    (payment_events.RefundCompleted, _refund_completed),
-    (payment_events.RefundRejected, _record),
-    (payment_events.RefundFailed, _record),
-    (payment_events.AccessCodeSuspended, _record),
-    (payment_events.AccessCodeReinstated, _code_told),
-    (payment_events.AccessCodeRevoked, _record),
-    (payment_events.AccessCodeExpired, _record),
-    (payment_events.AccessCodeRedeemed, _record),
-    (payment_events.AccessCodeReissued, _code_told),
-)
-INTERVIEW: tuple[tuple[type[Message], Hear], ...] = (
-    (interview_events.SessionCancelled, _session_cancelled),
-    (interview_events.FeedbackPublished, _feedback_published),
-)
+PAYMENT: Mapping[type[Message], Converter] = {
+    payment_events.PaymentCompleted: _payment_completed,
+    payment_events.RefundRequested: _version_only,
+    payment_events.RefundCompleted: _refund_completed,
+    payment_events.RefundRejected: _version_only,
+    payment_events.RefundFailed: _version_only,
+    payment_events.AccessCodeSuspended: _version_only,
+    payment_events.AccessCodeReinstated: _new_code,
+    payment_events.AccessCodeRevoked: _version_only,
+    payment_events.AccessCodeExpired: _version_only,
+    payment_events.AccessCodeRedeemed: _version_only,
+    payment_events.AccessCodeReissued: _new_code,
+}
+INTERVIEW: Mapping[type[Message], Converter] = {
+    interview_events.SessionCancelled: _session_cancelled,
+    interview_events.FeedbackPublished: _feedback_published,
+}
 
 
 def _version(payload: Any) -> CodeVersion:

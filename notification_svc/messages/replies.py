@@ -1,28 +1,10 @@
-"""notification's domain in protobuf: what it announces, and replies. For events see `hearing`."""
+"""Aggregates as messages of replies."""
 
-from eventbus import Event
-from notification.v1 import events_pb2, notification_service_pb2
-from notification_svc.domain.notifications import Notification, NotificationFailed
+from notification.v1 import notification_service_pb2
+from notification_svc.domain.notifications import Notification
 from notification_svc.domain.preferences import MailPreferences
 from notification_svc.domain.suppressions import Suppression
-from runtime.protobuf import to_event, to_timestamp
-from runtime.redaction import mask
-
-SOURCE = "notification"
-
-
-def to_bus(event: NotificationFailed) -> Event:
-    """A domain event as it travels."""
-    body = events_pb2.NotificationFailed(
-        notification_id=event.notification_id,
-        order_id=event.order_id,
-        event_id=event.event_id,
-        event_type=event.event_type,
-        # A mail server may quote further addresses.
-        reason=mask(event.reason),
-        failed_at=to_timestamp(event.occurred_at),
-    )
-    return to_event(body, SOURCE, event.occurred_at)
+from runtime.protobuf import to_timestamp
 
 
 def notification(aggregate: Notification) -> notification_service_pb2.Notification:
@@ -54,8 +36,8 @@ def suppression(entry: Suppression) -> notification_service_pb2.Suppression:
     )
 
 
-def preferences(wanted: MailPreferences) -> notification_service_pb2.MailPreferences:
-    """What a customer wants as a message."""
+def preferences(stored: MailPreferences) -> notification_service_pb2.MailPreferences:
+    """A customer's mail preferences as a message."""
     return notification_service_pb2.MailPreferences(
-        customer_id=wanted.customer_id, feedback_declined=wanted.feedback_declined
+        customer_id=stored.customer_id, feedback_declined=stored.feedback_declined
     )

@@ -1,4 +1,4 @@
-"""The newest version of each order's access code, in the transaction it is given."""
+"""Code versions in PostgreSQL."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
@@ -13,13 +13,13 @@ from notification_svc.storage.tables import code_versions as table
 
 
 class SqlCodeVersions:
-    """One row per order."""
+    """The newest version of each order's access code: one row per order."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def raise_to(self, versions: Sequence[CodeVersion]) -> dict[str, CodeVersion]:
-        """Takes what is newer; the newest then known by order, locked. No order occurs twice."""
+    async def upsert_newer(self, versions: Sequence[CodeVersion]) -> dict[str, CodeVersion]:
+        """Stores newer versions; returns the newest by order, locked. No order occurs twice."""
         if not versions:
             return {}
         statement = insert(table)
@@ -29,13 +29,13 @@ class SqlCodeVersions:
             set_={name: new[name] for name in ("version", "status", "access_code_id")},
             where=new.version > table.c.version,
         )
-        # In one order: two replicas that raise the same would deadlock otherwise.
-        ordered = sorted(versions, key=lambda one: one.order_id)
-        await self._connection.execute(statement, [asdict(one) for one in ordered])
-        return await self.of([one.order_id for one in ordered])
+        # In a fixed order: two replicas that update the same would deadlock otherwise.
+        ordered = sorted(versions, key=lambda version: version.order_id)
+        await self._connection.execute(statement, [asdict(version) for version in ordered])
+        return await self.newest([version.order_id for version in ordered])
 
-    async def of(self, order_ids: Collection[str]) -> dict[str, CodeVersion]:
-        """The newest known by order, as committed now."""
+    async def newest(self, order_ids: Collection[str]) -> dict[str, CodeVersion]:
+        """The newest version by order, as committed."""
         statement = select(table).where(table.c.order_id.in_(order_ids))
         return {row.order_id: _version(row) for row in await self._connection.execute(statement)}
 

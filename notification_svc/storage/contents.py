@@ -1,4 +1,4 @@
-"""Contents as columns: an access code in columns of its own, any other as JSON that names its kind.
+"""Contents as columns: an access code has its own columns, other contents are JSON with a `kind`.
 
 The JSON is written and read here only; a field that is added later needs a default.
 """
@@ -26,22 +26,24 @@ def to_columns(content: Content) -> dict[str, Any]:
     """The columns of a content."""
     if isinstance(content, AccessCodeContent):
         return {**asdict(content), "content": None}
-    told = {"kind": type(content).__name__, **asdict(content)}
-    return {**dict.fromkeys(_CODE), "content": told}
+    document = {"kind": type(content).__name__, **asdict(content)}
+    return {**dict.fromkeys(_CODE), "content": document}
 
 
 def from_columns(row: Row[Any]) -> Content:
     """The content of a row."""
     if row.content is None:
         return AccessCodeContent(**{name: getattr(row, name) for name in _CODE})
-    told = dict(row.content)
-    match told.pop("kind"):
+    document = dict(row.content)
+    match document.pop("kind"):
         case "RefundContent":
-            amount, scope = Money(**told["amount"]), RefundScope(told["scope"])
-            return RefundContent(told["refund_id"], amount, scope)
+            amount, scope = Money(**document["amount"]), RefundScope(document["scope"])
+            return RefundContent(document["refund_id"], amount, scope)
         case "SessionCancelledContent":
-            return SessionCancelledContent(**{**told, "reason": CancelReason(told["reason"])})
+            return SessionCancelledContent(
+                **{**document, "reason": CancelReason(document["reason"])}
+            )
         case "FeedbackContent":
-            return FeedbackContent(**told)
+            return FeedbackContent(**document)
         case kind:
             raise ValueError(f"no content is of kind {kind}")

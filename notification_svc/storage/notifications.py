@@ -1,4 +1,4 @@
-"""The notifications: rows to aggregates and back, in the transaction they are given."""
+"""Notifications in PostgreSQL."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
@@ -21,7 +21,7 @@ from notification_svc.storage.tables import notifications as table
 from runtime.database.unit_of_work import CollectEvents
 from runtime.rpc.pagination import after
 
-# What changes in the life of a notification.
+# The columns that change.
 _STATE = ("due_at", "status", "attempts", "last_error", "suppression_reason", "sent_at")
 _FIXED = (
     "notification_id",
@@ -36,16 +36,16 @@ _FIXED = (
 
 
 class SqlNotifications:
-    """The notifications."""
+    """The repository of notifications."""
 
     def __init__(self, connection: AsyncConnection, collect_events: CollectEvents) -> None:
         self._connection, self._collect_events = connection, collect_events
 
     async def add_new(self, notifications: Sequence[Notification]) -> None:
-        """Adds those whose event has caused no mail to their recipient yet; resends always."""
+        """Adds notifications; skips a second one of an event and recipient, except resends."""
         if not notifications:
             return
-        # In one order: two replicas that add the same would deadlock otherwise.
+        # In a fixed order: two replicas that add the same would deadlock otherwise.
         ordered = sorted(notifications, key=lambda one: (one.event_id, one.recipient.email))
         statement = insert(table).on_conflict_do_nothing(
             index_elements=[table.c.event_id, table.c.email],
@@ -54,24 +54,24 @@ class SqlNotifications:
         await self._connection.execute(statement, [_row(one) for one in ordered])
 
     async def get(
-        self, notification_id: str, *, lock: bool = True, only: str | None = None
+        self, notification_id: str, *, lock: bool = True, customer_id: str | None = None
     ) -> Notification:
         """One notification, if `only` may see it; raises NotificationNotFound."""
         statement = select(table).where(table.c.notification_id == notification_id)
-        if only is not None:
-            statement = statement.where(table.c.customer_id == only)
+        if customer_id is not None:
+            statement = statement.where(table.c.customer_id == customer_id)
         statement = statement.with_for_update() if lock else statement
         if (row := (await self._connection.execute(statement)).first()) is None:
             raise NotificationNotFound(f"no notification {notification_id}")
         return _notification(row)
 
     async def page(
-        self, order_id: str, status: str, last: str, limit: int, *, only: str | None
+        self, order_id: str, status: str, last: str, limit: int, *, customer_id: str | None
     ) -> list[Notification]:
-        """Notifications after `last`, newest first; "" doesn't restrict; `only` may see them."""
+        """Notifications after `last`, newest first; "" and None do not restrict."""
         statement: Select[Any] = select(table)
-        if only is not None:
-            statement = statement.where(table.c.customer_id == only)
+        if customer_id is not None:
+            statement = statement.where(table.c.customer_id == customer_id)
         if order_id:
             statement = statement.where(table.c.order_id == order_id)
         if status:
@@ -80,19 +80,19 @@ class SqlNotifications:
         return [_notification(row) for row in await self._connection.execute(statement)]
 
     async def due(self, now: datetime, limit: int) -> list[Notification]:
-        """The longest due, locked; those that another process has locked are left to it.
+        """The longest due, locked; rows that another process has locked are skipped.
 
-        At most one of an order, and none beside one that is SENDING.
+        At most one per order, and none while another is SENDING.
         """
         sending = table.alias("sending")
-        beside = exists().where(
+        is_sending = exists().where(
             sending.c.order_id == table.c.order_id,
             sending.c.status == NotificationStatus.SENDING,
         )
         statement = (
             select(table)
             .where(table.c.due_at <= now)
-            .where(or_(table.c.status == NotificationStatus.SENDING, ~beside))
+            .where(or_(table.c.status == NotificationStatus.SENDING, ~is_sending))
             .order_by(table.c.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -102,10 +102,8 @@ class SqlNotifications:
             found.setdefault(row.order_id, _notification(row))
         return list(found.values())
 
-    async def telling_codes(
-        self, order_ids: Collection[str], *, lock: bool
-    ) -> Sequence[Notification]:
-        """The orders' mails that tell an access code, oldest version first, then oldest first."""
+    async def with_codes(self, order_ids: Collection[str], *, lock: bool) -> Sequence[Notification]:
+        """The orders' mails with an access code, by version, then by age."""
         statement = (
             select(table)
             .where(table.c.order_id.in_(order_ids), table.c.access_code.is_not(None))
@@ -140,10 +138,10 @@ def _row(aggregate: Notification) -> dict[str, Any]:
 
 
 def _notification(row: Row[Any]) -> Notification:
-    known = {name: getattr(row, name) for name in (*_FIXED, *_STATE)}
-    known["status"] = NotificationStatus(row.status)
-    known["suppression_reason"] = (
+    values = {name: getattr(row, name) for name in (*_FIXED, *_STATE)}
+    values["status"] = NotificationStatus(row.status)
+    values["suppression_reason"] = (
         SuppressionReason(row.suppression_reason) if row.suppression_reason else None
     )
     recipient = Recipient(row.email, row.display_name, row.language_code)
-    return Notification(**known, recipient=recipient, content=from_columns(row))
+    return Notification(**values, recipient=recipient, content=from_columns(row))

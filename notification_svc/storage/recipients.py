@@ -1,4 +1,4 @@
-"""Addresses that get no mail, and what customers want, in the transaction they are given."""
+"""Suppressions and mail preferences in PostgreSQL."""
 
 from collections.abc import Collection
 from dataclasses import asdict
@@ -14,20 +14,20 @@ from runtime.rpc.pagination import after
 
 
 class SqlSuppressions:
-    """The suppression list. Addresses are given and returned normalised."""
+    """The suppression list. Addresses are normalised."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
     async def among(self, emails: Collection[str]) -> set[str]:
-        """Those of the addresses that get no mail."""
+        """Those of the addresses that are suppressed."""
         statement = select(suppressions.c.email).where(suppressions.c.email.in_(emails))
         return set((await self._connection.execute(statement)).scalars())
 
     async def add(self, suppression: Suppression) -> Suppression:
-        """Adds an address; if it is there already, that entry stays and is returned."""
+        """Adds an address; returns the existing entry if there is one."""
         statement = insert(suppressions).values(asdict(suppression))
-        # Changes nothing, but locks the entry that is there and returns it.
+        # A no-op update locks and returns the existing entry.
         statement = statement.on_conflict_do_update(
             index_elements=[suppressions.c.email], set_={"email": statement.excluded.email}
         )
@@ -41,7 +41,7 @@ class SqlSuppressions:
             raise SuppressionNotFound("the address is not on the suppression list")
 
     async def page(self, email: str, last: str, limit: int) -> list[Suppression]:
-        """Entries after `last`, newest first; "" doesn't restrict."""
+        """Entries after `last`, newest first; "" does not restrict."""
         statement = select(suppressions)
         if email:
             statement = statement.where(suppressions.c.email == email)
@@ -51,7 +51,7 @@ class SqlSuppressions:
 
 
 class SqlPreferences:
-    """What customers want; one who never said anything has no row."""
+    """Customers' mail preferences; without a row the defaults apply."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
@@ -64,7 +64,7 @@ class SqlPreferences:
         return MailPreferences(customer_id, row.feedback_declined if row else False)
 
     async def declining_feedback(self, customer_ids: Collection[str]) -> set[str]:
-        """Those of the customers who decline mails about feedback."""
+        """Those of the customers who declined mails about feedback."""
         table = mail_preferences
         statement = select(table.c.customer_id).where(
             table.c.customer_id.in_(customer_ids), table.c.feedback_declined

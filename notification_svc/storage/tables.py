@@ -34,7 +34,7 @@ notifications = Table(
     Column("email", Text, nullable=False),
     Column("display_name", Text, nullable=False),
     Column("language_code", Text, nullable=False),
-    # An access code has columns of its own, since versions are compared; other content has not.
+    # An access code has its own columns, since versions are compared; other contents are JSON.
     Column("access_code_id", Text),
     Column("access_code", Text),
     Column("version", BigInteger),
@@ -51,7 +51,7 @@ notifications = Table(
     Column("suppression_reason", Text),
     Column("sent_at", DateTime(timezone=True)),
     CheckConstraint("(access_code IS NULL) <> (content IS NULL)", name="one_content"),
-    # An event causes one mail per recipient, and as many more as somebody asks for.
+    # One mail per event and recipient; resends are additional.
     Index(
         "notifications_event_idx",
         "event_id",
@@ -62,7 +62,7 @@ notifications = Table(
     Index("notifications_order_idx", "order_id", "notification_id"),
     Index("notifications_customer_idx", "customer_id", "notification_id"),
     Index("notifications_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
-    # At most one mail of an order is on its way.
+    # At most one mail per order is being sent.
     Index(
         "notifications_sending_idx",
         "order_id",

@@ -2,7 +2,7 @@
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from notification_svc.messages.replies import to_bus
+from notification_svc.messages.events import to_bus
 from notification_svc.storage.code_versions import SqlCodeVersions
 from notification_svc.storage.notifications import SqlNotifications
 from notification_svc.storage.recipients import SqlPreferences, SqlSuppressions

@@ -1,1 +1,1 @@
-"""What notification does, one function each: load, tell an aggregate one verb, add it back."""
+"""The use cases: each loads aggregates, calls one method of them, and saves them."""

@@ -1,4 +1,4 @@
-"""What the use cases need: rows of one transaction, and where identities come from."""
+"""The ports of the use cases: repositories of one transaction, and new ids."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -15,18 +15,16 @@ class Notifications(Protocol):
     """The notifications."""
 
     async def add_new(self, notifications: Sequence[Notification]) -> None:
-        """Adds those whose event has caused no mail to their recipient yet; resends always."""
+        """Adds notifications; skips a second one of an event and recipient, except resends."""
 
     async def get(self, notification_id: str) -> Notification:
         """Locked until the end of the transaction; raises NotificationNotFound."""
 
     async def due(self, now: datetime, limit: int) -> list[Notification]:
-        """The longest due, locked, at most one of an order and none beside one that is SENDING."""
+        """The longest due, locked: at most one per order, none while another is SENDING."""
 
-    async def telling_codes(
-        self, order_ids: Collection[str], *, lock: bool
-    ) -> Sequence[Notification]:
-        """The orders' mails that tell an access code, oldest version first, then oldest first."""
+    async def with_codes(self, order_ids: Collection[str], *, lock: bool) -> Sequence[Notification]:
+        """The orders' mails with an access code, by version, then by age."""
 
     async def save_many(self, notifications: Sequence[Notification]) -> None:
         """Updates."""
@@ -35,38 +33,38 @@ class Notifications(Protocol):
 class CodeVersions(Protocol):
     """The newest version of each order's access code."""
 
-    async def raise_to(self, versions: Sequence[CodeVersion]) -> dict[str, CodeVersion]:
-        """Takes what is newer; the newest then known by order, locked. No order occurs twice."""
+    async def upsert_newer(self, versions: Sequence[CodeVersion]) -> dict[str, CodeVersion]:
+        """Stores newer versions; returns the newest by order, locked. No order occurs twice."""
 
-    async def of(self, order_ids: Collection[str]) -> dict[str, CodeVersion]:
-        """The newest known by order, as committed now."""
+    async def newest(self, order_ids: Collection[str]) -> dict[str, CodeVersion]:
+        """The newest version by order, as committed."""
 
 
 class Suppressions(Protocol):
-    """The addresses that get no mail. They are given and returned normalised."""
+    """The suppressed addresses, normalised."""
 
     async def among(self, emails: Collection[str]) -> set[str]:
-        """Those of the addresses that get no mail."""
+        """Those of the addresses that are suppressed."""
 
     async def add(self, suppression: Suppression) -> Suppression:
-        """Adds an address; if it is there already, that entry stays and is returned."""
+        """Adds an address; returns the existing entry if there is one."""
 
     async def remove(self, email: str) -> None:
         """Raises SuppressionNotFound."""
 
 
 class Preferences(Protocol):
-    """What customers want."""
+    """Customers' mail preferences."""
 
     async def declining_feedback(self, customer_ids: Collection[str]) -> set[str]:
-        """Those of the customers who decline mails about feedback."""
+        """Those of the customers who declined mails about feedback."""
 
     async def save(self, preferences: MailPreferences) -> None:
         """Adds or updates."""
 
 
 class UnitOfWork(Protocol):
-    """What one transaction changes; what the aggregates announce commits with it."""
+    """The repositories of one transaction."""
 
     @property
     def notifications(self) -> Notifications: ...
@@ -82,14 +80,14 @@ class UnitOfWork(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NewIdentity:
-    """Where identities come from: `new_id` makes one by its prefix."""
+class IdFactory:
+    """Creates ids; `new_id` creates one with a prefix."""
 
     new_id: Callable[[str], str]
     mail_domain: str
 
     def mail(self) -> tuple[str, str]:
-        """The ids of a notification and of the mail made of it."""
+        """A notification id and the Message-ID of its mail."""
         notification_id = self.new_id("ntf")
         return notification_id, f"<{notification_id}@{self.mail_domain}>"
 

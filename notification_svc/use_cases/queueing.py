@@ -1,4 +1,4 @@
-"""Events come in: versions of codes rise, mails are queued, and what ended is sent again."""
+"""Incoming events: code versions are updated, mails are queued and queued again."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from datetime import datetime
 from notification_svc.domain.codes import CodeVersion
 from notification_svc.domain.contents import AccessCodeContent, Content
 from notification_svc.domain.notifications import Notification, Recipient
-from notification_svc.use_cases.ports import NewIdentity, UnitOfWork
+from notification_svc.use_cases.ports import IdFactory, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
 class QueueMail:
-    """An event that somebody is to hear of by mail."""
+    """A mail that an event causes."""
 
     event_id: str
     event_type: str
@@ -24,41 +24,46 @@ class QueueMail:
 
 @dataclass(frozen=True, slots=True)
 class HandleEvent:
-    """What an event says of its order's code, and the mail that it asks for."""
+    """The code version of an event, and the mail that it causes."""
 
     code: CodeVersion | None = None
     mail: QueueMail | None = None
 
     @property
-    def tells_code(self) -> bool:
-        """Whether its mail tells the code."""
+    def has_code(self) -> bool:
+        """Whether its mail contains the access code."""
         return self.mail is not None and isinstance(self.mail.content, AccessCodeContent)
 
 
 @dataclass(frozen=True, slots=True)
 class ResendNotification:
-    """Somebody wants a mail sent again."""
+    """A request to send a mail again."""
 
     notification_id: str
 
 
 async def handle_events(
-    commands: Sequence[HandleEvent], uow: UnitOfWork, *, identity: NewIdentity, now: datetime
+    commands: Sequence[HandleEvent], uow: UnitOfWork, *, ids: IdFactory, now: datetime
 ) -> None:
-    """Raises versions, queues mails, once per event and recipient. No order occurs twice.
+    """Updates code versions and queues mails, one per event and recipient.
 
-    Versions first: whoever claims a mail of this transaction finds at least its own version.
+    No order occurs twice. Versions come first, so that the claim of a mail of this transaction
+    finds at least the mail's own version.
     """
-    newest = await uow.code_versions.raise_to([one.code for one in commands if one.code])
-    mails = [_queued(one.mail, identity, now) for one in commands if one.mail]
+    newest = await uow.code_versions.upsert_newer(
+        [command.code for command in commands if command.code]
+    )
+    mails = [_queued(command.mail, ids, now) for command in commands if command.mail]
     await uow.notifications.add_new(mails)
-    silent = {one.code.order_id for one in commands if one.code and not one.tells_code}
-    heard = [newest[order_id] for order_id in sorted(silent)]
-    await tell_again(heard, uow, identity=identity, now=now, lock=True)
+    without_mail = {
+        command.code.order_id for command in commands if command.code and not command.has_code
+    }
+    without = [newest[order_id] for order_id in sorted(without_mail)]
+    await requeue_suppressed(without, uow, ids=ids, now=now, lock=True)
 
 
-def _queued(command: QueueMail, identity: NewIdentity, now: datetime) -> Notification:
-    notification_id, message_id = identity.mail()
+def _queued(command: QueueMail, ids: IdFactory, now: datetime) -> Notification:
+    notification_id, message_id = ids.mail()
     return Notification(
         notification_id=notification_id,
         order_id=command.order_id,
@@ -73,41 +78,42 @@ def _queued(command: QueueMail, identity: NewIdentity, now: datetime) -> Notific
     )
 
 
-async def tell_again(
+async def requeue_suppressed(
     newest: Collection[CodeVersion],
     uow: UnitOfWork,
     *,
-    identity: NewIdentity,
+    ids: IdFactory,
     now: datetime,
     lock: bool,
 ) -> None:
-    """Queues code mails again that were held back for a version of a code that is good again.
+    """Queues mails with codes again that were suppressed as outdated, if the code is active again.
 
-    The rule that leaves nobody without their code: if the newest version says that the order's code
-    is ACTIVE, the last mail that tells this code has either not ended by being outdated, or is sent
-    again under that version. A failed refund, which lifts its hold and has no mail of its own, so
-    brings the code whose mail its request held back. It is applied whenever one side of it changes:
-    to an event (`lock`, so that a claim in this moment ends first), and to a mail just held back.
+    Guarantee: every customer gets their code. If the newest version of an order's code is ACTIVE,
+    the last mail with this code was not suppressed as outdated, or is queued again with the newest
+    version. So after a failed refund, which has no mail of its own, the customer gets the mail that
+    the refund's request had suppressed. The rule is applied whenever one of its sides changes:
+    when an event is handled (with `lock`, so that a concurrent claim ends first), and when a mail
+    has just been suppressed.
     """
-    good = {version.order_id: version for version in newest if version.is_active}
+    active = {version.order_id: version for version in newest if version.is_active}
     last: dict[str, Notification] = {}
-    for mail in await uow.notifications.telling_codes(good, lock=lock) if good else ():
+    for mail in await uow.notifications.with_codes(active, lock=lock) if active else ():
         last[mail.order_id] = mail
     await uow.notifications.add_new(
         [
-            mail.resend(*identity.mail(), now, good[order_id])
+            mail.resend(*ids.mail(), now, active[order_id])
             for order_id, mail in last.items()
-            if mail.is_held_back_for(good[order_id])
+            if mail.is_suppressed_for(active[order_id])
         ]
     )
 
 
 async def resend_notification(
-    command: ResendNotification, uow: UnitOfWork, *, identity: NewIdentity, now: datetime
+    command: ResendNotification, uow: UnitOfWork, *, ids: IdFactory, now: datetime
 ) -> Notification:
     """The new notification. Raises NotificationNotFound, NotificationNotEnded."""
     original = await uow.notifications.get(command.notification_id)
-    newest = await uow.code_versions.of([original.order_id])
-    again = original.resend(*identity.mail(), now, newest.get(original.order_id))
-    await uow.notifications.add_new([again])
-    return again
+    newest = await uow.code_versions.newest([original.order_id])
+    resent = original.resend(*ids.mail(), now, newest.get(original.order_id))
+    await uow.notifications.add_new([resent])
+    return resent

@@ -1,4 +1,4 @@
-"""Mails go out: claimed by whoever sends them, and what became of it is recorded."""
+"""Sending: mails are claimed, and the outcome of each attempt is recorded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from notification_svc.domain.notifications import (
 )
 from notification_svc.domain.outcomes import Outcome, Refused
 from notification_svc.domain.suppressions import Suppression, normalised
-from notification_svc.use_cases.ports import NewIdentity, UnitOfWork
-from notification_svc.use_cases.queueing import tell_again
+from notification_svc.use_cases.ports import IdFactory, UnitOfWork
+from notification_svc.use_cases.queueing import requeue_suppressed
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimNotifications:
-    """A process wants so many mails to send, and sends each within `claim`."""
+    """Claims up to `limit` due mails; a claim expires after `claim`."""
 
     limit: int
     claim: timedelta
@@ -25,7 +25,7 @@ class ClaimNotifications:
 
 @dataclass(frozen=True, slots=True)
 class RecordOutcome:
-    """What became of an attempt."""
+    """The outcome of an attempt."""
 
     notification_id: str
     attempt: int
@@ -33,37 +33,39 @@ class RecordOutcome:
 
 
 async def claim_notifications(
-    command: ClaimNotifications, uow: UnitOfWork, *, identity: NewIdentity, now: datetime
+    command: ClaimNotifications, uow: UnitOfWork, *, ids: IdFactory, now: datetime
 ) -> list[Notification]:
-    """Those that were due: SENDING ones are the caller's to send, the others are SUPPRESSED.
+    """Returns the due mails: the caller sends those that are SENDING; the others are SUPPRESSED.
 
-    What speaks against a mail is read after the mail was locked: what was committed before counts.
-    A version committed later meets a mail that is being handed over already.
+    The delivery context is read after the mails are locked, so everything committed before counts.
+    A code version that is committed later meets a mail that is already being sent.
     """
     due = await uow.notifications.due(now, command.limit)
-    known = await _known_of(due, uow)
+    contexts = await _delivery_contexts(due, uow)
     for notification in due:
-        notification.begin_sending(now, command.claim, known[notification.notification_id])
+        notification.begin_sending(now, command.claim, contexts[notification.notification_id])
     await uow.notifications.save_many(due)
-    held_back = [one for one in due if one.suppression_reason is SuppressionReason.CODE_OUTDATED]
-    newest = [code for one in held_back if (code := known[one.notification_id].code)]
-    await tell_again(newest, uow, identity=identity, now=now, lock=False)
+    outdated = [mail for mail in due if mail.suppression_reason is SuppressionReason.CODE_OUTDATED]
+    newest = [code for mail in outdated if (code := contexts[mail.notification_id].code)]
+    await requeue_suppressed(newest, uow, ids=ids, now=now, lock=False)
     return due
 
 
-async def _known_of(due: Sequence[Notification], uow: UnitOfWork) -> dict[str, DeliveryContext]:
+async def _delivery_contexts(
+    due: Sequence[Notification], uow: UnitOfWork
+) -> dict[str, DeliveryContext]:
     if not due:
         return {}
-    codes = await uow.code_versions.of({one.order_id for one in due})
-    suppressed = await uow.suppressions.among({normalised(one.recipient.email) for one in due})
-    declining = await uow.preferences.declining_feedback({one.customer_id for one in due})
+    codes = await uow.code_versions.newest({mail.order_id for mail in due})
+    suppressed = await uow.suppressions.among({normalised(mail.recipient.email) for mail in due})
+    declining = await uow.preferences.declining_feedback({mail.customer_id for mail in due})
     return {
-        one.notification_id: DeliveryContext(
-            code=codes.get(one.order_id),
-            address_suppressed=normalised(one.recipient.email) in suppressed,
-            feedback_declined=one.customer_id in declining,
+        mail.notification_id: DeliveryContext(
+            code=codes.get(mail.order_id),
+            address_suppressed=normalised(mail.recipient.email) in suppressed,
+            feedback_declined=mail.customer_id in declining,
         )
-        for one in due
+        for mail in due
     }
 
 
@@ -72,18 +74,17 @@ async def record_outcome(
     uow: UnitOfWork,
     *,
     delay: Callable[[int], timedelta],
-    identity: NewIdentity,
+    ids: IdFactory,
     now: datetime,
 ) -> Notification:
-    """Also stops all mail to an address that was refused. Raises NotificationNotFound, ClaimLost.
+    """Records it; a refused address is suppressed. Raises NotificationNotFound, ClaimLost.
 
-    A mail whose code changed while it was being sent, and was not taken, is judged when it is
-    claimed again.
+    If the code changed during a failed attempt, the next claim suppresses the mail.
     """
     notification = await uow.notifications.get(command.notification_id)
     notification.record(command.attempt, command.outcome, now, delay)
     await uow.notifications.save_many([notification])
     if isinstance(command.outcome, Refused) and command.outcome.bad_address:
         email, reason = notification.recipient.email, notification.last_error
-        await uow.suppressions.add(Suppression.of(identity.suppression(), email, reason, now))
+        await uow.suppressions.add(Suppression.of(ids.suppression(), email, reason, now))
     return notification

@@ -1,10 +1,10 @@
-"""The addresses that get no mail: put on the list, and taken off it."""
+"""Suppressed addresses: added and removed by operators."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from notification_svc.domain.suppressions import Suppression, normalised
-from notification_svc.use_cases.ports import NewIdentity, UnitOfWork
+from notification_svc.use_cases.ports import IdFactory, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,19 +17,19 @@ class SuppressAddress:
 
 @dataclass(frozen=True, slots=True)
 class RestoreAddress:
-    """An operator lets an address have mail again."""
+    """An operator allows mail to an address again."""
 
     email: str
 
 
 async def suppress_address(
-    command: SuppressAddress, uow: UnitOfWork, *, identity: NewIdentity, now: datetime
+    command: SuppressAddress, uow: UnitOfWork, *, ids: IdFactory, now: datetime
 ) -> Suppression:
-    """The address's entry; an older one stays as it is."""
-    entry = Suppression.of(identity.suppression(), command.email, command.reason, now)
+    """Suppresses an address; an existing entry stays unchanged."""
+    entry = Suppression.of(ids.suppression(), command.email, command.reason, now)
     return await uow.suppressions.add(entry)
 
 
 async def restore_address(command: RestoreAddress, uow: UnitOfWork) -> None:
-    """Mails that were SUPPRESSED stay so. Raises SuppressionNotFound."""
+    """Removes the entry; mails that were SUPPRESSED stay so. Raises SuppressionNotFound."""
     await uow.suppressions.remove(normalised(command.email))

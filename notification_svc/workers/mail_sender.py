@@ -1,10 +1,9 @@
 """Sends the mails that are due.
 
-Guarantee: a mail is claimed in one short transaction, sent outside any, and what became of it is
-recorded in another. A process that dies in between leaves a claim, and when that has run out,
-the mail is tried again. So a mail that the server had taken, but whose SENT was not recorded, may
-be sent twice, with the same Message-ID; it is never not sent. Waking the worker after a commit is
-for speed only: it polls.
+Guarantee: a mail is claimed in one short transaction, sent outside any, and its outcome is recorded
+in another. A process that dies in between leaves a claim; after the claim has expired, the mail is
+sent again. So a mail that the server accepted, but whose outcome was not recorded, may be sent
+twice, with the same Message-ID; no mail is lost. `wake` only saves time: the worker polls.
 """
 
 import asyncio
@@ -27,7 +26,7 @@ from notification_svc.domain.notifications import (
 from notification_svc.domain.outcomes import Deferred, Outcome
 from notification_svc.mail.smtp import MailTransport
 from notification_svc.storage.unit_of_work import Database
-from notification_svc.use_cases.ports import NewIdentity
+from notification_svc.use_cases.ports import IdFactory
 from notification_svc.use_cases.sending import (
     ClaimNotifications,
     RecordOutcome,
@@ -54,38 +53,38 @@ class MailSender:
     def __init__(
         self,
         database: Database,
-        mailer: MailTransport,
-        identity: NewIdentity,
+        transport: MailTransport,
+        ids: IdFactory,
         settings: MailSenderSettings,
     ) -> None:
-        self._database, self._mailer, self._settings = database, mailer, settings
-        self._identity = identity
+        self._database, self._transport, self._settings = database, transport, settings
+        self._ids = ids
         self._woken = asyncio.Event()
         self._stopped = False
         self._running: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
-        """Says that something may be due."""
+        """Looks for due mails now."""
         self._woken.set()
 
     def stop(self) -> None:
-        """Ends `run` after the mails in hand."""
+        """Ends `run` after the mails that are being sent."""
         self._stopped = True
         self._woken.set()
 
     async def run(self) -> None:
         """Sends until stopped; outlives outages of the mail server and the database."""
-        troubles = 0
+        failures = 0
         try:
             while not self._stopped:
                 self._woken.clear()
                 try:
                     self._start(await self._claim())
-                    troubles = 0
-                except Exception as error:  # noqa: BLE001  mails wait in the table; none is lost
-                    troubles += 1
-                    _log.warning("sending waits", error=describe_error(error))
-                await self._wait(min(5.0, self._settings.poll_seconds * 2.0 ** min(troubles, 5)))
+                    failures = 0
+                except Exception as error:  # noqa: BLE001  mails stay in the table
+                    failures += 1
+                    _log.warning("mail sending paused", error=describe_error(error))
+                await self._wait(min(5.0, self._settings.poll_seconds * 2.0 ** min(failures, 5)))
             await asyncio.gather(*self._running)
         finally:
             for task in self._running:
@@ -105,16 +104,16 @@ class MailSender:
         try:
             async with self._database.transaction() as uow:
                 now = await uow.clock()
-                return await claim_notifications(command, uow, identity=self._identity, now=now)
+                return await claim_notifications(command, uow, ids=self._ids, now=now)
         except IntegrityError:
-            # Another process claimed a mail of the same order in this moment.
+            # Another process has just claimed a mail of the same order.
             return []
 
     def _start(self, claimed: Sequence[Notification]) -> None:
         for notification in claimed:
             if notification.status is not NotificationStatus.SENDING:
-                _tell(notification)
-                self._woken.set()  # what stood behind it may go now
+                _log_status(notification)
+                self._woken.set()  # the next mail of its order may be due
                 continue
             task = asyncio.create_task(self._send(notification))
             self._running.add(task)
@@ -126,32 +125,32 @@ class MailSender:
 
     async def _send(self, notification: Notification) -> None:
         try:
-            outcome = await self._mailer.send(notification)
+            outcome = await self._transport.send(notification)
         except Exception as error:  # noqa: BLE001  a defect of ours must not end the worker
             _log.exception("mail not sent", notification_id=notification.notification_id)
             outcome = Deferred(describe_error(error))
         await self._record(notification, outcome)
 
     async def _record(self, notification: Notification, outcome: Outcome) -> None:
-        """Records an outcome however long the database is away."""
+        """Records an outcome, however long the database is unavailable."""
         command = RecordOutcome(notification.notification_id, notification.attempts, outcome)
         while True:
             try:
                 async with self._database.transaction() as uow:
                     now = await uow.clock()
                     recorded = await record_outcome(
-                        command, uow, delay=self._delay, identity=self._identity, now=now
+                        command, uow, delay=self._delay, ids=self._ids, now=now
                     )
             except (ClaimLost, NotificationNotFound) as error:
                 _log.warning(
-                    "outcome comes too late", error=str(error), outcome=type(outcome).__name__
+                    "mail outcome discarded", error=str(error), outcome=type(outcome).__name__
                 )
                 return
-            except Exception as error:  # noqa: BLE001  it was sent: that must not be forgotten
-                _log.warning("outcome not recorded yet", error=describe_error(error))
+            except Exception as error:  # noqa: BLE001  the mail was sent: retry until recorded
+                _log.warning("mail outcome not recorded", error=describe_error(error))
                 await asyncio.sleep(self._settings.poll_seconds)
             else:
-                _tell(recorded)
+                _log_status(recorded)
                 return
 
     def _delay(self, attempts: int) -> timedelta:
@@ -159,9 +158,9 @@ class MailSender:
         return timedelta(seconds=self._settings.backoff.delay(attempts, jitter))
 
 
-def _tell(notification: Notification) -> None:
+def _log_status(notification: Notification) -> None:
     _log.info(
-        "mail",
+        "mail status",
         order_id=notification.order_id,
         notification_id=notification.notification_id,
         status=notification.status,

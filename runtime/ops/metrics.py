@@ -1,8 +1,8 @@
-"""What a process tells its operators in numbers, for Prometheus to fetch over HTTP.
+"""Metrics in the format of Prometheus, served over HTTP.
 
-The bus never stops silently: the age of the oldest unpublished row and of the oldest unhandled
-message are among them. The numbers are looked up every few seconds, not for every scrape, so that
-scraping costs the database nothing.
+Names begin with `mockinterview_`. The ages of the oldest unpublished and of the oldest unhandled
+event show that the bus never stops silently. Values are updated every few seconds, not per scrape,
+so that scraping costs the database nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,21 +20,22 @@ from eventbus.outbox import backlog
 from runtime.rpc.server import PortTaken
 
 _log = structlog.get_logger(__name__)
+PREFIX = "mockinterview"
 
 
 class Metrics:
-    """The metrics of one process, and the port on which they are told."""
+    """The metrics of one process and the server that exposes them."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._server: tuple[WSGIServer, Thread] | None = None
 
-    def gauge(self, name: str, what: str, *labels: str) -> Gauge:
-        """A number that goes up and down."""
-        return Gauge(name, what, labels, registry=self.registry)
+    def gauge(self, name: str, description: str, *labels: str) -> Gauge:
+        """A new gauge; the name gets the common prefix."""
+        return Gauge(f"{PREFIX}_{name}", description, labels, registry=self.registry)
 
     def listen(self, address: str) -> None:
-        """Answers on `host:port`, or nowhere if it is empty; raises PortTaken."""
+        """Serves on `host:port`; empty: not at all. Raises PortTaken."""
         if not address:
             return
         host, _, port = address.rpartition(":")
@@ -42,10 +43,10 @@ class Metrics:
             self._server = start_http_server(int(port), host.strip("[]"), self.registry)
         except OSError as error:
             raise PortTaken(f"cannot listen on {address}: {error}") from error
-        _log.info("metrics", address=f"{host}:{self._server[0].server_port}")
+        _log.info("metrics server started", address=f"{host}:{self._server[0].server_port}")
 
     def close(self) -> None:
-        """Answers no more."""
+        """Stops the server."""
         if self._server:
             server, thread = self._server
             server.shutdown()
@@ -54,7 +55,7 @@ class Metrics:
 
 
 class BusMetrics:
-    """The numbers of a service's part of the bus."""
+    """The metrics of a service's outbox and consumers."""
 
     def __init__(
         self,
@@ -65,32 +66,34 @@ class BusMetrics:
     ) -> None:
         self._engine, self._tables, self._consumers = engine, tables, consumers
         self._outbox = {
-            "rows": metrics.gauge("outbox_unpublished", "events not published yet"),
-            "age": metrics.gauge("outbox_oldest_age_seconds", "age of the oldest of them"),
-            "parked": metrics.gauge("outbox_parked", "events that wait for an operator"),
+            "rows": metrics.gauge("outbox_unpublished_events", "events that are not published yet"),
+            "age": metrics.gauge(
+                "outbox_oldest_event_age_seconds", "age of the oldest unpublished event"
+            ),
+            "parked": metrics.gauge("outbox_parked_events", "events that wait for an operator"),
         }
         self._consumer = {
-            name: metrics.gauge(f"consumer_{name}", what, "stream", "consumer")
-            for name, what in {
-                "pending": "messages not delivered yet",
-                "unacknowledged": "messages delivered and not acknowledged yet",
-                "oldest_age_seconds": "age of the oldest of either",
-                "dead_letters": "dead letters that wait for a decision",
+            name: metrics.gauge(f"consumer_{name}", description, "stream", "consumer")
+            for name, description in {
+                "pending_messages": "messages that are not delivered yet",
+                "unacknowledged_messages": "messages that are delivered and not acknowledged yet",
+                "oldest_message_age_seconds": "age of the oldest unacknowledged message",
+                "dead_letters": "dead letters that wait for an operator",
             }.items()
         }
 
     async def update(self) -> None:
-        """Reads the current numbers; raises what the database raises."""
+        """Reads the current values; raises the database's errors."""
         dead_letters = DeadLetterStore(self._tables)
         async with self._engine.connect() as connection:
-            waiting = await backlog(connection, self._tables)
+            unpublished = await backlog(connection, self._tables)
             dead = {
                 consumer.name: await dead_letters.count_open(connection, consumer.name)
                 for consumer in self._consumers
             }
-        self._outbox["rows"].set(waiting.count)
-        self._outbox["age"].set(waiting.oldest_age_seconds)
-        self._outbox["parked"].set(waiting.parked)
+        self._outbox["rows"].set(unpublished.count)
+        self._outbox["age"].set(unpublished.oldest_age_seconds)
+        self._outbox["parked"].set(unpublished.parked)
         for consumer in self._consumers:
             self._set(consumer, await _numbers(consumer) | {"dead_letters": dead[consumer.name]})
 
@@ -100,14 +103,14 @@ class BusMetrics:
 
 
 async def _numbers(consumer: Consumer) -> dict[str, float]:
-    """How far a consumer is behind; what the broker doesn't tell now stays as it was."""
+    """A consumer's lag; without the broker the values stay as they were."""
     try:
         lag = await consumer.source.lag()
         age = await consumer.source.oldest_unhandled_age(lag)
     except BrokerUnavailable:
         return {}
     return {
-        "pending": lag.pending,
-        "unacknowledged": lag.unacknowledged,
-        "oldest_age_seconds": age,
+        "pending_messages": lag.pending,
+        "unacknowledged_messages": lag.unacknowledged,
+        "oldest_message_age_seconds": age,
     }

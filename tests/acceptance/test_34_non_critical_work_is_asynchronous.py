@@ -11,7 +11,7 @@ from payment.v1 import payment_service_pb2
 from tests.system.drivers.running_stack import PAID, RunningStack
 from tests.system.drivers.stack_settings import ENVIRONMENT
 
-SMTP_SECONDS = float(ENVIRONMENT["notification"]["NOTIFICATION_SMTP_SECONDS"])
+SMTP_TIMEOUT_SECONDS = float(ENVIRONMENT["notification"]["NOTIFICATION_SMTP_TIMEOUT_SECONDS"])
 
 
 @pytest.mark.parametrize("how", ["silent", "killed"])
@@ -24,7 +24,7 @@ async def test_proof_34_payment_answers_while_smtp_is_blocked(
     else:
         await disruptable_stack.stack.kill("mailbox")
     journey = disruptable_stack.journey()
-    async with asyncio.timeout(SMTP_SECONDS):
+    async with asyncio.timeout(SMTP_TIMEOUT_SECONDS):
         order_id = (await journey.order()).order_id
         payment = await journey.pay(order_id)
     assert payment.status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED

@@ -14,7 +14,7 @@ from notification_svc.domain.notifications import (
 )
 from notification_svc.domain.preferences import MailPreferences
 from notification_svc.domain.suppressions import Suppression, SuppressionNotFound
-from notification_svc.use_cases.ports import NewIdentity
+from notification_svc.use_cases.ports import IdFactory
 
 
 class NotificationsInMemory:
@@ -43,9 +43,7 @@ class NotificationsInMemory:
                 found.setdefault(one.order_id, deepcopy(one))
         return list(found.values())[:limit]
 
-    async def telling_codes(
-        self, order_ids: Collection[str], *, lock: bool
-    ) -> Sequence[Notification]:
+    async def with_codes(self, order_ids: Collection[str], *, lock: bool) -> Sequence[Notification]:
         del lock
         found = [
             (one.content.version, one.notification_id, deepcopy(one))
@@ -65,14 +63,14 @@ class CodeVersionsInMemory:
     def __init__(self) -> None:
         self.saved: dict[str, CodeVersion] = {}
 
-    async def raise_to(self, versions: Sequence[CodeVersion]) -> dict[str, CodeVersion]:
+    async def upsert_newer(self, versions: Sequence[CodeVersion]) -> dict[str, CodeVersion]:
         for one in versions:
             known = self.saved.get(one.order_id)
             if known is None or known.version < one.version:
                 self.saved[one.order_id] = one
-        return await self.of([one.order_id for one in versions])
+        return await self.newest([one.order_id for one in versions])
 
-    async def of(self, order_ids: Collection[str]) -> dict[str, CodeVersion]:
+    async def newest(self, order_ids: Collection[str]) -> dict[str, CodeVersion]:
         return {order: self.saved[order] for order in order_ids if order in self.saved}
 
 
@@ -115,7 +113,7 @@ class InMemory:
         self.preferences = PreferencesInMemory()
 
 
-def identities() -> NewIdentity:
+def identities() -> IdFactory:
     """Ids that count and sort: ntf_001, then sup_002."""
     count = 0
 
@@ -124,7 +122,7 @@ def identities() -> NewIdentity:
         count += 1
         return f"{prefix}_{count:03d}"
 
-    return NewIdentity(new_id, "example.org")
+    return IdFactory(new_id, "example.org")
 
 
 def after_a_minute(_attempts: int) -> timedelta:

@@ -7,7 +7,7 @@ from interview_svc.domain.drifts import DriftKind
 from tests.system.drivers.metrics import numbers
 from tests.system.drivers.running_stack import RunningStack
 
-_DEAD = 'consumer_dead_letters{consumer="interview",stream="PAYMENT"}'
+_DEAD = 'mockinterview_consumer_dead_letters{consumer="interview",stream="PAYMENT"}'
 
 
 async def test_prometheus_is_told_how_the_bus_stands(shared_stack: RunningStack) -> None:
@@ -20,10 +20,17 @@ async def test_prometheus_is_told_how_the_bus_stands(shared_stack: RunningStack)
 
     found = await wait_until(look, "the consumer's metrics")
     assert found[_DEAD] >= 0
-    assert found["outbox_unpublished"] >= 0
-    assert found["outbox_oldest_age_seconds"] >= 0
-    assert found['consumer_pending{consumer="interview",stream="PAYMENT"}'] >= 0
-    assert found['consumer_oldest_age_seconds{consumer="interview",stream="PAYMENT"}'] >= 0
+    assert found["mockinterview_outbox_unpublished_events"] >= 0
+    assert found["mockinterview_outbox_oldest_event_age_seconds"] >= 0
+    assert (
+        found['mockinterview_consumer_pending_messages{consumer="interview",stream="PAYMENT"}'] >= 0
+    )
+    assert (
+        found[
+            'mockinterview_consumer_oldest_message_age_seconds{consumer="interview",stream="PAYMENT"}'
+        ]
+        >= 0
+    )
 
 
 async def test_what_checks_find_has_a_number_before_the_first_check(
@@ -32,6 +39,6 @@ async def test_what_checks_find_has_a_number_before_the_first_check(
     """Whoever watches for a rise needs the number from which it rises."""
     found = await numbers(shared_stack, "interview")
     for kind in DriftKind:
-        assert found[f'consistency_drifts{{kind="{kind}"}}'] == 0
+        assert found[f'mockinterview_consistency_drifts{{kind="{kind}"}}'] == 0
     for name in ("lost", "unhandled"):
-        assert f'bus_missing_events{{kind="{name}"}}' in found
+        assert f'mockinterview_bus_missing_events{{kind="{name}"}}' in found

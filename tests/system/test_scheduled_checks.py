@@ -38,7 +38,7 @@ _MORE = {
         "NOTIFICATION_BUS_RECONCILIATION_REPAIR": "false",
     },
 }
-_DRIFTS = {f'consistency_drifts{{kind="{kind}"}}': 0.0 for kind in DriftKind}
+_DRIFTS = {f'mockinterview_consistency_drifts{{kind="{kind}"}}': 0.0 for kind in DriftKind}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -103,8 +103,8 @@ async def test_drifts_are_counted_by_kind_while_payment_is_away_and_mended_after
         await put(checked, change, order_id)
 
     found = {
-        'consistency_drifts{kind="CODE_WITHOUT_SESSION"}': 1.0,
-        'consistency_drifts{kind="STALE_ENTRY"}': 2.0,
+        'mockinterview_consistency_drifts{kind="CODE_WITHOUT_SESSION"}': 1.0,
+        'mockinterview_consistency_drifts{kind="STALE_ENTRY"}': 2.0,
     }
     await shows(checked, "interview", _DRIFTS | found)
     for order_id in stale:
@@ -125,12 +125,12 @@ async def test_drifts_are_counted_by_kind_while_payment_is_away_and_mended_after
 async def test_money_that_does_not_balance_is_counted_until_it_does(checked: RunningStack) -> None:
     """Two orders, each once, however often they are looked at: payment and order disagree."""
     captured_more, refunded_unseen = [(await checked.prepared())[1] for _ in range(2)]
-    await shows(checked, "payment", {"ledger_imbalances": 0})
+    await shows(checked, "payment", {"mockinterview_ledger_imbalances": 0})
     payment = "UPDATE payment.payments SET captured_minor = captured_minor + $2 WHERE order_id = $1"
     order = "UPDATE payment.orders SET refunded_minor = refunded_minor + $2 WHERE order_id = $1"
     await put(checked, payment, captured_more, 100)
     await put(checked, order, refunded_unseen, 100)
-    await shows(checked, "payment", {"ledger_imbalances": 2})
+    await shows(checked, "payment", {"mockinterview_ledger_imbalances": 2})
     for order_id, captured, backing in (
         (captured_more, 20000, 19900),
         (refunded_unseen, 19900, 19800),
@@ -138,9 +138,9 @@ async def test_money_that_does_not_balance_is_counted_until_it_does(checked: Run
         line = {"order_id": order_id, "captured_minor": captured, "backing_minor": backing}
         await logged(checked, "payment", event="money doesn't balance", level="error", **line)
     await put(checked, payment, captured_more, -100)
-    await shows(checked, "payment", {"ledger_imbalances": 1})
+    await shows(checked, "payment", {"mockinterview_ledger_imbalances": 1})
     await put(checked, order, refunded_unseen, -100)
-    await shows(checked, "payment", {"ledger_imbalances": 0})
+    await shows(checked, "payment", {"mockinterview_ledger_imbalances": 0})
 
 
 async def test_a_refund_that_hangs_is_counted_until_interview_has_answered(
@@ -148,16 +148,16 @@ async def test_a_refund_that_hangs_is_counted_until_interview_has_answered(
 ) -> None:
     _, order_id, _ = await checked.prepared()
     await checked.wait_for_effects(order_id, PAID)
-    await shows(checked, "payment", {"refunds_overdue": 0})
+    await shows(checked, "payment", {"mockinterview_refunds_overdue": 0})
     checked.stack.suspend("interview")
     desk = Desk(checked)
     refund = await desk.refund(order_id)
-    await shows(checked, "payment", {"refunds_overdue": 1})
+    await shows(checked, "payment", {"mockinterview_refunds_overdue": 1})
     line = {"order_id": order_id, "refund_id": refund.refund_id}
     await logged(checked, "payment", event="refund overdue", level="error", **line)
     checked.stack.resume("interview")
     await desk.becomes(refund, "SUCCEEDED")
-    await shows(checked, "payment", {"refunds_overdue": 0})
+    await shows(checked, "payment", {"mockinterview_refunds_overdue": 0})
 
 
 async def _paid(outside: RunningStack) -> str:
@@ -196,7 +196,7 @@ async def test_an_event_that_its_stream_lost_is_counted_until_it_is_there_again(
     message = await checked.stored(subject)
     event_id = (message.headers or {})["ce-id"]
     await checked.wait_until_idle()
-    lost = 'bus_missing_events{kind="lost"}'
+    lost = 'mockinterview_bus_missing_events{kind="lost"}'
     await shows(checked, service, {lost: 0})
     # Else the check would look at younger ones only, before long.
     later = f"UPDATE {service}.outbox_published SET published_at = now() + '1 hour' WHERE id = $1"  # noqa: S608
@@ -222,7 +222,7 @@ async def test_an_event_that_was_never_handled_is_counted_until_it_is(
     await checked.wait_for_effects(order_id, PAID)
     message = await checked.stored(f"payment.v1.PaymentCompleted.{order_id}")
     event_id = (message.headers or {})["ce-id"]
-    unhandled = 'bus_missing_events{kind="unhandled"}'
+    unhandled = 'mockinterview_bus_missing_events{kind="unhandled"}'
     await put(checked, "DELETE FROM interview.inbox WHERE event_id = $1", event_id)
     await shows(checked, "interview", {unhandled: 1})
     line = {"kind": "unhandled", "event_id": event_id, "consumer": "interview"}

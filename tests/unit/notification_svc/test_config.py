@@ -29,8 +29,10 @@ def settings(**given: Any) -> NotificationSettings:
 def test_a_claim_isnt_over_before_the_goodbye_is(claim_seconds: float) -> None:
     """Handing over a mail takes ten seconds at most, and the goodbye one more."""
     with pytest.raises(ValidationError, match="mail_claim_seconds"):
-        settings(smtp_seconds=10, mail_claim_seconds=claim_seconds)
+        settings(smtp_timeout_seconds=10, mail_claim_seconds=claim_seconds)
 
 
 def test_a_claim_may_last_longer_than_sending_and_goodbye() -> None:
-    assert settings(smtp_seconds=10, mail_claim_seconds=11.5).sending().claim_seconds == 11.5
+    assert (
+        settings(smtp_timeout_seconds=10, mail_claim_seconds=11.5).sending().claim_seconds == 11.5
+    )

@@ -187,7 +187,7 @@ class LivesOfNotifications(RuleBasedStateMachine):
         mail, model = self.mails[n], self.models[n]
         if newest is None:
             return
-        held_back = unmoved(lambda: mail.is_held_back_for(newest), mail)
+        held_back = unmoved(lambda: mail.is_suppressed_for(newest), mail)
         good = _is_good(newest, model.content)
         assert held_back == (model.suppression_reason == "CODE_OUTDATED" and good)
 

@@ -11,7 +11,7 @@ from aiosmtplib import (
 )
 
 from notification_svc.domain.outcomes import Deferred, Refused
-from notification_svc.mail.smtp import judge
+from notification_svc.mail.smtp import classify
 
 
 def refused(code: int, message: str) -> SMTPRecipientsRefused:
@@ -40,7 +40,7 @@ def test_a_refusal_for_good_is_of_the_address_or_of_the_mail(
     error: Exception, bad_address: bool
 ) -> None:
     """A server that refuses whom it talks to must not cost all customers their mail."""
-    outcome = judge(error)
+    outcome = classify(error)
     assert isinstance(outcome, Refused)
     assert outcome.bad_address is bad_address
 
@@ -60,4 +60,4 @@ def test_a_refusal_for_good_is_of_the_address_or_of_the_mail(
     ],
 )
 def test_trouble_that_may_pass_is_deferred(error: Exception) -> None:
-    assert isinstance(judge(error), Deferred)
+    assert isinstance(classify(error), Deferred)

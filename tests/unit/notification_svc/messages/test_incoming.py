@@ -26,7 +26,9 @@ from payment.v1 import events_pb2 as payment_events
 from runtime.protobuf import to_timestamp
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
-HEARD = {message.DESCRIPTOR.full_name: hear for message, hear in (*PAYMENT, *INTERVIEW)}
+CONVERTERS = {
+    message.DESCRIPTOR.full_name: convert for message, convert in {**PAYMENT, **INTERVIEW}.items()
+}
 MAIL_TO = access_code_pb2.Recipient(email="ada@example.org", display_name="Ada")
 CODE = "7ZK4-0PQX-M2A9-E5TB"
 NAMES = [status.name for status in CodeStatus]
@@ -47,7 +49,7 @@ def record(status: str = "ACTIVE") -> access_code_pb2.AccessCode:
 def hear(payload: Message) -> HandleEvent:
     name = payload.DESCRIPTOR.full_name
     event = Event("evt_1", name, "ord_1", b"", NOW, "test")
-    taken = HEARD[name](event, payload)
+    taken = CONVERTERS[name](event, payload)
     if taken.mail:
         mail = taken.mail
         assert (mail.event_id, mail.event_type, mail.order_id) == ("evt_1", name, "ord_1")
@@ -76,7 +78,7 @@ def test_a_payment_brings_a_code_and_tells_it() -> None:
         )
     )
     assert taken.mail
-    assert (taken.code, taken.mail.content, taken.tells_code) == (said(), TOLD, True)
+    assert (taken.code, taken.mail.content, taken.has_code) == (said(), TOLD, True)
 
 
 @pytest.mark.parametrize("status", NAMES)
@@ -110,7 +112,7 @@ def test_a_code_is_told_only_if_it_is_good(event: Any, status: str) -> None:
     """A code reinstated by the operator may still be held by a refund."""
     taken = hear(event(record=record(status), **TO_WHOM))
     assert taken.code == said(status)
-    assert taken.tells_code is (status == "ACTIVE")
+    assert taken.has_code is (status == "ACTIVE")
     assert taken.mail is None or taken.mail.content == TOLD
 
 

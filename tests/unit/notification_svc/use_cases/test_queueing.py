@@ -84,11 +84,11 @@ class MailStore:
         await self.take(HandleEvent(said, told if content else None))
 
     async def take(self, command: HandleEvent) -> None:
-        await handle_events([command], self.uow, identity=self.identity, now=self.now)
+        await handle_events([command], self.uow, ids=self.identity, now=self.now)
 
     async def claim(self) -> list[Notification]:
         command = ClaimNotifications(8, timedelta(seconds=30))
-        return await claim_notifications(command, self.uow, identity=self.identity, now=self.now)
+        return await claim_notifications(command, self.uow, ids=self.identity, now=self.now)
 
     async def send(self, outcome: Outcome | None = None) -> list[Content]:
         """Sends what is due until nothing is; what was told with success."""
@@ -107,7 +107,7 @@ class MailStore:
             RecordOutcome(mail.notification_id, mail.attempts, outcome),
             self.uow,
             delay=after_a_minute,
-            identity=self.identity,
+            ids=self.identity,
             now=self.now,
         )
 
@@ -262,7 +262,7 @@ async def test_a_mail_sent_again_tells_a_code_that_is_good_again(store: MailStor
     for version, expected in ((3, [3]), (4, [])):
         await store.hear(version, C.ACTIVE if version == 3 else C.REVOKED)
         command = ResendNotification("ntf_001")
-        await resend_notification(command, store.uow, identity=store.identity, now=store.now)
+        await resend_notification(command, store.uow, ids=store.identity, now=store.now)
         assert versions(await store.send()) == expected
     assert store.statuses == [S.SENT, S.SENT, S.SUPPRESSED]
 
@@ -271,10 +271,10 @@ async def test_what_waits_is_not_sent_again(store: MailStore) -> None:
     await store.hear(1, content=CODE)
     command = ResendNotification("ntf_001")
     with pytest.raises(NotificationNotEnded):
-        await resend_notification(command, store.uow, identity=store.identity, now=NOW)
+        await resend_notification(command, store.uow, ids=store.identity, now=NOW)
     unknown = ResendNotification("ntf_999")
     with pytest.raises(NotificationNotFound):
-        await resend_notification(unknown, store.uow, identity=store.identity, now=NOW)
+        await resend_notification(unknown, store.uow, ids=store.identity, now=NOW)
 
 
 async def test_a_refused_address_gets_no_more_mail_until_it_is_restored(store: MailStore) -> None:
@@ -303,7 +303,7 @@ async def test_an_address_is_suppressed_once(store: MailStore) -> None:
     """The first entry stays; one that isn't there can't be taken off."""
     for reason in ("asked by phone", "again"):
         command = SuppressAddress("ada@EXAMPLE.org", reason)
-        entry = await suppress_address(command, store.uow, identity=store.identity, now=NOW)
+        entry = await suppress_address(command, store.uow, ids=store.identity, now=NOW)
         assert (entry.email, entry.reason) == ("ada@example.org", "asked by phone")
     with pytest.raises(SuppressionNotFound):
         await restore_address(RestoreAddress("Ada@example.org"), store.uow)
