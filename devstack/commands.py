@@ -23,8 +23,8 @@ def provider(stack: Addresses) -> Program:
     told = {
         "PROVIDER_LISTEN": stack.address("provider"),
         "PROVIDER_DATABASE": str(stack.directory / "provider.sqlite"),
-        "PROVIDER_SECRET": stack.provider_secret,
-        "PROVIDER_PAYMENT_TARGET": stack.address("payment"),
+        "PROVIDER_WEBHOOK_TARGET": stack.address("payment"),
+        "PROVIDER_WEBHOOK_SECRET": stack.provider_secret,
         **_keys(stack, "PROVIDER_", "provider"),
     }
     return _python(stack, "provider", ["sandbox_provider"], told)
