@@ -158,11 +158,11 @@ class ProviderServer:
     """A server with health and reflection that does not listen yet."""
 
     def __init__(self, servicer: ProviderServicer, keys: KeySet) -> None:
-        guard = CallAuthorizer(TokenVerifier(keys, "provider"), [SERVICE])
+        authorizer = CallAuthorizer(TokenVerifier(keys, "provider"), [SERVICE])
         errors = ErrorMapper(ERRORS)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[CallInterceptor(guard, errors, _MAX_CALL_SECONDS)],
+            interceptors=[CallInterceptor(authorizer, errors, _MAX_CALL_SECONDS)],
             # Otherwise two processes could listen on one port, each getting some of the calls.
             options=[("grpc.so_reuseport", 0)],
         )

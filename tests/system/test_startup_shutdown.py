@@ -198,7 +198,7 @@ async def test_a_taken_port_is_reported(shared_stack: RunningStack, service: str
     status, output = await _run_module(f"{service}_svc", environment=environment)
     assert status == 1
     (line,) = [line for line in output.splitlines() if "could not start" in line]
-    assert f"can't listen on {address}" in line
+    assert f"cannot listen on {address}" in line
     assert "Traceback" not in output
     assert await health(shared_stack, service, "") == "SERVING"
 
