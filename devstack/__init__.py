@@ -1,4 +1,4 @@
-"""One command starts it all on one machine.
+"""The whole platform on one machine, started by one command.
 
-That is PostgreSQL, NATS, a mailbox, a sandbox payment provider and the three services.
+It runs PostgreSQL, NATS, a mailbox, the sandbox payment provider and the three services.
 """

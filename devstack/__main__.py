@@ -1,146 +1,148 @@
-"""`devstack up` runs the stack until Ctrl-C, `demo` shows the journey, `clean` removes all."""
+"""`devstack up` runs the stack, `demo` shows a journey, `token` issues a token, `clean` resets."""
 
 import asyncio
 import signal
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from devstack.demo.quickstart import hints
+from devstack.demo.quickstart import quickstart
 from devstack.demo.script import Demo
 from devstack.errors import DevstackError
 from devstack.keys import Keys
 from devstack.settings import Settings
 from devstack.stack import Stack
+from runtime import redaction
 from runtime.auth.authentication import KeysUnreadable, Role
+from shared_model.access_code import mask_access_codes
+
+T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-DataDir = Annotated[Path, typer.Option(help="Where the stack keeps everything.")]
+DataDir = Annotated[Path, typer.Option(help="Directory for all data of the stack.")]
 
 _DEFAULT_DIR = Path(".dev")
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_WATCH_INTERVAL = 1.0
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_WATCH_SECONDS = 1.0
+_DEMO_RESULTS = {True: "all steps passed", False: "a step failed", None: "stopped before the end"}
 
 
 @app.callback()
 def cli() -> None:
-    """The whole platform on one machine."""
+    """Run the whole platform on one machine."""
 
 
 @app.command()
 def up(data_dir: DataDir = _DEFAULT_DIR) -> None:
     """Start everything and run until Ctrl-C."""
-    try:
-        asyncio.run(_up(Stack(data_dir, Settings.from_environment(), report=typer.echo)))
-    except DevstackError as error:
-        raise SystemExit(f"devstack: {error}") from error
+    _run(_up(Stack(data_dir, Settings.from_environment(), report=typer.echo)))
 
 
 @app.command()
 def demo(data_dir: DataDir = _DEFAULT_DIR / "demo") -> None:
-    """Start everything afresh, run the whole journey, show it, and stop."""
-    try:
-        held = asyncio.run(_demo(Stack(data_dir, Settings.from_environment(), report=typer.echo)))
-    except DevstackError as error:
-        raise SystemExit(f"devstack: {error}") from error
-    told = {True: "every step held", False: "a step did not hold", None: "stopped before the end"}
-    typer.echo(told[held])
-    raise SystemExit(0 if held else 1)
+    """Start everything with empty data, show one customer's journey, and stop.
+
+    Exit status 0 if all steps passed.
+    """
+    passed = _run(_demo(Stack(data_dir, Settings.from_environment(), report=typer.echo)))
+    typer.echo(_DEMO_RESULTS[passed])
+    raise SystemExit(0 if passed else 1)
 
 
 @app.command()
 def token(
-    role: Annotated[Role, typer.Argument(help="What the bearer is.")],
-    subject: Annotated[str, typer.Argument(help="Who the bearer is; a customer's customer_id.")],
+    role: Annotated[Role, typer.Argument(help="Role of the bearer.")],
+    subject: Annotated[str, typer.Argument(help="Name of the bearer; a customer's customer_id.")],
     data_dir: DataDir = _DEFAULT_DIR,
 ) -> None:
-    """Print a token of this installation, valid for a day."""
+    """Print a token for this stack, valid for a day."""
     try:
         typer.echo(Keys(data_dir.resolve()).token(subject, role))
     except KeysUnreadable as error:
-        raise SystemExit(f"devstack: {error}; 'devstack up' makes the keys") from error
+        raise SystemExit(f"devstack: {error}; 'devstack up' creates the keys") from error
 
 
 @app.command()
 def clean(data_dir: DataDir = _DEFAULT_DIR) -> None:
-    """End what a killed stack left behind and remove all data."""
+    """Terminate the processes that a killed stack left running, and remove all data."""
+    _run(Stack(data_dir / "demo").clean())
+    _run(Stack(data_dir).clean())
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Exits with status 1 and the message of a DevstackError."""
     try:
-        asyncio.run(Stack(data_dir / "demo").clean())
-        asyncio.run(Stack(data_dir).clean())
+        return asyncio.run(work)
     except DevstackError as error:
         raise SystemExit(f"devstack: {error}") from error
 
 
-async def _demo(stack: Stack) -> bool | None:
-    """Whether every step held; None if somebody stopped it."""
-    await stack.clean()
-    stopping = _stop_request()
-    try:
-        if not await _start(stack, stopping):
-            return None
-        running = asyncio.create_task(Demo(stack, typer.echo).run())
-        asked = asyncio.create_task(stopping.wait())
-        await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
-        asked.cancel()
-        if running.done():
-            return running.result()
-        running.cancel()
-        return None
-    finally:
-        await stack.stop()
-
-
 async def _up(stack: Stack) -> None:
-    stopping = _stop_request()
+    stop_requested = _stop_on_signals()
     try:
-        if await _start(stack, stopping):
-            typer.echo(f"\n{hints(stack)}\n\nReady. Ctrl-C stops everything.")
-            await _watch(stack, stopping)
+        await _run_until(stop_requested, stack.start())
+        if not stop_requested.is_set():
+            typer.echo(f"\n{quickstart(stack)}\n\nReady. Ctrl-C stops everything.")
+            await _report_exits(stack, stop_requested)
     finally:
-        if stopping.is_set():
+        if stop_requested.is_set():
             typer.echo("\nstopping")
         await stack.stop()
 
 
-def _stop_request() -> asyncio.Event:
-    """Set by the first signal; later ones change nothing, since stopping is bounded in time."""
-    stopping = asyncio.Event()
-    for number in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    return stopping
+async def _demo(stack: Stack) -> bool | None:
+    """Whether all steps passed; None if a signal stopped the demo."""
+    await stack.clean()
+    stop_requested = _stop_on_signals()
+    try:
+        await _run_until(stop_requested, stack.start())
+        if stop_requested.is_set():
+            return None
+        return await _run_until(stop_requested, Demo(stack, typer.echo).run())
+    finally:
+        await stack.stop()
 
 
-async def _start(stack: Stack, stopping: asyncio.Event) -> bool:
-    """Starts the stack; False if that was called off in the middle."""
-    starting = asyncio.create_task(stack.start())
-    asked = asyncio.create_task(stopping.wait())
-    await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
-    asked.cancel()
-    if starting.done():
-        starting.result()
-        return True
-    starting.cancel()
-    await asyncio.wait({starting})
-    return False
+def _stop_on_signals() -> asyncio.Event:
+    """Set by the first signal; further signals have no effect, as stopping is bounded in time."""
+    stop_requested = asyncio.Event()
+    for number in _STOP_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
+    return stop_requested
 
 
-async def _watch(stack: Stack, stopping: asyncio.Event) -> None:
-    """Waits for the stop request; tells of components that end by themselves meanwhile."""
-    told: set[str] = set()
-    while not stopping.is_set():
-        for name, status in stack.ended().items():
-            if name not in told:
-                typer.echo(f"{name} ended with status {status}; its log: {stack.log(name)}")
-                told.add(name)
+async def _run_until(stop_requested: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of `work`; None if a stop is requested first, which cancels the work."""
+    working = asyncio.create_task(work)
+    stopping = asyncio.create_task(stop_requested.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    await asyncio.wait({working})
+    return None
+
+
+async def _report_exits(stack: Stack, stop_requested: asyncio.Event) -> None:
+    """Reports components that exit without a request, until a stop is requested."""
+    reported: set[str] = set()
+    while not stop_requested.is_set():
+        for name, status in stack.exited().items():
+            if name not in reported:
+                typer.echo(f"{name} exited with status {status}; log: {stack.log(name)}")
+                reported.add(name)
         try:
-            await asyncio.wait_for(stopping.wait(), _WATCH_INTERVAL)
+            await asyncio.wait_for(stop_requested.wait(), _WATCH_SECONDS)
         except TimeoutError:
             continue
 
 
 def main() -> None:
+    redaction.add_rule(mask_access_codes)
     app()
 
 

@@ -1,4 +1,4 @@
-"""Where the parts of a stack are, and who may enter."""
+"""Addresses and credentials of a stack's components."""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _NATS_PORT = 4222
 
 
 class Addresses:
-    """Addresses, URLs and credentials; known once the stack is open."""
+    """Addresses, URLs and credentials, available once the stack has started."""
 
     def __init__(self, directory: Path, settings: Settings) -> None:
         self.directory = directory.resolve()
@@ -28,27 +28,27 @@ class Addresses:
         self._secrets: Mapping[str, str] = {}
 
     def address(self, component: str) -> str:
-        """`host:port` of a component that listens."""
+        """`host:port` of a component."""
         return self._ports[component].address
 
     def port(self, component: str) -> int:
         return self._ports[component].number
 
     def write_addresses(self) -> None:
-        """Notes where an operator's tools find the services, and NATS as one who looks on."""
-        found = {name: self.address(name) for name in SERVICES}
+        """Writes addresses.json for opsctl; its NATS user is `trace`, which publishes no events."""
+        addresses = {name: self.address(name) for name in SERVICES}
         login = self.nats_login("trace")
         user, password = quote(login.user, safe=""), quote(login.password, safe="")
-        found["nats"] = f"nats://{user}:{password}@{login.host}:{login.port}"
-        write_private(self.directory / "addresses.json", json.dumps(found, indent=2))
+        addresses["nats"] = f"nats://{user}:{password}@{login.host}:{login.port}"
+        write_private(self.directory / "addresses.json", json.dumps(addresses, indent=2))
 
     def log(self, name: str) -> Path:
-        """What a component, or a step such as `migrate-payment`, wrote."""
+        """The log file of a component, or of a one-time step such as `migrate-payment`."""
         return self.directory / "logs" / f"{name}.log"
 
     @property
     def mail_dir(self) -> Path:
-        """Where each accepted mail lies as one `.eml` file."""
+        """The directory with one `.eml` file per accepted mail."""
         return self.directory / "mail"
 
     @property
@@ -61,12 +61,12 @@ class Addresses:
 
     @property
     def provider_secret(self) -> str:
-        """What the sandbox provider signs its notifications with."""
+        """The secret with which the sandbox provider signs its webhooks."""
         return self._secrets["provider"]
 
     @property
     def postgres_server(self) -> Server:
-        """The database server, as its superuser."""
+        """Address and superuser credentials of the database server."""
         if self.settings.postgres_url:
             return Server.from_url(self.settings.postgres_url)
         return Server(LOOPBACK, self.port("postgres"), SUPERUSER, self._secrets["postgres"])
@@ -93,7 +93,7 @@ class Addresses:
         return f"nats://{login.host}:{login.port}"
 
     def nats_login(self, user: str) -> Login:
-        """How to enter as admin, payment, interview, notification or trace."""
+        """Address and credentials for admin, payment, interview, notification or trace."""
         if self.settings.nats_url:
             url = urlsplit(self.settings.nats_url)
             name, password = unquote(url.username or ""), unquote(url.password or "")

@@ -1,4 +1,4 @@
-"""What the processes of a stack are told: command lines and environments."""
+"""Command lines and environments of a stack's processes."""
 
 import os
 import sys
@@ -15,19 +15,19 @@ MAIL_FROM = "interviews@mock-interview.example"
 
 
 def mailbox(stack: Addresses) -> Program:
-    where = ["--port", str(stack.smtp_port), "--dir", str(stack.mail_dir)]
-    return _python(stack, "mailbox", ["devstack.servers.mailbox", *where], {})
+    options = ["--port", str(stack.smtp_port), "--dir", str(stack.mail_dir)]
+    return _python(stack, "mailbox", ["devstack.servers.mailbox", *options], {})
 
 
 def provider(stack: Addresses) -> Program:
-    told = {
+    environment = {
         "PROVIDER_LISTEN": stack.address("provider"),
         "PROVIDER_DATABASE": str(stack.directory / "provider.sqlite"),
-        "PROVIDER_SECRET": stack.provider_secret,
-        "PROVIDER_PAYMENT_TARGET": stack.address("payment"),
+        "PROVIDER_WEBHOOK_TARGET": stack.address("payment"),
+        "PROVIDER_WEBHOOK_SECRET": stack.provider_secret,
         **_keys(stack, "PROVIDER_", "provider"),
     }
-    return _python(stack, "provider", ["sandbox_provider"], told)
+    return _python(stack, "provider", ["sandbox_provider"], environment)
 
 
 def service(stack: Addresses, name: str) -> Program:
@@ -35,7 +35,7 @@ def service(stack: Addresses, name: str) -> Program:
 
 
 def component(stack: Addresses, name: str) -> Program:
-    """Any component but the two servers."""
+    """The program of any component except the PostgreSQL and NATS servers."""
     match name:
         case "mailbox":
             return mailbox(stack)
@@ -47,22 +47,24 @@ def component(stack: Addresses, name: str) -> Program:
 
 
 def topology(stack: Addresses) -> Program:
-    """A step: declares streams and consumers."""
+    """One-time step: declares streams and consumers."""
     file = stack.settings.topology or PROJECT / "deploy" / "nats" / "topology.toml"
-    told = _nats(stack, "", "admin")
-    return _python(stack, "topology", ["eventbus", "apply", str(file)], told)
+    environment = _nats(stack, "", "admin")
+    return _python(stack, "topology", ["eventbus", "apply", str(file)], environment)
 
 
 def migration(stack: Addresses, name: str) -> Program:
-    """A step: brings a service's schema up to date, as its owner role."""
-    told = {f"{name.upper()}_OWNER_DATABASE_URL": stack.database_url(f"{name}_owner")}
-    return _python(stack, f"migrate-{name}", ["runtime.database.migrate", f"{name}_svc"], told)
+    """One-time step: migrates a service's schema, as its owner role."""
+    environment = {f"{name.upper()}_OWNER_DATABASE_URL": stack.database_url(f"{name}_owner")}
+    return _python(
+        stack, f"migrate-{name}", ["runtime.database.migrate", f"{name}_svc"], environment
+    )
 
 
 def service_environment(stack: Addresses, name: str) -> dict[str, str]:
-    """The settings that a service is started with."""
+    """The environment variables with which a service is started."""
     prefix = f"{name.upper()}_"
-    told = {
+    environment = {
         f"{prefix}LISTEN": stack.address(name),
         f"{prefix}DATABASE_URL": stack.database_url(f"{name}_runtime"),
         **_nats(stack, prefix, name),
@@ -70,15 +72,15 @@ def service_environment(stack: Addresses, name: str) -> dict[str, str]:
     }
     match name:
         case "payment":
-            told["PAYMENT_PROVIDER_TARGET"] = stack.address("provider")
-            told["PAYMENT_PROVIDER_SECRET"] = stack.provider_secret
+            environment["PAYMENT_PROVIDER_TARGET"] = stack.address("provider")
+            environment["PAYMENT_PROVIDER_SECRET"] = stack.provider_secret
         case "interview":
-            told["INTERVIEW_PAYMENT_TARGET"] = stack.address("payment")
+            environment["INTERVIEW_PAYMENT_TARGET"] = stack.address("payment")
         case "notification":
-            told["NOTIFICATION_SMTP_HOST"] = stack.smtp_host
-            told["NOTIFICATION_SMTP_PORT"] = str(stack.smtp_port)
-            told["NOTIFICATION_MAIL_FROM"] = MAIL_FROM
-    return told
+            environment["NOTIFICATION_SMTP_HOST"] = stack.smtp_host
+            environment["NOTIFICATION_SMTP_PORT"] = str(stack.smtp_port)
+            environment["NOTIFICATION_MAIL_FROM"] = MAIL_FROM
+    return environment
 
 
 def _keys(stack: Addresses, prefix: str, issuer: str) -> dict[str, str]:
@@ -101,12 +103,12 @@ def _python(
     stack: Addresses, name: str, module: list[str], environment: Mapping[str, str]
 ) -> Program:
     paths = [str(PROJECT), str(PROJECT / "gen"), os.environ.get("PYTHONPATH", "")]
-    told = {
+    variables = {
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "PYTHONUNBUFFERED": "1",
         **environment,
         **stack.settings.environment.get(name, {}),
     }
-    # -P: what happens to lie in the working directory is nobody's module.
+    # -P: files in the working directory are not importable.
     command = [sys.executable, "-P", "-m", *module]
-    return Program(name=name, command=command, environment=told, directory=stack.directory)
+    return Program(name=name, command=command, environment=variables, directory=stack.directory)

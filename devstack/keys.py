@@ -1,8 +1,8 @@
-"""The keys and tokens of one installation, in files that only their owner can read.
+"""The signing keys and tokens of one stack, in files that only their owner can read.
 
-`keys/` holds a private key for each service, for the provider, and for the identity provider that a
-production system has elsewhere; `keys/public.json` is what the services believe. `tokens/` holds a
-token for each role, made anew at each start.
+`keys/` holds a private key for each service, for the sandbox provider, and for the identity
+provider, which is an external system in production. `keys/public.json` is the JWK set that the
+services trust. `tokens/` holds a token per role, issued anew at each start.
 """
 
 import json
@@ -20,16 +20,16 @@ from runtime.auth.authentication import Role, TokenSigner
 
 IDENTITY = "identity"
 AUDIENCE = ("payment", "interview", "notification")
-_PEOPLE = [Role.CUSTOMER, Role.STOREFRONT, Role.OPERATOR]
-_ISSUERS: Mapping[str, list[Role]] = {
-    IDENTITY: _PEOPLE,
+_USER_ROLES = [Role.CUSTOMER, Role.STOREFRONT, Role.OPERATOR]
+_ISSUER_ROLES: Mapping[str, list[Role]] = {
+    IDENTITY: _USER_ROLES,
     **{name: [Role.SERVICE] for name in (*AUDIENCE, "provider")},
 }
 _TOKEN_LIFETIME = timedelta(days=1)
 
 
 class Keys:
-    """The keys under a data directory."""
+    """The keys and tokens under a data directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "keys"
@@ -41,24 +41,25 @@ class Keys:
         return self._directory / f"{issuer}.json"
 
     def prepare(self) -> None:
-        """Makes the keys that aren't there yet, and the tokens anew."""
+        """Creates missing keys, and issues new tokens."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        private = [self._load_or_make(issuer) for issuer in _ISSUERS]
+        private = [self._load_or_create(issuer) for issuer in _ISSUER_ROLES]
         public = [{name: key[name] for name in key if name != "d"} for key in private]
         write_private(self.public, json.dumps({"keys": public}, indent=2))
         self.tokens.mkdir(mode=0o700, exist_ok=True)
-        for role in _PEOPLE:
+        for role in _USER_ROLES:
             write_private(self.tokens / role, self.token(f"devstack-{role}", role))
 
     def token(self, subject: str, *roles: Role) -> str:
-        """A token for a person or a shop, or a service's own, valid for a day at every service."""
-        if Role.SERVICE in roles:
-            return TokenSigner(self.private(subject)).issue(
-                subject, AUDIENCE, roles, _TOKEN_LIFETIME
-            )
-        return TokenSigner(self.private(IDENTITY)).issue(subject, AUDIENCE, roles, _TOKEN_LIFETIME)
+        """Issues a token, valid for a day at every service.
 
-    def _load_or_make(self, issuer: str) -> dict[str, Any]:
+        A token with the role `service` is signed by the service `subject`, any other by the
+        identity provider. Raises KeysUnreadable.
+        """
+        issuer = subject if Role.SERVICE in roles else IDENTITY
+        return TokenSigner(self.private(issuer)).issue(subject, AUDIENCE, roles, _TOKEN_LIFETIME)
+
+    def _load_or_create(self, issuer: str) -> dict[str, Any]:
         path = self.private(issuer)
         if not path.exists():
             write_private(path, json.dumps(_new_key(issuer), indent=2))
@@ -71,5 +72,5 @@ def _new_key(issuer: str) -> dict[str, Any]:
     return key | {
         "kid": f"{issuer}-{secrets.token_hex(4)}",
         "iss": issuer,
-        "roles": _ISSUERS[issuer],
+        "roles": _ISSUER_ROLES[issuer],
     }

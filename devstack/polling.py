@@ -1,4 +1,4 @@
-"""Waiting for what happens by itself."""
+"""Waiting for a condition."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,19 +6,21 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_INTERVAL_SECONDS = 0.02
+
 
 class WaitTimedOut(AssertionError):
-    """What was waited for did not come in time."""
+    """The condition was not met in time."""
 
 
 async def wait_until(
-    look: Callable[[], Awaitable[T | None]], what: str, seconds: float = 30.0
+    check: Callable[[], Awaitable[T | None]], description: str, seconds: float = 30.0
 ) -> T:
-    """Looks until there is something, and returns it; raises WaitTimedOut."""
+    """Calls `check` until its result is truthy, and returns that; raises WaitTimedOut."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
-        if found := await look():
-            return found
+        if result := await check():
+            return result
         if asyncio.get_running_loop().time() > deadline:
-            raise WaitTimedOut(f"not within {seconds:g} s: {what}")
-        await asyncio.sleep(0.02)
+            raise WaitTimedOut(f"not within {seconds:g} s: {description}")
+        await asyncio.sleep(_INTERVAL_SECONDS)

@@ -1,4 +1,4 @@
-"""The stack's passwords: random per data directory, made once, readable by their owner only."""
+"""The stack's passwords: random per data directory, created once, readable by their owner only."""
 
 import json
 import os
@@ -8,18 +8,18 @@ from pathlib import Path
 
 
 def load_secrets(path: Path, names: Iterable[str]) -> dict[str, str]:
-    """The secrets in `path`; those that aren't there yet are made and kept."""
-    known: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    missing = [name for name in names if name not in known]
+    """Returns the secrets stored in `path`, by name; creates and stores missing ones."""
+    stored: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    missing = [name for name in names if name not in stored]
     if missing:
-        # A letter first: nats-server takes what looks like a number for a number.
-        known |= {name: f"s{secrets.token_hex(20)}" for name in missing}
-        write_private(path, json.dumps(known, indent=2, sort_keys=True))
-    return known
+        # Starts with a letter: nats-server parses a value that looks like a number as one.
+        stored |= {name: f"s{secrets.token_hex(20)}" for name in missing}
+        write_private(path, json.dumps(stored, indent=2, sort_keys=True))
+    return stored
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replaces a file by one that only its owner can read."""
+    """Replaces a file atomically by one that only its owner can read."""
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

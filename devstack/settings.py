@@ -1,4 +1,4 @@
-"""What a stack can be told."""
+"""Settings of a stack."""
 
 import os
 from collections.abc import Mapping
@@ -25,17 +25,17 @@ _PORT_VARIABLES = {name: f"DEVSTACK_{name.upper()}_PORT" for name in DEFAULT_POR
 
 @dataclass(frozen=True)
 class Settings:
-    """Where to listen, and what else the processes are told.
+    """Ports, external servers and overrides.
 
     Attributes:
-        ports: Wanted port by component; 0 takes any free one, and so does a port that is taken.
-        environment: More environment variables by component.
-        fsync: False lets PostgreSQL lose data in a power failure; for throw-away stacks only.
-        postgres_url: Superuser URL of a PostgreSQL to use instead of the embedded one.
-        nats_url: URL with an all-powerful user of a NATS server to use instead of the embedded
-            one. Every service then uses that user, so the walls between them are not up.
-        topology: File with streams and consumers to declare; None for the platform's own.
-        start_limit: Seconds that a process may take to become ready.
+        ports: Preferred port per component; a free port is used if it is 0 or taken.
+        environment: Additional environment variables per component.
+        fsync: False lets PostgreSQL lose data in a power failure; for temporary stacks only.
+        postgres_url: Superuser URL of a PostgreSQL server to use instead of the embedded one.
+        nats_url: URL, with an administrator's credentials, of a NATS server to use instead of the
+            embedded one. All services then log in as that user, so NATS does not isolate them.
+        topology: File that declares streams and consumers; None for deploy/nats/topology.toml.
+        start_seconds: Time limit for a process to become ready.
     """
 
     ports: Mapping[str, int] = field(default_factory=lambda: DEFAULT_PORTS)
@@ -44,11 +44,11 @@ class Settings:
     postgres_url: str = ""
     nats_url: str = ""
     topology: Path | None = None
-    start_limit: float = 60.0
+    start_seconds: float = 60.0
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Default ports, or those named by DEVSTACK_<COMPONENT>_PORT; servers by DEVSTACK_*_URL."""
+        """Reads DEVSTACK_<COMPONENT>_PORT, DEVSTACK_POSTGRES_URL and DEVSTACK_NATS_URL."""
         ports = {
             name: int(environ.get(variable) or DEFAULT_PORTS[name])
             for name, variable in _PORT_VARIABLES.items()
@@ -61,5 +61,5 @@ class Settings:
 
     @classmethod
     def on_free_ports(cls) -> Self:
-        """Any free ports and the embedded servers: for tests that run beside each other."""
+        """Any free ports and the embedded servers, for tests that run in parallel."""
         return replace(cls(), ports=dict.fromkeys(DEFAULT_PORTS, 0))

@@ -1,4 +1,4 @@
-"""The provider's composition root: `python -m sandbox_provider`."""
+"""The composition root of the sandbox payment provider: `python -m sandbox_provider`."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from runtime.settings import read
 from sandbox_provider.config import ProviderSettings
 from sandbox_provider.grpc_server import ProviderServer, ProviderServicer
 from sandbox_provider.ledger import Ledger
-from sandbox_provider.webhooks import Courier
+from sandbox_provider.webhooks import WebhookSender
 from shared_model.access_code import mask_access_codes
 
 _log = structlog.get_logger(__name__)
@@ -23,26 +23,26 @@ _GRACE_SECONDS = 5.0
 
 
 async def serve(config: ProviderSettings, stop: asyncio.Event) -> None:
-    """Builds the provider and runs it until `stop` is set; raises PortTaken."""
+    """Runs the provider until `stop` is set; raises PortTaken."""
     ledger = Ledger(config.database)
-    payment = open_channel(config, config.payment_target, "payment")
-    courier = Courier(ledger, config.secret.get_secret_value().encode(), payment)
+    payment = open_channel(config, config.webhook_target, "payment")
+    sender = WebhookSender(ledger, config.webhook_secret.get_secret_value().encode(), payment)
     servicer = ProviderServicer(ledger, config.late_seconds, config.slow_seconds)
     server = ProviderServer(servicer, KeySet(config.auth_keys))
     _log.info("serving", port=await server.start(config.listen))
-    delivering = asyncio.create_task(courier.run())
+    sending = asyncio.create_task(sender.run())
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({delivering, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({sending, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     await server.stop(_GRACE_SECONDS)
-    delivering.cancel()  # what it cuts short is still owed
+    sending.cancel()  # an interrupted webhook is sent again after the next start
     with contextlib.suppress(asyncio.CancelledError):
-        await delivering
+        await sending
     await payment.close()
     ledger.close()
 
 
-async def _until_signal(config: ProviderSettings) -> None:
+async def _serve_until_signal(config: ProviderSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -50,12 +50,12 @@ async def _until_signal(config: ProviderSettings) -> None:
 
 
 def main() -> None:
-    """Runs the provider; exit status 1 if it can't listen, 2 for wrong settings."""
+    """Exit status 1 if the provider cannot start, 2 for invalid settings."""
     config = read(ProviderSettings)
     redaction.add_rule(mask_access_codes)
     logging.configure("provider", "INFO", "json")
     try:
-        asyncio.run(_until_signal(config))
+        asyncio.run(_serve_until_signal(config))
     except (CertificateUnreadable, KeysUnreadable, PortTaken) as error:
         raise SystemExit(f"provider: {error}") from error
 

@@ -1,4 +1,4 @@
-"""The provider's settings."""
+"""Settings of the sandbox payment provider."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from runtime.settings import CallSettings
 
 
 class ProviderSettings(CallSettings):
-    """Read from the environment variables PROVIDER_…. Durations are seconds."""
+    """Environment variables with the prefix PROVIDER_. Durations are in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="PROVIDER_", extra="ignore")
 
     listen: str = Field(description="host:port of the gRPC server")
-    database: Path = Field(description="file of the ledger; made if it isn't there")
-    secret: SecretStr = Field(description="signs notifications", min_length=1)
-    payment_target: str = Field(description="host:port of payment, which takes notifications")
-    late_seconds: float = Field(2.0, ge=0, description="until a sandbox_late charge is captured")
-    slow_seconds: float = Field(3.0, ge=0, description="until a sandbox_slow charge is answered")
+    database: Path = Field(description="SQLite file of the ledger; created if missing")
+    webhook_target: str = Field(description="host:port of payment, which receives the webhooks")
+    webhook_secret: SecretStr = Field(description="key that signs webhooks", min_length=1)
+    late_seconds: float = Field(2.0, ge=0, description="delay of a deferred capture or refund")
+    slow_seconds: float = Field(3.0, ge=0, description="delay of the response of a slow charge")

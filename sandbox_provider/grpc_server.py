@@ -1,4 +1,4 @@
-"""The provider's calls."""
+"""The gRPC server of the provider."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2  # noqa: F401  reflection shows clients what errors carry
+from google.rpc import error_details_pb2  # noqa: F401  reflection serves the types of details
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -18,15 +18,16 @@ from runtime.rpc.interceptor import CallInterceptor, Context
 from runtime.rpc.server import PortTaken
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
 from sandbox_provider.ledger import Ledger
-from sandbox_provider.methods import Pace, PaymentMethodUnknown, behaviour
+from sandbox_provider.methods import CaptureTiming, PaymentMethodUnknown, payment_method
 from sandbox_provider.transactions import Charge, ChargeNotFound, KeyReused, Refund, RefundNotFound
 
 SERVICE = "sandbox.v1.ProviderService"
-_MOST_SECONDS = 60.0
+_MAX_CALL_SECONDS = 60.0
+_POLL_SECONDS = 0.2
 
 
-class AnswerLost(Exception):
-    """The charge was made; its answer got lost on the way."""
+class ResponseLost(Exception):
+    """The charge was made, but its response was lost."""
 
 
 _Code = grpc.StatusCode
@@ -37,14 +38,14 @@ ERRORS: ErrorTable = {
     KeyReused: ErrorSpec(_Code.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED", "幂等键已用于另一笔交易"),
     ChargeNotFound: ErrorSpec(_Code.NOT_FOUND, "CHARGE_NOT_FOUND", "交易不存在"),
     RefundNotFound: ErrorSpec(_Code.NOT_FOUND, "REFUND_NOT_FOUND", "退款不存在"),
-    AnswerLost: ErrorSpec(
+    ResponseLost: ErrorSpec(
         _Code.UNAVAILABLE, "ANSWER_LOST", "服务暂时不可用", message_en="the connection broke"
     ),
 }
 
 
 class ProviderServicer(provider_service_pb2_grpc.ProviderServiceServicer):
-    """sandbox.v1.ProviderService; its contract says what each call does."""
+    """sandbox.v1.ProviderService, as described in its contract."""
 
     def __init__(
         self,
@@ -54,17 +55,21 @@ class ProviderServicer(provider_service_pb2_grpc.ProviderServiceServicer):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger, self._clock, self._late_seconds = ledger, clock, late_seconds
-        self._delays = {Pace.AT_ONCE: 0.0, Pace.SLOW: slow_seconds, Pace.LATE: late_seconds}
+        self._delays = {
+            CaptureTiming.IMMEDIATE: 0.0,
+            CaptureTiming.SLOW: slow_seconds,
+            CaptureTiming.DEFERRED: late_seconds,
+        }
 
     async def CreateCharge(  # noqa: N802
         self, request: provider_service_pb2.CreateChargeRequest, _context: Context
     ) -> provider_service_pb2.CreateChargeResponse:
-        charge = self._ledger.record(self._charge(request))
-        method = behaviour(charge.payment_method)
-        if method.answer_lost:
-            raise AnswerLost
-        if method.pace is Pace.SLOW:
-            charge = await self._decided(charge)
+        charge = self._ledger.create_charge(self._new_charge(request))
+        method = payment_method(charge.payment_method)
+        if method.loses_response:
+            raise ResponseLost
+        if method.timing is CaptureTiming.SLOW:
+            charge = await self._wait_until_decided(charge)
         return provider_service_pb2.CreateChargeResponse(
             charge=_charge_message(charge, self._clock())
         )
@@ -72,21 +77,21 @@ class ProviderServicer(provider_service_pb2_grpc.ProviderServiceServicer):
     async def GetCharge(  # noqa: N802
         self, request: provider_service_pb2.GetChargeRequest, _context: Context
     ) -> provider_service_pb2.GetChargeResponse:
-        charge = self._ledger.get(request.idempotency_key)
+        charge = self._ledger.get_charge(request.idempotency_key)
         return provider_service_pb2.GetChargeResponse(charge=_charge_message(charge, self._clock()))
 
     async def CancelCharge(  # noqa: N802
         self, request: provider_service_pb2.CancelChargeRequest, _context: Context
     ) -> provider_service_pb2.CancelChargeResponse:
         now = self._clock()
-        charge = self._ledger.cancel(request.idempotency_key, new_id("chg"), now)
+        charge = self._ledger.cancel_charge(request.idempotency_key, new_id("chg"), now)
         return provider_service_pb2.CancelChargeResponse(charge=_charge_message(charge, now))
 
     async def CreateRefund(  # noqa: N802
         self, request: provider_service_pb2.CreateRefundRequest, _context: Context
     ) -> provider_service_pb2.CreateRefundResponse:
         now = self._clock()
-        refund = self._ledger.refund(
+        refund = self._ledger.create_refund(
             request.idempotency_key,
             new_id("rfd"),
             request.charge_key,
@@ -102,15 +107,15 @@ class ProviderServicer(provider_service_pb2_grpc.ProviderServiceServicer):
         refund = self._ledger.get_refund(request.idempotency_key)
         return provider_service_pb2.GetRefundResponse(refund=_refund_message(refund, self._clock()))
 
-    async def _decided(self, charge: Charge) -> Charge:
-        """Waits; it is captured at its time whether or not the caller still waits too."""
-        while (left := charge.capture_at - self._clock()) > 0 and charge.cancelled_at is None:
-            await asyncio.sleep(min(left, 0.2))
-            charge = self._ledger.get(charge.idempotency_key)
+    async def _wait_until_decided(self, charge: Charge) -> Charge:
+        """Waits for capture or cancellation; the capture does not depend on the caller waiting."""
+        while (delay := charge.capture_at - self._clock()) > 0 and charge.cancelled_at is None:
+            await asyncio.sleep(min(delay, _POLL_SECONDS))
+            charge = self._ledger.get_charge(charge.idempotency_key)
         return charge
 
-    def _charge(self, request: provider_service_pb2.CreateChargeRequest) -> Charge:
-        method = behaviour(request.payment_method)
+    def _new_charge(self, request: provider_service_pb2.CreateChargeRequest) -> Charge:
+        method = payment_method(request.payment_method)
         return Charge(
             idempotency_key=request.idempotency_key,
             charge_id=new_id("chg"),
@@ -119,9 +124,9 @@ class ProviderServicer(provider_service_pb2_grpc.ProviderServiceServicer):
             currency_code=request.currency_code,
             payment_method=request.payment_method,
             decline_reason=method.decline_reason,
-            capture_at=self._clock() + self._delays[method.pace],
-            # Of the smallest amount there is, less would be nothing.
-            captures_minor=max(request.amount_minor - method.shortfall, 1),
+            capture_at=self._clock() + self._delays[method.timing],
+            # At least one minor unit: a capture of nothing is not a capture.
+            captures_minor=max(request.amount_minor - method.shortfall_minor, 1),
         )
 
 
@@ -150,15 +155,15 @@ def _refund_message(refund: Refund, now: float) -> provider_service_pb2.Refund:
 
 
 class ProviderServer:
-    """The servicer with health and reflection, not listening yet."""
+    """A server with health and reflection that does not listen yet."""
 
     def __init__(self, servicer: ProviderServicer, keys: KeySet) -> None:
-        guard = CallAuthorizer(TokenVerifier(keys, "provider"), [SERVICE])
+        authorizer = CallAuthorizer(TokenVerifier(keys, "provider"), [SERVICE])
         errors = ErrorMapper(ERRORS)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[CallInterceptor(guard, errors, _MOST_SECONDS)],
-            # Two processes on one port would share its calls unnoticed.
+            interceptors=[CallInterceptor(authorizer, errors, _MAX_CALL_SECONDS)],
+            # Otherwise two processes could listen on one port, each getting some of the calls.
             options=[("grpc.so_reuseport", 0)],
         )
         register: Any = provider_service_pb2_grpc.add_ProviderServiceServicer_to_server
@@ -168,17 +173,17 @@ class ProviderServer:
         reflection.enable_server_reflection(names, self._server)
 
     async def start(self, listen: str) -> int:
-        """Listens; returns the port. Raises PortTaken."""
+        """Starts to listen and returns the port; raises PortTaken."""
         try:
             port = self._server.add_insecure_port(listen)
         except RuntimeError as error:
-            raise PortTaken(f"can't listen on {listen}: {error}") from error
+            raise PortTaken(f"cannot listen on {listen}: {error}") from error
         await self._server.start()
         for name in ("", SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return port
 
     async def stop(self, grace_seconds: float) -> None:
-        """Takes no more calls and lets those in flight finish."""
+        """Accepts no more calls, and waits for those in progress."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_seconds)

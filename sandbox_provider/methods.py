@@ -1,4 +1,4 @@
-"""The means of payment that the provider knows, and how each behaves."""
+"""The payment methods of the provider, and the behaviour of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,54 +9,56 @@ class PaymentMethodUnknown(ValueError):
     """There is no such payment method."""
 
 
-class Pace(Enum):
-    """When a charge is captured, and how the merchant hears of it."""
+class CaptureTiming(Enum):
+    """When a charge is captured, and how the merchant learns the result."""
 
-    AT_ONCE = auto()
-    SLOW = auto()  # the call waits for it
-    LATE = auto()  # a notification tells
+    IMMEDIATE = auto()
+    SLOW = auto()
+    """CreateCharge waits for the capture and returns the result."""
+    DEFERRED = auto()
+    """CreateCharge returns PROCESSING; a webhook reports the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentMethod:
-    """How charges of one means of payment behave.
+    """The behaviour of all charges with one payment method.
 
     Attributes:
-        decline_reason: Why every charge is declined; "" if none is.
-        pace: When the money is captured.
-        answer_lost: A charge is made, but its answer never arrives.
-        shortfall: How much less than asked is captured.
-        stubborn: Captures at its time although the charge was cancelled.
-        refuses_refunds: No refund is ever made.
-        slow_refunds: Refunds take the late time.
+        decline_reason: Why each charge is declined; "" if charges are accepted.
+        timing: When the money is captured.
+        loses_response: The charge is made, but CreateCharge fails.
+        shortfall_minor: How much less than requested is captured.
+        ignores_cancellation: A cancelled charge is captured at its time nevertheless.
+        refuses_refunds: Each refund is refused.
+        defers_refunds: Refunds are PROCESSING first.
     """
 
     decline_reason: str = ""
-    pace: Pace = Pace.AT_ONCE
-    answer_lost: bool = False
-    shortfall: int = 0
-    stubborn: bool = False
+    timing: CaptureTiming = CaptureTiming.IMMEDIATE
+    loses_response: bool = False
+    shortfall_minor: int = 0
+    ignores_cancellation: bool = False
     refuses_refunds: bool = False
-    slow_refunds: bool = False
+    defers_refunds: bool = False
 
 
-_METHODS: Mapping[str, PaymentMethod] = {
+PAYMENT_METHODS: Mapping[str, PaymentMethod] = {
     "sandbox_approve": PaymentMethod(),
     "sandbox_decline": PaymentMethod(decline_reason="CARD_DECLINED"),
-    "sandbox_slow": PaymentMethod(pace=Pace.SLOW),
-    "sandbox_late": PaymentMethod(pace=Pace.LATE),
-    "sandbox_lost": PaymentMethod(answer_lost=True),
-    "sandbox_short": PaymentMethod(pace=Pace.LATE, shortfall=1),
-    "sandbox_stubborn": PaymentMethod(pace=Pace.LATE, stubborn=True),
+    "sandbox_slow": PaymentMethod(timing=CaptureTiming.SLOW),
+    "sandbox_late": PaymentMethod(timing=CaptureTiming.DEFERRED),
+    "sandbox_lost": PaymentMethod(loses_response=True),
+    "sandbox_short": PaymentMethod(timing=CaptureTiming.DEFERRED, shortfall_minor=1),
+    "sandbox_stubborn": PaymentMethod(timing=CaptureTiming.DEFERRED, ignores_cancellation=True),
     "sandbox_no_refund": PaymentMethod(refuses_refunds=True),
-    "sandbox_slow_refund": PaymentMethod(slow_refunds=True),
-    # A key that was closed before it was used has no means of payment.
+    "sandbox_slow_refund": PaymentMethod(defers_refunds=True),
+    # Of a key that was cancelled before a charge used it.
     "": PaymentMethod(),
 }
 
 
-def behaviour(name: str) -> PaymentMethod:
-    """How a charge's means of payment behaves; raises PaymentMethodUnknown."""
-    if name not in _METHODS:
+def payment_method(name: str) -> PaymentMethod:
+    """The payment method with this name; raises PaymentMethodUnknown."""
+    if name not in PAYMENT_METHODS:
         raise PaymentMethodUnknown(f"no payment method {name}")
-    return _METHODS[name]
+    return PAYMENT_METHODS[name]

@@ -1,4 +1,4 @@
-"""The tables of the provider's ledger, and how a file of an earlier version gets them."""
+"""The tables of the provider's ledger, and the upgrade of a file of an earlier version."""
 
 import sqlite3
 
@@ -32,8 +32,8 @@ CREATE TABLE IF NOT EXISTS refunds (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS refunds_of_charge ON refunds (charge_key);
 """
-# Before it could cancel and refund, the provider captured exactly what it was asked for.
-_ADDED_LATER = """
+# The version without cancellation and refunds captured exactly the requested amount.
+_UPGRADE = """
 BEGIN IMMEDIATE;
 ALTER TABLE charges ADD COLUMN captures_minor INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE charges ADD COLUMN cancelled_at REAL;
@@ -42,9 +42,9 @@ COMMIT;
 """
 
 
-def prepare(connection: sqlite3.Connection) -> None:
-    """Makes what isn't there yet; what was recorded before stays as it was."""
+def create_or_upgrade(connection: sqlite3.Connection) -> None:
+    """Creates missing tables and columns; existing rows keep their meaning."""
     connection.executescript(_SCHEMA)
     columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(charges)")}
     if "captures_minor" not in columns:
-        connection.executescript(_ADDED_LATER)
+        connection.executescript(_UPGRADE)

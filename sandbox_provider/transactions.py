@@ -1,34 +1,34 @@
-"""What the provider does with money: charges and refunds, as they stand at a moment.
+"""Charges and refunds, and their status at a point in time.
 
-Moments are seconds since 1970. What a charge or refund will become stands in it from the
-beginning, as the moment when it happens; so a crash leaves nothing to be done.
+Times are seconds since 1970. A charge or refund stores from the beginning when and how it will be
+decided. Its status follows from the current time alone, so a crash leaves no work behind.
 """
 
 from dataclasses import dataclass
 
-from sandbox_provider.methods import behaviour
+from sandbox_provider.methods import payment_method
 
 NEVER = 1e15
 
 
 class ChargeNotFound(LookupError):
-    """There is no charge under this key."""
+    """There is no charge with this idempotency key."""
 
 
 class RefundNotFound(LookupError):
-    """There is no refund under this key."""
+    """There is no refund with this idempotency key."""
 
 
 class KeyReused(Exception):
-    """The key was used for something else."""
+    """The idempotency key was used for a request with other parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A charge: declined if it has a reason for that; else captured from `capture_at` on.
+    """A charge: declined if it has a decline reason, else captured from `capture_at` on.
 
-    `captures_minor` is what is captured then. Cancelling it stops that, unless its means of
-    payment is a stubborn one.
+    `captures_minor` is the amount captured at that time. A cancellation prevents the capture,
+    unless the payment method ignores cancellations.
     """
 
     idempotency_key: str
@@ -44,24 +44,25 @@ class Charge:
 
     @classmethod
     def tombstone(cls, idempotency_key: str, charge_id: str, now: float) -> "Charge":
-        """A key that was closed before it was used: no charge will ever be made under it."""
+        """Marks a key that was cancelled before a charge used it, so that none ever will."""
         return cls(idempotency_key, charge_id, "", 0, "", "", "", NEVER, 0, now)
 
     def status(self, now: float) -> str:
         """DECLINED, PROCESSING, CAPTURED or CANCELLED."""
         if self.decline_reason:
             return "DECLINED"
-        stopped = self.cancelled_at is not None
-        if now >= self.capture_at and (not stopped or behaviour(self.payment_method).stubborn):
+        cancelled = self.cancelled_at is not None
+        ignores_cancellation = payment_method(self.payment_method).ignores_cancellation
+        if now >= self.capture_at and (not cancelled or ignores_cancellation):
             return "CAPTURED"
-        return "CANCELLED" if stopped else "PROCESSING"
+        return "CANCELLED" if cancelled else "PROCESSING"
 
     def captured_minor(self, now: float) -> int:
-        """What was captured so far."""
+        """The captured amount; 0 unless CAPTURED."""
         return self.captures_minor if self.status(now) == "CAPTURED" else 0
 
-    def is_repeated_by(self, other: "Charge") -> bool:
-        """Whether `other` asks for the same. A closed key takes everything, and makes nothing."""
+    def is_same_request(self, other: "Charge") -> bool:
+        """Whether `other` has the same parameters. A tombstone accepts all."""
         if not self.payment_method:
             return True
         names = ("order_id", "amount_minor", "currency_code", "payment_method")
@@ -70,7 +71,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund of a charge: refused if it has a reason for that; else paid from `paid_at` on."""
+    """A refund of a charge: refused if it has a refusal reason, else paid from `paid_at` on."""
 
     idempotency_key: str
     provider_refund_id: str
@@ -85,20 +86,20 @@ class Refund:
             return "REFUSED"
         return "PROCESSING" if now < self.paid_at else "SUCCEEDED"
 
-    def is_repeated_by(self, charge_key: str, amount_minor: int) -> bool:
-        """Whether somebody asks for the same again."""
+    def is_same_request(self, charge_key: str, amount_minor: int) -> bool:
+        """Whether the parameters are those of this refund."""
         return (self.charge_key, self.amount_minor) == (charge_key, amount_minor)
 
 
-def refusal_reason(charge: Charge, amount_minor: int, promised_minor: int, now: float) -> str:
-    """Why a charge can't be refunded by so much, or "".
+def refusal_reason(charge: Charge, amount_minor: int, refunded_minor: int, now: float) -> str:
+    """Why the charge cannot be refunded by this amount; "" if it can.
 
-    `promised_minor` is what its other refunds have paid back, or will.
+    `refunded_minor` is the sum of its other refunds, including those not paid yet.
     """
     if charge.status(now) != "CAPTURED":
         return "CHARGE_NOT_CAPTURED"
-    if behaviour(charge.payment_method).refuses_refunds:
+    if payment_method(charge.payment_method).refuses_refunds:
         return "REFUND_NOT_ALLOWED"
-    if promised_minor + amount_minor > charge.captures_minor:
+    if refunded_minor + amount_minor > charge.captures_minor:
         return "EXCEEDS_CAPTURED"
     return ""

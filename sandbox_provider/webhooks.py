@@ -1,6 +1,6 @@
-"""Tells payment what became of charges, as a webhook does: signed, repeated until it is accepted.
+"""Sends the results of deferred charges to payment as signed webhooks, until they are accepted.
 
-Like a real provider's, notifications may come more than once: a lost answer repeats one, and every
+As with a real provider, a webhook can arrive more than once: a lost response repeats it, and every
 third is sent again although it was accepted.
 """
 
@@ -16,20 +16,20 @@ import grpc
 import structlog
 
 from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
-from sandbox_provider.ledger import Ledger, OwedNotification
+from sandbox_provider.ledger import Ledger, PendingWebhook
 from sandbox_provider.transactions import Charge
 
 _log = structlog.get_logger(__name__)
-_BATCH = 50
+_BATCH_SIZE = 50
 _POLL_SECONDS = 0.2
-_ANSWER_SECONDS = 10.0
-_FIRST_DELAY, _LONGEST_DELAY = 0.5, 10.0
-_SENT_TWICE_EVERY = 3
+_TIMEOUT_SECONDS = 10.0
+_FIRST_DELAY, _MAX_DELAY = 0.5, 10.0
+_DUPLICATE_EVERY = 3
 
 
-def compose(charge: Charge, now: float) -> bytes:
-    """The body of the notification about a charge: of a captured one, the captured amount."""
-    told = {
+def webhook_body(charge: Charge, now: float) -> bytes:
+    """The JSON body; the amount is the captured one, or the requested one if not captured."""
+    content = {
         "charge_id": charge.charge_id,
         "idempotency_key": charge.idempotency_key,
         "order_id": charge.order_id,
@@ -38,24 +38,24 @@ def compose(charge: Charge, now: float) -> bytes:
         "status": charge.status(now),
         "decline_reason": charge.decline_reason,
     }
-    return json.dumps({"type": "charge.updated", "charge": told}).encode()
+    return json.dumps({"type": "charge.updated", "charge": content}).encode()
 
 
 def sign(body: bytes, secret: bytes, now: float) -> dict[str, str]:
-    """The headers that prove who sent a body, and when."""
-    stamp = str(int(now))
-    signature = hmac.new(secret, f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
-    return {"sandbox-signature": f"t={stamp},v1={signature}"}
+    """The headers that prove the sender of a body and the time of sending."""
+    timestamp = str(int(now))
+    signature = hmac.new(secret, f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
+    return {"sandbox-signature": f"t={timestamp},v1={signature}"}
 
 
-def delay_after(attempts: int) -> float:
-    """Seconds until the next attempt after so many, jittered."""
-    full = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(attempts, 10))
-    return full * random.uniform(0.5, 1.0)  # noqa: S311  spreads load, no secret
+def retry_delay(attempts: int) -> float:
+    """Seconds until the next attempt: exponential with jitter."""
+    delay = min(_MAX_DELAY, _FIRST_DELAY * 2.0 ** min(attempts, 10))
+    return delay * random.uniform(0.5, 1.0)  # noqa: S311  spreads load, no secret
 
 
-class Courier:
-    """Delivers the notifications that the ledger owes."""
+class WebhookSender:
+    """Sends the due webhooks of a ledger."""
 
     def __init__(
         self,
@@ -69,35 +69,35 @@ class Courier:
         self._ingest = stub.IngestPaymentNotification
 
     async def run(self) -> None:
-        """Delivers until cancelled; outlives outages of payment."""
+        """Sends until cancelled; continues after an outage of payment."""
         while True:
-            owed = self._ledger.owed(self._clock(), _BATCH)
-            await asyncio.gather(*(self._deliver(one) for one in owed))
+            webhooks = self._ledger.due_webhooks(self._clock(), _BATCH_SIZE)
+            await asyncio.gather(*(self._send(webhook) for webhook in webhooks))
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def _deliver(self, owed: OwedNotification) -> None:
-        refusal = await self._send(owed.charge)
-        if refusal is None and owed.number % _SENT_TWICE_EVERY == 0:
-            await self._send(owed.charge)
-        due_at = None if refusal is None else self._clock() + delay_after(owed.attempts)
-        self._ledger.note_attempt(owed.number, due_at)
+    async def _send(self, webhook: PendingWebhook) -> None:
+        error = await self._post(webhook.charge)
+        if error is None and webhook.number % _DUPLICATE_EVERY == 0:
+            await self._post(webhook.charge)
+        due_at = None if error is None else self._clock() + retry_delay(webhook.attempts)
+        self._ledger.record_attempt(webhook.number, due_at)
         _log.info(
-            "notification",
-            order_id=owed.charge.order_id,
-            payment_id=owed.charge.idempotency_key,
-            attempt=owed.attempts + 1,
-            refusal=refusal,
+            "webhook accepted" if error is None else "webhook rejected",
+            order_id=webhook.charge.order_id,
+            payment_id=webhook.charge.idempotency_key,
+            attempt=webhook.attempts + 1,
+            error=error,
         )
 
-    async def _send(self, charge: Charge) -> str | None:
-        """None if payment accepted it, else why not."""
+    async def _post(self, charge: Charge) -> str | None:
+        """None if payment accepted it, else the error."""
         now = self._clock()
-        body = compose(charge, now)
+        body = webhook_body(charge, now)
         request = payment_service_pb2.IngestPaymentNotificationRequest(
             body=body, headers=sign(body, self._secret, now)
         )
         try:
-            await self._ingest(request, timeout=_ANSWER_SECONDS)
+            await self._ingest(request, timeout=_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as error:
             return f"{error.code().name}: {error.details()}"
         return None

@@ -11,7 +11,7 @@ from runtime import redaction
 from shared_model.access_code import mask_access_codes
 from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stack_runner import running
-from tests.system.drivers.stack_settings import mend, settings
+from tests.system.drivers.stack_settings import restore_components, settings
 
 # As every program of the platform does at its start.
 redaction.add_rule(mask_access_codes)
@@ -47,9 +47,9 @@ async def _disruptable_stack(
 @pytest_asyncio.fixture(loop_scope="session")
 async def disruptable_stack(_disruptable_stack: RunningStack) -> AsyncIterator[RunningStack]:
     """A running stack whose parts may be stopped, suspended and killed; mended afterwards."""
-    await mend(_disruptable_stack)
+    await restore_components(_disruptable_stack)
     yield _disruptable_stack
-    await mend(_disruptable_stack)
+    await restore_components(_disruptable_stack)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -59,7 +59,7 @@ async def stack_without_payment(_disruptable_stack: RunningStack) -> RunningStac
     It stays stopped for the next one: `disruptable_stack` mends it.
     """
     if _disruptable_stack.stack.is_running("payment"):
-        await mend(_disruptable_stack)
+        await restore_components(_disruptable_stack)
         await _disruptable_stack.until_true(
             "SELECT now() - covered_as_of < interval '1 minute' FROM interview.payment_watermark"
         )

@@ -1,9 +1,9 @@
--- Roles and schemas of the three services. A superuser runs it in the application's database;
--- running it again changes nothing. Passwords are not in it: set them with ALTER ROLE.
+-- Roles and schemas of the three services. Run it as a superuser in the application's database;
+-- it is idempotent. It sets no passwords: use ALTER ROLE.
 --
--- Per service: <service>_owner migrates and owns the schema, <service>_runtime reads and writes
--- rows in it. What one service may read of another is granted by the other's own migrations.
--- No role is named like a schema, since PostgreSQL would then put that schema on its search path.
+-- Per service, <service>_owner owns and migrates the schema, and <service>_runtime reads and writes
+-- its rows. Read access to tables of another service is granted by the migrations of that service.
+-- No role has the name of a schema, since PostgreSQL would then put the schema on its search path.
 
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
@@ -28,13 +28,13 @@ BEGIN
         'ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS '
         'NOINHERIT', role);
       EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), role);
-      -- pg_catalog is searched first anyway; public is not searched at all.
+      -- pg_catalog is always searched first; public is not searched.
       EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = %I',
                      role, current_database(), service);
     END LOOP;
 
-    -- A transaction left open holds back vacuum and the outbox; a statement that runs on and on
-    -- holds a connection that calls wait for. Migrations may take their time.
+    -- An idle transaction delays vacuum and the outbox; a long statement occupies a connection
+    -- of the pool. Migrations have no such limits.
     EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''30s''', runtime);
     EXECUTE format('ALTER ROLE %I SET statement_timeout = ''30s''', runtime);
 

@@ -1,1 +1,1 @@
-"""The demo: one journey through the running stack, shown step by step."""
+"""The demo: one customer's journey through a running stack, printed step by step."""

@@ -1,4 +1,4 @@
-"""The journey of a customer, step by step, through a running stack: what `devstack demo` shows."""
+"""The journey of one customer through a running stack, step by step."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from payment.v1 import (
 
 @dataclass
 class Journey:
-    """One customer's way from an order to an interview. Steps are taken in the order below."""
+    """One customer, from the order to the interview. The steps follow in the order below."""
 
     clients: Clients
     mail_dir: Path
@@ -27,11 +27,11 @@ class Journey:
 
     @property
     def email(self) -> str:
-        """The customer's address, no other journey's."""
+        """The customer's address, unique to this journey."""
         return f"{self.name}@example.com"
 
     async def order(self, product_id: str = "backend-60") -> payment_service_pb2.Order:
-        """Orders an interview."""
+        """Creates an order."""
         recipient = access_code_pb2.Recipient(
             email=self.email, display_name="李华", language_code=self.language_code
         )
@@ -46,47 +46,48 @@ class Journey:
     async def pay(
         self, order_id: str, method: str = "sandbox_approve"
     ) -> payment_service_pb2.Payment:
-        """Tries to pay the order."""
+        """Attempts to pay the order; a repeated call with the same method is the same attempt."""
         request = payment_service_pb2.CreatePaymentRequest(
             request_id=f"{self.name}-{method}", order_id=order_id, payment_method=method
         )
         return (await self.clients.payments.CreatePayment(request)).payment
 
     async def paid_order(self) -> str:
-        """Orders and pays; the order's id."""
+        """Creates and pays an order; returns its id."""
         order = await self.order()
         await self.pay(order.order_id)
         return order.order_id
 
     async def prepared(self, order_id: str) -> session_pb2.Session:
-        """Waits for the order's session."""
+        """Waits until the order has a session."""
         request = interview_service_pb2.ListSessionsRequest(order_id=order_id)
 
-        async def look() -> session_pb2.Session | None:
+        async def find() -> session_pb2.Session | None:
             sessions = (await self.clients.interviews.ListSessions(request)).sessions
             return sessions[0] if sessions else None
 
-        return await wait_until(look, f"a session for {order_id}")
+        return await wait_until(find, f"a session for {order_id}")
 
     async def code_from_mail(self) -> str:
-        """Waits for the mail and reads the access code in it."""
+        """Waits for the mail; returns the access code in it."""
 
-        async def look() -> str | None:
+        async def find() -> str | None:
             mails = mails_to(self.mail_dir, self.email)
             return access_code_in(mails[0]) if mails else None
 
-        return await wait_until(look, f"a mail to {self.email}")
+        return await wait_until(find, f"a mail to {self.email}")
 
     async def sent(self, order_id: str) -> notification_service_pb2.Notification:
-        """Waits until notification knows that the mail was accepted."""
+        """Waits until the order's first notification is SENT: the mail server has accepted it."""
         request = notification_service_pb2.ListNotificationsRequest(order_id=order_id)
 
-        async def look() -> notification_service_pb2.Notification | None:
-            found = (await self.clients.notifications.ListNotifications(request)).notifications
+        async def find() -> notification_service_pb2.Notification | None:
+            reply = await self.clients.notifications.ListNotifications(request)
             sent = notification_service_pb2.NOTIFICATION_STATUS_SENT
-            return found[0] if found and found[0].status == sent else None
+            first = reply.notifications[0] if reply.notifications else None
+            return first if first and first.status == sent else None
 
-        return await wait_until(look, f"the notification of {order_id} SENT")
+        return await wait_until(find, f"the notification of {order_id} SENT")
 
     async def start(self, code: str) -> session_pb2.Session:
         """Starts the interview with the code."""
@@ -96,12 +97,12 @@ class Journey:
         return (await self.clients.interviews.StartSession(request)).session
 
     async def redeemed(self, order_id: str) -> access_code_pb2.AccessCode:
-        """Waits until payment has redeemed the code."""
+        """Waits until the order's access code is REDEEMED."""
         request = access_code_service_pb2.GetAccessCodeRequest(order_id=order_id)
 
-        async def look() -> access_code_pb2.AccessCode | None:
+        async def find() -> access_code_pb2.AccessCode | None:
             record = (await self.clients.codes.GetAccessCode(request)).record
             redeemed = access_code_pb2.ACCESS_CODE_STATUS_REDEEMED
             return record if record.status == redeemed else None
 
-        return await wait_until(look, f"the code of {order_id} REDEEMED")
+        return await wait_until(find, f"the code of {order_id} REDEEMED")

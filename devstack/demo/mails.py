@@ -1,31 +1,34 @@
-"""The mails that a stack's mailbox has kept, as a person finds them."""
+"""Reads the mails that a stack's mailbox has stored."""
 
 import email.policy
 import re
 from email.message import EmailMessage
 from pathlib import Path
 
-ACCESS_CODE = re.compile(r"\b(?:[0-9A-HJKMNP-TV-Z]{4}-){3}[0-9A-HJKMNP-TV-Z]{4}\b")
+from shared_model.access_code import ALPHABET
+
+_GROUP = f"[{ALPHABET}]{{4}}"
+_ACCESS_CODE = re.compile(rf"\b{_GROUP}-{_GROUP}-{_GROUP}-{_GROUP}\b")
 
 
 def mails_to(directory: Path, address: str) -> list[EmailMessage]:
     """The mails delivered to an address, oldest first."""
-    needle = f"Delivered-To: {address}\r\n".encode()
+    header = f"Delivered-To: {address}\r\n".encode()
     return [
         email.message_from_bytes(content, policy=email.policy.default)
         for path in sorted(directory.glob("*.eml"))
-        if needle in (content := path.read_bytes())
+        if header in (content := path.read_bytes())
     ]
 
 
 def plain_text(mail: EmailMessage) -> str:
-    """A mail's text part."""
+    """The text/plain part of a mail; "" if it has none."""
     part = mail.get_body(("plain",))
     return str(part.get_content()) if part else ""
 
 
 def access_code_in(mail: EmailMessage) -> str:
-    """The access code that a mail's text names; raises LookupError."""
-    if found := ACCESS_CODE.search(plain_text(mail)):
-        return found.group()
-    raise LookupError("the mail names no access code")
+    """The access code in a mail's text; raises LookupError if there is none."""
+    if match := _ACCESS_CODE.search(plain_text(mail)):
+        return match.group()
+    raise LookupError("the mail contains no access code")

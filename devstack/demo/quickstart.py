@@ -1,4 +1,4 @@
-"""What a person can paste into another terminal while the stack runs."""
+"""Addresses and commands to paste into another terminal while the stack runs."""
 
 import json
 import secrets
@@ -12,63 +12,64 @@ from devstack.stack import Stack
 _RECIPIENT = {"email": "li.hua@example.com", "display_name": "李华", "language_code": "zh-CN"}
 
 
-def hints(stack: Stack) -> str:
-    return "\n".join([_addresses(stack), _journey(stack), _events(stack), _operators(stack)])
+def quickstart(stack: Stack) -> str:
+    sections = (_addresses, _grpcurl_session, _event_tracing, _operator_commands)
+    return "\n".join(section(stack) for section in sections)
 
 
 def _addresses(stack: Stack) -> str:
     names = ("payment", "interview", "notification", "provider")
     lines = [f"  {name:13} {stack.address(name)}" for name in names]
-    lines += [f"  {'mail':13} smtp {stack.smtp_host}:{stack.smtp_port}, kept in {stack.mail_dir}"]
+    lines += [f"  {'mail':13} smtp {stack.smtp_host}:{stack.smtp_port}, stored in {stack.mail_dir}"]
     lines += [f"  {'PostgreSQL':13} {stack.superuser_url.replace('+asyncpg', '')}"]
     lines += [f"  {'logs':13} {stack.directory / 'logs'}"]
     return "\n".join(["Addresses", *lines, ""])
 
 
-def _journey(stack: Stack) -> str:
-    request = f"up-{secrets.token_hex(4)}"
+def _grpcurl_session(stack: Stack) -> str:
+    prefix = f"up-{secrets.token_hex(4)}"
     order = {
-        "request_id": f"{request}-order",
+        "request_id": f"{prefix}-order",
         "customer_id": "li.hua",
         "product_id": "backend-60",
         "recipient": _RECIPIENT,
     }
     payment = {
-        "request_id": f"{request}-payment",
+        "request_id": f"{prefix}-payment",
         "order_id": "<order_id>",
         "payment_method": "sandbox_approve",
     }
-    start = {"request_id": f"{request}-start", "access_code": "<access_code>"}
-    of_order = {"order_id": "<order_id>"}
-    code = {"access_code": "<access_code>"}
+    start = {"request_id": f"{prefix}-start", "access_code": "<access_code>"}
+    by_order = {"order_id": "<order_id>"}
+    by_code = {"access_code": "<access_code>"}
     steps = [
         ("payment", "payment.v1.PaymentService/ListProducts", {}),
         ("payment", "payment.v1.PaymentService/CreateOrder", order),
         ("payment", "payment.v1.PaymentService/CreatePayment", payment),
-        ("notification", "notification.v1.NotificationService/ListNotifications", of_order),
-        ("payment", "payment.v1.AccessCodeService/GetAccessCode", of_order),
-        ("payment", "payment.v1.AccessCodeService/ValidateAccessCode", code),
-        ("interview", "interview.v1.InterviewService/CheckAccessCode", code),
+        ("notification", "notification.v1.NotificationService/ListNotifications", by_order),
+        ("payment", "payment.v1.AccessCodeService/GetAccessCode", by_order),
+        ("payment", "payment.v1.AccessCodeService/ValidateAccessCode", by_code),
+        ("interview", "interview.v1.InterviewService/CheckAccessCode", by_code),
         ("interview", "interview.v1.InterviewService/StartSession", start),
-        ("interview", "interview.v1.InterviewService/ListSessions", of_order),
+        ("interview", "interview.v1.InterviewService/ListSessions", by_order),
     ]
-    # The code itself is the operator's to look up; all else a shop does for its customers.
+    # Only an operator may read the code; a storefront makes all other calls for its customers.
     roles = {"payment.v1.AccessCodeService/GetAccessCode": "operator"}
     calls = [
-        f"  {_call(stack, roles.get(method, 'storefront'), name, method, body)}"
+        f"  {_grpcurl(stack, roles.get(method, 'storefront'), name, method, body)}"
         for name, method, body in steps
     ]
-    title = "A journey, from the catalogue to the interview (put in what the replies say)"
+    title = "A journey, from the catalogue to the interview (insert ids and codes from the replies)"
     return "\n".join([title, *calls, ""])
 
 
-def _call(stack: Stack, role: str, name: str, method: str, body: object) -> str:
+def _grpcurl(stack: Stack, role: str, name: str, method: str, body: object) -> str:
     token = f'-H "authorization: Bearer $(cat {stack.keys.tokens / role})"'
     data = f" -d '{json.dumps(body, ensure_ascii=False)}'" if body else ""
     return f"grpcurl -plaintext {token}{data} {stack.address(name)} {method}"
 
 
-def _events(stack: Stack) -> str:
+def _event_tracing(stack: Stack) -> str:
     login = stack.nats_login("trace")
     server = f"nats://{login.user}:{login.password}@{login.host}:{login.port}"
     nats = f"nats --server {server}"
@@ -83,7 +84,7 @@ def _events(stack: Stack) -> str:
     return "\n".join(["Events", *(f"  {line}" for line in lines), ""])
 
 
-def _operators(stack: Stack) -> str:
+def _operator_commands(stack: Stack) -> str:
     opsctl = f"{_opsctl()} --data-dir {shlex.quote(str(stack.directory))}"
     commands = (
         "status",
@@ -94,11 +95,11 @@ def _operators(stack: Stack) -> str:
     )
     calls = [
         *(f"{opsctl} {command}" for command in commands),
-        _call(stack, "operator", "interview", "ops.v1.OpsService/GetBusStatus", {}),
+        _grpcurl(stack, "operator", "interview", "ops.v1.OpsService/GetBusStatus", {}),
     ]
     return "\n".join(["Operators", *(f"  {call}" for call in calls)])
 
 
 def _opsctl() -> str:
-    beside = Path(sysconfig.get_path("scripts")) / "opsctl"
-    return str(beside) if beside.exists() else shutil.which("opsctl") or str(beside)
+    installed = Path(sysconfig.get_path("scripts")) / "opsctl"
+    return str(installed) if installed.exists() else shutil.which("opsctl") or str(installed)

@@ -1,4 +1,4 @@
-"""`devstack demo`: the whole journey on real parts, each step shown as it happens."""
+"""`devstack demo`: one journey with real servers, printed as it happens, and a measurement."""
 
 import asyncio
 import statistics
@@ -17,117 +17,127 @@ from eventbus.event import split_subject
 from eventbus.jetstream import connect, subscribe
 from payment.v1 import payment_service_pb2
 from runtime.ops.event_json import to_json
-from shared_model.access_code import mask_access_codes
+from runtime.redaction import mask
 
 _MEASURED_JOURNEYS = 200
-_AT_ONCE = 4
+_CONCURRENCY = 4
+_CONNECT_SECONDS = 10
 _FAILURES = (AssertionError, LookupError, grpc.aio.AioRpcError)
 
 
 class Demo:
-    """Runs the journey on a started stack and tells about it."""
+    """Runs a journey on a started stack, checks every step, and prints calls and events."""
 
-    def __init__(self, stack: Stack, tell: Callable[[str], None]) -> None:
-        self._stack, self._tell = stack, tell
-        self._began = time.perf_counter()
-        self._seen: dict[str, float] = {}
-        self._quiet = False
+    def __init__(self, stack: Stack, print_line: Callable[[str], None]) -> None:
+        self._stack, self._print_line = stack, print_line
+        self._started_at = time.perf_counter()
+        self._event_times: dict[str, float] = {}
+        self._prints_events = True
 
     async def run(self) -> bool:
-        """True if every step held."""
+        """True if all steps passed."""
         login = self._stack.nats_login("trace")
         url = f"nats://{login.host}:{login.port}"
-        watcher = await connect(url, login.user, login.password, "demo", 10)
+        nats = await connect(url, login.user, login.password, "demo", _CONNECT_SECONDS)
         try:
-            await subscribe(watcher, "*.v1.>", self._see)
+            await subscribe(nats, "*.v1.>", self._on_event)
             async with Clients(self._stack) as clients:
-                await self._journey(Journey(clients, self._stack.mail_dir))
+                await self._run_journey(Journey(clients, self._stack.mail_dir))
                 await self._measure(clients)
         except _FAILURES as error:
-            self._say("FAILED", _brief(error))
+            self._print("FAILED", _describe(error))
             return False
         finally:
-            await watcher.close()
+            await nats.close()
         return True
 
-    def _say(self, kind: str, text: str) -> None:
-        passed = (time.perf_counter() - self._began) * 1000
-        self._tell(f"{passed:8.0f} ms  {kind:7} {mask_access_codes(text)}")
+    def _print(self, kind: str, text: str) -> None:
+        elapsed = (time.perf_counter() - self._started_at) * 1000
+        self._print_line(f"{elapsed:8.0f} ms  {kind:7} {mask(text)}")
 
-    def _see(self, message: Any) -> None:
-        self._seen[message.subject] = time.perf_counter()
+    def _on_event(self, message: Any) -> None:
+        self._event_times[message.subject] = time.perf_counter()
         event_type, key = split_subject(message.subject)
-        if key and not self._quiet:
-            self._say("event", f"{message.subject}  {to_json(event_type, message.data)}")
+        if key and self._prints_events:
+            self._print("event", f"{message.subject}  {to_json(event_type, message.data)}")
 
-    async def _event(self, subject: str) -> float:
-        async def look() -> float | None:
-            return self._seen.get(subject)
+    async def _wait_for_event(self, subject: str) -> float:
+        """Returns the time at which the event arrived, of `time.perf_counter`."""
 
-        return await wait_until(look, f"an event on {subject}")
+        async def find() -> float | None:
+            return self._event_times.get(subject)
 
-    async def _journey(self, journey: Journey) -> None:
-        products = await journey.clients.payments.ListProducts(
-            payment_service_pb2.ListProductsRequest()
-        )
-        self._say("call", f"ListProducts: {len(products.products)} on sale")
-        order = await journey.order()
-        self._say("call", f"CreateOrder: {order.order_id}, {order.price.amount_minor} CNY fen")
-        declined = await journey.pay(order.order_id, "sandbox_decline")
-        self._expect("CreatePayment, a card that declines", _status(declined), "FAILED")
-        paid = await journey.pay(order.order_id)
-        self._expect("CreatePayment, a card that works", _status(paid), "SUCCEEDED")
-        await self._event(f"payment.v1.PaymentCompleted.{order.order_id}")
-        session = await journey.prepared(order.order_id)
-        self._say("state", f"{session.session_id} is prepared for {order.order_id}")
+        return await wait_until(find, f"an event on {subject}")
+
+    async def _run_journey(self, journey: Journey) -> None:
+        order_id = await self._order_and_pay(journey)
+        session = await journey.prepared(order_id)
+        self._print("state", f"{session.session_id} is prepared for {order_id}")
         code = await journey.code_from_mail()
         mail = mails_to(self._stack.mail_dir, journey.email)[0]
-        self._say("mail", f"to {journey.email}: {mail['subject']}, with the code {code}")
+        self._print("mail", f"to {journey.email}: {mail['subject']}, with the code {code}")
         started = await journey.start(code)
-        self._say("call", f"StartSession with the mailed code: {started.session_id} begins")
-        self._expect("the started session", started.session_id, session.session_id)
-        await self._event(f"interview.v1.InterviewStarted.{order.order_id}")
-        record = await journey.redeemed(order.order_id)
-        self._expect("redeemed by", record.redeemed_session_id, session.session_id)
-        await self._event(f"payment.v1.AccessCodeRedeemed.{order.order_id}")
-        await self._end(journey, order.order_id)
+        self._print("call", f"StartSession with the mailed code: {started.session_id} starts")
+        self._check("state", "the started session", started.session_id, session.session_id)
+        await self._wait_for_event(f"interview.v1.InterviewStarted.{order_id}")
+        record = await journey.redeemed(order_id)
+        self._check("state", "redeemed by", record.redeemed_session_id, session.session_id)
+        await self._wait_for_event(f"payment.v1.AccessCodeRedeemed.{order_id}")
+        await self._check_final_state(journey, order_id)
 
-    async def _end(self, journey: Journey, order_id: str) -> None:
+    async def _order_and_pay(self, journey: Journey) -> str:
+        request = payment_service_pb2.ListProductsRequest()
+        products = (await journey.clients.payments.ListProducts(request)).products
+        self._print("call", f"ListProducts: {len(products)} on sale")
+        order = await journey.order()
+        self._print("call", f"CreateOrder: {order.order_id}, {order.price.amount_minor} CNY fen")
+        declined = await journey.pay(order.order_id, "sandbox_decline")
+        self._check("call", "CreatePayment, declined card", _status(declined), "FAILED")
+        paid = await journey.pay(order.order_id)
+        self._check("call", "CreatePayment, accepted card", _status(paid), "SUCCEEDED")
+        await self._wait_for_event(f"payment.v1.PaymentCompleted.{order.order_id}")
+        return order.order_id
+
+    async def _check_final_state(self, journey: Journey, order_id: str) -> None:
         request = payment_service_pb2.GetOrderRequest(order_id=order_id)
         order = (await journey.clients.payments.GetOrder(request)).order
-        self._expect("order", order.status, payment_service_pb2.ORDER_STATUS_PAID, "PAID")
-        sent = await journey.sent(order_id)
-        self._say("state", f"notification: SENT after {sent.attempts} attempt(s)")
-        self._say("state", "order PAID, code REDEEMED, session IN_PROGRESS, mail SENT")
+        status = payment_service_pb2.OrderStatus.Name(order.status)
+        self._check("state", "order", status.removeprefix("ORDER_STATUS_"), "PAID")
+        notification = await journey.sent(order_id)
+        self._print("state", f"notification: SENT after {notification.attempts} attempt(s)")
+        self._print("state", "order PAID, code REDEEMED, session IN_PROGRESS, mail SENT")
 
-    def _expect(self, what: str, found: object, wanted: object, shown: str = "") -> None:
-        if found != wanted:
-            raise AssertionError(f"{what}: {found}, expected {wanted}")
-        self._say("call" if what.startswith("Create") else "state", f"{what}: {shown or found}")
+    def _check(self, kind: str, subject: str, actual: str, expected: str) -> None:
+        if actual != expected:
+            raise AssertionError(f"{subject}: {actual}, expected {expected}")
+        self._print(kind, f"{subject}: {actual}")
 
     async def _measure(self, clients: Clients) -> None:
-        self._say("measure", f"{_MEASURED_JOURNEYS} orders paid, {_AT_ONCE} at a time")
-        self._quiet = True
-        turns = asyncio.Semaphore(_AT_ONCE)
+        self._print("measure", f"{_MEASURED_JOURNEYS} paid orders, {_CONCURRENCY} concurrently")
+        self._prints_events = False
+        slots = asyncio.Semaphore(_CONCURRENCY)
 
-        async def one() -> tuple[float, float]:
-            async with turns:
-                return await self._timed(Journey(clients, self._stack.mail_dir))
+        async def measure_one() -> tuple[float, float]:
+            async with slots:
+                return await self._measure_journey(Journey(clients, self._stack.mail_dir))
 
-        took = await asyncio.gather(*(one() for _ in range(_MEASURED_JOURNEYS)))
-        for place, name in enumerate(("PREPARED", "mail accepted")):
-            cuts = statistics.quantiles([times[place] for times in took], n=100)
-            self._say("measure", f"pay → {name}: p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms")
+        results = await asyncio.gather(*(measure_one() for _ in range(_MEASURED_JOURNEYS)))
+        for name, times in zip(
+            ("PREPARED", "mail accepted"), zip(*results, strict=True), strict=True
+        ):
+            percentiles = statistics.quantiles(times, n=100)
+            p50, p99 = percentiles[49], percentiles[98]
+            self._print("measure", f"pay → {name}: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
 
-    async def _timed(self, journey: Journey) -> tuple[float, float]:
-        """Milliseconds from the call that pays to the announced session and the accepted mail."""
+    async def _measure_journey(self, journey: Journey) -> tuple[float, float]:
+        """Milliseconds from the call that pays to the SessionPrepared event and the sent mail."""
         order_id = (await journey.order()).order_id
-        wall, began = time.time(), time.perf_counter()
+        wall_clock, started_at = time.time(), time.perf_counter()
         await journey.pay(order_id)
-        prepared = await self._event(f"interview.v1.SessionPrepared.{order_id}")
-        sent = await journey.sent(order_id)
-        accepted = sent.sent_at.ToNanoseconds() / 1e9
-        return (prepared - began) * 1000, (accepted - wall) * 1000
+        prepared_at = await self._wait_for_event(f"interview.v1.SessionPrepared.{order_id}")
+        notification = await journey.sent(order_id)
+        sent_at = notification.sent_at.ToNanoseconds() / 1e9
+        return (prepared_at - started_at) * 1000, (sent_at - wall_clock) * 1000
 
 
 def _status(payment: payment_service_pb2.Payment) -> str:
@@ -135,7 +145,7 @@ def _status(payment: payment_service_pb2.Payment) -> str:
     return name.removeprefix("PAYMENT_STATUS_")
 
 
-def _brief(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     if isinstance(error, grpc.aio.AioRpcError):
         return f"{error.code().name}: {error.details()}"
     return f"{type(error).__name__}: {error}"

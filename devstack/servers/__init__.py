@@ -1,1 +1,1 @@
-"""The embedded servers: PostgreSQL, NATS and a mailbox."""
+"""The servers of a stack: PostgreSQL, NATS and a mailbox."""

@@ -1,11 +1,11 @@
 """A mail server that stores mails as files: `python -m devstack.servers.mailbox --port P --dir D`.
 
-An accepted mail becomes one `.eml` file, complete from the moment it appears; names sort by time
-of arrival. `Return-Path` and `Delivered-To` on top say what the envelope said.
+Each accepted mail becomes one `.eml` file, which appears complete; file names sort by time of
+arrival. The headers `Return-Path` and `Delivered-To` on top hold the addresses of the envelope.
 
-Addresses ask for trouble: a local part with `+defer` is refused for now (451), one with
-`+reject` for good (550); at `+barred` the server refuses whom it talks to (550, but 5.7.1), and at
-`+spam` it takes the address and refuses the mail (554).
+The local part of a recipient's address can request a failure: `+defer` a temporary rejection of the
+address (451), `+reject` a permanent one (550 5.1.1), `+barred` a rejection of the sending server
+(550 5.7.1), and `+spam` a rejection of the mail after its address was accepted (554).
 """
 
 import argparse
@@ -21,17 +21,17 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from devstack.supervision.ports import LOOPBACK
 
-_TROUBLE = {
-    "+defer": "451 4.3.0 Asked to defer by the address",
-    "+reject": "550 5.1.1 Asked to reject by the address",
-    "+barred": "550 5.7.1 Asked to bar the sender by the address",
+_RECIPIENT_FAILURES = {
+    "+defer": "451 4.3.0 Deferred as the address requests",
+    "+reject": "550 5.1.1 Rejected as the address requests",
+    "+barred": "550 5.7.1 Sender barred as the address requests",
 }
-_TROUBLE_WITH_MAIL = {"+spam": "554 5.7.1 Asked to refuse the mail by the address"}
+_MAIL_FAILURES = {"+spam": "554 5.7.1 Mail rejected as the address requests"}
 _HOST_NAME = "mailbox.localhost"
 
 
 class FileStore:
-    """What aiosmtpd calls for each step of a delivery."""
+    """Handler for aiosmtpd that stores each mail as a file."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -45,8 +45,8 @@ class FileStore:
         address: str,
         rcpt_options: list[str],
     ) -> str:
-        if refusal := _asked_for(_TROUBLE, address):
-            return refusal
+        if rejection := _requested_failure(_RECIPIENT_FAILURES, address):
+            return rejection
         envelope.rcpt_tos.append(address)
         envelope.rcpt_options.extend(rcpt_options)
         return "250 2.1.5 OK"
@@ -58,12 +58,12 @@ class FileStore:
         envelope: Envelope,
     ) -> str:
         for address in envelope.rcpt_tos:
-            if refusal := _asked_for(_TROUBLE_WITH_MAIL, address):
-                return refusal
-        path = self._keep(_as_stored(envelope))
-        return f"250 2.0.0 Kept as {path.name}"
+            if rejection := _requested_failure(_MAIL_FAILURES, address):
+                return rejection
+        path = self._store(_with_envelope_headers(envelope))
+        return f"250 2.0.0 Stored as {path.name}"
 
-    def _keep(self, mail: bytes) -> Path:
+    def _store(self, mail: bytes) -> Path:
         path = self._directory / f"{time.time_ns()}-{secrets.token_hex(4)}.eml"
         partial = path.with_suffix(".partial")
         with partial.open("xb") as file:
@@ -74,22 +74,23 @@ class FileStore:
         return path
 
 
-def _asked_for(trouble: Mapping[str, str], address: str) -> str:
+def _requested_failure(failures: Mapping[str, str], address: str) -> str:
+    """The SMTP reply that the address requests; "" if it requests none."""
     local_part = address.rpartition("@")[0]
-    return next((refusal for mark, refusal in trouble.items() if mark in local_part), "")
+    return next((reply for marker, reply in failures.items() if marker in local_part), "")
 
 
-def _as_stored(envelope: Envelope) -> bytes:
-    lines = [f"Return-Path: <{envelope.mail_from or ''}>"]
-    lines += [f"Delivered-To: {address}" for address in envelope.rcpt_tos]
+def _with_envelope_headers(envelope: Envelope) -> bytes:
+    headers = [f"Return-Path: <{envelope.mail_from or ''}>"]
+    headers += [f"Delivered-To: {address}" for address in envelope.rcpt_tos]
     content = envelope.content or b""
     if isinstance(content, str):
         content = content.encode()
-    return "".join(f"{line}\r\n" for line in lines).encode() + content
+    return "".join(f"{line}\r\n" for line in headers).encode() + content
 
 
 async def serve(port: int, directory: Path) -> None:
-    """Takes mails until SIGTERM or SIGINT."""
+    """Accepts mails until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     store = FileStore(directory)
     stopping = asyncio.Event()
@@ -105,7 +106,7 @@ async def serve(port: int, directory: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Keep every mail as a file.")
+    parser = argparse.ArgumentParser(description="Store every mail as a file.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--dir", type=Path, required=True, dest="directory")
     arguments = parser.parse_args()

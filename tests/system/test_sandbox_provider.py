@@ -1,4 +1,4 @@
-"""Paying by ways that a real provider has: refusals, slow, late and lost answers; paying back."""
+"""Payments and refunds with a provider that declines, is slow, or loses responses."""
 
 import asyncio
 
@@ -22,18 +22,18 @@ async def _payment(outside: RunningStack, order_id: str) -> payment_service_pb2.
     return payment
 
 
-async def _begun(outside: RunningStack, order_id: str) -> payment_service_pb2.Payment:
-    """Waits until the provider has the order's charge."""
+async def _wait_for_charge(outside: RunningStack, order_id: str) -> payment_service_pb2.Payment:
+    """Waits until the provider has the order's charge; returns the order's payment."""
 
-    async def look() -> bool:
+    async def is_charged() -> bool:
         return outside.charges(order_id) == 1
 
-    await wait_until(look, f"a charge for {order_id}")
+    await wait_until(is_charged, f"a charge for {order_id}")
     return await _payment(outside, order_id)
 
 
-async def test_a_declined_payment_leaves_the_order_to_be_paid(shared_stack: RunningStack) -> None:
-    """FAILED with the provider's reason; another attempt pays; the order has both payments."""
+async def test_an_order_can_be_paid_after_a_declined_payment(shared_stack: RunningStack) -> None:
+    """FAILED with the provider's reason; the next attempt succeeds; both payments are listed."""
     journey = shared_stack.journey()
     order = await journey.order()
     declined = await journey.pay(order.order_id, "sandbox_decline")
@@ -44,30 +44,30 @@ async def test_a_declined_payment_leaves_the_order_to_be_paid(shared_stack: Runn
     assert again == declined
     await journey.pay(order.order_id)
     await shared_stack.wait_for_effects(order.order_id, PAID)
-    listed = await shared_stack.clients.payments.ListPayments(
+    reply = await shared_stack.clients.payments.ListPayments(
         payment_service_pb2.ListPaymentsRequest(order_id=order.order_id)
     )
-    statuses = [payment.status for payment in listed.payments]
+    statuses = [payment.status for payment in reply.payments]
     assert statuses == [payment_service_pb2.PAYMENT_STATUS_FAILED, SUCCEEDED]
 
 
-async def test_a_slow_provider_is_waited_for(shared_stack: RunningStack) -> None:
-    """The reply says SUCCEEDED; meanwhile another attempt is refused."""
+async def test_a_payment_waits_for_a_slow_provider(shared_stack: RunningStack) -> None:
+    """It returns SUCCEEDED; a concurrent attempt is rejected with PAYMENT_IN_PROGRESS."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     slow = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
-    begun = await _begun(shared_stack, order_id)
-    assert begun.status != SUCCEEDED
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    pending = await _wait_for_charge(shared_stack, order_id)
+    assert pending.status != SUCCEEDED
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await journey.pay(order_id, "sandbox_approve")
-    assert reason_of(refused.value) == "PAYMENT_IN_PROGRESS"
+    assert reason_of(rejected.value) == "PAYMENT_IN_PROGRESS"
     assert (await slow).status == SUCCEEDED
     await shared_stack.wait_for_effects(order_id, PAID)
     assert shared_stack.charges(order_id) == 1
 
 
-async def test_a_late_provider_tells_by_notification(shared_stack: RunningStack) -> None:
-    """The reply says PROCESSING; the signed notification pays the order, once."""
+async def test_a_webhook_completes_a_deferred_payment(shared_stack: RunningStack) -> None:
+    """The call returns PROCESSING; the signed webhook completes the payment, once."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     payment = await journey.pay(order_id, "sandbox_late")
@@ -80,50 +80,50 @@ async def test_a_late_provider_tells_by_notification(shared_stack: RunningStack)
     assert shared_stack.charges(order_id) == 1
 
 
-async def test_a_client_that_hangs_up_changes_nothing_about_its_payment(
+async def test_a_payment_continues_after_its_client_disconnects(
     shared_stack: RunningStack,
 ) -> None:
-    """The work goes on without it; the repeat gets the outcome."""
+    """The repeated call returns the result of the same payment."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
-    begun = await _begun(shared_stack, order_id)
+    pending = await _wait_for_charge(shared_stack, order_id)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
     await shared_stack.wait_for_effects(order_id, PAID)
     repeated = await journey.pay(order_id, "sandbox_slow")
-    assert (repeated.payment_id, repeated.status) == (begun.payment_id, SUCCEEDED)
+    assert (repeated.payment_id, repeated.status) == (pending.payment_id, SUCCEEDED)
     assert shared_stack.charges(order_id) == 1
 
 
-async def test_killed_while_the_provider_works_payment_resumes_by_the_repeat(
+async def test_a_repeated_call_resumes_a_payment_after_a_crash_during_the_charge(
     disruptable_stack: RunningStack,
 ) -> None:
-    """The repeat finds the same payment and the same charge."""
+    """The repeated call uses the same payment and the same charge."""
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
-    begun = await _begun(disruptable_stack, order_id)
+    pending = await _wait_for_charge(disruptable_stack, order_id)
     await disruptable_stack.stack.kill("payment")
     with pytest.raises(grpc.aio.AioRpcError):
         await call
     await disruptable_stack.stack.start("payment")
     await paid_for_sure(journey, order_id, "sandbox_slow")
     await disruptable_stack.wait_for_effects(order_id, PAID)
-    assert (await _payment(disruptable_stack, order_id)).payment_id == begun.payment_id
+    assert (await _payment(disruptable_stack, order_id)).payment_id == pending.payment_id
     assert disruptable_stack.charges(order_id) == 1
     assert len(disruptable_stack.mails(journey)) == 1
 
 
-async def test_killed_while_the_provider_works_payment_resumes_by_itself(
+async def test_reconciliation_resumes_a_payment_after_a_crash_during_the_charge(
     disruptable_stack: RunningStack,
 ) -> None:
-    """Nobody repeats the request: payment asks the provider what became of it."""
+    """Without a repeated call, payment gets the status of the charge from the provider."""
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
-    await _begun(disruptable_stack, order_id)
+    await _wait_for_charge(disruptable_stack, order_id)
     await disruptable_stack.stack.kill("payment")
     with pytest.raises(grpc.aio.AioRpcError):
         await call
@@ -132,10 +132,10 @@ async def test_killed_while_the_provider_works_payment_resumes_by_itself(
     assert disruptable_stack.charges(order_id) == 1
 
 
-async def test_a_provider_that_is_down_leaves_the_payment_unknown_until_it_is_back(
+async def test_a_payment_is_unknown_while_the_provider_is_down(
     disruptable_stack: RunningStack,
 ) -> None:
-    """UNKNOWN, never FAILED by a guess; the repeat asks again."""
+    """UNKNOWN, not FAILED; a repeated call succeeds when the provider is back."""
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     await disruptable_stack.stack.kill("provider")
@@ -147,28 +147,28 @@ async def test_a_provider_that_is_down_leaves_the_payment_unknown_until_it_is_ba
     assert disruptable_stack.charges(order_id) == 1
 
 
-async def test_a_late_notification_finds_payment_after_an_outage(
+async def test_a_webhook_is_repeated_until_payment_is_back(
     disruptable_stack: RunningStack,
 ) -> None:
-    """The provider repeats its notification until payment is back and takes it."""
+    """The order is paid after an outage of payment during the first attempts."""
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     assert (await journey.pay(order_id, "sandbox_late")).status == PROCESSING
     await disruptable_stack.stack.kill("payment")
 
-    async def refused() -> bool:
-        lines = disruptable_stack.log_lines("provider", event="notification", order_id=order_id)
-        return any(line["refusal"] for line in lines)
+    async def is_rejected() -> bool:
+        event = "webhook rejected"
+        return bool(disruptable_stack.log_lines("provider", event=event, order_id=order_id))
 
-    await wait_until(refused, "a notification in vain")
+    await wait_until(is_rejected, "a rejected webhook")
     await disruptable_stack.stack.start("payment")
     await disruptable_stack.wait_for_effects(order_id, PAID)
 
 
-async def test_a_lost_answer_is_found_out_and_the_order_paid_by_one_charge(
+async def test_reconciliation_completes_a_payment_whose_response_was_lost(
     shared_stack: RunningStack,
 ) -> None:
-    """UNKNOWN, never FAILED by a guess; payment asks until it knows, and charges nothing again."""
+    """UNKNOWN, not FAILED; then SUCCEEDED with a single charge."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     lost = await journey.pay(order_id, "sandbox_lost")
@@ -179,13 +179,13 @@ async def test_a_lost_answer_is_found_out_and_the_order_paid_by_one_charge(
     assert shared_stack.charges(order_id) == 1
 
 
-# The provider itself, as payment meets it.
+# Direct calls of the provider.
 
 
-async def test_the_provider_closes_keys_and_pays_back_what_it_captured(
+async def test_the_provider_cancels_keys_and_refunds_up_to_the_captured_amount(
     shared_stack: RunningStack,
 ) -> None:
-    """Each call tells how things stand, again and again, and says why it refuses."""
+    """Each call is idempotent, and a refusal has a reason."""
     key, unused = shared_stack.journey().name, shared_stack.journey().name
     async with shared_stack.channel("provider", "sandbox.v1.ProviderService") as channel:
         provider = provider_service_pb2_grpc.ProviderServiceStub(channel)
@@ -205,36 +205,36 @@ async def test_the_provider_closes_keys_and_pays_back_what_it_captured(
                 idempotency_key=f"{key}-{number}", charge_key=key, amount_minor=amount
             )
             refund = (await provider.CreateRefund(request)).refund
-            found = await provider.GetRefund(
+            reply = await provider.GetRefund(
                 provider_service_pb2.GetRefundRequest(idempotency_key=f"{key}-{number}")
             )
-            assert found.refund == refund
+            assert reply.refund == refund
             status = provider_service_pb2.RefundStatus.Name(refund.status)
             return status.removeprefix("REFUND_STATUS_"), refund.refusal_reason
 
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             await refund(0, 1)
-        assert reason_of(refused.value) == "CHARGE_NOT_FOUND"
+        assert reason_of(rejected.value) == "CHARGE_NOT_FOUND"
         captured = await charge(key)
         assert captured.captured_minor == 100
         cancel = provider_service_pb2.CancelChargeRequest(idempotency_key=key)
         assert (await provider.CancelCharge(cancel)).charge == captured
         assert [await refund(1, 60), await refund(1, 60)] == [("SUCCEEDED", "")] * 2
         assert await refund(2, 41) == ("REFUSED", "EXCEEDS_CAPTURED")
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             await refund(1, 59)
-        assert reason_of(refused.value) == "IDEMPOTENCY_KEY_REUSED"
+        assert reason_of(rejected.value) == "IDEMPOTENCY_KEY_REUSED"
 
         cancel = provider_service_pb2.CancelChargeRequest(idempotency_key=unused)
-        closed = (await provider.CancelCharge(cancel)).charge
-        assert closed.status == provider_service_pb2.CHARGE_STATUS_CANCELLED
-        assert await charge(unused, "sandbox_lost") == closed
+        cancelled = (await provider.CancelCharge(cancel)).charge
+        assert cancelled.status == provider_service_pb2.CHARGE_STATUS_CANCELLED
+        assert await charge(unused, "sandbox_lost") == cancelled
 
 
-async def test_the_provider_keeps_its_refunds_when_it_is_killed(
+async def test_the_provider_keeps_refunds_after_a_crash(
     disruptable_stack: RunningStack,
 ) -> None:
-    """Paid back once, also if the merchant asks again after the crash."""
+    """A repeated request after the crash returns the same refund."""
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     payment = await journey.pay(order_id)
@@ -249,8 +249,8 @@ async def test_the_provider_keeps_its_refunds_when_it_is_killed(
             provider = provider_service_pb2_grpc.ProviderServiceStub(channel)
             return (await provider.CreateRefund(request)).refund
 
-    first = await refund()
-    assert first.status == provider_service_pb2.REFUND_STATUS_SUCCEEDED
+    before = await refund()
+    assert before.status == provider_service_pb2.REFUND_STATUS_SUCCEEDED
     await disruptable_stack.stack.kill("provider")
     await disruptable_stack.stack.start("provider")
-    assert await refund() == first
+    assert await refund() == before

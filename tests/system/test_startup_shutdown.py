@@ -1,4 +1,4 @@
-"""Processes come and go in any order, say what they lack, and finish what they began."""
+"""Processes start and stop in any order, report missing dependencies, and finish calls."""
 
 import asyncio
 import os
@@ -17,49 +17,51 @@ from tests.system.test_outages import SERVICES, becomes, health
 _PATHS = os.pathsep.join([str(PROJECT), str(PROJECT / "gen")])
 
 
-async def _ends(
+async def _run_module(
     *module: str, environment: Mapping[str, str] | None = None
 ) -> tuple[int | None, str]:
-    """Runs a module to its end: exit status, and all that it said."""
-    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
+    """Runs a module until it exits; returns its exit status and output."""
+    inherited = {
+        name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}
+    }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",
         "-m",
         *module,
-        env={**kept, "PYTHONPATH": _PATHS, **(environment or {})},
+        env={**inherited, "PYTHONPATH": _PATHS, **(environment or {})},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        said, _ = await asyncio.wait_for(process.communicate(), 60)
+        output, _ = await asyncio.wait_for(process.communicate(), 60)
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    return process.returncode, said.decode()
+    return process.returncode, output.decode()
 
 
 async def test_services_started_before_their_servers_wait_and_then_serve(
     disruptable_stack: RunningStack,
 ) -> None:
-    """First PostgreSQL comes, then they serve; then NATS, and the bus works too."""
+    """They serve once PostgreSQL runs, and use the bus once NATS runs."""
     stack = disruptable_stack.stack
     for name in (*SERVICES, "nats", "postgres"):
         await stack.kill(name)
-    seen = {
+    counts = {
         name: len(disruptable_stack.log_lines(name, event="waiting for the database"))
         for name in SERVICES
     }
-    async with asyncio.TaskGroup() as starting:
+    async with asyncio.TaskGroup() as group:
         for name in SERVICES:
-            starting.create_task(stack.start(name))
+            group.create_task(stack.start(name))
 
         async def all_wait() -> bool:
             return all(
                 len(disruptable_stack.log_lines(name, event="waiting for the database"))
-                > seen[name]
+                > counts[name]
                 for name in SERVICES
             )
 
@@ -78,32 +80,30 @@ async def test_services_started_before_their_servers_wait_and_then_serve(
 
 
 @pytest.mark.parametrize("server", ["nats", "postgres"])
-async def test_sigterm_ends_a_service_that_never_met_its_server(
+async def test_sigterm_stops_a_service_whose_server_never_started(
     disruptable_stack: RunningStack, server: str
 ) -> None:
-    """It waits, is told to stop, and stops: exit status 0."""
+    """Exit status 0 on SIGTERM, while the service waits for PostgreSQL or NATS."""
     stack = disruptable_stack.stack
     await stack.kill("notification")
     await stack.kill(server)
     event = "waiting for the database" if server == "postgres" else "serving"
-    seen = len(disruptable_stack.log_lines("notification", event=event))
+    count = len(disruptable_stack.log_lines("notification", event=event))
     starting = asyncio.create_task(stack.start("notification"))
 
-    async def look() -> bool:
-        return len(disruptable_stack.log_lines("notification", event=event)) > seen
+    async def is_logged() -> bool:
+        return len(disruptable_stack.log_lines("notification", event=event)) > count
 
     try:
-        await wait_until(look, f"notification says {event!r}", 60)
-        process = stack._processes["notification"]
-        await stack.terminate("notification")
+        await wait_until(is_logged, f"notification logs {event!r}", 60)
+        assert await stack.terminate("notification") == 0
     finally:
         starting.cancel()
         await asyncio.wait({starting})
-    assert process.status == 0
 
 
-async def test_sigterm_lets_a_payment_in_flight_finish(disruptable_stack: RunningStack) -> None:
-    """The provider is slow; the call gets its answer, and the process ends with status 0."""
+async def test_sigterm_lets_a_payment_in_progress_finish(disruptable_stack: RunningStack) -> None:
+    """The provider is slow; the call returns its result, and the exit status is 0."""
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
@@ -112,27 +112,25 @@ async def test_sigterm_lets_a_payment_in_flight_finish(disruptable_stack: Runnin
         return disruptable_stack.charges(order_id) == 1
 
     await wait_until(charged, "the charge")
-    process = disruptable_stack.stack._processes["payment"]
-    await disruptable_stack.stack.terminate("payment")
-    assert process.status == 0
+    assert await disruptable_stack.stack.terminate("payment") == 0
     assert (await call).status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
     assert disruptable_stack.log_lines("payment", event="stopped")
-    # The last pass of the relay has published what the call announced.
+    # Before the exit, the relay has published the event of the call.
     assert await disruptable_stack.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
     await disruptable_stack.stack.start("payment")
     await disruptable_stack.wait_for_effects(order_id, PAID)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_sigterm_under_load_breaks_no_call(
+async def test_sigterm_under_load_fails_calls_with_unavailable_only(
     disruptable_stack: RunningStack, service: str
 ) -> None:
-    """Calls end OK or UNAVAILABLE; what was answered OK has all its effects."""
+    """Calls return OK or UNAVAILABLE; those that return OK have all their effects."""
     paid: list[str] = []
-    enough = False
+    done = False
 
     async def customers() -> None:
-        while not enough:
+        while not done:
             journey = disruptable_stack.journey()
             order_id = (await retry(journey.order, "an order")).order_id
             await retry(lambda: journey.pay(order_id), "a payment")  # noqa: B023
@@ -143,16 +141,14 @@ async def test_sigterm_under_load_breaks_no_call(
             await retry(lambda: journey.start(code), "an interview")  # noqa: B023
 
     async def restart() -> None:
-        nonlocal enough
+        nonlocal done
         try:
-            await _longer(paid, 6)
-            process = disruptable_stack.stack._processes[service]
-            await disruptable_stack.stack.terminate(service)
-            assert process.status == 0
+            await _wait_for_more(paid, 6)
+            assert await disruptable_stack.stack.terminate(service) == 0
             await disruptable_stack.stack.start(service)
-            await _longer(paid, 6)
+            await _wait_for_more(paid, 6)
         finally:
-            enough = True
+            done = True
 
     async with asyncio.TaskGroup() as group:
         for _ in range(4):
@@ -162,77 +158,79 @@ async def test_sigterm_under_load_breaks_no_call(
         await disruptable_stack.wait_for_effects(order_id, STARTED)
 
 
-async def _longer(orders: list[str], by: int) -> None:
-    goal = len(orders) + by
+async def _wait_for_more(orders: list[str], count: int) -> None:
+    goal = len(orders) + count
 
-    async def look() -> bool:
+    async def is_reached() -> bool:
         return len(orders) >= goal
 
-    await wait_until(look, f"{by} more orders", 60)
+    await wait_until(is_reached, f"{count} more orders", 60)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_missing_settings_are_named(shared_stack: RunningStack, service: str) -> None:
-    """Exit status 2 and one line for each variable."""
-    status, said = await _ends(f"{service}_svc")
+async def test_missing_settings_are_listed(shared_stack: RunningStack, service: str) -> None:
+    """Exit status 2 and one line per variable."""
+    status, output = await _run_module(f"{service}_svc")
     assert status == 2
     for name in service_environment(shared_stack.stack, service):
-        assert f"setting {name}: " in said
-    assert "Traceback" not in said
+        assert f"setting {name}: " in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_wrong_setting_is_named_and_no_secret_told(
+async def test_an_invalid_setting_is_reported_without_any_secret(
     shared_stack: RunningStack, service: str
 ) -> None:
-    """Exit status 2; only the faulty variable is complained of."""
-    wrong = f"{service.upper()}_BUS_BATCH_SIZE"
+    """Exit status 2 and one line, for the invalid variable only."""
+    invalid = f"{service.upper()}_BUS_BATCH_SIZE"
     environment = service_environment(shared_stack.stack, service)
-    status, said = await _ends(f"{service}_svc", environment={**environment, wrong: "0"})
+    status, output = await _run_module(f"{service}_svc", environment={**environment, invalid: "0"})
     assert status == 2
-    assert said.startswith(f"setting {wrong}: ")
-    assert len(said.splitlines()) == 1
+    assert output.startswith(f"setting {invalid}: ")
+    assert len(output.splitlines()) == 1
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_taken_port_is_told(shared_stack: RunningStack, service: str) -> None:
-    """Exit status 1, and the address in the message; the holder goes on."""
+async def test_a_taken_port_is_reported(shared_stack: RunningStack, service: str) -> None:
+    """Exit status 1 and a message with the address; the process on that port continues."""
     address = shared_stack.stack.address(service)
     environment = service_environment(shared_stack.stack, service)
-    status, said = await _ends(f"{service}_svc", environment=environment)
+    status, output = await _run_module(f"{service}_svc", environment=environment)
     assert status == 1
-    (line,) = [line for line in said.splitlines() if "could not start" in line]
-    assert f"can't listen on {address}" in line
-    assert "Traceback" not in said
+    (line,) = [line for line in output.splitlines() if "could not start" in line]
+    assert f"cannot listen on {address}" in line
+    assert "Traceback" not in output
     assert await health(shared_stack, service, "") == "SERVING"
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_database_that_is_not_migrated_is_told(
+async def test_a_database_that_is_not_migrated_is_reported(
     shared_stack: RunningStack, service: str
 ) -> None:
-    """After the time to wait: exit status 1 and the reason."""
+    """Exit status 1 and a message with the reason, after the time limit for the start."""
     environment = dict(service_environment(shared_stack.stack, service))
     prefix = service.upper()
     url = environment[f"{prefix}_DATABASE_URL"]
     environment[f"{prefix}_DATABASE_URL"] = f"{url.rpartition('/')[0]}/postgres"
     environment[f"{prefix}_START_SECONDS"] = "0.1"
-    status, said = await _ends(f"{service}_svc", environment=environment)
+    status, output = await _run_module(f"{service}_svc", environment=environment)
     assert status == 1
-    assert "could not start" in said
-    assert "alembic_version" in said
-    assert "Traceback" not in said
+    assert "could not start" in output
+    assert "alembic_version" in output
+    assert "Traceback" not in output
 
 
-async def test_a_second_devstack_on_the_same_data_is_refused(shared_stack: RunningStack) -> None:
-    """Exit status 1, naming the directory and the process; the first one isn't harmed."""
+async def test_a_second_devstack_on_the_same_data_directory_is_rejected(
+    shared_stack: RunningStack,
+) -> None:
+    """Exit status 1 and a message with directory and process id; the first one continues."""
     directory = shared_stack.stack.directory
     for command in ("up", "demo", "clean"):
-        status, said = await _ends("devstack", command, "--data-dir", str(directory))
+        status, output = await _run_module("devstack", command, "--data-dir", str(directory))
         assert status == 1
-        assert said.startswith(f"devstack: {directory} is in use by another devstack")
-        assert str(os.getpid()) in said
-    assert shared_stack.stack.ended() == {}
+        assert output.startswith(f"devstack: {directory} is in use by another devstack")
+        assert str(os.getpid()) in output
+    assert shared_stack.stack.exited() == {}
     journey = shared_stack.journey()
     with pytest.raises(grpc.aio.AioRpcError):
         await journey.start("nonsense")

@@ -1,24 +1,23 @@
-"""Copies of the project in which a check of CI is to find something wrong."""
+"""Copies of the project, to be changed so that a static check fails."""
 
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 from devstack.commands import PROJECT
 
 _VENV = Path(sys.executable).parent.parent
-_PARTS = (
-    "Makefile", "pyproject.toml", ".ci", "protos", "gen", "eventbus", "runtime", "shared_model",
-    "payment_svc", "interview_svc", "notification_svc", "devstack", "opsctl",
-    "tests/contract/golden",
-)  # fmt: skip
+_PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))
+_PACKAGES = _PYPROJECT["tool"]["importlinter"]["root_packages"]
+_PARTS = ("Makefile", "pyproject.toml", ".ci", "protos", "gen", "tests/contract/golden", *_PACKAGES)
 _CACHES = shutil.ignore_patterns("__pycache__")
 
 
 def copy_of_the_project(target: Path) -> Path:
-    """A copy of all that the static checks of contracts and imports read."""
+    """Copies all files that the static checks of contracts and imports read."""
     for part in _PARTS:
         source, copy = PROJECT / part, target / part
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +29,7 @@ def copy_of_the_project(target: Path) -> Path:
 
 
 def make(tree: Path, target: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Makes a target in a copy with what is installed here; its output and exit status."""
+    """Runs make in a copy, with the virtual environment of this project."""
     program = shutil.which("make")
     assert program is not None, "the project needs make"
     stamps = [f"--old-file={_VENV / name}" for name in (".dev-stamp", ".runtime-stamp")]

@@ -1,4 +1,4 @@
-"""Stacks for one session of tests, and programs of a stack run by themselves to their end."""
+"""Runs stacks for tests, and single programs of a stack until they exit."""
 
 import asyncio
 import os
@@ -11,12 +11,12 @@ from devstack.settings import Settings
 from devstack.stack import Stack
 from devstack.supervision.processes import Program
 
-_SECONDS = 60
+_EXIT_SECONDS = 60
 
 
 @asynccontextmanager
 async def running(directory: Path, settings: Settings) -> AsyncIterator[Stack]:
-    """A running stack. What it had to keep outside its directory goes; its logs stay."""
+    """Runs a stack. Its files outside the directory are removed afterwards; its logs are kept."""
     try:
         async with Stack(directory, settings) as stack:
             yield stack
@@ -25,7 +25,10 @@ async def running(directory: Path, settings: Settings) -> AsyncIterator[Stack]:
 
 
 async def run_to_end(program: Program, environment: Mapping[str, str]) -> tuple[int, str]:
-    """Exit status and all output of a program with other settings; killed if it doesn't end."""
+    """Returns exit status and output of a program; `environment` overrides its settings.
+
+    Kills the program if it does not exit in time.
+    """
     process = await asyncio.create_subprocess_exec(
         *program.command,
         env={**os.environ, **program.environment, **environment},
@@ -33,7 +36,7 @@ async def run_to_end(program: Program, environment: Mapping[str, str]) -> tuple[
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), _SECONDS)
+        output, _ = await asyncio.wait_for(process.communicate(), _EXIT_SECONDS)
     except BaseException:
         process.kill()
         await process.wait()

@@ -18,7 +18,7 @@ from payment_svc.gateways import (
     WebhookMalformed,
     WebhookPayload,
 )
-from sandbox_provider.methods import _METHODS
+from sandbox_provider.methods import PAYMENT_METHODS
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 SECRET, OLD_SECRET = "the provider's", "the provider's last year"
@@ -213,7 +213,7 @@ async def test_a_signed_notification_that_cant_be_read_is_malformed(
         gateway.verify(body, signed(stamp(), body), NOW)
 
 
-@pytest.mark.parametrize("method", [name for name in _METHODS if name])
+@pytest.mark.parametrize("method", [name for name in PAYMENT_METHODS if name])
 async def test_the_sandbox_knows_its_own_means_of_payment(
     gateway: SandboxGateway, method: str
 ) -> None:
