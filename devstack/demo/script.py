@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from devstack.clients import Clients
+from clients import Clients
 from devstack.demo.journey import Journey
 from devstack.demo.mails import mails_to
 from devstack.polling import wait_until
@@ -40,7 +40,7 @@ class Demo:
         watcher = await connect(url, login.user, login.password, "demo", 10)
         try:
             await subscribe(watcher, "*.v1.>", self._see)
-            async with Clients(self._stack) as clients:
+            async with self._stack.connect() as clients:
                 await self._journey(Journey(clients, self._stack.mail_dir))
                 await self._measure(clients)
         except _FAILURES as error:

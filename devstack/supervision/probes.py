@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from clients import serving_status
 
 _LIMIT = 2.0
 
@@ -17,17 +17,9 @@ async def grpc_is_serving(address: str) -> bool:
         return False
     async with grpc.aio.insecure_channel(address) as channel:
         try:
-            answer = await _check(channel)
+            return await serving_status(channel, seconds=_LIMIT) == "SERVING"
         except grpc.aio.AioRpcError as error:
             return error.code() is grpc.StatusCode.UNIMPLEMENTED
-    return answer.status == health_pb2.HealthCheckResponse.SERVING
-
-
-async def _check(channel: grpc.aio.Channel) -> health_pb2.HealthCheckResponse:
-    stub = health_pb2_grpc.HealthStub(channel)
-    # The stubs' author left the method of the asyncio stub undeclared.
-    check: Callable[..., Awaitable[health_pb2.HealthCheckResponse]] = stub.Check  # type: ignore[attr-defined]
-    return await check(health_pb2.HealthCheckRequest(), timeout=_LIMIT)
 
 
 async def smtp_is_greeting(host: str, port: int) -> bool:

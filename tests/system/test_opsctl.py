@@ -10,11 +10,12 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from nats.js.api import RawStreamMsg
 
+from clients import reason_of
 from devstack.polling import wait_until
 from ops.v1 import ops_service_pb2
 from tests.system.drivers.db_faults import dead_letter, no_session_for
 from tests.system.drivers.opsctl import ended, opsctl, run, start
-from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, reason_of
+from tests.system.drivers.running_stack import PAID, STARTED, RunningStack
 
 SERVICES = ("payment", "interview", "notification")
 _ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"

@@ -11,7 +11,7 @@ from devstack.commands import PROJECT
 _VENV = Path(sys.executable).parent.parent
 _PARTS = (
     "Makefile", "pyproject.toml", ".ci", "protos", "gen", "eventbus", "runtime", "shared_model",
-    "payment_svc", "interview_svc", "notification_svc", "devstack", "opsctl",
+    "payment_svc", "interview_svc", "notification_svc", "devstack", "opsctl", "clients",
     "tests/contract/golden",
 )  # fmt: skip
 _CACHES = shutil.ignore_patterns("__pycache__")
