@@ -5,16 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
+from clients import Clients, Service, connect
 from devstack.keys import Keys
 from devstack.secret_store import write_private
 from devstack.servers.nats_server import USERS, Login
 from devstack.servers.postgres import DATABASE, ROLES, SERVICES, SUPERUSER, Server
 from devstack.settings import Settings
 from devstack.supervision.ports import LOOPBACK, Port
+from runtime.auth.authentication import Role
 
 SECRETS = ("postgres", "provider", *ROLES, *(f"nats_{user}" for user in USERS))
 
 _NATS_PORT = 4222
+_CALL_SECONDS = 60.0  # longer than a service takes at most for a call
 
 
 class Addresses:
@@ -33,6 +36,15 @@ class Addresses:
 
     def port(self, component: str) -> int:
         return self._ports[component].number
+
+    def connect(self, token: str = "") -> Clients:
+        """Clients of the services; without a token, as a storefront that may also operate.
+
+        Calls are not retried: the demo and the tests see each reply of a service.
+        """
+        token = token or self.keys.token("devstack", Role.STOREFRONT, Role.OPERATOR)
+        addresses = {service: self.address(service) for service in Service}
+        return connect(addresses, token=token, timeout=_CALL_SECONDS, retry=False)
 
     def write_addresses(self) -> None:
         """Writes addresses.json for opsctl; its NATS user is `trace`, which publishes no events."""

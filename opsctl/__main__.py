@@ -1,12 +1,12 @@
-"""`opsctl`: for whoever runs the system. `opsctl --help` lists what it does."""
+"""`opsctl`: the operator's command line; `opsctl --help` lists the commands."""
 
 _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Runs the command line; exit status 2 for a wrong call, 1 if it can't be done."""
+    """Runs the command line; `opsctl.errors` lists the exit statuses."""
     try:
-        # Loading takes a moment: Ctrl-C leaves no traceback then either.
+        # The import takes a moment: Ctrl-C during it must not print a traceback either.
         from opsctl.command_line import run_command_line  # noqa: PLC0415
 
         run_command_line()

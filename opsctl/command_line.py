@@ -1,4 +1,4 @@
-"""The commands of `opsctl`, and what all of them can be told."""
+"""The commands of `opsctl` and the options that all of them share."""
 
 import logging
 import sys
@@ -8,48 +8,90 @@ from typing import Annotated
 import structlog
 import typer
 
+from clients import ClientError, Service
+from eventbus.event import MalformedEnvelope, split_subject
 from opsctl.commands import dead_letters
 from opsctl.commands.journey import journey
 from opsctl.commands.refunds import refunds
 from opsctl.commands.repair import check_bus, consistency, republish, retry_parked
 from opsctl.commands.status import status
-from opsctl.decoding import decode
-from opsctl.errors import Problem
-from opsctl.output import plain
-from opsctl.target import Given
+from opsctl.errors import UserError, describe
+from opsctl.output import printable
+from opsctl.target import Target
 from runtime import redaction
+from runtime.ops.event_json import Undecodable, to_json
 from shared_model.access_code import mask_access_codes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+_ADDRESS_HELP = "Address of the service."
 
 
 @app.callback()
 def opsctl(
     context: typer.Context,
-    payment: Annotated[str, typer.Option(envvar="OPSCTL_PAYMENT", metavar="HOST:PORT")] = "",
-    interview: Annotated[str, typer.Option(envvar="OPSCTL_INTERVIEW", metavar="HOST:PORT")] = "",
+    payment: Annotated[
+        str, typer.Option(envvar="OPSCTL_PAYMENT", metavar="HOST:PORT", help=_ADDRESS_HELP)
+    ] = "",
+    interview: Annotated[
+        str, typer.Option(envvar="OPSCTL_INTERVIEW", metavar="HOST:PORT", help=_ADDRESS_HELP)
+    ] = "",
     notification: Annotated[
-        str, typer.Option(envvar="OPSCTL_NOTIFICATION", metavar="HOST:PORT")
+        str, typer.Option(envvar="OPSCTL_NOTIFICATION", metavar="HOST:PORT", help=_ADDRESS_HELP)
     ] = "",
     token_file: Annotated[
-        Path | None, typer.Option(envvar="OPSCTL_TOKEN_FILE", help="An operator's bearer token.")
+        Path | None,
+        typer.Option(envvar="OPSCTL_TOKEN_FILE", help="File with an operator's bearer token."),
     ] = None,
     tls_roots: Annotated[
         Path | None,
-        typer.Option(envvar="OPSCTL_TLS_ROOTS", help="PEM file: trusts these, by TLS."),
+        typer.Option(envvar="OPSCTL_TLS_ROOTS", help="PEM file of trusted roots; enables TLS."),
     ] = None,
     nats: Annotated[
         str,
-        typer.Option(envvar="OPSCTL_NATS", help="nats://user:password@host:port, to read events."),
+        typer.Option(
+            envvar="OPSCTL_NATS",
+            metavar="URL",
+            help="nats://user:password@host:port; `journey` reads events there.",
+        ),
     ] = "",
     data_dir: Annotated[
         Path,
-        typer.Option(envvar="OPSCTL_DATA_DIR", help="A devstack's data: tells all of the above."),
+        typer.Option(
+            envvar="OPSCTL_DATA_DIR",
+            help="Data directory of a devstack; supplies addresses and token that are not given.",
+        ),
     ] = Path(".dev"),
 ) -> None:
-    """Look into the running system, and mend it."""
-    addresses = {"payment": payment, "interview": interview, "notification": notification}
-    context.obj = Given(addresses, token_file, tls_roots, nats, data_dir)
+    """Inspect and repair a running system.
+
+    Exit status: 0 if no operator action is required, 1 if it is or if the command failed, 2 for
+    wrong arguments.
+    """
+    addresses = {
+        Service.PAYMENT: payment,
+        Service.INTERVIEW: interview,
+        Service.NOTIFICATION: notification,
+    }
+    context.obj = Target(addresses, token_file, tls_roots, nats, data_dir)
+
+
+def decode(
+    subject: Annotated[
+        str, typer.Argument(help="Subject of the event; it contains the event's type.")
+    ],
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show access codes and mail addresses.")
+    ] = False,
+) -> None:
+    """Decode an event from standard input to one line of JSON.
+
+    For example: nats sub 'payment.v1.>' --translate 'opsctl decode {{Subject}}'
+    """
+    try:
+        event_type, _ = split_subject(subject)
+        typer.echo(to_json(event_type, sys.stdin.buffer.read(), reveal=reveal))
+    except (MalformedEnvelope, Undecodable) as error:
+        raise UserError(str(error)) from None
 
 
 _COMMANDS = (status, journey, refunds, check_bus, republish, retry_parked, consistency, decode)
@@ -59,12 +101,18 @@ app.add_typer(dead_letters.app, name="dead-letters")
 
 
 def run_command_line() -> None:
-    """Runs what the arguments say; always raises SystemExit."""
+    """Runs the command that the arguments name; always raises SystemExit."""
     redaction.add_rule(mask_access_codes)
-    # Errors are told here, once; the libraries' own log lines would only repeat them.
+    # Errors are printed here, once; log lines of libraries would repeat them.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         app()
-    except Problem as problem:
-        sys.stderr.write(f"opsctl: {' '.join(plain(str(problem)).split())}\n")
-        raise SystemExit(1) from None
+    except UserError as error:
+        _fail(str(error))
+    except ClientError as error:
+        _fail(describe(error))
+
+
+def _fail(text: str) -> None:
+    sys.stderr.write(f"opsctl: {' '.join(printable(text).split())}\n")
+    raise SystemExit(1)

@@ -1,14 +1,20 @@
-"""What ends a command: a line on standard error and a status of 1, never a traceback."""
+"""What ends a command early, and the exit statuses.
+
+0    done; no operator action is required
+1    not done, or operator action is required: one line on standard error names an error
+2    wrong arguments: usage on standard error
+130  interrupted
+"""
+
+from clients import AddressUnknown, ClientError
 
 
-class Problem(Exception):
-    """The command can't do what was asked; the text is what a person reads."""
+class UserError(Exception):
+    """The command cannot run as configured, or names something that does not exist."""
 
 
-class CallFailed(Problem):
-    """A service answered a call with an error, or not at all."""
-
-    def __init__(self, service: str, text: str, code: str, reason: str) -> None:
-        """`code` is the gRPC status, `reason` the UPPER_SNAKE one if the service gave one."""
-        super().__init__(text)
-        self.service, self.code, self.reason = service, code, reason
+def describe(error: ClientError) -> str:
+    """One line about a service that could not be called, with what to do about it."""
+    if isinstance(error, AddressUnknown):
+        return f"{error}: give --{error.service} HOST:PORT"
+    return str(error)

@@ -1,65 +1,71 @@
-"""Where the services are and who asks them: options, environment, or a running devstack's files."""
+"""The system that commands work on: from options, the environment, or a devstack's files."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
-from opsctl.errors import Problem
+from clients import Clients, Service, connect
+from opsctl.errors import UserError
 
-
-class Service(StrEnum):
-    """A service by its name."""
-
-    PAYMENT = "payment"
-    INTERVIEW = "interview"
-    NOTIFICATION = "notification"
-
-
-SERVICES = tuple(service.value for service in Service)
-# What devstack writes at each start: an address for each service, and the URL of NATS.
+# A devstack writes these at each start: the address of each service and the URL of NATS, a token.
 _ADDRESSES = "addresses.json"
 _TOKEN = Path("tokens") / "operator"
 
 
 @dataclass(frozen=True)
-class Given:
-    """What the command line and the environment say; "" and None for what they don't."""
+class Target:
+    """Addresses and credentials as given; "" or None stands for what a devstack's files say."""
 
-    addresses: Mapping[str, str]
+    addresses: Mapping[Service, str]
     token_file: Path | None
     tls_roots: Path | None
     nats: str
     data_dir: Path
 
-    def address(self, service: str) -> str:
-        """`host:port` of a service, "" if nobody tells."""
-        return self.addresses.get(service) or self._written().get(service, "")
+    def connect(self) -> Clients:
+        """Clients of the services whose addresses are known; raises UserError."""
+        addresses = {service: address for service in Service if (address := self.address(service))}
+        if not addresses:
+            raise UserError(
+                "no address of a service is known: give --payment, --interview and --notification"
+                " or OPSCTL_PAYMENT and so on, or run in the directory of a devstack"
+                f" (there are none in {self.data_dir / _ADDRESSES})"
+            )
+        token = self.token()
+        try:
+            return connect(addresses, token=token, tls_roots=self.tls_roots)
+        except OSError as error:
+            raise UserError(f"the TLS roots cannot be read: {error}") from error
+
+    def address(self, service: Service) -> str:
+        """`host:port` of a service; "" if unknown."""
+        return self.addresses.get(service) or self._devstack_addresses().get(service, "")
 
     def nats_url(self) -> str:
-        """The URL of NATS with user and password, "" if nobody tells."""
-        return self.nats or self._written().get("nats", "")
+        """The URL of NATS with user and password; "" if unknown."""
+        return self.nats or self._devstack_addresses().get("nats", "")
 
     def token(self) -> str:
-        """The bearer token; raises Problem."""
+        """The bearer token; raises UserError."""
         path = self.token_file or self.data_dir / _TOKEN
         try:
             token = path.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             if self.token_file is None and not path.exists():
-                raise Problem(
-                    "no token: name a file by --token-file or OPSCTL_TOKEN_FILE, or run where a"
-                    f" devstack keeps its data ({self.data_dir})"
+                raise UserError(
+                    "no token: give --token-file or OPSCTL_TOKEN_FILE, or run in the directory of"
+                    f" a devstack ({path} does not exist)"
                 ) from None
-            raise Problem(f"the token in {path} can't be read: {error}") from error
+            raise UserError(f"the token in {path} cannot be read: {error}") from error
         if not token or not token.isascii() or not token.isprintable():
-            raise Problem(f"{path} holds no token")
+            raise UserError(f"{path} contains no token")
         return token
 
-    def _written(self) -> Mapping[str, str]:
+    def _devstack_addresses(self) -> Mapping[str, str]:
+        """Addresses by service, and `nats`; empty if the file is missing or damaged."""
         try:
-            found = json.loads((self.data_dir / _ADDRESSES).read_text("utf-8"))
+            addresses = json.loads((self.data_dir / _ADDRESSES).read_text("utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return addresses if isinstance(addresses, dict) else {}

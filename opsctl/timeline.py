@@ -1,152 +1,158 @@
-"""What happened to one order, each thing at its moment: what records and replies say as entries."""
+"""Entries of an order's timeline, made from the records of the services.
+
+Each function yields an entry for each step that a record has a time for.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from clients import Service
 from interview.v1 import interview_service_pb2, session_pb2
 from notification.v1 import notification_service_pb2
-from opsctl.money import money
-from opsctl.output import name_of
-from payment.v1 import access_code_pb2, payment_service_pb2
+from opsctl.output import money, name_of
+from payment.v1 import access_code_pb2, access_code_service_pb2, payment_service_pb2
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that happened. `id` names what it happened to."""
+    """An event or a change of state at its time. `id` identifies what changed."""
 
     at: datetime
     domain: str
-    what: str
+    event: str
     id: str
     detail: str = ""
 
 
-def _at(timestamp: Timestamp, domain: str, what: str, id_: str, *details: str) -> Iterator[Entry]:
-    """An entry, unless the moment is unset: it hasn't happened then."""
-    if timestamp.seconds or timestamp.nanos:
+def _entry(
+    moment: Timestamp, domain: Service, event: str, id_: str, *details: str
+) -> Iterator[Entry]:
+    """An entry with all details that aren't empty; none if the moment is unset."""
+    if moment.seconds or moment.nanos:
         detail = ", ".join(detail for detail in details if detail)
-        yield Entry(timestamp.ToDatetime(tzinfo=UTC), domain, what, id_, detail)
+        yield Entry(moment.ToDatetime(tzinfo=UTC), domain, event, id_, detail)
 
 
-def of_order(order: Any) -> Iterator[Entry]:
+def of_order(order: payment_service_pb2.Order) -> Iterator[Entry]:
     id_ = order.order_id
-    bought = (order.product_id, money(order.price), f"customer {order.customer_id}")
-    yield from _at(order.created_at, "payment", "order created", id_, *bought)
-    yield from _at(order.paid_at, "payment", "order paid", id_, order.payment_id)
+    details = (order.product_id, money(order.price), f"customer {order.customer_id}")
+    yield from _entry(order.created_at, Service.PAYMENT, "order created", id_, *details)
+    yield from _entry(order.paid_at, Service.PAYMENT, "order paid", id_, order.payment_id)
 
 
-def of_payment(payment: Any) -> Iterator[Entry]:
-    id_, amount = payment.payment_id, money(payment.amount)
+def of_payment(payment: payment_service_pb2.Payment) -> Iterator[Entry]:
+    id_, amount, captured = payment.payment_id, money(payment.amount), money(payment.captured)
     status = name_of(payment_service_pb2.PaymentStatus, payment.status, "PAYMENT_STATUS_")
-    captured = money(payment.captured)
-    yield from _at(payment.created_at, "payment", "payment created", id_, amount)
-    yield from _at(
-        payment.updated_at,
-        "payment",
-        f"payment {status}",
-        id_,
-        payment.failure_reason,
-        f"captured {captured}" if captured else "",
-    )
+    details = (payment.failure_reason, f"captured {captured}" if captured else "")
+    yield from _entry(payment.created_at, Service.PAYMENT, "payment created", id_, amount)
+    yield from _entry(payment.updated_at, Service.PAYMENT, f"payment {status}", id_, *details)
 
 
-def of_refund(refund: Any) -> Iterator[Entry]:
-    id_ = refund.refund_id
-    kind = "surplus" if refund.surplus else "full" if refund.full else "partial"
+def of_refund(refund: payment_service_pb2.Refund) -> Iterator[Entry]:
+    id_, kind = refund.refund_id, refund_kind(refund)
     status = name_of(payment_service_pb2.RefundStatus, refund.status, "REFUND_STATUS_")
-    amount, asks = money(refund.amount), f"{refund.asks} times so far"
-    yield from _at(refund.created_at, "payment", f"{kind} refund begun", id_, amount, refund.reason)
+    details = (money(refund.amount), refund.reason)
+    yield from _entry(refund.created_at, Service.PAYMENT, f"{kind} refund created", id_, *details)
     if refund.asks:
-        yield from _at(refund.asked_at, "payment", "interview asked for it", id_, asks)
-    yield from _at(refund.released_at, "payment", "refund released to the provider", id_)
-    late = "overdue" if refund.overdue else ""
-    yield from _at(
-        refund.updated_at, "payment", f"refund {status}", id_, refund.failure_reason, late
-    )
+        requests = f"{refund.asks} requests so far"
+        event = "interview asked to withhold the session"
+        yield from _entry(refund.asked_at, Service.PAYMENT, event, id_, requests)
+    event = "refund released to the provider"
+    yield from _entry(refund.released_at, Service.PAYMENT, event, id_)
+    details = (refund.failure_reason, "overdue" if refund.overdue else "")
+    yield from _entry(refund.updated_at, Service.PAYMENT, f"refund {status}", id_, *details)
 
 
-def of_code(record: Any) -> Iterator[Entry]:
-    """The code's issue; what became of it is told by its audit."""
-    detail = (record.code, f"replaced by {record.replaced_by}" if record.replaced_by else "")
-    yield from _at(record.issued_at, "payment", "access code issued", record.id, *detail)
+def refund_kind(refund: payment_service_pb2.Refund) -> str:
+    """`surplus`, `full` or `partial`."""
+    if refund.surplus:
+        return "surplus"
+    return "full" if refund.full else "partial"
 
 
-def of_code_event(change: Any) -> Iterator[Entry]:
-    """One line of a code's audit; its issue has an entry already."""
+def of_code(record: access_code_pb2.AccessCode) -> Iterator[Entry]:
+    """The issue of a code; `of_code_event` yields its changes."""
+    details = (record.code, f"replaced by {record.replaced_by}" if record.replaced_by else "")
+    yield from _entry(record.issued_at, Service.PAYMENT, "access code issued", record.id, *details)
+
+
+def of_code_event(change: access_code_service_pb2.AccessCodeEvent) -> Iterator[Entry]:
+    """A change in a code's audit log, without its issue: `of_code` yields that."""
     before, after = (
         name_of(access_code_pb2.AccessCodeStatus, status, "ACCESS_CODE_STATUS_")
         for status in (change.before, change.after)
     )
     if before == "UNSPECIFIED":
         return
-    yield from _at(
+    cause = f"caused by {change.cause_event_id}" if change.cause_event_id else ""
+    yield from _entry(
         change.changed_at,
-        "payment",
+        Service.PAYMENT,
         f"access code {before} → {after}",
         change.access_code_id,
         f"by {change.actor}",
         change.reason,
-        f"because of {change.cause_event_id}" if change.cause_event_id else "",
+        cause,
     )
 
 
-def of_session(session: Any) -> Iterator[Entry]:
+def of_session(session: session_pb2.Session) -> Iterator[Entry]:
     id_ = session.session_id
     status = name_of(session_pb2.SessionStatus, session.status, "SESSION_STATUS_")
     source = name_of(session_pb2.ValidationSource, session.validated_by, "VALIDATION_SOURCE_")
     reason = name_of(
         session_pb2.SessionCancelReason, session.cancel_reason, "SESSION_CANCEL_REASON_"
     )
-    ended = "COMPLETED" if status == "EVALUATED" else status
-    yield from _at(session.prepared_at, "interview", "session prepared", id_, session.product_id)
-    yield from _at(
-        session.started_at, "interview", "interview started", id_, f"validated by {source}"
-    )
-    yield from _at(
-        session.ended_at,
-        "interview",
-        f"session {ended}",
-        id_,
+    end = "COMPLETED" if status == "EVALUATED" else status
+    details = (
         "" if reason == "UNSPECIFIED" else reason,
         "used without right" if session.used_without_right else "",
     )
+    yield from _entry(
+        session.prepared_at, Service.INTERVIEW, "session prepared", id_, session.product_id
+    )
+    yield from _entry(
+        session.started_at, Service.INTERVIEW, "interview started", id_, f"validated by {source}"
+    )
+    yield from _entry(session.ended_at, Service.INTERVIEW, f"session {end}", id_, *details)
 
 
-def of_qa_record(record: Any) -> Iterator[Entry]:
+def of_qa_record(record: interview_service_pb2.QARecord) -> Iterator[Entry]:
     question = record.question
     status = name_of(interview_service_pb2.QARecordStatus, record.status, "QA_RECORD_STATUS_")
     number = f"question {question.number} of {question.question_count}"
     id_ = question.question_id
-    yield from _at(question.asked_at, "interview", f"{number} asked", id_)
-    yield from _at(record.answered_at, "interview", f"{number} answered", id_)
+    yield from _entry(question.asked_at, Service.INTERVIEW, f"{number} asked", id_)
+    yield from _entry(record.answered_at, Service.INTERVIEW, f"{number} answered", id_)
     if status == "MISSED":
-        yield from _at(question.answer_by, "interview", f"{number} missed", id_)
+        yield from _entry(question.answer_by, Service.INTERVIEW, f"{number} missed", id_)
 
 
-def of_feedback(feedback: Any) -> Iterator[Entry]:
-    detail = (f"rating {feedback.rating} of 5", f"by {feedback.given_by}")
-    yield from _at(
-        feedback.created_at, "interview", "feedback given", feedback.feedback_id, *detail
+def of_feedback(feedback: interview_service_pb2.Feedback) -> Iterator[Entry]:
+    details = (f"rating {feedback.rating} of 5", f"by {feedback.given_by}")
+    yield from _entry(
+        feedback.created_at, Service.INTERVIEW, "feedback given", feedback.feedback_id, *details
     )
 
 
-def of_notification(mail: Any) -> Iterator[Entry]:
+def of_notification(mail: notification_service_pb2.Notification) -> Iterator[Entry]:
     id_ = mail.notification_id
     status = name_of(
         notification_service_pb2.NotificationStatus, mail.status, "NOTIFICATION_STATUS_"
     )
-    about = f"about {mail.event_type.rpartition('.')[2]}"
-    again = f"again, as {mail.resend_of} was" if mail.resend_of else ""
-    # Only a mail that was sent has another moment to stand at.
-    stands = "" if status == "SENT" else f"now {status}"
-    yield from _at(
-        mail.created_at,
-        *("notification", "mail queued", id_, about, f"to {mail.recipient_email}"),
-        *(again, stands, mail.last_error),
+    event_type = f"about {mail.event_type.rpartition('.')[2]}"
+    details = (
+        f"to {mail.recipient_email}",
+        f"resend of {mail.resend_of}" if mail.resend_of else "",
+        # Only SENT has a time, and so an entry, of its own.
+        "" if status == "SENT" else f"now {status}",
+        mail.last_error,
     )
-    attempts = f"at attempt {mail.attempts}" if mail.attempts > 1 else ""
-    yield from _at(mail.sent_at, "notification", "mail sent", id_, about, attempts)
+    yield from _entry(
+        mail.created_at, Service.NOTIFICATION, "mail queued", id_, event_type, *details
+    )
+    attempts = f"attempt {mail.attempts}" if mail.attempts > 1 else ""
+    yield from _entry(mail.sent_at, Service.NOTIFICATION, "mail sent", id_, event_type, attempts)

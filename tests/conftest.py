@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from devstack.clients import Clients
 from runtime import redaction
 from shared_model.access_code import mask_access_codes
 from tests.system.drivers.running_stack import RunningStack
@@ -31,7 +30,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 async def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
     """A running stack that nobody disturbs."""
     directory = tmp_path_factory.mktemp("shared_stack")
-    async with running(directory, settings(directory)) as stack, Clients(stack) as clients:
+    async with running(directory, settings(directory)) as stack, stack.connect() as clients:
         yield RunningStack(stack, clients)
 
 
@@ -40,7 +39,7 @@ async def _disruptable_stack(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[RunningStack]:
     directory = tmp_path_factory.mktemp("disruptable_stack")
-    async with running(directory, settings(directory)) as stack, Clients(stack) as clients:
+    async with running(directory, settings(directory)) as stack, stack.connect() as clients:
         yield RunningStack(stack, clients)
 
 

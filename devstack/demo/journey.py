@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from devstack.clients import Clients
+from clients import Clients
 from devstack.demo.mails import access_code_in, mails_to
 from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2, session_pb2

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from devstack.clients import Clients
+from clients import Clients
 from devstack.demo.journey import Journey
 from devstack.demo.mails import mails_to
 from devstack.polling import wait_until
@@ -17,7 +17,7 @@ from eventbus.event import split_subject
 from eventbus.jetstream import connect, subscribe
 from payment.v1 import payment_service_pb2
 from runtime.ops.event_json import to_json
-from runtime.redaction import mask
+from shared_model.access_code import mask_access_codes
 
 _MEASURED_JOURNEYS = 200
 _CONCURRENCY = 4
@@ -41,7 +41,7 @@ class Demo:
         nats = await connect(url, login.user, login.password, "demo", _CONNECT_SECONDS)
         try:
             await subscribe(nats, "*.v1.>", self._on_event)
-            async with Clients(self._stack) as clients:
+            async with self._stack.connect() as clients:
                 await self._run_journey(Journey(clients, self._stack.mail_dir))
                 await self._measure(clients)
         except _FAILURES as error:
@@ -53,7 +53,7 @@ class Demo:
 
     def _print(self, kind: str, text: str) -> None:
         elapsed = (time.perf_counter() - self._started_at) * 1000
-        self._print_line(f"{elapsed:8.0f} ms  {kind:7} {mask(text)}")
+        self._print_line(f"{elapsed:8.0f} ms  {kind:7} {mask_access_codes(text)}")
 
     def _on_event(self, message: Any) -> None:
         self._event_times[message.subject] = time.perf_counter()

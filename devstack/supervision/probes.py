@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from clients import serving_status
 
 _TIMEOUT_SECONDS = 2.0
 
@@ -17,17 +17,9 @@ async def grpc_is_serving(address: str) -> bool:
         return False
     async with grpc.aio.insecure_channel(address) as channel:
         try:
-            response = await _check_health(channel)
+            return await serving_status(channel, seconds=_TIMEOUT_SECONDS) == "SERVING"
         except grpc.aio.AioRpcError as error:
             return error.code() is grpc.StatusCode.UNIMPLEMENTED
-    return response.status == health_pb2.HealthCheckResponse.SERVING
-
-
-async def _check_health(channel: grpc.aio.Channel) -> health_pb2.HealthCheckResponse:
-    stub = health_pb2_grpc.HealthStub(channel)
-    # The type stubs do not declare the methods of the asyncio stub.
-    check: Callable[..., Awaitable[health_pb2.HealthCheckResponse]] = stub.Check  # type: ignore[attr-defined]
-    return await check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_SECONDS)
 
 
 async def smtp_is_greeting(host: str, port: int) -> bool:

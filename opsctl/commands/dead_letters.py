@@ -1,233 +1,239 @@
-"""`opsctl dead-letters`: events that a consumer gave up, listed, shown, replayed and discarded."""
+"""`opsctl dead-letters`: list, show, replay and discard events that a consumer gave up."""
 
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from google.protobuf import json_format
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from clients import CallFailed, ClientError, Clients, Service, pages
 from ops.v1 import ops_service_pb2
-from opsctl.clients import Services, each, new_request_id, run
-from opsctl.errors import CallFailed, Problem
-from opsctl.output import console, moment, plain, table
-from opsctl.target import SERVICES, Given, Service
+from opsctl.calls import call_each, new_request_id, run
+from opsctl.errors import UserError, describe
+from opsctl.output import console, print_json, printable, table, timestamp, to_dict
+from opsctl.target import Target
 from runtime.ops.event_json import Undecodable, to_json
 
-app = typer.Typer(no_args_is_help=True, help="Look at events that a consumer gave up, and decide.")
+app = typer.Typer(
+    no_args_is_help=True, help="List, show, replay and discard events that a consumer gave up."
+)
 _ID = re.compile(r"dlq_[0-9A-HJKMNP-TV-Z]{26}")
+_COLUMNS = ("id", "service", "event type", "key", "attempts #", "dead-lettered at", "reason")
 
 
 def _dead_letter_id(text: str) -> str:
     if not _ID.fullmatch(text):
-        raise typer.BadParameter(f"{text!r} is no dead letter's id: dlq_ and 26 symbols")
+        raise typer.BadParameter(f"{text!r} is not a dead letter id: dlq_ and 26 symbols")
     return text
 
 
-_Id = Annotated[str, typer.Argument(parser=_dead_letter_id, metavar="ID")]
+_IdArgument = Annotated[str, typer.Argument(parser=_dead_letter_id, metavar="ID")]
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A dead letter and the service that has it."""
+class _DeadLetter:
+    """A dead letter and the service that stores it."""
 
-    service: str
-    letter: ops_service_pb2.DeadLetter
+    service: Service
+    message: ops_service_pb2.DeadLetter
 
 
 @app.command("list")
 def list_(
     context: typer.Context,
-    service: Annotated[Service | None, typer.Argument(metavar="[SERVICE]")] = None,
+    service: Annotated[Service | None, typer.Argument(metavar="SERVICE")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List those that wait for a decision, newest first."""
-    names = [service.value] if service else SERVICES
-    found, failed = run(context.obj, lambda services: _list(services, names))
+    """List open dead letters, newest first."""
+    services = [service] if service else list(Service)
+    found, errors = run(context.obj, lambda clients: _list(clients, services))
     if as_json:
-        entries = [{"service": one.service, **_as_dict(one.letter)} for one in found]
-        unread = [str(failure) for failure in failed]
-        said = {"dead_letters": entries, "unread": unread}
-        typer.echo(json.dumps(said, ensure_ascii=False, indent=2))
+        entries = [
+            {"service": letter.service, **to_dict(letter.message, with_defaults=True)}
+            for letter in found
+        ]
+        print_json({"dead_letters": entries, "errors": errors})
     else:
-        _show_list(found, failed)
-    raise typer.Exit(1 if failed else 0)
+        _print_list(found, errors)
+    raise typer.Exit(1 if errors else 0)
 
 
 @app.command()
 def show(
     context: typer.Context,
-    dead_letter_id: _Id,
-    reveal: Annotated[bool, typer.Option(help="Show access codes and addresses.")] = False,
+    dead_letter_id: _IdArgument,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show access codes and mail addresses.")
+    ] = False,
 ) -> None:
-    """Show one and its event."""
-    service, reply = run(context.obj, lambda services: _get(services, dead_letter_id))
+    """Show a dead letter and its event."""
+    service, reply = run(context.obj, lambda clients: _get(clients, dead_letter_id))
     letter = reply.dead_letter
-    facts = [("service", service), *_as_dict(letter).items()]
-    facts += [(f"header {name}", value) for name, value in sorted(reply.headers.items())]
+    rows = [("service", service), *to_dict(letter, with_defaults=True).items()]
+    rows += [(f"header {name}", value) for name, value in sorted(reply.headers.items())]
     out = console()
-    out.print(table("Dead letter", ["what", "value"], facts))
-    body = reply.decoded_json
-    if reveal:
-        try:
-            body = to_json(letter.event_type, reply.data, reveal=True)
-        except Undecodable:
-            body = ""
-    if body:
-        out.print(plain(body), soft_wrap=True)
+    out.print(table("Dead letter", ["field", "value"], rows))
+    if body := _body(reply, reveal=reveal):
+        out.print(printable(body), soft_wrap=True)
     else:
-        out.print(f"the body can't be decoded: {len(reply.data)} bytes, {reply.data[:64].hex()}")
+        size, start = len(reply.data), reply.data[:64].hex()
+        out.print(f"the event cannot be decoded: {size} bytes, {start}")
 
 
 @app.command()
 def replay(
     context: typer.Context,
     dead_letter_ids: Annotated[
-        list[str] | None, typer.Argument(parser=_dead_letter_id, metavar="[ID]...")
+        list[str] | None, typer.Argument(parser=_dead_letter_id, metavar="ID")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that wait.")] = False,
+    replay_all: Annotated[bool, typer.Option("--all", help="Replay all open ones.")] = False,
     event_type: Annotated[
-        str, typer.Option("--type", help="With --all: only events of this full name.")
+        str, typer.Option("--type", help="With --all: only events of this full type name.")
     ] = "",
 ) -> None:
-    """Handle events again, oldest first; exit status 1 if one can't be handled."""
-    if bool(dead_letter_ids) == everything:
-        raise typer.BadParameter("name dead letters, or say --all")
-    if event_type and not everything:
-        raise typer.BadParameter("--type goes with --all")
+    """Handle events again, oldest first; exit status 1 if one of them fails."""
+    if bool(dead_letter_ids) == replay_all:
+        raise typer.BadParameter("give dead letter ids, or --all")
+    if event_type and not replay_all:
+        raise typer.BadParameter("--type requires --all")
 
-    async def work(services: Services) -> int:
-        if everything:
-            found = await _all_of_type(services, event_type)
+    async def replay_selected(clients: Clients) -> int:
+        if replay_all:
+            letters = await _all_of_type(clients, event_type)
         else:
-            found = [await _find(services, one) for one in dead_letter_ids or ()]
-        return await _replay(services, found)
+            letters = [await _find(clients, id_) for id_ in dead_letter_ids or ()]
+        return await _replay(clients, letters)
 
-    if run(context.obj, work):
+    if run(context.obj, replay_selected):
         raise typer.Exit(1)
 
 
 @app.command()
 def discard(
     context: typer.Context,
-    dead_letter_id: _Id,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    dead_letter_id: _IdArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Discard without confirmation.")] = False,
 ) -> None:
-    """Give an event up for good."""
-    given: Given = context.obj
-    found = run(given, lambda services: _find(services, dead_letter_id))
-    letter = found.letter
-    told = f"{plain(letter.event_type) or 'a message'} {plain(letter.key)} of {found.service}"
+    """Discard an event permanently."""
+    target: Target = context.obj
+    letter = run(target, lambda clients: _find(clients, dead_letter_id))
+    event_type, key = printable(letter.message.event_type), printable(letter.message.key)
+    label = f"{event_type or 'message'} {key} of {letter.service}"
     if not yes:
-        typer.confirm(f"Give up {told} for good?", abort=True)
+        typer.confirm(f"Discard {label} permanently?", abort=True)
     request = ops_service_pb2.DiscardDeadLetterRequest(
         dead_letter_id=dead_letter_id, request_id=new_request_id()
     )
-    method = "OpsService.DiscardDeadLetter"
-    run(given, lambda services: services.call(method, request, at=found.service))
-    typer.echo(f"discarded {dead_letter_id}: {told}")
+    run(target, lambda clients: clients.ops[letter.service].DiscardDeadLetter(request))
+    typer.echo(f"discarded {dead_letter_id}: {label}")
 
 
-async def _list(services: Services, names: Sequence[str]) -> tuple[list[_Found], list[CallFailed]]:
+async def _list(
+    clients: Clients, services: Iterable[Service]
+) -> tuple[list[_DeadLetter], list[str]]:
+    """Open dead letters, newest first, and an error for each service that could not be read."""
     request = ops_service_pb2.ListDeadLettersRequest()
 
-    async def ask(name: str) -> list[Any]:
-        method = "OpsService.ListDeadLetters"
-        return await services.pages(method, request, "dead_letters", at=name)
+    async def read(service: Service) -> list[_DeadLetter]:
+        method = clients.ops[service].ListDeadLetters
+        messages = pages(method, request, lambda reply: reply.dead_letters)
+        return [_DeadLetter(service, message) async for message in messages]
 
-    answers = await each(names, ask)
-    failed = [answer for answer in answers.values() if isinstance(answer, CallFailed)]
-    found = [
-        _Found(name, letter)
-        for name, answer in answers.items()
-        if not isinstance(answer, CallFailed)
-        for letter in answer
-    ]
-    found.sort(key=lambda one: one.letter.dead_letter_id, reverse=True)
-    return found, failed
-
-
-async def _all_of_type(services: Services, event_type: str) -> list[_Found]:
-    found, failed = await _list(services, SERVICES)
-    for failure in failed:
-        typer.echo(f"opsctl: {failure}", err=True)
-    return [one for one in reversed(found) if event_type in ("", one.letter.event_type)]
+    letters: list[_DeadLetter] = []
+    errors: list[str] = []
+    for outcome in (await call_each(services, read)).values():
+        if isinstance(outcome, ClientError):
+            errors.append(describe(outcome))
+        else:
+            letters += outcome
+    letters.sort(key=lambda letter: letter.message.dead_letter_id, reverse=True)
+    return letters, errors
 
 
-async def _get(services: Services, dead_letter_id: str) -> tuple[str, Any]:
-    """The service that has a dead letter, and its answer; raises Problem."""
+async def _all_of_type(clients: Clients, event_type: str) -> list[_DeadLetter]:
+    """Open dead letters of a type, or of all types, oldest first; prints errors."""
+    letters, errors = await _list(clients, Service)
+    for error in errors:
+        typer.echo(f"opsctl: {error}", err=True)
+    return [letter for letter in reversed(letters) if event_type in ("", letter.message.event_type)]
+
+
+async def _get(
+    clients: Clients, dead_letter_id: str
+) -> tuple[Service, ops_service_pb2.GetDeadLetterResponse]:
+    """A dead letter and the service that stores it; raises UserError."""
     request = ops_service_pb2.GetDeadLetterRequest(dead_letter_id=dead_letter_id)
-
-    async def ask(name: str) -> Any:
-        return await services.call("OpsService.GetDeadLetter", request, at=name)
-
-    silent: list[str] = []
-    for name, answer in (await each(SERVICES, ask)).items():
-        if not isinstance(answer, CallFailed):
-            return name, answer
-        if answer.reason != "DEAD_LETTER_NOT_FOUND":
-            silent.append(str(answer))
-    if silent:
-        raise Problem("; ".join(dict.fromkeys(silent)))
-    raise Problem(f"no service has a dead letter {plain(dead_letter_id)}")
+    outcomes = await call_each(Service, lambda service: clients.ops[service].GetDeadLetter(request))
+    errors: list[str] = []
+    for service, outcome in outcomes.items():
+        if not isinstance(outcome, ClientError):
+            return service, outcome
+        if not (isinstance(outcome, CallFailed) and outcome.reason == "DEAD_LETTER_NOT_FOUND"):
+            errors.append(describe(outcome))
+    if errors:
+        raise UserError("; ".join(dict.fromkeys(errors)))
+    raise UserError(f"no service has a dead letter {printable(dead_letter_id)}")
 
 
-async def _find(services: Services, dead_letter_id: str) -> _Found:
-    service, reply = await _get(services, dead_letter_id)
-    return _Found(service, reply.dead_letter)
+async def _find(clients: Clients, dead_letter_id: str) -> _DeadLetter:
+    service, reply = await _get(clients, dead_letter_id)
+    return _DeadLetter(service, reply.dead_letter)
 
 
-async def _replay(services: Services, found: Sequence[_Found]) -> int:
-    """Replays one after the other and returns how many failed."""
+async def _replay(clients: Clients, letters: Sequence[_DeadLetter]) -> int:
+    """Replays one dead letter after the other and returns how many failed."""
     lines: list[str] = []
-    failures = 0
-    bar = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn())
-    with Progress(*bar, console=console(stderr=True), transient=True) as progress:
-        for one in progress.track(found, total=len(found)):
-            id_ = one.letter.dead_letter_id
+    failure_count = 0
+    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+        for letter in progress.track(letters, total=len(letters)):
+            id_ = letter.message.dead_letter_id
             try:
-                lines.append(f"replayed {id_}{await _replay_one(services, one)}")
-            except CallFailed as failed:
-                failures += 1
-                lines.append(f"failed   {id_}: {failed}")
+                lines.append(f"replayed {id_}{await _replay_one(clients, letter)}")
+            except CallFailed as error:
+                failure_count += 1
+                lines.append(f"failed   {id_}: {describe(error)}")
     for line in lines:
-        typer.echo(plain(line))
-    typer.echo(f"{len(found) - failures} of {len(found)} dead letters replayed")
-    return failures
+        typer.echo(printable(line))
+    typer.echo(f"{len(letters) - failure_count} of {len(letters)} dead letters replayed")
+    return failure_count
 
 
-async def _replay_one(services: Services, found: _Found) -> str:
+async def _replay_one(clients: Clients, letter: _DeadLetter) -> str:
+    """Replays a dead letter; returns a note on the order of events, or ""."""
     request = ops_service_pb2.ReplayDeadLetterRequest(
-        dead_letter_id=found.letter.dead_letter_id, request_id=new_request_id()
+        dead_letter_id=letter.message.dead_letter_id, request_id=new_request_id()
     )
-    reply = await services.call("OpsService.ReplayDeadLetter", request, at=found.service)
-    return ", after later events of its key" if reply.later_events_passed else ""
+    reply = await clients.ops[letter.service].ReplayDeadLetter(request)
+    return ", after later events of the same key" if reply.later_events_passed else ""
 
 
-def _as_dict(letter: ops_service_pb2.DeadLetter) -> dict[str, Any]:
-    return json_format.MessageToDict(
-        letter, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
+def _body(reply: ops_service_pb2.GetDeadLetterResponse, *, reveal: bool) -> str:
+    """The event as JSON; "" if it cannot be decoded."""
+    if not reveal:
+        return reply.decoded_json
+    try:
+        return to_json(reply.dead_letter.event_type, reply.data, reveal=True)
+    except Undecodable:
+        return ""
 
 
-def _show_list(found: Sequence[_Found], failed: Sequence[CallFailed]) -> None:
+def _print_list(letters: Sequence[_DeadLetter], errors: Sequence[str]) -> None:
     rows = [
         (
-            one.letter.dead_letter_id,
-            one.service,
-            one.letter.event_type,
-            one.letter.key,
-            one.letter.attempts,
-            moment(one.letter.dead_at),
-            one.letter.reason,
+            letter.message.dead_letter_id,
+            letter.service,
+            letter.message.event_type,
+            letter.message.key,
+            letter.message.attempts,
+            timestamp(letter.message.dead_at),
+            letter.message.reason,
         )
-        for one in found
+        for letter in letters
     ]
-    columns = ["id", "service", "event", "key", "tries #", "given up at", "why"]
     out = console()
-    out.print(table("Dead letters", columns, rows) if rows else "no dead letters")
-    for failure in failed:
-        out.print(f"! could not be read: {plain(str(failure))}")
+    out.print(table("Dead letters", _COLUMNS, rows) if rows else "no open dead letters")
+    for error in errors:
+        out.print(f"! could not be read: {printable(error)}")

@@ -1,12 +1,13 @@
-"""`opsctl refunds`: the refunds, or those that hang."""
+"""`opsctl refunds`: all refunds, or those that are overdue."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from opsctl.clients import run
-from opsctl.money import money
-from opsctl.output import console, moment, name_of, table
+from clients import Clients, pages
+from opsctl.calls import run
+from opsctl.output import console, money, name_of, table, timestamp
+from opsctl.timeline import refund_kind
 from payment.v1 import payment_service_pb2
 
 _COLUMNS = (
@@ -15,43 +16,48 @@ _COLUMNS = (
     "amount #",
     "status",
     "kind",
-    "asked",
-    "changed at",
+    "requests to interview #",
+    "updated at",
     "overdue",
-    "why",
+    "reason",
 )
 
 
 def refunds(
     context: typer.Context,
-    overdue: Annotated[bool, typer.Option("--overdue", help="Only those that hang.")] = False,
-    most: Annotated[int, typer.Option("--limit", min=1, help="Most to show.")] = 200,
+    overdue: Annotated[bool, typer.Option("--overdue", help="List overdue refunds only.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of refunds to list.")] = 200,
 ) -> None:
-    """List refunds, newest first; with --overdue, exit status 1 if one hangs."""
+    """List refunds, newest first; with --overdue, exit status 1 if there are any."""
     request = payment_service_pb2.ListRefundsRequest(overdue_only=overdue)
-    method = "PaymentService.ListRefunds"
-    # One more than is shown tells that there are more.
-    found = run(
-        context.obj,
-        lambda services: services.pages(method, request, "refunds", most=most + 1),
-    )
+
+    async def read(clients: Clients) -> list[payment_service_pb2.Refund]:
+        """One more than the limit, if there are more."""
+        result: list[payment_service_pb2.Refund] = []
+        async for refund in pages(clients.payments.ListRefunds, request, lambda r: r.refunds):
+            result.append(refund)
+            if len(result) > limit:
+                break
+        return result
+
+    found = run(context.obj, read)
+    rows = [_row(refund) for refund in found[:limit]]
     out = console()
-    rows = [_row(refund) for refund in found[:most]]
     out.print(table("Refunds", _COLUMNS, rows) if rows else "no refunds")
-    if len(found) > most:
-        out.print(f"only the newest {most} are shown")
+    if len(found) > limit:
+        out.print(f"only the newest {limit} are shown")
     raise typer.Exit(1 if overdue and found else 0)
 
 
-def _row(refund: Any) -> tuple[object, ...]:
+def _row(refund: payment_service_pb2.Refund) -> tuple[object, ...]:
     return (
         refund.refund_id,
         refund.order_id,
         money(refund.amount),
         name_of(payment_service_pb2.RefundStatus, refund.status, "REFUND_STATUS_"),
-        "surplus" if refund.surplus else "full" if refund.full else "partial",
+        refund_kind(refund),
         refund.asks or "-",
-        moment(refund.updated_at),
+        timestamp(refund.updated_at),
         "yes" if refund.overdue else "no",
         refund.failure_reason or refund.reason,
     )

@@ -1,162 +1,166 @@
-"""`opsctl republish`, `retry-parked`, `check-bus`, `consistency`: comparing and mending."""
+"""`opsctl republish`, `retry-parked`, `check-bus`, `consistency`: comparison and repair."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from clients import ClientError, Clients, Service
 from interview.v1 import interview_service_pb2
 from ops.v1 import ops_service_pb2
-from opsctl.clients import Services, each, new_request_id, run
-from opsctl.errors import CallFailed
-from opsctl.output import console, moment, name_of, plain, table
-from opsctl.target import SERVICES, Service
-from opsctl.time_arguments import parse_since, to_timestamp
+from opsctl.calls import call_each, new_request_id, run
+from opsctl.errors import describe
+from opsctl.output import console, name_of, printable, table, timestamp
+from opsctl.time_arguments import parse_since
 from payment.v1 import payment_service_pb2
 
-_MOST_FINDINGS = 1000
-_CHECK_SECONDS = 60.0
-_SINCE = "A time such as 2026-01-31T12:00Z, or an age such as 15m, 2h, 7d."
-_Since = Annotated[datetime, typer.Option(parser=parse_since, metavar="TIME|AGE", help=_SINCE)]
-_Repair = Annotated[bool, typer.Option("--repair", help="Mend what is found.")]
+_MAX_FINDINGS = 1000  # a service reports no more of one kind
+_TIMEOUT = 60.0
+_SINCE_HELP = "A time such as 2026-01-31T12:00Z, or an age such as 15m, 2h, 7d."
+_SinceOption = Annotated[
+    datetime, typer.Option(parser=parse_since, metavar="TIME|AGE", help=_SINCE_HELP)
+]
+_RepairOption = Annotated[bool, typer.Option("--repair", help="Repair the findings.")]
+_ServiceArgument = Annotated[Service, typer.Argument(metavar="SERVICE")]
+_OptionalServiceArgument = Annotated[Service | None, typer.Argument(metavar="SERVICE")]
 
 
 class Report:
-    """Says what was found as it comes, and remembers whether somebody has to look."""
+    """Prints the findings of several checks and whether operator action is required."""
 
     def __init__(self) -> None:
         self._out = console()
         self.clean = True
 
-    def failed(self, failure: CallFailed) -> None:
+    def add_error(self, error: ClientError) -> None:
         self.clean = False
-        self._out.print(f"! could not be read: {plain(str(failure))}")
+        self._out.print(f"! could not be checked: {printable(describe(error))}")
 
-    def say(self, line: str) -> None:
-        self._out.print(plain(line))
+    def add_line(self, line: str) -> None:
+        self._out.print(printable(line))
 
-    def found(
-        self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], settled: int
+    def add_findings(
+        self,
+        title: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[object]],
+        settled_count: int,
     ) -> None:
-        """Shows findings, if there are some; `settled` is how many want nobody any more."""
+        """Prints a table of findings, of which `settled_count` need no repair any more."""
         if rows:
             self._out.print(table(title, columns, rows))
-        self.clean = self.clean and settled == len(rows)
+        self.clean = self.clean and settled_count == len(rows)
 
-    def end(self) -> None:
-        """Raises typer.Exit with the status of the command."""
-        self._out.print("nothing is left to mend" if self.clean else "something needs an operator")
+    def exit(self) -> None:
+        """Prints the result and raises typer.Exit with the exit status."""
+        self._out.print("no unrepaired findings" if self.clean else "operator action required")
         raise typer.Exit(0 if self.clean else 1)
 
 
-def republish(
-    context: typer.Context,
-    service: Annotated[Service, typer.Argument(metavar="SERVICE")],
-    since: _Since,
-) -> None:
-    """Publish again what a service published since a moment; listeners take nothing twice."""
-    request = ops_service_pb2.RepublishEventsRequest(
-        request_id=new_request_id(), since=to_timestamp(since)
-    )
-    name = service.value
-    method = "OpsService.RepublishEvents"
+def republish(context: typer.Context, service: _ServiceArgument, since: _SinceOption) -> None:
+    """Publish a service's events since a time again; consumers handle none of them twice."""
+    request = ops_service_pb2.RepublishEventsRequest(request_id=new_request_id())
+    request.since.FromDatetime(since)
     reply = run(
         context.obj,
-        lambda services: services.call(method, request, at=name, seconds=_CHECK_SECONDS),
+        lambda clients: clients.ops[service].RepublishEvents(request, timeout=_TIMEOUT),
     )
-    typer.echo(f"{reply.event_count} events of {name} wait to be published again")
+    typer.echo(f"{reply.event_count} events of {service} queued for publishing")
 
 
-def retry_parked(
-    context: typer.Context, service: Annotated[Service, typer.Argument(metavar="SERVICE")]
-) -> None:
-    """Publish after all what the broker had refused for good, once it takes it."""
+def retry_parked(context: typer.Context, service: _ServiceArgument) -> None:
+    """Publish a service's parked events, which the broker had rejected permanently."""
     request = ops_service_pb2.RetryParkedEventsRequest(request_id=new_request_id())
-    name = service.value
-    method = "OpsService.RetryParkedEvents"
-    reply = run(context.obj, lambda services: services.call(method, request, at=name))
-    typer.echo(f"{reply.event_count} parked events of {name} wait to be published again")
+    reply = run(context.obj, lambda clients: clients.ops[service].RetryParkedEvents(request))
+    typer.echo(f"{reply.event_count} parked events of {service} queued for publishing")
 
 
 def check_bus(
     context: typer.Context,
-    service: Annotated[Service | None, typer.Argument(metavar="[SERVICE]")] = None,
-    since: _Since = "1h",  # type: ignore[assignment]  # the parser takes defaults too
-    repair: _Repair = False,
+    service: _OptionalServiceArgument = None,
+    since: _SinceOption = "1h",  # type: ignore[assignment]  # the parser takes defaults too
+    repair: _RepairOption = False,
 ) -> None:
-    """Compare outboxes, streams and inboxes; exit status 1 if something is left to mend."""
-    names = [service.value] if service else SERVICES
+    """Compare outboxes, streams and inboxes; exit status 1 if a finding is not repaired."""
+    services = [service] if service else list(Service)
     report = Report()
-    run(context.obj, lambda services: _check_bus(services, names, since, report, repair=repair))
-    report.end()
+    run(
+        context.obj,
+        lambda clients: _check_bus(clients, services, since, report, repair=repair),
+    )
+    report.exit()
 
 
 def consistency(
     context: typer.Context,
-    since: _Since = "1h",  # type: ignore[assignment]  # the parser takes defaults too
-    repair: _Repair = False,
+    since: _SinceOption = "1h",  # type: ignore[assignment]  # the parser takes defaults too
+    repair: _RepairOption = False,
 ) -> None:
-    """Check all: the bus, interview against payment, the money; exit status 1 as above."""
+    """Check the event bus, interview against payment, and payment's ledger.
+
+    Exit status 1 if a finding is not repaired.
+    """
     report = Report()
 
-    async def work(services: Services) -> None:
-        # The bus first: what it lost may be all that the others miss.
-        await _check_bus(services, SERVICES, since, report, repair=repair)
-        await _check_interview(services, report, repair=repair)
-        await _check_ledger(services, report)
+    async def check(clients: Clients) -> None:
+        # The bus first: an event that it lost may explain the other findings.
+        await _check_bus(clients, Service, since, report, repair=repair)
+        await _check_interview(clients, report, repair=repair)
+        await _check_ledger(clients, report)
 
-    run(context.obj, work)
-    report.end()
+    run(context.obj, check)
+    report.exit()
 
 
 async def _check_bus(
-    services: Services, names: Sequence[str], since: datetime, report: Report, *, repair: bool
+    clients: Clients, services: Iterable[Service], since: datetime, report: Report, *, repair: bool
 ) -> None:
-    request = ops_service_pb2.CheckBusRequest(since=to_timestamp(since), repair=repair)
-
-    async def ask(name: str) -> Any:
-        method = "OpsService.CheckBus"
-        return await services.call(method, request, at=name, seconds=_CHECK_SECONDS)
-
-    for name, answer in (await each(names, ask)).items():
-        if isinstance(answer, CallFailed):
-            report.failed(answer)
+    request = ops_service_pb2.CheckBusRequest(repair=repair)
+    request.since.FromDatetime(since)
+    outcomes = await call_each(
+        services, lambda service: clients.ops[service].CheckBus(request, timeout=_TIMEOUT)
+    )
+    for service, outcome in outcomes.items():
+        if isinstance(outcome, ClientError):
+            report.add_error(outcome)
             continue
-        report.say(
-            f"{name}: {answer.published_count} published events and"
-            f" {answer.message_count} messages compared"
+        report.add_line(
+            f"{service}: compared {outcome.published_count} published events and"
+            f" {outcome.message_count} messages"
         )
-        _show_missing(report, f"{name}: lost by the stream", answer.lost)
-        _show_missing(report, f"{name}: acknowledged and not handled", answer.unhandled)
+        _add_missing(report, f"{service}: published, missing in the stream", outcome.lost)
+        _add_missing(report, f"{service}: acknowledged, not handled", outcome.unhandled)
 
 
-def _show_missing(report: Report, title: str, missing: Sequence[Any]) -> None:
-    more = ", the first of them" if len(missing) == _MOST_FINDINGS else ""
+def _add_missing(
+    report: Report, title: str, events: Sequence[ops_service_pb2.MissingEvent]
+) -> None:
     rows = [
         (
-            one.event_id,
-            one.event_type,
-            one.key,
-            f"{one.stream} → {one.consumer}" if one.consumer else one.stream,
-            moment(one.published_at),
-            "yes" if one.repaired else "no",
+            event.event_id,
+            event.event_type,
+            event.key,
+            f"{event.stream} → {event.consumer}" if event.consumer else event.stream,
+            timestamp(event.published_at),
+            "yes" if event.repaired else "no",
         )
-        for one in missing
+        for event in events
     ]
-    columns = ["event id", "event", "key", "stream", "published at", "repaired"]
-    report.found(f"{title}{more}", columns, rows, sum(one.repaired for one in missing))
+    columns = ["event id", "event type", "key", "stream", "published at", "repaired"]
+    capped = f" (capped at {_MAX_FINDINGS})" if len(events) == _MAX_FINDINGS else ""
+    repaired_count = sum(event.repaired for event in events)
+    report.add_findings(f"{title}{capped}", columns, rows, repaired_count)
 
 
-async def _check_interview(services: Services, report: Report, *, repair: bool) -> None:
+async def _check_interview(clients: Clients, report: Report, *, repair: bool) -> None:
     request = interview_service_pb2.CheckConsistencyRequest(repair=repair)
     try:
-        method = "InterviewService.CheckConsistency"
-        reply = await services.call(method, request, seconds=_CHECK_SECONDS)
-    except CallFailed as failed:
-        report.failed(failed)
+        reply = await clients.interviews.CheckConsistency(request, timeout=_TIMEOUT)
+    except ClientError as error:
+        report.add_error(error)
         return
-    report.say(f"interview: {reply.compared_count} sessions and codes compared with payment's")
+    report.add_line(f"interview: compared {reply.compared_count} sessions and codes with payment")
     rows = [
         (
             name_of(interview_service_pb2.DriftKind, drift.kind, "DRIFT_KIND_"),
@@ -167,27 +171,26 @@ async def _check_interview(services: Services, report: Report, *, repair: bool) 
         )
         for drift in reply.drifts
     ]
-    columns = ["drift", "order", "session or code", "what differs", "repaired"]
-    # Nothing mends a use without right: it is to be known, and stays.
-    stays = interview_service_pb2.DRIFT_KIND_USED_WITHOUT_RIGHT
-    settled = sum(one.repaired or one.kind == stays for one in reply.drifts)
-    report.found("interview: drifted", columns, rows, settled)
+    columns = ["drift", "order", "session or code", "difference", "repaired"]
+    # A use without right is reported and cannot be repaired.
+    permanent = interview_service_pb2.DRIFT_KIND_USED_WITHOUT_RIGHT
+    settled_count = sum(drift.repaired or drift.kind == permanent for drift in reply.drifts)
+    report.add_findings("interview: differs from payment", columns, rows, settled_count)
 
 
-async def _check_ledger(services: Services, report: Report) -> None:
+async def _check_ledger(clients: Clients, report: Report) -> None:
     request = payment_service_pb2.CheckLedgerRequest()
     try:
-        method = "PaymentService.CheckLedger"
-        reply = await services.call(method, request, seconds=_CHECK_SECONDS)
-    except CallFailed as failed:
-        report.failed(failed)
+        reply = await clients.payments.CheckLedger(request, timeout=_TIMEOUT)
+    except ClientError as error:
+        report.add_error(error)
         return
-    report.say(f"payment: the money of {reply.checked_count} orders checked")
-    for entry in reply.totals:
-        report.say(
-            f"  {entry.currency_code}: captured {entry.captured_minor},"
-            f" refunded {entry.refunded_minor}, backing {entry.backing_minor},"
-            f" owed {entry.owed_minor} (minor units)"
+    report.add_line(f"payment: checked the ledger of {reply.checked_count} orders")
+    for total in reply.totals:
+        report.add_line(
+            f"  {total.currency_code}: captured {total.captured_minor},"
+            f" refunded {total.refunded_minor}, backing {total.backing_minor},"
+            f" owed {total.owed_minor} (minor units)"
         )
     rows = [
         (
@@ -201,4 +204,4 @@ async def _check_ledger(services: Services, report: Report) -> None:
         for entry in reply.imbalances
     ]
     columns = ["order", "currency", "captured #", "refunded #", "backing #", "owed #"]
-    report.found("payment: doesn't balance", columns, rows, 0)
+    report.add_findings("payment: unbalanced orders", columns, rows, settled_count=0)

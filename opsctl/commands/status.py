@@ -1,116 +1,121 @@
-"""`opsctl status`: how the bus stands in all services at one look."""
+"""`opsctl status`: the outboxes and consumers of all services."""
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
-from google.protobuf import json_format
 
+from clients import ClientError, Clients, Service
 from ops.v1 import ops_service_pb2
-from opsctl.clients import Services, each, run
-from opsctl.errors import CallFailed
-from opsctl.output import age, console, plain, table
-from opsctl.target import SERVICES, Given
+from opsctl.calls import call_each, run
+from opsctl.errors import describe
+from opsctl.output import age, console, print_json, printable, table, to_dict
 
-# What waits longer than this doesn't move by itself.
-_LATE = timedelta(minutes=1)
-# Somebody waits for the whole picture: a service that hangs mustn't keep it for long.
-_SECONDS = 5.0
-_COLUMNS = ("service", "part", "waiting #", "unacknowledged #", "oldest #", "parked #")
-_Answers = Mapping[str, ops_service_pb2.GetBusStatusResponse | CallFailed]
+# Events and messages that are older need an operator.
+_MAX_AGE = timedelta(minutes=1)
+# A service that hangs must not delay the status of the others for long.
+_TIMEOUT = 5.0
+_COLUMNS = (
+    "service",
+    "component",
+    "pending #",
+    "unacknowledged #",
+    "oldest #",
+    "parked #",
+    "dead letters #",
+    "last error",
+)
+_Outcome = ops_service_pb2.GetBusStatusResponse | ClientError
 
 
 def status(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show outboxes and consumers; exit status 1 if something needs an operator."""
-    given: Given = context.obj
-    answers = run(given, _ask_all)
-    trouble = [line for name, answer in answers.items() for line in _trouble(name, answer)]
+    """Show outboxes and consumers; exit status 1 if operator action is required."""
+    outcomes = run(context.obj, _read)
+    problems = [
+        problem for service, outcome in outcomes.items() for problem in _problems(service, outcome)
+    ]
     if as_json:
-        typer.echo(json.dumps(_as_json(answers, trouble), ensure_ascii=False, indent=2))
+        print_json(_to_json(outcomes, problems))
     else:
-        _show(answers, trouble)
-    raise typer.Exit(1 if trouble else 0)
+        _print_table(outcomes, problems)
+    raise typer.Exit(1 if problems else 0)
 
 
-async def _ask_all(services: Services) -> _Answers:
+async def _read(clients: Clients) -> Mapping[Service, _Outcome]:
     request = ops_service_pb2.GetBusStatusRequest()
-
-    async def ask(name: str) -> ops_service_pb2.GetBusStatusResponse:
-        reply: ops_service_pb2.GetBusStatusResponse = await services.call(
-            "OpsService.GetBusStatus", request, at=name, seconds=_SECONDS
-        )
-        return reply
-
-    return await each(SERVICES, ask)
+    return await call_each(
+        Service, lambda service: clients.ops[service].GetBusStatus(request, timeout=_TIMEOUT)
+    )
 
 
-def _trouble(name: str, answer: ops_service_pb2.GetBusStatusResponse | CallFailed) -> Iterator[str]:
-    """What somebody has to look at, a line each."""
-    if isinstance(answer, CallFailed):
-        yield str(answer)
+def _problems(service: Service, outcome: _Outcome) -> Iterator[str]:
+    """One line for each thing that requires an operator."""
+    if isinstance(outcome, ClientError):
+        yield describe(outcome)
         return
-    if not answer.broker_connected:
-        yield f"{name} is not connected to the broker"
-    outbox = answer.outbox
+    if not outcome.broker_connected:
+        yield f"{service}: not connected to the broker"
+    outbox = outcome.outbox
     if outbox.parked_count:
-        yield f"{name}: parked in the outbox: {outbox.parked_count}; retry-parked tries again"
-    elif outbox.oldest_unpublished_age.ToTimedelta() > _LATE:
-        waits = age(outbox.oldest_unpublished_age)
-        yield f"{name}: the outbox has waited for {waits}: {outbox.last_error or 'no error'}"
-    for consumer in answer.consumers:
-        label = f"{name}: consumer {consumer.consumer} of {consumer.stream}"
+        yield f"{service}: parked events in the outbox: {outbox.parked_count}; see retry-parked"
+    elif outbox.oldest_unpublished_age.ToTimedelta() > _MAX_AGE:
+        oldest = age(outbox.oldest_unpublished_age)
+        error = outbox.last_error or "no error"
+        yield f"{service}: oldest unpublished event is {oldest} old: {error}"
+    for consumer in outcome.consumers:
+        label = f"{service}: consumer {consumer.consumer} of {consumer.stream}"
         if consumer.dead_letter_count:
             yield f"{label}: dead letters: {consumer.dead_letter_count}"
-        if consumer.oldest_unhandled_age.ToTimedelta() > _LATE:
-            yield f"{label}: a message is unhandled for {age(consumer.oldest_unhandled_age)}"
+        if consumer.oldest_unhandled_age.ToTimedelta() > _MAX_AGE:
+            yield f"{label}: oldest unhandled message is {age(consumer.oldest_unhandled_age)} old"
 
 
-def _show(answers: _Answers, trouble: list[str]) -> None:
-    rows = [row for name, answer in answers.items() for row in _rows(name, answer)]
+def _print_table(outcomes: Mapping[Service, _Outcome], problems: list[str]) -> None:
+    rows = [row for service, outcome in outcomes.items() for row in _rows(service, outcome)]
     out = console()
-    out.print(table("The bus", [*_COLUMNS, "dead letters #", "last error"], rows))
-    for line in trouble:
-        out.print(f"! {plain(line)}")
-    out.print("something needs an operator" if trouble else "all is well")
+    out.print(table("Event bus", _COLUMNS, rows))
+    for problem in problems:
+        out.print(f"! {printable(problem)}")
+    out.print("operator action required" if problems else "no operator action required")
 
 
-def _rows(
-    name: str, answer: ops_service_pb2.GetBusStatusResponse | CallFailed
-) -> Iterator[tuple[object, ...]]:
-    if isinstance(answer, CallFailed):
-        yield name, "-", "-", "-", "-", "-", "-", "no answer"
+def _rows(service: Service, outcome: _Outcome) -> Iterator[tuple[object, ...]]:
+    if isinstance(outcome, ClientError):
+        yield (service, *["-"] * (len(_COLUMNS) - 2), "call failed")
         return
-    outbox = answer.outbox
-    waits = age(outbox.oldest_unpublished_age)
+    outbox = outcome.outbox
     yield (
-        *(name, "outbox", outbox.unpublished_count, "-", waits, outbox.parked_count, "-"),
+        service,
+        "outbox",
+        outbox.unpublished_count,
+        "-",
+        age(outbox.oldest_unpublished_age),
+        outbox.parked_count,
+        "-",
         outbox.last_error,
     )
-    for one in answer.consumers:
+    for consumer in outcome.consumers:
         yield (
-            name,
-            f"{one.stream} → {one.consumer}",
-            one.pending_count,
-            one.unacknowledged_count,
-            age(one.oldest_unhandled_age),
+            service,
+            f"{consumer.stream} → {consumer.consumer}",
+            consumer.pending_count,
+            consumer.unacknowledged_count,
+            age(consumer.oldest_unhandled_age),
             "-",
-            one.dead_letter_count,
-            one.last_error,
+            consumer.dead_letter_count,
+            consumer.last_error,
         )
 
 
-def _as_json(answers: _Answers, trouble: list[str]) -> dict[str, Any]:
+def _to_json(outcomes: Mapping[Service, _Outcome], problems: list[str]) -> dict[str, Any]:
     services = {
-        name: {"error": str(answer)}
-        if isinstance(answer, CallFailed)
-        else json_format.MessageToDict(
-            answer, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
-        for name, answer in answers.items()
+        service: {"error": describe(outcome)}
+        if isinstance(outcome, ClientError)
+        else to_dict(outcome, with_defaults=True)
+        for service, outcome in outcomes.items()
     }
-    return {"services": services, "needs_operator": trouble}
+    return {"services": services, "needs_operator": problems}

@@ -7,12 +7,13 @@ import asyncpg
 import grpc
 import pytest
 
+from clients import reason_of
 from interview.v1 import session_pb2
 from payment.v1 import access_code_pb2, access_code_service_pb2, events_pb2, payment_service_pb2
 from shared_model.access_code import normalise
 from tests.system.drivers.access_code_writers import watched_codes
 from tests.system.drivers.access_codes import interview_heard, record_of, reinstate, revoke, suspend
-from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, reason_of
+from tests.system.drivers.running_stack import PAID, STARTED, RunningStack
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _CODES = 12

@@ -9,7 +9,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from devstack.clients import Clients
+from clients import Clients, reason_of
 from devstack.keys import AUDIENCE
 from payment.v1 import (
     access_code_pb2,
@@ -17,7 +17,7 @@ from payment.v1 import (
     payment_service_pb2,
 )
 from runtime.auth.authentication import Role, TokenSigner
-from tests.system.drivers.running_stack import RunningStack, reason_of
+from tests.system.drivers.running_stack import RunningStack
 
 _QUERIES = ("Get", "List", "Validate", "Check")
 _SERVICES = (
@@ -37,7 +37,7 @@ async def interview(shared_stack: RunningStack) -> AsyncIterator[Clients]:
     """Calls as interview itself makes them: with its key, as a service."""
     signer = TokenSigner(shared_stack.stack.keys.private("interview"))
     token = signer.issue("interview", [*AUDIENCE], [Role.SERVICE])
-    async with Clients(shared_stack.stack, token) as clients:
+    async with shared_stack.stack.connect(token) as clients:
         yield clients
 
 

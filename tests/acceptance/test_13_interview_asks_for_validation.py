@@ -10,7 +10,8 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from tests.system.drivers.running_stack import RunningStack, reason_of
+from clients import reason_of
+from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stack_settings import ENVIRONMENT
 
 METHOD = "/payment.v1.AccessCodeService/ValidateAccessCode"

@@ -11,9 +11,10 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from clients import reason_of
 from interview.v1 import events_pb2, session_pb2
 from tests.system.drivers.access_codes import feed_is_fresh, interview_heard, revoke
-from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, reason_of, retry
+from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, retry
 
 
 async def _is_unavailable(outside: RunningStack, code: str) -> None:

@@ -7,6 +7,7 @@ mends it.
 import grpc
 import pytest
 
+from clients import reason_of
 from ops.v1 import ops_service_pb2
 from tests.system.drivers.db_faults import (
     dead_letter,
@@ -15,7 +16,7 @@ from tests.system.drivers.db_faults import (
     no_session_for,
     replay_of,
 )
-from tests.system.drivers.running_stack import PAID, Effects, RunningStack, reason_of
+from tests.system.drivers.running_stack import PAID, Effects, RunningStack
 from tests.system.drivers.stack_settings import ENVIRONMENT
 
 MAX_ATTEMPTS = int(ENVIRONMENT["interview"]["INTERVIEW_BUS_MAX_ATTEMPTS"])

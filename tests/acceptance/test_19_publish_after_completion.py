@@ -10,10 +10,11 @@ import time
 import grpc
 import pytest
 
+from clients import reason_of
 from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 from sandbox_provider.webhooks import sign
-from tests.system.drivers.running_stack import PAID, RunningStack, reason_of
+from tests.system.drivers.running_stack import PAID, RunningStack
 
 
 async def _announced(outside: RunningStack, order_id: str) -> int:

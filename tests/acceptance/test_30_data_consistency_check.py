@@ -10,7 +10,6 @@ import pytest
 import pytest_asyncio
 from ulid import ULID
 
-from devstack.clients import Clients
 from devstack.demo.journey import Journey
 from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2, session_pb2
@@ -38,7 +37,7 @@ async def drifting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ru
     told = settings(directory)
     interview = {**told.environment["interview"], "INTERVIEW_CONSISTENCY_SECONDS": "86400"}
     told = replace(told, environment={**told.environment, "interview": interview})
-    async with running(directory, told) as stack, Clients(stack) as clients:
+    async with running(directory, told) as stack, stack.connect() as clients:
         yield RunningStack(stack, clients)
 
 

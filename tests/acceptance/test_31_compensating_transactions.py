@@ -7,6 +7,7 @@ is rejected and nothing else happens. And a start with a code that was revoked i
 import grpc
 import pytest
 
+from clients import reason_of
 from devstack.demo.journey import Journey
 from devstack.polling import wait_until
 from interview.v1 import events_pb2 as interview_events
@@ -14,14 +15,7 @@ from interview.v1 import interview_service_pb2, session_pb2
 from notification.v1 import notification_service_pb2
 from payment.v1 import access_code_pb2, events_pb2, payment_service_pb2
 from tests.system.drivers.access_codes import feed_is_fresh, record_of, revoke
-from tests.system.drivers.running_stack import (
-    PAID,
-    STARTED,
-    RunningStack,
-    paid_for_sure,
-    reason_of,
-    retry,
-)
+from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, paid_for_sure, retry
 
 Pay = payment_service_pb2
 

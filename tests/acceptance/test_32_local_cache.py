@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from devstack.clients import Clients
 from interview.v1 import interview_service_pb2
 from payment.v1 import access_code_service_pb2
 from tests.system.drivers.access_codes import interview_heard, suspend
@@ -29,7 +28,7 @@ async def caching(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
     told = settings(directory)
     interview = {**told.environment["interview"], "INTERVIEW_PREVIEW_SECONDS": _SECONDS}
     told = replace(told, environment={**told.environment, "interview": interview})
-    async with running(directory, told) as stack, Clients(stack) as clients:
+    async with running(directory, told) as stack, stack.connect() as clients:
         yield RunningStack(stack, clients)
 
 

@@ -8,7 +8,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from devstack.clients import Clients
+from clients import Clients
 from devstack.polling import wait_until
 from payment.v1 import access_code_pb2, access_code_service_pb2, events_pb2
 from runtime.auth.authentication import Role
@@ -24,8 +24,8 @@ _SERVICE = access_code_service_pb2
 @pytest_asyncio.fixture(loop_scope="session")
 async def mei(shared_stack: RunningStack) -> AsyncIterator[Clients]:
     """An operator, by name."""
-    async with Clients(
-        shared_stack.stack, shared_stack.stack.keys.token("mei", Role.OPERATOR)
+    async with shared_stack.stack.connect(
+        shared_stack.stack.keys.token("mei", Role.OPERATOR)
     ) as clients:
         yield clients
 
@@ -129,8 +129,8 @@ async def test_a_shop_may_reissue_and_doesnt_see_the_new_code(shared_stack: Runn
     """It may do nothing else to a code; the code goes to the customer by mail."""
     order_id = await shared_stack.journey().paid_order()
     old = await Desk(shared_stack).code(order_id)
-    async with Clients(
-        shared_stack.stack, shared_stack.stack.keys.token("shop", Role.STOREFRONT)
+    async with shared_stack.stack.connect(
+        shared_stack.stack.keys.token("shop", Role.STOREFRONT)
     ) as shop:
         new = await change(shop, "Reissue", old.id)
         assert (new.code, status(new)) == ("", "ACTIVE")

@@ -14,11 +14,12 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from clients import reason_of
 from interview.v1 import interview_service_pb2
 from notification.v1 import notification_service_pb2
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_pb2, access_code_service_pb2, payment_service_pb2
-from tests.system.drivers.running_stack import RunningStack, reason_of
+from tests.system.drivers.running_stack import RunningStack
 
 _ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 _LARGEST = 1_048_576

@@ -8,11 +8,12 @@ from pathlib import Path
 import grpc
 import pytest
 
+from clients import reason_of
 from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2
 from payment.v1 import payment_service_pb2
 from runtime.protobuf import to_datetime
-from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, reason_of, retry
+from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, retry
 
 AT_ONCE = 50
 START = "/interview.v1.InterviewService/StartSession"

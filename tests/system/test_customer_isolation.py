@@ -6,7 +6,7 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from devstack.clients import Clients
+from clients import Clients
 from devstack.demo.journey import Journey
 from interview.v1 import interview_service_pb2
 from notification.v1 import notification_service_pb2
@@ -19,8 +19,8 @@ MINE, OTHERS = "mei.lin", "somebody.else"
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def customer(shared_stack: RunningStack) -> AsyncIterator[Clients]:
-    async with Clients(
-        shared_stack.stack, shared_stack.stack.keys.token(MINE, Role.CUSTOMER)
+    async with shared_stack.stack.connect(
+        shared_stack.stack.keys.token(MINE, Role.CUSTOMER)
     ) as clients:
         yield clients
 

@@ -3,8 +3,9 @@
 import grpc
 import pytest
 
+from clients import reason_of
 from tests.system.drivers.interviews import put, started
-from tests.system.drivers.running_stack import RunningStack, reason_of
+from tests.system.drivers.running_stack import RunningStack
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The client in examples/ works as it stands."""
+"""The client in examples/ runs unchanged against a stack."""
 
 import asyncio
 import sys
@@ -9,26 +9,39 @@ from runtime.auth.authentication import Role
 from tests.system.drivers.running_stack import RunningStack
 
 
-async def test_the_example_takes_a_customer_from_order_to_interview(
-    shared_stack: RunningStack,
-) -> None:
-    """It asks for the code that came by mail, and prints the session that it has started."""
-    journey = shared_stack.journey()
-    client = await asyncio.create_subprocess_exec(
+async def start_example(stack: RunningStack, token: str, email: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
         sys.executable,
         str(PROJECT / "examples" / "client.py"),
-        shared_stack.stack.address("payment"),
-        shared_stack.stack.address("interview"),
-        shared_stack.stack.keys.token("a shop", Role.STOREFRONT),
-        journey.email,
+        stack.stack.address("payment"),
+        stack.stack.address("interview"),
+        token,
+        email,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def test_the_example_leads_a_customer_from_order_to_interview(
+    shared_stack: RunningStack,
+) -> None:
+    """It reads the mailed access code from standard input and prints the started session."""
+    journey = shared_stack.journey()
+    token = shared_stack.stack.keys.token("a shop", Role.STOREFRONT)
+    client = await start_example(shared_stack, token, journey.email)
     code = await journey.code_from_mail()
-    said, complained = await client.communicate(f"{code}\n".encode())
-    assert client.returncode == 0, complained.decode()
-    session_id = said.decode().rpartition("mail: ")[2].split()[0]
+    out, err = await client.communicate(f"{code}\n".encode())
+    assert client.returncode == 0, err.decode()
+    session_id = out.decode().rpartition("mail: ")[2].split()[0]
     request = interview_service_pb2.GetSessionRequest(session_id=session_id)
     session = (await shared_stack.clients.interviews.GetSession(request)).session
     assert session.status == session_pb2.SESSION_STATUS_IN_PROGRESS
+
+
+async def test_the_example_prints_a_failed_call_as_one_line(shared_stack: RunningStack) -> None:
+    client = await start_example(shared_stack, "not-a-token", "li.hua@example.com")
+    out, err = await client.communicate()
+    assert (client.returncode, out) == (1, b"")
+    assert err.decode().startswith("payment rejected the token: ")
+    assert err.decode().rstrip().endswith("(TOKEN_INVALID)")

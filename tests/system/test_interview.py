@@ -9,13 +9,13 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from ulid import ULID
 
-from devstack.clients import Clients
+from clients import reason_of
 from interview.v1 import interview_service_pb2 as contract
 from interview.v1 import session_pb2
 from runtime.auth.authentication import Role
 from runtime.protobuf import to_datetime
 from tests.system.drivers.interviews import Interview, heard, put, started, time_over
-from tests.system.drivers.running_stack import RunningStack, reason_of
+from tests.system.drivers.running_stack import RunningStack
 
 OPEN, ANSWERED, MISSED = (
     contract.QA_RECORD_STATUS_OPEN,
@@ -236,8 +236,8 @@ async def test_a_customer_takes_their_own_interview_and_finds_no_other(
     keys = shared_stack.stack.keys
     owner = interview.session.customer_id
     async with (
-        Clients(shared_stack.stack, keys.token(owner, Role.CUSTOMER)) as own,
-        Clients(shared_stack.stack, keys.token("somebody.else", Role.CUSTOMER)) as others,
+        shared_stack.stack.connect(keys.token(owner, Role.CUSTOMER)) as own,
+        shared_stack.stack.connect(keys.token("somebody.else", Role.CUSTOMER)) as others,
     ):
         mine = Interview(RunningStack(shared_stack.stack, own), interview.session)
         theirs = Interview(RunningStack(shared_stack.stack, others), interview.session)

@@ -7,13 +7,14 @@ import grpc
 import pytest
 from ulid import ULID
 
+from clients import reason_of
 from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2 as contract
 from interview.v1 import session_pb2
 from payment.v1 import access_code_pb2, events_pb2
 from tests.system.drivers.access_codes import revoke
 from tests.system.drivers.interviews import Interview, Sold, heard, put, session_of, started, tell
-from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, reason_of
+from tests.system.drivers.running_stack import PAID, STARTED, RunningStack
 
 CODE_WITHOUT_SESSION = contract.DRIFT_KIND_CODE_WITHOUT_SESSION
 STARTED_NOT_REDEEMED = contract.DRIFT_KIND_STARTED_NOT_REDEEMED

@@ -11,6 +11,7 @@ import pytest_asyncio
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from clients import reason_of
 from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2 as contract
 from interview.v1 import session_pb2
@@ -18,7 +19,7 @@ from payment.v1 import access_code_service_pb2 as reasons
 from payment.v1 import events_pb2
 from runtime.protobuf import to_timestamp
 from tests.system.drivers.interviews import Interview, Sold, heard, put, say, tell
-from tests.system.drivers.running_stack import STARTED, RunningStack, reason_of, retry
+from tests.system.drivers.running_stack import STARTED, RunningStack, retry
 
 UNKNOWN = "0000-0000-0000-0000"
 VALIDATE = "/payment.v1.AccessCodeService/ValidateAccessCode"

@@ -1,25 +1,20 @@
 """A part that is away keeps nobody from their work, and catches up."""
 
-from typing import cast
-
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from clients import reason_of, serving_status
 from devstack.polling import wait_until
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_service_pb2
-from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, reason_of, retry
+from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, retry
 
 SERVICES = ("payment", "interview", "notification")
 
 
 async def health(outside: RunningStack, service: str, name: str) -> str:
     async with grpc.aio.insecure_channel(outside.stack.address(service)) as channel:
-        check = health_pb2_grpc.HealthStub(channel).Check
-        answer = await check(health_pb2.HealthCheckRequest(service=name), timeout=5)
-    status = cast("health_pb2.HealthCheckResponse", answer).status
-    return health_pb2.HealthCheckResponse.ServingStatus.Name(status)
+        return await serving_status(channel, name)
 
 
 async def becomes(outside: RunningStack, service: str, name: str, wanted: str) -> None:

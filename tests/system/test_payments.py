@@ -8,7 +8,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from devstack.clients import Clients
+from clients import reason_of
 from devstack.polling import wait_until
 from payment.v1 import events_pb2, payment_service_pb2
 from runtime.auth.authentication import Role
@@ -23,7 +23,7 @@ from tests.system.drivers.payments import (
     statuses,
     surplus_refunds,
 )
-from tests.system.drivers.running_stack import PAID, RunningStack, reason_of, retry
+from tests.system.drivers.running_stack import PAID, RunningStack, retry
 
 PRICE = 19900
 
@@ -75,14 +75,14 @@ async def test_customers_cancel_their_own_orders_only(shared_stack: RunningStack
     order_id = (await journey.order()).order_id
     await journey.pay(order_id, "sandbox_late")
     keys = shared_stack.stack.keys
-    async with Clients(shared_stack.stack, keys.token("somebody.else", Role.CUSTOMER)) as other:
+    async with shared_stack.stack.connect(keys.token("somebody.else", Role.CUSTOMER)) as other:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await other.payments.CancelOrder(cancelling(order_id, "r"))
         assert reason_of(refused.value) == "ORDER_NOT_FOUND"
     await shared_stack.wait_for_effects(order_id, PAID)
     mine = shared_stack.journey()
     own = (await mine.order()).order_id
-    async with Clients(shared_stack.stack, keys.token(mine.name, Role.CUSTOMER)) as customer:
+    async with shared_stack.stack.connect(keys.token(mine.name, Role.CUSTOMER)) as customer:
         reply = await customer.payments.CancelOrder(cancelling(own, "r"))
     assert reply.order.status == payment_service_pb2.ORDER_STATUS_CANCELLED
 

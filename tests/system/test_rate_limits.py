@@ -13,12 +13,12 @@ import pytest_asyncio
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from devstack.clients import Clients
+from clients import Clients, reason_of
 from interview.v1 import interview_service_pb2
 from payment.v1 import access_code_service_pb2, payment_service_pb2
 from runtime.auth.authentication import Role
 from shared_model.access_code import generate
-from tests.system.drivers.running_stack import RunningStack, reason_of
+from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stack_runner import running
 from tests.system.drivers.stack_settings import settings
 
@@ -39,7 +39,7 @@ async def strict(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runn
         for name in ("payment", "interview")
     }
     told = replace(told, environment={**told.environment, **environment})
-    async with running(directory, told) as stack, Clients(stack) as clients:
+    async with running(directory, told) as stack, stack.connect() as clients:
         yield RunningStack(stack, clients)
 
 
@@ -87,7 +87,7 @@ async def test_many_starts_of_one_customer_with_a_good_code_are_all_looked_at(
         return "started"
 
     token = strict.stack.keys.token(journey.name, Role.CUSTOMER)
-    async with Clients(strict.stack, token) as clients:
+    async with strict.stack.connect(token) as clients:
         told = Counter(await asyncio.gather(*(start(clients, number) for number in range(50))))
     assert told == {"started": 1, "ACCESS_CODE_REDEEMED": 49}
 
@@ -107,7 +107,7 @@ async def test_guesses_side_by_side_are_no_more_than_one_after_another(
         return access_code_service_pb2.ValidationReason.Name(reply.reason)
 
     token = strict.stack.keys.token("many at once", Role.CUSTOMER)
-    async with Clients(strict.stack, token) as clients:
+    async with strict.stack.connect(token) as clients:
         told = Counter(await asyncio.gather(*(ask(clients) for _ in range(900))))
     assert told == {
         "VALIDATION_REASON_NOT_FOUND": GUESSES,
@@ -121,7 +121,7 @@ async def test_guessing_ends_for_a_caller_and_then_for_the_peer_but_not_for_serv
     tokens = [strict.stack.keys.token(f"guesser-{n}", Role.CUSTOMER) for n in range(3)]
     answers = []
     for token in tokens:
-        async with Clients(strict.stack, token) as clients:
+        async with strict.stack.connect(token) as clients:
             answers.append([await guess(clients, number) for number in range(GUESSES + 1)])
     missing, over = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.RESOURCE_EXHAUSTED
     assert answers[:2] == [[missing] * GUESSES + [over]] * 2
@@ -129,7 +129,7 @@ async def test_guessing_ends_for_a_caller_and_then_for_the_peer_but_not_for_serv
     assert answers[2] == [over] * (GUESSES + 1)
     # payment heard of it from interview, which isn't limited, and a shop has a limit of its own.
     request = access_code_service_pb2.ValidateAccessCodeRequest(access_code="0000-0000-0000-0000")
-    async with Clients(strict.stack, strict.stack.keys.token("other", Role.CUSTOMER)) as clients:
+    async with strict.stack.connect(strict.stack.keys.token("other", Role.CUSTOMER)) as clients:
         reply = await clients.codes.ValidateAccessCode(request)
         assert reply.reason == access_code_service_pb2.VALIDATION_REASON_NOT_FOUND
     assert await guess(strict.clients, 0) is missing

@@ -4,12 +4,13 @@ import grpc
 import pytest
 from ulid import ULID
 
+from clients import reason_of
 from interview.v1 import session_pb2
 from payment.v1 import access_code_pb2, events_pb2
 from payment.v1.money_pb2 import Money
 from runtime.protobuf import violations
 from tests.system.drivers.interviews import Interview, Sold, handled, heard, say, tell, told
-from tests.system.drivers.running_stack import RunningStack, reason_of
+from tests.system.drivers.running_stack import RunningStack
 
 CANCELLED = session_pb2.SESSION_STATUS_CANCELLED
 EXPIRED = session_pb2.SESSION_STATUS_EXPIRED

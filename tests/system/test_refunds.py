@@ -8,7 +8,6 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from devstack.clients import Clients
 from devstack.demo.journey import Journey
 from devstack.polling import wait_until
 from payment.v1 import access_code_pb2, events_pb2, payment_service_pb2
@@ -373,7 +372,7 @@ async def test_refunds_are_listed_page_by_page_to_those_who_may_see_them(
     listed = payment_service_pb2.ListRefundsRequest(order_id=order_id)
     for name, count in ((journey.name, 3), ("somebody.else", 0)):
         token = shared_stack.stack.keys.token(name, Role.CUSTOMER)
-        async with Clients(shared_stack.stack, token) as customer:
+        async with shared_stack.stack.connect(token) as customer:
             assert len((await customer.payments.ListRefunds(listed)).refunds) == count
             get = payment_service_pb2.GetRefundRequest(refund_id=found[0])
             if count:

@@ -5,10 +5,11 @@ import asyncio
 import grpc
 import pytest
 
+from clients import reason_of
 from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
-from tests.system.drivers.running_stack import PAID, Effects, RunningStack, paid_for_sure, reason_of
+from tests.system.drivers.running_stack import PAID, Effects, RunningStack, paid_for_sure
 
 NOTHING = Effects(0, 0, 0, 0, 0, 0, 0, 0)
 SUCCEEDED = payment_service_pb2.PAYMENT_STATUS_SUCCEEDED

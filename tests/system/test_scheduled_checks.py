@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from devstack.clients import Clients
 from devstack.demo.journey import Journey
 from devstack.polling import WaitTimedOut, wait_until
 from interview_svc.domain.drifts import DriftKind
@@ -49,7 +48,7 @@ async def _checked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ru
         name: {**values, **_MORE.get(name, {})} for name, values in told.environment.items()
     }
     told = replace(told, environment=environment)
-    async with running(directory, told) as stack, Clients(stack) as clients:
+    async with running(directory, told) as stack, stack.connect() as clients:
         yield RunningStack(stack, clients)
 
 

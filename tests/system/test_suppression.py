@@ -8,12 +8,12 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from ulid import ULID
 
-from devstack.clients import Clients
+from clients import reason_of
 from notification.v1 import events_pb2, notification_service_pb2
 from payment.v1.events_pb2 import AccessCodeRevoked
 from runtime.auth.authentication import Role
 from tests.system.drivers.fake_events import MadeUpOrder
-from tests.system.drivers.running_stack import RunningStack, reason_of
+from tests.system.drivers.running_stack import RunningStack
 
 API = notification_service_pb2
 
@@ -151,7 +151,7 @@ async def test_only_feedback_can_be_declined(shared_stack: RunningStack) -> None
     """Declined by the customer: SUPPRESSED; the mail about their money comes all the same."""
     order = MadeUpOrder(shared_stack)
     token = shared_stack.stack.keys.token(order.customer_id, Role.CUSTOMER)
-    async with Clients(shared_stack.stack, token) as customer:
+    async with shared_stack.stack.connect(token) as customer:
         ask = API.GetMailPreferencesRequest(customer_id=order.customer_id)
         before = await customer.notifications.GetMailPreferences(ask)
         assert not before.preferences.feedback_declined
@@ -175,8 +175,8 @@ async def test_only_feedback_can_be_declined(shared_stack: RunningStack) -> None
 async def test_a_customer_decides_for_themselves_only(shared_stack: RunningStack) -> None:
     """Others' preferences are refused, and the operator's calls are not theirs."""
     mine, others = MadeUpOrder(shared_stack).customer_id, MadeUpOrder(shared_stack).customer_id
-    async with Clients(
-        shared_stack.stack, shared_stack.stack.keys.token(mine, Role.CUSTOMER)
+    async with shared_stack.stack.connect(
+        shared_stack.stack.keys.token(mine, Role.CUSTOMER)
     ) as customer:
         stub = customer.notifications
         calls: list[tuple[Callable[[], Awaitable[object]], str]] = [

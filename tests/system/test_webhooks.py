@@ -11,17 +11,12 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
+from clients import reason_of
 from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 from sandbox_provider.webhooks import sign
 from tests.system.drivers.payments import came_to_stand, imbalances, payments, surplus_refunds
-from tests.system.drivers.running_stack import (
-    OLD_PROVIDER_SECRET,
-    PAID,
-    RunningStack,
-    reason_of,
-    retry,
-)
+from tests.system.drivers.running_stack import OLD_PROVIDER_SECRET, PAID, RunningStack, retry
 
 SUCCEEDED = payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
 UNKNOWN = payment_service_pb2.PAYMENT_STATUS_UNKNOWN

@@ -3,7 +3,7 @@
 import secrets
 from typing import Any
 
-from devstack.clients import Clients
+from clients import Clients
 from payment.v1 import access_code_pb2, access_code_service_pb2
 from tests.system.drivers.running_stack import RunningStack
 

@@ -1,4 +1,4 @@
-"""The real `opsctl`, run as an operator runs it."""
+"""The installed `opsctl`, run as a process."""
 
 import asyncio
 import json
@@ -12,18 +12,18 @@ from typing import Any
 from tests.system.drivers.running_stack import RunningStack
 
 PROGRAM = Path(sys.executable).parent / "opsctl"
-_SECONDS = 60
-# Whoever runs the tests in the background ignores Ctrl-C; a person's shell doesn't. Done in the new
-# process: a preexec_fn would have it forked with gRPC's handlers, which abort it now and then.
-_HEEDING_INTERRUPTS = (
+_TIMEOUT = 60
+# A test run in the background ignores Ctrl-C, and so would its child processes. The new process
+# resets the signal itself: a preexec_fn would fork with gRPC's handlers, which sometimes abort it.
+_WITH_DEFAULT_SIGINT = (
     "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
     " os.execv(sys.argv[1], sys.argv[1:])"
 )
 
 
 @dataclass(frozen=True)
-class Said:
-    """How a command ended and what it said."""
+class Result:
+    """Exit status, standard output and standard error of a command that has ended."""
 
     status: int
     out: str
@@ -33,8 +33,8 @@ class Said:
     def json(self) -> Any:
         return json.loads(self.out)
 
-    def complaint(self) -> str:
-        """The one line that a command which can't do its work leaves."""
+    def error_line(self) -> str:
+        """The one line that a failed command prints, and nothing else."""
         assert self.status == 1, self
         assert self.out == "", self
         assert self.err.startswith("opsctl: "), self
@@ -45,36 +45,38 @@ class Said:
 async def start(
     *arguments: str, directory: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> asyncio.subprocess.Process:
-    """Starts the program, with none of the settings that happen to be around."""
-    told = {name: value for name, value in os.environ.items() if not name.startswith("OPSCTL_")}
+    """Starts a command, without the OPSCTL_ variables of this process."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("OPSCTL_")
+    }
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", _HEEDING_INTERRUPTS, str(PROGRAM)),
+        *(sys.executable, "-c", _WITH_DEFAULT_SIGINT, str(PROGRAM)),
         *arguments,
         cwd=directory,
-        env={**told, "COLUMNS": "200", **(environment or {})},
+        env={**inherited, "COLUMNS": "200", **(environment or {})},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
 
 
-async def ended(process: asyncio.subprocess.Process, given: str = "") -> Said:
-    """Waits for the program's end; it never leaves a traceback."""
+async def finish(process: asyncio.subprocess.Process, stdin: str = "") -> Result:
+    """Waits for the end of a command; it must not print a traceback."""
     try:
-        out, err = await asyncio.wait_for(process.communicate(given.encode()), _SECONDS)
+        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), _TIMEOUT)
     except BaseException:
         process.kill()
         raise
-    said = Said(process.returncode or 0, out.decode(), err.decode())
-    assert "Traceback" not in said.out + said.err, said
-    return said
+    result = Result(process.returncode or 0, out.decode(), err.decode())
+    assert "Traceback" not in result.out + result.err, result
+    return result
 
 
-async def run(*arguments: str, given: str = "", **settings: Any) -> Said:
-    """Runs the program to its end."""
-    return await ended(await start(*arguments, **settings), given)
+async def run(*arguments: str, stdin: str = "", **settings: Any) -> Result:
+    """Runs a command to its end."""
+    return await finish(await start(*arguments, **settings), stdin)
 
 
-async def opsctl(outside: RunningStack, *arguments: str, given: str = "") -> Said:
-    """Runs it on a stack's own data."""
-    return await run("--data-dir", str(outside.stack.directory), *arguments, given=given)
+async def opsctl(stack: RunningStack, *arguments: str, stdin: str = "") -> Result:
+    """Runs a command on a stack's data directory."""
+    return await run("--data-dir", str(stack.stack.directory), *arguments, stdin=stdin)

@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from ulid import ULID
 
+from clients import reason_of
 from devstack.polling import wait_until
 from interview.v1 import events_pb2, session_pb2
 from payment.v1 import (
@@ -21,7 +22,7 @@ from payment.v1 import (
     payment_service_pb2,
 )
 from runtime.protobuf import to_event, to_timestamp
-from tests.system.drivers.running_stack import RunningStack, reason_of
+from tests.system.drivers.running_stack import RunningStack
 
 STATUS = payment_service_pb2.RefundStatus.Value
 

@@ -11,12 +11,10 @@ from typing import Any, TypeVar
 import asyncpg
 import grpc
 import nats
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 from nats.aio.client import Client
 from nats.js.api import RawStreamMsg
 
-from devstack.clients import Bearer, Clients
+from clients import Clients, open_channel
 from devstack.demo.journey import Journey
 from devstack.demo.mails import mails_to
 from devstack.keys import AUDIENCE
@@ -122,9 +120,8 @@ class RunningStack:
 
     def channel(self, server: str, method: str = "") -> grpc.aio.Channel:
         """A channel to a server, as somebody who may call a method."""
-        return grpc.aio.insecure_channel(
-            self.stack.address(server), interceptors=[Bearer(self.token(method))]
-        )
+        address, token = self.stack.address(server), self.token(method)
+        return open_channel(address, name=server, token=token, timeout=60.0, retry=False)
 
     # SQL
 
@@ -329,13 +326,3 @@ async def paid_for_sure(journey: Journey, order_id: str, method: str = "sandbox_
         return payment.status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
 
     await retry(step, f"{order_id} paid")
-
-
-def reason_of(error: grpc.aio.AioRpcError) -> str:
-    """The reason in an error's google.rpc.ErrorInfo; "" if it carries none."""
-    status = rpc_status.from_call(error)
-    info = error_details_pb2.ErrorInfo()
-    for detail in status.details if status else ():
-        if detail.Unpack(info):
-            return info.reason
-    return ""

@@ -1,0 +1,104 @@
+"""`opsctl status`: outboxes and consumers of all services, also while some do not answer."""
+
+import asyncio
+from pathlib import Path
+
+from clients import Service
+from devstack.polling import wait_until
+from tests.system.drivers.opsctl import opsctl, run
+from tests.system.drivers.running_stack import RunningStack
+
+
+async def test_status_shows_the_bus_of_all_services(shared_stack: RunningStack) -> None:
+    """Its exit status is 1 if operator action is required."""
+    table = await opsctl(shared_stack, "status")
+    for service in Service:
+        assert service in table.out
+    for consumer in ("PAYMENT → interview", "PAYMENT → notification", "INTERVIEW → payment"):
+        assert consumer in table.out
+    result = await opsctl(shared_stack, "status", "--json")
+    assert set(result.json["services"]) == set(Service)
+    assert result.json["services"]["payment"]["outbox"]["parked_count"] == "0"
+    assert result.json["services"]["payment"]["broker_connected"] is True
+    assert result.status == (1 if result.json["needs_operator"] else 0)
+
+
+async def test_status_finds_a_devstack_in_the_current_directory(
+    shared_stack: RunningStack, tmp_path: Path
+) -> None:
+    (tmp_path / ".dev").symlink_to(shared_stack.stack.directory)
+    result = await run("status", "--json", directory=tmp_path)
+    assert not any("error" in service for service in result.json["services"].values())
+
+
+async def test_addresses_and_token_can_come_from_the_environment(
+    shared_stack: RunningStack, tmp_path: Path
+) -> None:
+    environment = {
+        f"OPSCTL_{service.name}": shared_stack.stack.address(service) for service in Service
+    }
+    environment["OPSCTL_TOKEN_FILE"] = str(shared_stack.stack.keys.tokens / "operator")
+    result = await run("status", "--json", directory=tmp_path, environment=environment)
+    assert not any("error" in service for service in result.json["services"].values())
+
+
+async def test_a_stopped_service_does_not_hide_the_others(disruptable_stack: RunningStack) -> None:
+    await disruptable_stack.stack.kill("interview")
+    table = await opsctl(disruptable_stack, "status")
+    assert table.status == 1
+    assert "INTERVIEW → payment" in table.out
+    assert "interview at 127.0.0.1:" in table.out
+    assert "is unreachable" in table.out
+    result = await opsctl(disruptable_stack, "status", "--json")
+    assert result.status == 1
+    assert "is unreachable" in result.json["services"]["interview"]["error"]
+    assert "outbox" in result.json["services"]["notification"]
+    assert any("interview" in problem for problem in result.json["needs_operator"])
+
+
+async def test_services_that_hang_are_named_after_one_common_timeout(
+    disruptable_stack: RunningStack,
+) -> None:
+    """Two accept the call and never answer; the third one is shown."""
+    hanging = ("payment", "interview")
+    for name in hanging:
+        disruptable_stack.stack.suspend(name)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    table = await opsctl(disruptable_stack, "status")
+    # One timeout of five seconds instead of two; the rest is the start of the program.
+    assert loop.time() - began < 10
+    assert table.status == 1
+    for name in hanging:
+        address = disruptable_stack.stack.address(name)
+        assert f"! {name} at {address} did not answer within 5 s" in table.out
+    assert "INTERVIEW → notification" in table.out
+
+
+async def test_a_broker_that_hangs_is_reported_by_each_service(
+    disruptable_stack: RunningStack,
+) -> None:
+    """The services answer as long as their own databases do."""
+    await disruptable_stack.wait_until_idle()
+    disruptable_stack.stack.suspend("nats")
+    result = await opsctl(disruptable_stack, "status", "--json")
+    assert result.status == 1
+    problems = [line for line in result.json["needs_operator"] if "not connected" in line]
+    assert len(problems) == len(Service), result
+    for service in result.json["services"].values():
+        assert {consumer["last_error"] for consumer in service["consumers"]} == {
+            "BrokerHangs: no answer within 2 s"
+        }
+
+
+async def test_a_stopped_broker_is_reported_by_each_service(
+    disruptable_stack: RunningStack,
+) -> None:
+    await disruptable_stack.stack.kill("nats")
+
+    async def reported() -> bool:
+        result = await opsctl(disruptable_stack, "status", "--json")
+        problems = [line for line in result.json["needs_operator"] if "not connected" in line]
+        return result.status == 1 and len(problems) == len(Service)
+
+    await wait_until(reported, "three services without a connection to the broker")
