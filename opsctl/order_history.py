@@ -140,7 +140,7 @@ async def _events(nats_url: str, order_id: str, *, reveal: bool) -> AsyncIterato
     try:
         await jetstream.wait_connected(_CONNECT_SECONDS)
         for domain in SERVICES:
-            reader = jetstream.reader(domain.upper())
+            reader = jetstream.stream_reader(domain.upper())
             async for stored in reader.search(f"{domain}.v1.*.{order_id}"):
                 yield _entry(domain, stored, reveal=reveal)
     finally:
