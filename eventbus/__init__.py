@@ -1,14 +1,15 @@
 """The event bus: `publish` in a transaction, `subscribe` a handler, one effect per event.
 
-- `Outbox.publish` writes an event into the caller's transaction: it is announced exactly if the
+- `Outbox.publish` writes an event in the caller's transaction: it is published if and only if the
   transaction commits.
-- `Relay` moves committed events to JetStream in order, at least once.
-- `Consumer` hands events to handlers in batches; their effects and the inbox marks commit together,
-  so that an event delivered again has no second effect.
-- What can't be handled ends as a dead letter, kept until an operator replays or discards it.
+- `Relay` moves committed events to the broker in order, at least once.
+- `Consumer` passes events to handlers in batches; their effects and the inbox marks commit
+  together, so that a redelivered event has no second effect.
+- An event that cannot be handled becomes a dead letter, kept until an operator replays or discards
+  it.
 
-The bus knows no service and no contract: it carries bytes under a type and a key. Only
-`eventbus.jetstream` knows NATS.
+The bus depends on no service and no contract: it carries bytes under a type and a key. Only
+`eventbus.jetstream` uses NATS. See README.md for an example, the guarantees and the limits.
 """
 
 from eventbus.consumer import Consumer, ConsumerSettings

@@ -1,6 +1,6 @@
-"""`python -m eventbus apply FILE` declares streams and consumers, as the administrator.
+"""`python -m eventbus apply FILE` creates or updates streams and consumers, as the administrator.
 
-The address and credentials come from NATS_URL, NATS_USER and NATS_PASSWORD.
+Address and credentials are read from NATS_URL, NATS_USER and NATS_PASSWORD.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ async def _apply(path: Path) -> None:
 
 
 def main() -> None:
-    """Runs the command; exit status 2 for a wrong call, 1 if the broker refuses."""
+    """Runs the command; exit status 2 for wrong usage, 1 for any other error."""
     match sys.argv[1:]:
         case ["apply", path]:
             try:

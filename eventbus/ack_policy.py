@@ -1,78 +1,66 @@
-"""What becomes of a message after it was handled or wasn't: the one table of verdicts.
+"""Decides what happens to a message that was not handled.
 
-| outcome                                             | decision                              |
-|-----------------------------------------------------|--------------------------------------|
-| handled, or handled before                          | ack                                  |
-| not an event, unknown type, body can't be decoded   | dead letter, term                    |
-| the domain says never                               | dead letter, term                    |
-| the database or the broker failed, or a deadlock    | nak with a delay, not charged        |
-| any other failure, attempts left                    | nak with a delay, charged            |
-| any other failure, no attempts left                 | dead letter, term                    |
+| outcome                                            | decision                             |
+|----------------------------------------------------|--------------------------------------|
+| not an event, unknown type, body cannot be decoded | dead letter MALFORMED, term          |
+| the handler raised PermanentError                  | dead letter REJECTED, term           |
+| database or broker unavailable, deadlock           | nak with a delay, not counted        |
+| any other failure, attempts remain                 | nak with a delay, counted            |
+| any other failure, no attempts remain              | dead letter ATTEMPTS_EXHAUSTED, term |
 
-Delays grow, are jittered and capped, and are computed here: JetStream's own BackOff applies to ack
-time-outs only and compounds with a nak's delay.
+A message that was handled, now or before, is acknowledged. Delays are computed here: JetStream's
+own BackOff applies to ack time-outs only and adds to a nak's delay.
 """
 
-import random
 from dataclasses import dataclass
 
+from eventbus.backoff import Backoff
+from eventbus.dead_letters.store import DeadLetterKind
 from eventbus.errors import PermanentError, describe_error, is_transient
 from eventbus.event import MalformedEnvelope
 
 
 @dataclass(frozen=True, slots=True)
-class Ack:
-    """Done."""
-
-
-@dataclass(frozen=True, slots=True)
 class Nak:
-    """Try again after a delay."""
+    """Retry after a delay."""
 
     delay_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterIt:
-    """Give it up: dead letter, then term."""
+    """Store a dead letter, then terminate the message."""
 
+    kind: DeadLetterKind
     reason: str
 
 
-Decision = Ack | Nak | DeadLetterIt
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Delays between attempts: doubling from the first, capped, each shortened by up to half."""
-
-    first_seconds: float = 0.5
-    cap_seconds: float = 60.0
-
-    def delay(self, failures: int, jitter: float) -> float:
-        """Seconds to wait after so many failures (from 1); `jitter` is in [0, 1)."""
-        full = min(self.cap_seconds, self.first_seconds * 2.0 ** min(failures - 1, 30))
-        return full * (1 - jitter / 2)
+Decision = Nak | DeadLetterIt
 
 
 def decide(
-    error: Exception | None,
+    error: Exception,
     *,
     failures: int,
     max_attempts: int,
     backoff: Backoff,
     jitter: float | None = None,
 ) -> Decision:
-    """The decision on one attempt; `failures` counts charged failures, this one among them."""
-    jitter = random.random() if jitter is None else jitter  # noqa: S311  spreads load, no secret
+    """The decision after a failed attempt; `failures` are the counted ones, this one included."""
     match error:
-        case None:
-            return Ack()
-        case MalformedEnvelope() | PermanentError():
-            return DeadLetterIt(describe_error(error))
+        case MalformedEnvelope():
+            return DeadLetterIt(DeadLetterKind.MALFORMED, describe_error(error))
+        case PermanentError():
+            return DeadLetterIt(DeadLetterKind.REJECTED, describe_error(error))
         case _ if is_transient(error):
             return Nak(backoff.delay(max(failures, 1), jitter))
         case _ if failures >= max_attempts:
-            return DeadLetterIt(f"failed {failures} times, last with {describe_error(error)}")
+            return attempts_exhausted(failures, describe_error(error))
         case _:
             return Nak(backoff.delay(failures, jitter))
+
+
+def attempts_exhausted(failures: int, last_error: str) -> DeadLetterIt:
+    """The decision for an event that has failed too often, or crashed its process too often."""
+    reason = f"failed {failures} times, last error: {last_error}"
+    return DeadLetterIt(DeadLetterKind.ATTEMPTS_EXHAUSTED, reason)

@@ -1,4 +1,7 @@
-"""What the bus needs of a broker, and the ways a broker says no. `eventbus.jetstream` is one."""
+"""What the bus needs of a broker, as protocols and errors. `eventbus.jetstream` implements them.
+
+`eventbus.conformance` tests an implementation.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -9,33 +12,40 @@ from eventbus.event import Event
 
 
 class BrokerUnavailable(Exception):
-    """The broker can't be reached, didn't answer, or can't store now: try again later."""
+    """The broker cannot be reached, did not answer, or cannot store now: retry later."""
 
 
 class BatchRefused(Exception):
-    """The broker refused an atomic batch; nothing of it was stored."""
+    """The broker refused an atomic batch and stored nothing of it."""
 
 
 class EventRefused(Exception):
-    """The broker will never take this event."""
+    """The broker refuses this event permanently."""
 
 
 class Publisher(Protocol):
     """Stores events durably, or raises."""
 
     async def publish(self, event: Event) -> None:
-        """Stores one event; one stored before under the same id counts as stored.
+        """Stores one event; if its id is stored already, does nothing.
 
-        Raises BrokerUnavailable or EventRefused.
+        Raises BrokerUnavailable, after which the event may have been stored, or EventRefused.
         """
 
     async def publish_batch(self, events: Sequence[Event]) -> None:
-        """Stores all events or none; raises BrokerUnavailable or BatchRefused."""
+        """Stores all events in order, or none of them.
+
+        Raises BrokerUnavailable, BatchRefused or EventRefused. A batch with an id that is stored
+        already is refused.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One delivery of a message. `delivery_count` is 1 on the first."""
+    """One delivery of a message. `delivery_count` is 1 on the first delivery.
+
+    `reply` is the broker's address for answers; "" if the message was not delivered but read.
+    """
 
     subject: str
     headers: dict[str, str]
@@ -48,9 +58,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerLag:
-    """How far a durable consumer is behind. `ack_floor` is a stream sequence.
+    """How far a durable consumer is behind.
 
-    `filters` are the subjects that it gets, with the broker's wildcards; none means all.
+    `pending` messages are not delivered yet, `unacknowledged` ones are delivered and not answered.
+    All messages up to the stream sequence `ack_floor` are answered. `filters` are the subjects that
+    the consumer gets, with wildcards as in NATS; none means all.
     """
 
     pending: int
@@ -60,7 +72,11 @@ class ConsumerLag:
 
 
 class PullConsumer(Protocol):
-    """A durable consumer: hands out messages until each is acknowledged or terminated."""
+    """A durable consumer: delivers each message until it is acknowledged or terminated.
+
+    Answers (`ack`, `nak`, `term`, `in_progress`) never raise and may get lost: the message is then
+    delivered again.
+    """
 
     @property
     def stream(self) -> str:
@@ -71,34 +87,33 @@ class PullConsumer(Protocol):
         """The durable consumer's name."""
 
     async def fetch(self, limit: int, wait_seconds: float) -> list[Message]:
-        """Up to `limit` messages, none if none came in time; raises BrokerUnavailable."""
+        """Up to `limit` messages; none if none arrived in time. Raises BrokerUnavailable."""
 
     async def ack(self, message: Message) -> None:
-        """Marks a message as done. May get lost: the message is then delivered again."""
+        """Acknowledges a message: it is not delivered again."""
 
     async def nak(self, message: Message, delay_seconds: float) -> None:
-        """Asks for redelivery after a delay."""
+        """Requests redelivery after a delay."""
 
     async def term(self, message: Message, reason: str) -> None:
-        """Marks a message as given up."""
+        """Terminates a message: it is not delivered again."""
 
     async def in_progress(self, message: Message) -> None:
-        """Says that a message is still being handled: its time for an answer begins again."""
+        """Restarts the time in which a message must be answered; not after another answer."""
 
     async def lag(self) -> ConsumerLag:
-        """How far behind it is; raises BrokerUnavailable."""
+        """How far it is behind; raises BrokerUnavailable, also if the consumer does not exist."""
 
     async def oldest_unhandled_age(self, lag: ConsumerLag) -> float:
-        """Seconds since the oldest message was stored that waits for its acknowledgement.
+        """Seconds since the oldest unanswered message was stored; 0 if `lag` counts none.
 
-        Delivered or not, to whichever replica; 0 if the lag says that there is none. Raises
-        BrokerUnavailable.
+        It may be delivered or not, and to any replica. Raises BrokerUnavailable.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message as it lies in its stream. Nobody delivered it: its `reply` is empty."""
+    """A message as it is stored in its stream. It was not delivered: its `reply` is empty."""
 
     message: Message
     stored_at: datetime
@@ -106,9 +121,10 @@ class StoredMessage:
 
 @dataclass(frozen=True, slots=True)
 class StreamBounds:
-    """What a stream holds: from the first sequence to the last, and nothing above `max_age`.
+    """The first and the last sequence of a stream, and the age up to which it keeps messages.
 
-    `first` is above `last` if it is empty; `max_age_seconds` is 0 if messages stay for ever.
+    `first` is above `last` if the stream is empty; `max_age_seconds` is 0 if messages are kept for
+    ever.
     """
 
     first: int
@@ -117,19 +133,19 @@ class StreamBounds:
 
 
 class StreamReader(Protocol):
-    """Reads a stream past every consumer; nothing is delivered or acknowledged by it."""
+    """Reads a stream without a consumer: it neither delivers nor acknowledges messages."""
 
     async def bounds(self) -> StreamBounds:
-        """What the stream holds now; raises BrokerUnavailable."""
+        """The stream's current bounds; raises BrokerUnavailable."""
 
     async def first_since(self, moment: datetime) -> int:
-        """Sequence of the first message stored at or after a moment, 0 if there is none.
+        """The sequence of the first message stored at or after a moment, 0 if there is none.
 
         Raises BrokerUnavailable.
         """
 
     def read(self, first: int, last: int) -> AsyncIterator[StoredMessage]:
-        """The messages between two sequences, both included, in order.
+        """The messages between two sequences, both included, in order; deleted ones are skipped.
 
         Raises BrokerUnavailable.
         """

@@ -1,4 +1,4 @@
-"""Errors: which are transient, and how one is described in a log line."""
+"""Errors: permanent ones, transient ones, and their description in one line."""
 
 from asyncpg.exceptions import PostgresConnectionError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -6,18 +6,18 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from eventbus.broker import BrokerUnavailable
 
-# Serialization failure, deadlock, lock not available, query cancelled; and whole classes:
-# connection exception, insufficient resources, operator intervention, system error.
+# SQLSTATEs: serialization failure, deadlock, lock not available, query cancelled; and classes of
+# SQLSTATEs: connection exception, insufficient resources, operator intervention, system error.
 _INFRASTRUCTURE_STATES = frozenset({"40001", "40P01", "55P03", "57014"})
 _INFRASTRUCTURE_CLASSES = ("08", "53", "57P", "58")
 
 
 class PermanentError(Exception):
-    """The domain will never handle this event; trying again is useless."""
+    """The event can never be handled; a retry is useless."""
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether an error says nothing about the event: never charged to it."""
+    """Whether an error is of the infrastructure: it does not count as a failure of the event."""
     if isinstance(error, BrokerUnavailable | OSError | PostgresConnectionError | PoolTimeoutError):
         return True
     if not isinstance(error, DBAPIError):
@@ -31,7 +31,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def describe_error(error: BaseException) -> str:
-    """An error in one line, without the statement and its parameters."""
+    """Describes an error in one line of at most 500 characters, without SQL and its parameters."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
     text = " ".join(str(cause).split())
     return f"{type(cause).__name__}: {text}"[:500]

@@ -1,4 +1,4 @@
-"""An event on the bus: bytes under an id, a type and a key, and how they travel as a message."""
+"""An event on the bus: bytes under an id, a type and a key; its form as a message."""
 
 import re
 from collections.abc import Mapping
@@ -6,24 +6,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 ID_HEADER = "Nats-Msg-Id"
-# A server puts these on a stored message that it hands out directly. The broker checks where a
-# request goes, not where its reply goes: such a reply may land on another domain's subject.
-_COPIED = frozenset({"Nats-Stream", "Nats-Subject", "Nats-Sequence"})
+# A server adds these to a stored message that it returns directly. The broker checks the subject of
+# a request, not its reply subject: such a reply may be stored under another publisher's subject.
+_DIRECT_REPLY_HEADERS = frozenset({"Nats-Stream", "Nats-Subject", "Nats-Sequence"})
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*\.[A-Z][A-Za-z0-9]*")
 _KEY = re.compile(r"[A-Za-z0-9_-]{0,128}")
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class MalformedEnvelope(ValueError):
-    """A message's subject and headers don't make an event."""
+    """A message is not a valid event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One fact, announced once and delivered at least once.
+    """One fact, published once and delivered at least once.
 
-    `type` is the body's protobuf full name, `key` names what the event is about (the order) and may
-    be empty, `data` is the encoded body, `occurred_at` is UTC-aware.
+    `type` is the full name of the body's type, `key` identifies what the event is about and may be
+    empty, `data` is the encoded body, `occurred_at` is UTC-aware.
     """
 
     id: str
@@ -35,23 +35,23 @@ class Event:
     traceparent: str = ""
 
     def __post_init__(self) -> None:
-        """Refuses what couldn't stand in a subject or a header."""
+        """Raises MalformedEnvelope for values that a subject or a header cannot hold."""
         if not _ID.fullmatch(self.id):
             raise MalformedEnvelope(
                 f"event id {self.id!r} is not 1 to 128 visible ASCII characters"
             )
         if not _TYPE.fullmatch(self.type):
-            raise MalformedEnvelope(f"event type {self.type!r} is not a protobuf full name")
+            raise MalformedEnvelope(f"event type {self.type!r} is not a full type name")
         if not _KEY.fullmatch(self.key):
-            raise MalformedEnvelope(f"event key {self.key!r} is not one token of a subject")
+            raise MalformedEnvelope(f"event key {self.key!r} is not a subject token")
 
     @property
     def subject(self) -> str:
-        """Where it is published: its type, and its key if it has one."""
+        """The subject it is published on: its type, and its key if it has one."""
         return f"{self.type}.{self.key}" if self.key else self.type
 
     def headers(self) -> dict[str, str]:
-        """The headers of its message: CloudEvents attributes, trace and deduplication id."""
+        """The message headers: CloudEvents attributes, trace and deduplication id."""
         headers = {
             ID_HEADER: self.id,
             "ce-id": self.id,
@@ -64,9 +64,13 @@ class Event:
             headers["traceparent"] = self.traceparent
         return headers
 
+    def log_fields(self) -> dict[str, str]:
+        """The fields that identify the event in a log line."""
+        return {"event_type": self.type, "event_id": self.id, "key": self.key}
+
 
 def split_subject(subject: str) -> tuple[str, str]:
-    """Splits a subject into an event's type and key; raises MalformedEnvelope."""
+    """Splits a subject into event type and key; raises MalformedEnvelope."""
     head, _, tail = subject.rpartition(".")
     for type_, key in ((subject, ""), (head, tail)):
         if _TYPE.fullmatch(type_):
@@ -75,14 +79,14 @@ def split_subject(subject: str) -> tuple[str, str]:
 
 
 def parse(subject: str, headers: Mapping[str, str], data: bytes) -> Event:
-    """Reads a message back into its event; raises MalformedEnvelope saying what is wrong."""
-    if foreign := headers.keys() & _COPIED:
-        raise MalformedEnvelope(f"a copy out of a stream, by its header {min(foreign)}")
+    """Reads a message as an event; raises MalformedEnvelope."""
+    if found := headers.keys() & _DIRECT_REPLY_HEADERS:
+        raise MalformedEnvelope(f"copy of a stored message: it has the header {min(found)}")
     type_, key = split_subject(subject)
     if (stated := headers.get("ce-type", type_)) != type_:
-        raise MalformedEnvelope(f"header ce-type says {stated!r}, the subject {type_!r}")
+        raise MalformedEnvelope(f"header ce-type is {stated!r}, the subject's type {type_!r}")
     if not (id_ := headers.get("ce-id") or headers.get(ID_HEADER, "")):
-        raise MalformedEnvelope("no header ce-id or Nats-Msg-Id: it couldn't be told from a repeat")
+        raise MalformedEnvelope("no header ce-id or Nats-Msg-Id: duplicates could not be detected")
     return Event(
         id=id_,
         type=type_,

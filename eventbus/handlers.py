@@ -1,4 +1,4 @@
-"""Which handler gets which events, and how their bodies are read."""
+"""Event handlers by event type, and the decoding of event bodies."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from eventbus.trace_context import in_traces
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """An event's body; its aggregate and version if it carries one, else "" and 0."""
+    """A decoded event body; its aggregate and version if it has them, else "" and 0."""
 
     payload: Any
     aggregate: str = ""
@@ -22,7 +22,7 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class IncomingEvent:
-    """An event as handed to a handler. `stream_sequence` is its place in the stream."""
+    """A decoded event as a handler gets it. `stream_sequence` is its position in the stream."""
 
     event: Event
     payload: Any
@@ -32,10 +32,10 @@ class IncomingEvent:
 
 
 class Handler(Protocol):
-    """Takes effect inside the transaction it is given, or raises.
+    """Applies events inside the given transaction, or raises.
 
-    It gets a batch in which no key occurs twice, and must not commit or touch anything but the
-    transaction. PermanentError means that trying again is useless.
+    It gets a batch in which no key occurs twice. It must not commit, and must not have effects
+    outside the transaction. It raises PermanentError if a retry is useless.
     """
 
     def __call__(
@@ -47,55 +47,61 @@ Decoder = Callable[[Event], Payload]
 
 
 class HandlerRegistry:
-    """Event types and their handlers."""
+    """The handlers of one consumer, by event type."""
 
     def __init__(self) -> None:
-        self._bound: dict[str, tuple[Decoder, Handler]] = {}
+        self._handlers: dict[str, tuple[Decoder, Handler]] = {}
 
     def subscribe(self, event_type: str, decode: Decoder, handler: Handler) -> None:
-        """Binds a handler to an event type; `decode` raises MalformedEnvelope."""
-        if event_type in self._bound:
-            raise ValueError(f"{event_type} has a handler already")
-        self._bound[event_type] = (decode, handler)
+        """Registers the handler of an event type; `decode` may raise MalformedEnvelope."""
+        if event_type in self._handlers:
+            raise ValueError(f"{event_type} already has a handler")
+        self._handlers[event_type] = (decode, handler)
 
     @property
     def types(self) -> frozenset[str]:
         """The event types that have a handler."""
-        return frozenset(self._bound)
+        return frozenset(self._handlers)
 
     def decode(self, event: Event, stream_sequence: int) -> IncomingEvent:
-        """Reads an event's body; raises MalformedEnvelope, also for an unknown type."""
-        if event.type not in self._bound:
+        """Decodes an event's body; raises MalformedEnvelope, also for an unknown type."""
+        if event.type not in self._handlers:
             raise MalformedEnvelope(f"no handler for {event.type}")
-        body = self._bound[event.type][0](event)
+        decode, _ = self._handlers[event.type]
+        body = decode(event)
         return IncomingEvent(event, body.payload, body.aggregate, body.version, stream_sequence)
 
     async def dispatch(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
-        """Hands a batch to its handlers, each key's events in their order."""
-        for received in _rounds(batch):
+        """Passes a batch to its handlers, the events of each key in their order."""
+        for events in _rounds(batch):
             by_type: defaultdict[str, list[IncomingEvent]] = defaultdict(list)
-            for one in received:
-                by_type[one.event.type].append(one)
-            traces = {one.event.key: one.event.traceparent for one in received if one.event.key}
+            for incoming in events:
+                by_type[incoming.event.type].append(incoming)
+            traces = {
+                incoming.event.key: incoming.event.traceparent
+                for incoming in events
+                if incoming.event.key
+            }
             with in_traces(traces):
                 for event_type in sorted(by_type):
-                    await self._bound[event_type][1](connection, by_type[event_type])
+                    _, handler = self._handlers[event_type]
+                    await handler(connection, by_type[event_type])
 
 
 def _rounds(batch: Sequence[IncomingEvent]) -> Iterator[list[IncomingEvent]]:
     """Splits a batch so that no round has a key twice and each key's events stay in order.
 
-    The order is by version within an aggregate: redelivery has reordered what arrives. Keys are
-    sorted, so that two replicas lock the rows of one type's events in one order. With several types
-    or rounds in a batch they may still meet the other way round: the database then ends one of the
-    transactions, whose batch is rolled back whole, delivered again and handled one by one.
+    Events of an aggregate are ordered by version: redelivery may have reordered the messages. Keys
+    are sorted, so that two replicas lock the rows for events of one type in the same order. With
+    several types or rounds in a batch, two replicas may still deadlock: the database then aborts
+    one of the transactions, whose batch rolls back and is redelivered.
     """
     by_key: defaultdict[str, list[IncomingEvent]] = defaultdict(list)
-    for one in batch:
-        # Events without a key belong to no one thing and may share a round.
-        by_key[one.event.key or f"event {one.event.id}"].append(one)
+    for incoming in batch:
+        # Events without a key have no order among themselves and may share a round.
+        by_key[incoming.event.key or f"event {incoming.event.id}"].append(incoming)
     for events in by_key.values():
-        events.sort(key=lambda one: (one.aggregate, one.version, one.stream_sequence))
+        events.sort(key=lambda event: (event.aggregate, event.version, event.stream_sequence))
     for round_number in range(max(map(len, by_key.values()), default=0)):
         yield [
             by_key[key][round_number] for key in sorted(by_key) if len(by_key[key]) > round_number

@@ -1,7 +1,7 @@
-"""The inbox: which events a consumer is done with, and the tries that failed.
+"""The inbox: the events that a consumer is done with, and failed attempts at others.
 
-`claim` is the guarantee of single effect: it runs in the transaction of the effect, and waits for
-a competing one to end before it tells.
+Guarantee of a single effect: `claim` runs in the transaction of the effect, and waits until a
+competing transaction has ended before it returns.
 """
 
 from collections.abc import Sequence
@@ -23,18 +23,28 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus.tables import HANDLED, BusTables
 
+_CRASHED = "the process ended during the attempt"
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What an inbox row says of an event beside its state."""
+    """What an inbox row records of an event beside its state."""
 
     event_id: str
     key: str
     stream_sequence: int
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that begins: the failures counted before it, and the error of the last one."""
+
+    failures: int
+    last_error: str
+
+
 class Inbox:
-    """One consumer's inbox rows."""
+    """One consumer's inbox rows, in the caller's transactions."""
 
     def __init__(self, tables: BusTables, consumer: str) -> None:
         self._inbox, self._attempts, self._consumer = tables.inbox, tables.attempts, consumer
@@ -42,9 +52,9 @@ class Inbox:
     async def claim(
         self, connection: AsyncConnection, marks: Sequence[Mark], state: str = HANDLED
     ) -> set[str]:
-        """Marks events and returns the ids of those that weren't marked before.
+        """Marks events and returns the ids of those that were not marked before.
 
-        Sorted: two replicas that claim the same ids would deadlock otherwise.
+        The rows are sorted: two replicas that claim the same ids would deadlock otherwise.
         """
         rows = [
             {
@@ -65,7 +75,7 @@ class Inbox:
     async def change_state(
         self, connection: AsyncConnection, event_id: str, before: str, after: str
     ) -> bool:
-        """Compare-and-set of an event's state; False if it wasn't `before`."""
+        """Compare-and-set of an event's state; False if it was not `before`."""
         statement = (
             update(self._inbox)
             .where(self._inbox.c.consumer == self._consumer)
@@ -74,15 +84,8 @@ class Inbox:
         )
         return bool((await connection.execute(statement)).rowcount)
 
-    async def is_marked(self, connection: AsyncConnection, event_id: str) -> bool:
-        """Whether the consumer is done with an event."""
-        statement = select(self._inbox.c.event_id).where(
-            self._inbox.c.consumer == self._consumer, self._inbox.c.event_id == event_id
-        )
-        return (await connection.execute(statement)).first() is not None
-
     async def marked(self, connection: AsyncConnection, event_ids: Sequence[str]) -> set[str]:
-        """Which of some events the consumer is done with, however it was."""
+        """Which of some events are marked, in any state."""
         statement = select(self._inbox.c.event_id).where(
             self._inbox.c.consumer == self._consumer,
             self._inbox.c.event_id == func.any(bindparam("ids", list(event_ids), ARRAY(Text))),
@@ -90,11 +93,11 @@ class Inbox:
         return set((await connection.execute(statement)).scalars())
 
     async def failures(
-        self, connection: AsyncConnection, event_ids: Sequence[str], runner: str
+        self, connection: AsyncConnection, event_ids: Sequence[str], worker_id: str
     ) -> dict[str, int]:
-        """The failures of events that have some; an unended try of another process counts."""
+        """The failures of events that have had an attempt, crashed attempts of others included."""
         attempts = self._attempts
-        crashed = case((_crashed(attempts, runner), 1), else_=0)
+        crashed = case((_crashed(attempts, worker_id), 1), else_=0)
         count = (attempts.c.failures + crashed).label("failures")
         statement = select(attempts.c.event_id, count).where(
             attempts.c.consumer == self._consumer, attempts.c.event_id.in_(event_ids)
@@ -102,55 +105,61 @@ class Inbox:
         rows = await connection.execute(statement)
         return {row.event_id: row.failures for row in rows}
 
-    async def begin_attempt(self, connection: AsyncConnection, event_id: str, runner: str) -> int:
-        """Notes that this process tries an event now; returns the failures charged so far.
+    async def begin_attempt(
+        self, connection: AsyncConnection, event_id: str, worker_id: str
+    ) -> Attempt | None:
+        """Records that this process attempts an event now; None if the event is marked.
 
-        A try that another process began and never ended crashed it, and is charged.
+        An attempt that another process began and never ended has crashed it: it counts as a
+        failure.
         """
+        if await self.marked(connection, [event_id]):
+            await self.delete_attempts(connection, [event_id])
+            return None
         attempts = self._attempts
-        crashed = _crashed(attempts, runner)
-        crash = "the process ended while it handled the event"
+        crashed = _crashed(attempts, worker_id)
         statement = (
             insert(attempts)
             .values(
                 consumer=self._consumer,
                 event_id=event_id,
                 failures=0,
-                runner=runner,
-                began_at=func.clock_timestamp(),
+                worker_id=worker_id,
+                started_at=func.clock_timestamp(),
             )
             .on_conflict_do_update(
                 index_elements=[attempts.c.consumer, attempts.c.event_id],
                 set_={
                     "failures": attempts.c.failures + case((crashed, 1), else_=0),
-                    "last_error": case((crashed, crash), else_=attempts.c.last_error),
-                    "runner": runner,
-                    "began_at": func.clock_timestamp(),
+                    "last_error": case((crashed, _CRASHED), else_=attempts.c.last_error),
+                    "worker_id": worker_id,
+                    "started_at": func.clock_timestamp(),
                 },
             )
-            .returning(attempts.c.failures)
+            .returning(attempts.c.failures, attempts.c.last_error)
         )
-        return int((await connection.execute(statement)).scalar_one())
+        row = (await connection.execute(statement)).one()
+        return Attempt(row.failures, row.last_error)
 
     async def end_attempt(
-        self, connection: AsyncConnection, event_id: str, error: str, *, charged: bool
+        self, connection: AsyncConnection, event_id: str, error: str, *, counted: bool
     ) -> int:
-        """Notes that a try failed, charged to the event or not; returns the failures charged."""
+        """Records a failed attempt, counted or not; returns the failures counted so far."""
         statement = (
             update(self._attempts)
             .where(self._attempts.c.consumer == self._consumer)
             .where(self._attempts.c.event_id == event_id)
             .values(
-                runner=None,
-                failures=self._attempts.c.failures + int(charged),
+                worker_id=None,
+                failures=self._attempts.c.failures + int(counted),
                 last_error=func.left(error, 500),
             )
             .returning(self._attempts.c.failures)
         )
         return (await connection.execute(statement)).scalar_one_or_none() or 0
 
-    async def forget_attempts(self, connection: AsyncConnection, event_ids: Sequence[str]) -> None:
-        """Drops the notes about events that are done with."""
+    async def delete_attempts(self, connection: AsyncConnection, event_ids: Sequence[str]) -> None:
+        """Deletes the records of attempts at events that are marked."""
         await connection.execute(
             delete(self._attempts)
             .where(self._attempts.c.consumer == self._consumer)
@@ -160,7 +169,7 @@ class Inbox:
     async def later_handled(
         self, connection: AsyncConnection, key: str, stream_sequence: int
     ) -> bool:
-        """Whether later events of a key were handled."""
+        """Whether later events of a key were handled; False for the empty key."""
         if not key:
             return False
         statement = select(self._inbox.c.event_id).where(
@@ -172,13 +181,13 @@ class Inbox:
         return (await connection.execute(statement.limit(1))).first() is not None
 
 
-def _crashed(attempts: Table, runner: str) -> ColumnElement[bool]:
-    """Whether another process began a try and never ended it.
+def _crashed(attempts: Table, worker_id: str) -> ColumnElement[bool]:
+    """Whether another process began an attempt and never ended it.
 
-    If the database has started since, it was the database that ended: nobody could note that.
+    Not if the database has started since: then its outage prevented the end from being recorded.
     """
     return (
-        attempts.c.runner.is_not(None)
-        & (attempts.c.runner != runner)
-        & (attempts.c.began_at > func.pg_postmaster_start_time())
+        attempts.c.worker_id.is_not(None)
+        & (attempts.c.worker_id != worker_id)
+        & (attempts.c.started_at > func.pg_postmaster_start_time())
     )

@@ -1,6 +1,6 @@
-"""The writing half of the outbox: an event is announced if and only if its transaction commits.
+"""The writing half of the outbox: an event is published if and only if its transaction commits.
 
-It knows no broker. The other half is `eventbus.relay`.
+It needs no broker. The publishing half is `eventbus.relay`.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ MAX_DATA_BYTES = 1_000_000
 
 
 class EventTooLarge(ValueError):
-    """An event's body is larger than the broker takes; found while the effect can be undone."""
+    """An event's body exceeds the broker's limit; raised while the transaction can roll back."""
 
 
 class Outbox:
-    """Announces events inside the caller's transaction."""
+    """Writes events inside the caller's transaction."""
 
     def __init__(self, tables: BusTables, max_data_bytes: int = MAX_DATA_BYTES) -> None:
         self._outbox = tables.outbox
@@ -59,7 +59,7 @@ def _row(event: Event) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits to be published; `parked` of it waits for an operator."""
+    """The unpublished events; `parked` counts parked events and those blocked by them."""
 
     count: int
     oldest_age_seconds: float
@@ -67,31 +67,31 @@ class Backlog:
 
 
 def blocked_by_parked(parked: FromClause, waiting: FromClause) -> ColumnElement[bool]:
-    """Whether an event waits for a parked one: its own key's, or itself if it has no key."""
-    same = (parked.c.position == waiting.c.position) | (
+    """Whether a waiting event is parked itself, or shares its key with a parked event."""
+    blocked = (parked.c.position == waiting.c.position) | (
         (parked.c.key == waiting.c.key) & (waiting.c.key != "")
     )
-    return parked.c.parked_reason.is_not(None) & same
+    return parked.c.parked_reason.is_not(None) & blocked
 
 
 async def retry_parked(connection: AsyncConnection, tables: BusTables) -> int:
-    """Lets parked events be published after all; how many, those behind them among them.
+    """Unparks all parked events; returns how many events this unblocks, themselves included.
 
-    In the caller's transaction. The relay parks again what the broker refuses again.
+    In the caller's transaction. The relay parks an event again if the broker refuses it again.
     """
-    waiting = (await backlog(connection, tables)).parked
+    unblocked = (await backlog(connection, tables)).parked
     outbox = tables.outbox
     statement = update(outbox).where(outbox.c.parked_reason.is_not(None))
     await connection.execute(statement.values(parked_reason=None))
-    return waiting
+    return unblocked
 
 
 async def backlog(connection: AsyncConnection, tables: BusTables) -> Backlog:
-    """How far an outbox is behind."""
+    """Measures how far publishing is behind."""
     outbox = tables.outbox
     parked = outbox.alias("parked")
-    behind = exists().where(blocked_by_parked(parked, outbox))
+    blocked = exists().where(blocked_by_parked(parked, outbox))
     age = func.extract("epoch", func.clock_timestamp() - func.min(outbox.c.recorded_at))
-    statement = select(func.count(), func.coalesce(age, 0.0), func.count().filter(behind))
+    statement = select(func.count(), func.coalesce(age, 0.0), func.count().filter(blocked))
     count, seconds, stuck = (await connection.execute(statement.select_from(outbox))).one()
     return Backlog(int(count), float(seconds), int(stuck))

@@ -1,10 +1,10 @@
-"""Comparing what was published with the stream, and the stream with what was handled.
+"""Compares published events with the stream, and acknowledged messages with the inbox.
 
-Guarantee: what is told as lost was confirmed by the broker once and isn't in the stream now, though
-the stream should still hold it; what is told as unhandled was acknowledged by the consumer and left
-no mark, in whatever state, in its inbox. What is on its way is neither: rows are read before the
-stream, and the acknowledgement floor before the marks. Mending goes the usual ways, outbox and
-relay, or claim and handler in one transaction: nothing has a second effect.
+Guarantees: an event reported as lost was confirmed by the broker and is not in the stream now,
+although the stream's `max_age` has not passed. A message reported as unhandled is acknowledged and
+has no mark in the consumer's inbox. Events in transit are neither: published rows are read before
+the stream, and the acknowledgement floor before the marks. Repair uses the normal paths, outbox and
+relay or claim and handler in one transaction: nothing has a second effect.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -18,22 +18,25 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus.broker import StoredMessage, StreamReader
 from eventbus.consumer import Consumer
-from eventbus.dead_letters.replay import identity
 from eventbus.event import ID_HEADER
+from eventbus.identity import identify
 from eventbus.inbox import Inbox
 from eventbus.requeue import Republisher
 from eventbus.tables import BusTables
 
 _log = structlog.get_logger(__name__)
-_BATCH = 1000
-_HANDLED_AT_ONCE = 200
-# How far the clocks of database, broker and this process may be apart.
-_SKEW = timedelta(minutes=1)
+_COMPARE_BATCH = 1000
+_REPAIR_BATCH = 200
+# Possible difference between the clocks of database, broker and this process.
+_CLOCK_SKEW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class MissingEvent:
-    """An event that isn't where it should be; `consumer` is "" if the stream lost it."""
+    """A lost event, if `consumer` is "", or one that the consumer has not handled.
+
+    `published_at` of an unhandled event is the moment when its message was stored.
+    """
 
     event_id: str
     event_type: str
@@ -46,7 +49,7 @@ class MissingEvent:
 
 @dataclass
 class Findings:
-    """What a check found, all of it, and how much it compared."""
+    """All missing events, and how many published events and messages were compared."""
 
     lost: list[MissingEvent] = field(default_factory=list)
     unhandled: list[MissingEvent] = field(default_factory=list)
@@ -55,52 +58,51 @@ class Findings:
 
 
 class BusReconciliation:
-    """Checks one service's part of the bus."""
+    """Reconciles one service's outbox and inboxes with the broker's streams."""
 
     def __init__(
         self,
         engine: AsyncEngine,
         tables: BusTables,
-        reader: Callable[[str], StreamReader],
+        stream_reader: Callable[[str], StreamReader],
         consumers: Sequence[Consumer],
         own_stream: str,
-        after_put_back: Callable[[], None] = lambda: None,
+        after_requeue: Callable[[], None] = lambda: None,
     ) -> None:
-        """`own_stream` is the stream of the service's own events."""
-        self._engine, self._tables, self._reader = engine, tables, reader
-        self._consumers, self._own = consumers, own_stream
-        self._after_put_back = after_put_back
+        """`stream_reader` opens a stream by name; `own_stream` has the service's own events."""
+        self._engine, self._tables, self._stream_reader = engine, tables, stream_reader
+        self._consumers, self._own_stream = consumers, own_stream
+        self._after_requeue = after_requeue
 
     async def run(self, since: datetime, *, repair: bool) -> Findings:
-        """Compares what is not older than `since`; raises BrokerUnavailable."""
+        """Compares what was published and stored since a moment; raises BrokerUnavailable."""
         findings = Findings()
         await self._find_lost(findings, since, repair=repair)
         for consumer in self._consumers:
             await self._find_unhandled(findings, consumer, since, repair=repair)
         _log.info(
-            "bus checked",
+            "bus reconciled",
             lost=len(findings.lost),
             unhandled=len(findings.unhandled),
             repair=repair,
         )
         return findings
 
-    # What was published
-
     async def _find_lost(self, findings: Findings, since: datetime, *, repair: bool) -> None:
-        reader = self._reader(self._own)
+        reader = self._stream_reader(self._own_stream)
         rows = {row.id: row for row in await self._published(since)}
         bounds = await reader.bounds()
         if bounds.max_age_seconds:
-            kept = datetime.now(UTC) - timedelta(seconds=bounds.max_age_seconds) + _SKEW
-            rows = {id_: row for id_, row in rows.items() if row.recorded_at > kept}
+            max_age = timedelta(seconds=bounds.max_age_seconds)
+            kept_since = datetime.now(UTC) - max_age + _CLOCK_SKEW
+            rows = {event_id: row for event_id, row in rows.items() if row.recorded_at > kept_since}
         findings.published_count = len(rows)
         if not rows:
             return
-        # A message is never older than its event: a relay that ended between the broker's
-        # confirmation and its own mark may have noted it much later.
+        # Read from the time of recording: a message is never older than that. Its publication may
+        # have been recorded much later, if a relay ended between confirmation and mark.
         recorded = min(row.recorded_at for row in rows.values())
-        if first := await reader.first_since(recorded - _SKEW):
+        if first := await reader.first_since(recorded - _CLOCK_SKEW):
             async for stored in reader.read(first, bounds.last):
                 headers = stored.message.headers
                 rows.pop(headers.get("ce-id") or headers.get(ID_HEADER, ""), None)
@@ -108,24 +110,22 @@ class BusReconciliation:
         if lost and repair:
             async with self._engine.begin() as connection:
                 positions = [row.position for row in lost]
-                await Republisher(self._tables).these(connection, positions)
-            self._after_put_back()
+                await Republisher(self._tables).requeue(connection, positions)
+            self._after_requeue()
         findings.lost = [
-            MissingEvent(row.id, row.type, row.key, self._own, "", row.published_at, repair)
+            MissingEvent(row.id, row.type, row.key, self._own_stream, "", row.published_at, repair)
             for row in lost
         ]
 
     async def _published(self, since: datetime) -> Sequence[Any]:
-        """What was published and doesn't wait to be published again."""
-        outbox, kept = self._tables.outbox, self._tables.outbox_published
-        columns = (getattr(kept.c, name) for name in ("position", "id", "type", "key"))
-        statement = select(*columns, kept.c.recorded_at, kept.c.published_at).where(
-            kept.c.published_at >= since, ~exists().where(outbox.c.position == kept.c.position)
-        )
+        """Published events that are not waiting to be published again."""
+        outbox, published = self._tables.outbox, self._tables.outbox_published
+        columns = [published.c[name] for name in ("position", "id", "type", "key")]
+        times = [published.c.recorded_at, published.c.published_at]
+        requeued = exists().where(outbox.c.position == published.c.position)
+        statement = select(*columns, *times).where(published.c.published_at >= since, ~requeued)
         async with self._engine.connect() as connection:
             return (await connection.execute(statement)).all()
-
-    # What was acknowledged
 
     async def _find_unhandled(
         self, findings: Findings, consumer: Consumer, since: datetime, *, repair: bool
@@ -137,70 +137,70 @@ class BusReconciliation:
         missing = [_unhandled(stored, consumer.name) for stored in unmarked]
         if unmarked and repair:
             await _handle(consumer, unmarked)
-            still = await self._without_mark(consumer, unmarked)
-            left = {stored.message.stream_sequence for stored in still}
+            still_unmarked = await self._without_mark(consumer, unmarked)
+            unrepaired = {stored.message.stream_sequence for stored in still_unmarked}
             missing = [
-                replace(one, repaired=stored.message.stream_sequence not in left)
-                for one, stored in zip(missing, unmarked, strict=True)
+                replace(event, repaired=stored.message.stream_sequence not in unrepaired)
+                for event, stored in zip(missing, unmarked, strict=True)
             ]
         findings.unhandled += missing
 
     async def _acknowledged(
         self, consumer: Consumer, since: datetime
     ) -> AsyncIterator[StoredMessage]:
-        """The messages that a consumer has answered for good, all before its floor."""
-        lag = await consumer.source.lag()
-        reader = self._reader(consumer.source.stream)
+        """The consumer's messages up to its acknowledgement floor."""
+        lag = await consumer.pull_consumer.lag()
+        reader = self._stream_reader(consumer.pull_consumer.stream)
         last = min(lag.ack_floor, (await reader.bounds()).last)
-        # Of what is older the inbox may have dropped the marks: that there is none says nothing.
+        # Retention may have deleted older marks: a missing one proves nothing.
         since = max(since, consumer.marks_kept_since())
         if not (first := await reader.first_since(since)):
             return
         async for stored in reader.read(first, last):
-            if is_among(stored.message.subject, lag.filters):
+            if matches_any(stored.message.subject, lag.filters):
                 yield stored
 
     async def _without_mark(
         self, consumer: Consumer, batch: Sequence[StoredMessage]
     ) -> list[StoredMessage]:
-        ids = [identity(stored.message)[0] for stored in batch]
+        ids = [identify(stored.message).event_id for stored in batch]
         async with self._engine.connect() as connection:
             marked = await Inbox(self._tables, consumer.name).marked(connection, ids)
         return [stored for stored, id_ in zip(batch, ids, strict=True) if id_ not in marked]
 
 
-def is_among(subject: str, filters: Sequence[str]) -> bool:
-    """Whether a subject matches one of the broker's patterns, `*` and `>`; none match all."""
-    return not filters or any(_matches(subject.split("."), one.split(".")) for one in filters)
+def matches_any(subject: str, filters: Sequence[str]) -> bool:
+    """Whether a subject matches a filter, with wildcards `*` and `>`; without filters, True."""
+    return not filters or any(
+        _matches(subject.split("."), pattern.split(".")) for pattern in filters
+    )
 
 
 def _matches(tokens: Sequence[str], pattern: Sequence[str]) -> bool:
-    for place, wanted in enumerate(pattern):
-        if wanted == ">":
-            return len(tokens) > place
-        if place >= len(tokens) or wanted not in ("*", tokens[place]):
+    for index, expected in enumerate(pattern):
+        if expected == ">":
+            return len(tokens) > index
+        if index >= len(tokens) or expected not in ("*", tokens[index]):
             return False
     return len(tokens) == len(pattern)
 
 
 def _unhandled(stored: StoredMessage, consumer: str) -> MissingEvent:
-    event_id, event_type, key = identity(stored.message)
-    return MissingEvent(
-        event_id, event_type, key, stored.message.stream, consumer, stored.stored_at
-    )
+    identity = identify(stored.message)
+    return MissingEvent(*identity, stored.message.stream, consumer, stored.stored_at)
 
 
 async def _handle(consumer: Consumer, unmarked: Sequence[StoredMessage]) -> None:
-    for start in range(0, len(unmarked), _HANDLED_AT_ONCE):
-        some = unmarked[start : start + _HANDLED_AT_ONCE]
-        await consumer.handle([stored.message for stored in some])
+    for start in range(0, len(unmarked), _REPAIR_BATCH):
+        batch = unmarked[start : start + _REPAIR_BATCH]
+        await consumer.handle([stored.message for stored in batch])
 
 
 async def _batches(messages: AsyncIterator[StoredMessage]) -> AsyncIterator[list[StoredMessage]]:
     batch: list[StoredMessage] = []
     async for stored in messages:
         batch.append(stored)
-        if len(batch) == _BATCH:
+        if len(batch) == _COMPARE_BATCH:
             yield batch
             batch = []
     if batch:

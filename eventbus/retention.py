@@ -1,8 +1,9 @@
-"""How long the bus inbox_retention: inbox > outbox_published + stream max_age + open dead letters.
+"""Retention of the bus's rows: inbox marks outlive everything that may deliver their event again.
 
-So long may an event come again, and find its mark. A service refuses settings of its own that break
-this; the streams' `max_age` and other services' settings are the operators' to keep. CheckBus looks
-at nothing that is older than the marks (`Consumer.marks_kept_since`).
+Rule: inbox > outbox_published, and inbox > the streams' `max_age`; the mark of an open dead letter
+is always kept. A service rejects settings of its own that break the rule; operators check the
+streams' `max_age` and other services' settings. `BusReconciliation` compares nothing that is older
+than the marks (`Consumer.marks_kept_since`).
 """
 
 from dataclasses import dataclass
@@ -18,39 +19,39 @@ _BATCH = 5_000
 
 @dataclass(frozen=True, slots=True)
 class RetentionSettings:
-    """For how long the bus inbox_retention."""
+    """Days for which published events and inbox marks are kept."""
 
     published_days: int = 7
     inbox_days: int = 30
 
 
 class Retention:
-    """Drops what the bus no longer needs; to be swept from time to time."""
+    """Deletes rows that the bus no longer needs; `sweep` is called periodically."""
 
     def __init__(self, engine: AsyncEngine, tables: BusTables, settings: RetentionSettings) -> None:
         self._engine, self._settings = engine, settings
-        self._inbox, self._letters = tables.inbox, tables.dead_letters
+        self._inbox, self._dead_letters = tables.inbox, tables.dead_letters
         self._rotate = text(f"SELECT {tables.inbox.schema}.rotate_outbox_published(:days)")
 
     async def sweep(self) -> None:
-        """Drops days of published events, decided dead letters, and marks in small batches."""
+        """Drops days of published events and resolved dead letters, and marks in small batches."""
         async with self._engine.begin() as connection:
             await connection.execute(self._rotate, {"days": self._settings.published_days})
-            await connection.execute(self._decided())
-        while await self._drop_marks() == _BATCH:
+            await connection.execute(self._delete_resolved())
+        while await self._delete_marks() == _BATCH:
             pass
 
-    def _decided(self) -> Delete:
-        """Dead letters hold whole events, codes and addresses among them: not for ever."""
+    def _delete_resolved(self) -> Delete:
+        """Resolved dead letters are not kept for ever: events may hold secrets and addresses."""
         age = timedelta(days=self._settings.inbox_days)
-        letters = self._letters
+        dead_letters = self._dead_letters
         # `resolved_at` is NULL while a dead letter is open.
-        return delete(letters).where(letters.c.resolved_at < func.now() - age)
+        return delete(dead_letters).where(dead_letters.c.resolved_at < func.now() - age)
 
-    async def _drop_marks(self) -> int:
+    async def _delete_marks(self) -> int:
         inbox = self._inbox
         age = timedelta(days=self._settings.inbox_days)
-        # An open dead letter keeps its mark: without it the event could come to life again.
+        # An open dead letter keeps its mark: without it the event could be handled after all.
         old = (
             select(inbox.c.consumer, inbox.c.event_id)
             .where(inbox.c.received_at < func.now() - age, inbox.c.state != DEAD)

@@ -1,6 +1,6 @@
-"""Streams and consumers as code: read from a TOML file, applied by an administrator.
+"""Streams and durable consumers, declared in a TOML file and applied by an administrator.
 
-Services only bind to what stands here; they have no right to declare anything.
+Services bind to them; they have no right to create or change any.
 """
 
 import tomllib
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """A stream of one domain's events."""
+    """A stream: the events of one publisher. `max_age_hours` 0 keeps messages for ever."""
 
     name: str
     subjects: list[str]
@@ -23,7 +23,7 @@ class StreamSpec:
 
 @dataclass(frozen=True)
 class ConsumerSpec:
-    """A durable pull consumer of one service."""
+    """A durable pull consumer. No `filter_subjects` means all subjects of the stream."""
 
     name: str
     stream: str
@@ -34,14 +34,14 @@ class ConsumerSpec:
 
 @dataclass(frozen=True)
 class Topology:
-    """All streams and consumers."""
+    """All streams and durable consumers."""
 
     streams: list[StreamSpec]
     consumers: list[ConsumerSpec]
 
 
 def load(path: Path) -> Topology:
-    """Reads a topology; raises TypeError or KeyError for what doesn't belong there."""
+    """Reads a topology file; raises KeyError or TypeError for missing or unknown entries."""
     content = tomllib.loads(path.read_text("utf-8"))
     return Topology(
         streams=[StreamSpec(name=name, **spec) for name, spec in content["streams"].items()],

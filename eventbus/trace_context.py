@@ -1,4 +1,4 @@
-"""W3C trace context across the bus: what an event causes carries the event's trace."""
+"""W3C trace context across the bus: events and calls caused by an event continue its trace."""
 
 import re
 import secrets
@@ -8,12 +8,12 @@ from contextvars import ContextVar
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _current: ContextVar[str] = ContextVar("traceparent", default="")
-# In a batch each event has its own trace; what is caused for a key belongs to that key's event.
+# In a batch each event has its own trace: what is published under a key continues that key's.
 _by_key: ContextVar[Mapping[str, str]] = ContextVar("traceparent_by_key")
 
 
 def continue_trace(incoming: str) -> str:
-    """A traceparent for work caused by `incoming`; begins a trace if that isn't one."""
+    """A new span of the trace `incoming`; of a new trace if that is not a valid traceparent."""
     trace = incoming[3:35] if _TRACEPARENT.fullmatch(incoming) else secrets.token_hex(16)
     return f"00-{trace}-{secrets.token_hex(8)}-01"
 
@@ -30,7 +30,7 @@ def in_trace(traceparent: str) -> Iterator[None]:
 
 @contextmanager
 def in_traces(by_key: Mapping[str, str]) -> Iterator[None]:
-    """Runs a batch's block as part of each key's trace."""
+    """Runs a block for a batch: each key continues its own trace."""
     token = _by_key.set(by_key)
     try:
         yield
@@ -39,5 +39,5 @@ def in_traces(by_key: Mapping[str, str]) -> Iterator[None]:
 
 
 def traceparent_for(key: str) -> str:
-    """The traceparent that an event under this key carries if published here."""
+    """The traceparent for an event that is published here under this key."""
     return continue_trace(_by_key.get({}).get(key) or _current.get())

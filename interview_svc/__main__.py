@@ -38,7 +38,7 @@ async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
     channel = service.open_channel(config.payment_target, "payment", SERVICE_CONFIG)
     breaker = Breaker(config.breaker_failures, config.breaker_seconds)
     codes = PaymentAccessCodes(channel, config.validation_seconds, breaker)
-    tracker = WatermarkTracker(database, consumer.source)
+    tracker = WatermarkTracker(database, consumer.pull_consumer)
     reconciliation = CodeReconciliation(database, codes, tracker.update, bank)
     max_staleness = timedelta(seconds=config.cache_seconds)
     service.add_worker(

@@ -182,7 +182,7 @@ async def _read_events(nats_url: str, order_id: str, *, reveal: bool) -> AsyncIt
     try:
         await jetstream.wait_connected(_CONNECT_SECONDS)
         for service in Service:
-            reader = jetstream.reader(service.stream)
+            reader = jetstream.stream_reader(service.stream)
             async for stored in reader.search(service.subject(order_id)):
                 yield _event_entry(service, stored, reveal=reveal)
     finally:

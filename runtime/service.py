@@ -123,7 +123,7 @@ class Service(Generic[Work]):
         reconciliation = BusReconciliation(
             self.engine,
             tables,
-            self.broker.reader,
+            self.broker.stream_reader,
             self._consumers,
             self.name.stream,
             self.relay.wake,

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from eventbus import ConsumerSettings, RelaySettings
-from eventbus.ack_policy import Backoff
+from eventbus.backoff import Backoff
 from eventbus.jetstream import JetStream, check_address
 from eventbus.retention import RetentionSettings
 

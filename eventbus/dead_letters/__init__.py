@@ -1,1 +1,1 @@
-"""Dead letters: stored with their cause, replayed or discarded by an operator."""
+"""Dead letters: unhandled messages, stored until an operator replays or discards them."""

@@ -1,25 +1,32 @@
-"""Dead letters: messages that a consumer gave up, kept whole until an operator decides."""
+"""Dead letters: messages that a consumer could not handle, stored whole until they are resolved.
+
+Guarantee: a dead letter and its event's DEAD mark commit together.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from enum import StrEnum
 
 from sqlalchemy import Row, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from ulid import ULID
 
 from eventbus.broker import Message
-from eventbus.tables import BusTables
+from eventbus.identity import identify
+from eventbus.inbox import Inbox, Mark
+from eventbus.tables import DEAD, BusTables
 
 
 class DeadLetterNotFound(LookupError):
-    """There is no such dead letter."""
+    """The dead letter does not exist."""
 
 
 class DeadLetterClosed(Exception):
-    """The dead letter was replayed or discarded before."""
+    """The dead letter was replayed or discarded before. `step` is a past participle."""
 
     def __init__(self, dead_letter_id: str, state: str, step: str) -> None:
-        super().__init__(f"dead letter {dead_letter_id} is {state}, which can't be {step}")
+        super().__init__(f"dead letter {dead_letter_id} cannot be {step}: it is {state}")
         self.subject = dead_letter_id
 
 
@@ -27,13 +34,27 @@ class ReplayFailed(Exception):
     """The dead letter's event could not be handled; the dead letter stays open."""
 
     def __init__(self, dead_letter_id: str, step: str, reason: str) -> None:
-        super().__init__(f"dead letter {dead_letter_id} is OPEN, which can't be {step}: {reason}")
+        super().__init__(f"dead letter {dead_letter_id} is OPEN and cannot be {step}: {reason}")
         self.subject = dead_letter_id
+
+
+class DeadLetterKind(StrEnum):
+    """Why a message became a dead letter.
+
+    The key of a MALFORMED one is not reliable: its body may state another, or cannot be decoded.
+    """
+
+    MALFORMED = "MALFORMED"
+    REJECTED = "REJECTED"
+    ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message given up, as it came, and why."""
+    """A message as it was delivered, and why it was not handled.
+
+    `resolution` is None while it is open, then HANDLED or DISCARDED.
+    """
 
     dead_letter_id: str
     consumer: str
@@ -44,42 +65,85 @@ class DeadLetter:
     stream_sequence: int
     data: bytes = field(repr=False)
     headers: dict[str, str]
+    kind: DeadLetterKind
     reason: str
     attempts: int
     dead_at: datetime
     resolution: str | None = None
 
+    @classmethod
+    def of(
+        cls, message: Message, consumer: str, kind: DeadLetterKind, reason: str, attempts: int
+    ) -> "DeadLetter":
+        """A new, open dead letter of a message. Characters PostgreSQL cannot store are replaced."""
+        event_id, event_type, key = identify(message)
+        return cls(
+            dead_letter_id=f"dlq_{ULID()}",
+            consumer=consumer,
+            event_id=event_id,
+            event_type=event_type,
+            subject=_storable(message.subject),
+            key=_storable(key),
+            stream_sequence=message.stream_sequence,
+            data=message.data,
+            headers={_storable(name): _storable(value) for name, value in message.headers.items()},
+            kind=kind,
+            reason=_storable(reason),
+            attempts=attempts,
+            dead_at=datetime.now(UTC),
+        )
+
+    def log_fields(self) -> dict[str, str]:
+        """The fields that describe it in a log line."""
+        return {
+            "consumer": self.consumer,
+            "dead_letter_id": self.dead_letter_id,
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "key": self.key,
+            "kind": self.kind,
+            "reason": self.reason,
+        }
+
 
 class DeadLetterStore:
-    """The dead letters of all consumers of one service."""
+    """The dead letters of all consumers of one service, in the caller's transactions."""
 
     def __init__(self, tables: BusTables) -> None:
-        self._table = tables.dead_letters
+        self._tables, self._table = tables, tables.dead_letters
         self._columns = [column for column in self._table.columns if column.name != "resolved_at"]
-        # A list shows no bodies: many large ones would be read for nothing.
-        nothing = literal(b"").label("data")
-        self._listed = [nothing if one.name == "data" else one for one in self._columns]
+        # Lists leave out the bodies, which may be large.
+        no_data = literal(b"").label("data")
+        self._list_columns = [
+            no_data if column.name == "data" else column for column in self._columns
+        ]
 
-    async def add(self, connection: AsyncConnection, letter: DeadLetter) -> None:
-        """Keeps one; in the transaction that marks its event DEAD."""
-        values = {column.name: getattr(letter, column.name) for column in self._columns}
-        await connection.execute(insert(self._table).values(values))
+    async def add(self, connection: AsyncConnection, dead_letter: DeadLetter) -> bool:
+        """Marks the event DEAD and stores its dead letter; False if the event is marked already."""
+        inbox = Inbox(self._tables, dead_letter.consumer)
+        mark = Mark(dead_letter.event_id, dead_letter.key, dead_letter.stream_sequence)
+        claimed = await inbox.claim(connection, [mark], DEAD)
+        if claimed:
+            values = {column.name: getattr(dead_letter, column.name) for column in self._columns}
+            await connection.execute(insert(self._table).values(values))
+        await inbox.delete_attempts(connection, [dead_letter.event_id])
+        return bool(claimed)
 
     async def open_page(
         self, connection: AsyncConnection, limit: int, before: str
     ) -> Sequence[DeadLetter]:
-        """Those that wait for a decision, newest first, older than `before` if that is given.
+        """Open dead letters, newest first, with ids below `before` unless that is "".
 
-        Without their data.
+        Their `data` is left out.
         """
-        statement = select(*self._listed).where(self._table.c.resolution.is_(None))
+        statement = select(*self._list_columns).where(self._table.c.resolution.is_(None))
         if before:
             statement = statement.where(self._table.c.dead_letter_id < before)
         statement = statement.order_by(self._table.c.dead_letter_id.desc()).limit(limit)
-        return [_letter(row) for row in await connection.execute(statement)]
+        return [_dead_letter(row) for row in await connection.execute(statement)]
 
     async def count_open(self, connection: AsyncConnection, consumer: str) -> int:
-        """How many of one consumer wait for a decision."""
+        """The number of one consumer's open dead letters."""
         statement = select(func.count()).where(
             self._table.c.consumer == consumer, self._table.c.resolution.is_(None)
         )
@@ -88,29 +152,29 @@ class DeadLetterStore:
     async def get(
         self, connection: AsyncConnection, dead_letter_id: str, *, lock: bool = False
     ) -> DeadLetter:
-        """One of them, open or not; raises DeadLetterNotFound."""
+        """A dead letter, open or resolved; raises DeadLetterNotFound."""
         statement = select(*self._columns).where(self._table.c.dead_letter_id == dead_letter_id)
         statement = statement.with_for_update() if lock else statement
         if (row := (await connection.execute(statement)).first()) is None:
             raise DeadLetterNotFound(dead_letter_id)
-        return _letter(row)
+        return _dead_letter(row)
 
     async def get_open(
         self, connection: AsyncConnection, dead_letter_id: str, step: str
     ) -> DeadLetter:
-        """One that waits for a decision, locked; `step` is what is to be done with it.
+        """An open dead letter, locked; `step` is the past participle of what is done with it.
 
         Raises DeadLetterNotFound, DeadLetterClosed.
         """
-        letter = await self.get(connection, dead_letter_id, lock=True)
-        if letter.resolution is not None:
-            raise DeadLetterClosed(dead_letter_id, letter.resolution, step)
-        return letter
+        dead_letter = await self.get(connection, dead_letter_id, lock=True)
+        if dead_letter.resolution is not None:
+            raise DeadLetterClosed(dead_letter_id, dead_letter.resolution, step)
+        return dead_letter
 
     async def resolve(
         self, connection: AsyncConnection, dead_letter_id: str, resolution: str
     ) -> None:
-        """Notes the decision."""
+        """Closes a dead letter as HANDLED or DISCARDED."""
         await connection.execute(
             update(self._table)
             .where(self._table.c.dead_letter_id == dead_letter_id)
@@ -118,37 +182,11 @@ class DeadLetterStore:
         )
 
 
-def buried(
-    message: Message,
-    consumer: str,
-    event: tuple[str, str, str],
-    reason: str,
-    attempts: int,
-    dead_letter_id: str,
-    dead_at: datetime,
-) -> DeadLetter:
-    """A message as a dead letter; `event` is its id, type and key."""
-    event_id, event_type, key = event
-    return DeadLetter(
-        dead_letter_id=dead_letter_id,
-        consumer=consumer,
-        event_id=event_id,
-        event_type=event_type,
-        subject=_storable(message.subject),
-        key=_storable(key),
-        stream_sequence=message.stream_sequence,
-        data=message.data,
-        headers={_storable(name): _storable(value) for name, value in message.headers.items()},
-        reason=_storable(reason),
-        attempts=attempts,
-        dead_at=dead_at,
-    )
-
-
 def _storable(text: str) -> str:
-    """Text as PostgreSQL can hold it: what was sent to break us is kept, but visibly replaced."""
+    """Text without NUL and lone surrogates, each replaced by U+FFFD or "?"."""
     return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
 
 
-def _letter(row: Row[tuple[object, ...]]) -> DeadLetter:
-    return DeadLetter(**row._mapping)  # noqa: SLF001  SQLAlchemy's public name for it
+def _dead_letter(row: Row[tuple[object, ...]]) -> DeadLetter:
+    values = dict(row._mapping)  # noqa: SLF001  SQLAlchemy's public name for it
+    return DeadLetter(**values | {"kind": DeadLetterKind(str(values["kind"]))})

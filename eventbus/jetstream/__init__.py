@@ -1,8 +1,8 @@
-"""NATS JetStream as the broker. The only package of the project that imports nats."""
+"""NATS JetStream as the broker. Only this package imports nats."""
 
-from eventbus.jetstream.address import check as check_address
+from eventbus.jetstream.address import check_address
 from eventbus.jetstream.admin import apply, connect, subscribe
-from eventbus.jetstream.connection import JetStream
+from eventbus.jetstream.binding import JetStream
 from eventbus.jetstream.pull_consumer import JetStreamPullConsumer
 from eventbus.jetstream.stream_reader import JetStreamStreamReader
 

@@ -1,4 +1,4 @@
-"""Looking on, and declaring streams and consumers: as an administrator, not as a service."""
+"""Administration: creates streams and durable consumers, and observes subjects."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,29 +24,29 @@ from eventbus.topology import ConsumerSpec, StreamSpec, Topology
 
 
 async def connect(url: str, user: str, password: str, name: str, seconds: float) -> Client:
-    """A plain connected client, for looking on and for administration; raises BrokerUnavailable."""
+    """A connected client that does not reconnect; raises BrokerUnavailable."""
     try:
         return await asyncio.wait_for(
             nats.connect(url, user=user, password=password, name=name, allow_reconnect=False),
             seconds,
         )
     except (NatsError, OSError, TimeoutError) as error:
-        place = without_credentials(url)
-        raise BrokerUnavailable(f"no broker at {place}: {error or type(error).__name__}") from error
+        reason = str(error) or type(error).__name__
+        raise BrokerUnavailable(f"no broker at {without_credentials(url)}: {reason}") from error
 
 
-async def subscribe(client: Client, subject: str, see: Callable[[Msg], None]) -> None:
-    """Shows each message that is published on matching subjects from now on, stored or not."""
+async def subscribe(client: Client, subject: str, on_message: Callable[[Msg], None]) -> None:
+    """Calls back for each message published on matching subjects from now on, stored or not."""
 
     async def receive(message: Msg) -> None:
-        see(message)
+        on_message(message)
 
     await client.subscribe(subject, cb=receive)
     await client.flush()
 
 
 async def apply(client: Client, topology: Topology) -> None:
-    """Declares streams and consumers; run again, it changes only what differs."""
+    """Creates or updates streams and durable consumers; idempotent."""
     jetstream = client.jetstream()
     for stream in topology.streams:
         config = _stream_config(stream)
@@ -65,14 +65,14 @@ def _stream_config(stream: StreamSpec) -> StreamConfig:
         subjects=stream.subjects,
         storage=StorageType.FILE,
         retention=RetentionPolicy.LIMITS,
-        # A full stream refuses, so the outbox holds; discarding old would drop unhandled events.
+        # A full stream refuses new messages, which wait in the outbox: unhandled ones are not lost.
         discard=DiscardPolicy.NEW,
         max_age=stream.max_age_hours * 3600,
         max_bytes=stream.max_bytes,
         duplicate_window=stream.duplicate_window_seconds,
         num_replicas=stream.replicas,
         allow_atomic=stream.atomic,
-        # Direct replies are raw events, and go to whatever subject the caller names.
+        # Direct replies are raw events, sent to any reply subject that the caller names.
         allow_direct=False,
     )
 
@@ -82,7 +82,7 @@ def _consumer_config(consumer: ConsumerSpec) -> ConsumerConfig:
         durable_name=consumer.name,
         deliver_policy=DeliverPolicy.ALL,
         ack_policy=AckPolicy.EXPLICIT,
-        # The application counts attempts: beyond max_deliver a message would vanish unhandled.
+        # The consumer counts attempts; after max_deliver the server would drop unhandled messages.
         max_deliver=-1,
         ack_wait=consumer.ack_wait_seconds,
         max_ack_pending=consumer.max_ack_pending,

@@ -4,7 +4,6 @@ import asyncio
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -12,36 +11,41 @@ from nats.js import JetStreamContext
 from nats.js.errors import Error as JetStreamError
 
 from eventbus.broker import BrokerUnavailable, ConsumerLag, Message
-
-if TYPE_CHECKING:
-    from eventbus.jetstream.connection import JetStream
+from eventbus.jetstream.connection import Connection
+from eventbus.jetstream.stream_reader import JetStreamStreamReader
 
 _LINGER_SECONDS = 0.01
 
 
 class JetStreamPullConsumer:
-    """A durable pull consumer; see `eventbus.broker.PullConsumer`."""
+    """Implements `PullConsumer`. Several instances, in any processes, may share a durable."""
 
-    def __init__(self, jetstream: "JetStream", stream: str, durable: str) -> None:
-        self._jetstream = jetstream
+    def __init__(self, connection: Connection, stream: str, durable: str) -> None:
+        self._connection = connection
         self.stream = stream
         self.durable = durable
         self._pull: JetStreamContext.PullSubscription | None = None
-        # Stream sequences of what is in our hands.
+        # Messages that a fetch received beyond its limit.
+        self._surplus: list[Msg] = []
+        # Stream sequences of messages that were fetched here and not answered.
         self._unanswered: set[int] = set()
 
     async def fetch(self, limit: int, wait_seconds: float) -> list[Message]:
-        """See `PullConsumer`. Never cancel it: the pull would live on and take messages with it."""
+        """Never cancel it: the pull request would stay active and receive messages unseen."""
         pull = await self._subscription()
-        # The client waits for a full batch or the end of the time. So: wait for one message, then
-        # take those that came with it.
-        messages = await self._fetch(pull, 1, wait_seconds)
-        if messages and limit > 1:
-            messages += await self._fetch(pull, limit - 1, _LINGER_SECONDS)
-        return [self._received(message) for message in messages]
+        messages, self._surplus = self._surplus, []
+        # The library waits for a full batch or the end of the time. Therefore: wait for one
+        # message, then fetch what arrived with it.
+        if not messages:
+            messages = await self._fetch(pull, 1, wait_seconds)
+        if messages and len(messages) < limit:
+            messages += await self._fetch(pull, limit - len(messages), _LINGER_SECONDS)
+        # The library also returns what arrived too late for an earlier request, however much.
+        messages, self._surplus = messages[:limit], messages[limit:]
+        return [self._delivered(message) for message in messages]
 
     async def _subscription(self) -> JetStreamContext.PullSubscription:
-        client = self._jetstream.client()
+        client = self._connection.client()
         if self._pull is None:
             self._pull = await client.jetstream().pull_subscribe_bind(
                 durable=self.durable, stream=self.stream
@@ -51,10 +55,10 @@ class JetStreamPullConsumer:
     async def _fetch(
         self, pull: JetStreamContext.PullSubscription, limit: int, wait_seconds: float
     ) -> list[Msg]:
-        next_subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self.durable}"
-        return await self._jetstream.call(_fetched(pull, limit, wait_seconds), [next_subject])
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self.durable}"
+        return await self._connection.call(_fetch(pull, limit, wait_seconds), [subject])
 
-    def _received(self, message: Msg) -> Message:
+    def _delivered(self, message: Msg) -> Message:
         metadata = message.metadata
         self._unanswered.add(metadata.sequence.stream)
         return Message(
@@ -68,63 +72,60 @@ class JetStreamPullConsumer:
         )
 
     async def ack(self, message: Message) -> None:
-        """See `PullConsumer`."""
         await self._answer(message, b"+ACK")
 
     async def nak(self, message: Message, delay_seconds: float) -> None:
-        """See `PullConsumer`."""
         delay = json.dumps({"delay": int(delay_seconds * 1e9)})
         await self._answer(message, f"-NAK {delay}".encode())
 
     async def term(self, message: Message, reason: str) -> None:
-        """See `PullConsumer`."""
         await self._answer(message, f"+TERM {reason[:200]}".encode())
 
     async def in_progress(self, message: Message) -> None:
-        """See `PullConsumer`. A message that was answered is left alone."""
         if message.stream_sequence in self._unanswered:
             await self._send(message, b"+WPI")
 
-    async def _answer(self, message: Message, verdict: bytes) -> None:
+    async def _answer(self, message: Message, answer: bytes) -> None:
         self._unanswered.discard(message.stream_sequence)
-        await self._send(message, verdict)
+        await self._send(message, answer)
 
-    async def _send(self, message: Message, verdict: bytes) -> None:
-        if not message.reply:  # read from the stream, not delivered: nobody waits for an answer
+    async def _send(self, message: Message, answer: bytes) -> None:
+        if not message.reply:  # read from the stream, not delivered
             return
-        # A lost answer means redelivery, which the inbox absorbs: not worth an error.
+        # A lost answer causes a redelivery, which the inbox ignores.
         with suppress(BrokerUnavailable, NatsError, OSError):
-            await self._jetstream.client().publish(message.reply, verdict)
+            await self._connection.client().publish(message.reply, answer)
 
     async def lag(self) -> ConsumerLag:
-        """See `PullConsumer`."""
-        client = self._jetstream.client()
+        client = self._connection.client()
         try:
-            info = await self._jetstream.call(
+            info = await self._connection.call(
                 client.jetstream().consumer_info(self.stream, self.durable),
                 [f"$JS.API.CONSUMER.INFO.{self.stream}.{self.durable}"],
             )
         except JetStreamError as error:
             raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
         floor = info.ack_floor.stream_seq if info.ack_floor else 0
-        # What we never answered another replica did.
+        # Another replica answered what was redelivered to it: without this, they would pile up.
         self._unanswered = {sequence for sequence in self._unanswered if sequence > floor}
         config = info.config
         filters = config.filter_subjects or [config.filter_subject or ">"]
         return ConsumerLag(info.num_pending or 0, info.num_ack_pending or 0, floor, tuple(filters))
 
     async def oldest_unhandled_age(self, lag: ConsumerLag) -> float:
-        """See `PullConsumer`. All below the floor is acknowledged, the next one is not."""
         if not lag.pending and not lag.unacknowledged:
             return 0.0
-        reader = self._jetstream.reader(self.stream)
-        first = [reader.first_on(subjects, lag.ack_floor + 1) for subjects in lag.filters]
-        stored = [found.stored_at for found in await asyncio.gather(*first) if found]
+        reader = JetStreamStreamReader(self._connection, self.stream)
+        # All messages up to the floor are answered; the next one is not.
+        oldest = await asyncio.gather(
+            *(reader.first_on(subjects, lag.ack_floor + 1) for subjects in lag.filters)
+        )
         now = datetime.now(UTC)
-        return max(0.0, (now - min(stored, default=now)).total_seconds())
+        stored_at = min((stored.stored_at for stored in oldest if stored), default=now)
+        return max(0.0, (now - stored_at).total_seconds())
 
 
-async def _fetched(
+async def _fetch(
     pull: JetStreamContext.PullSubscription, limit: int, wait_seconds: float
 ) -> list[Msg]:
     try:

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from eventbus import MalformedEnvelope
+from eventbus.dead_letters.store import DeadLetterKind
 from interview_svc.storage.tables import bus, payment_watermark, pending_watermarks
 
 
@@ -85,9 +85,9 @@ class Watermarks:
 
 def _dead_letter(order_id: str) -> ColumnElement[bool]:
     letters = bus.dead_letters
-    unreadable = letters.c.reason.startswith(f"{MalformedEnvelope.__name__}:")
+    malformed = letters.c.kind == DeadLetterKind.MALFORMED
     return exists().where(
         letters.c.consumer == "interview",
         letters.c.resolution.is_(None),
-        or_(letters.c.key.in_(["", order_id]), unreadable),
+        or_(letters.c.key.in_(["", order_id]), malformed),
     )

@@ -15,7 +15,7 @@ from datetime import timedelta
 import structlog
 from sqlalchemy.exc import IntegrityError
 
-from eventbus.ack_policy import Backoff
+from eventbus.backoff import Backoff
 from eventbus.errors import describe_error
 from notification_svc.domain.notifications import (
     ClaimLost,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from eventbus.ack_policy import Backoff
+from eventbus.backoff import Backoff
 from eventbus.errors import describe_error
 from payment_svc.domain.payments import ChargeNotFound, Outcome
 from payment_svc.domain.provider_notifications import (

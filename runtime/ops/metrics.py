@@ -99,14 +99,14 @@ class BusMetrics:
 
     def _set(self, consumer: Consumer, numbers: Mapping[str, float]) -> None:
         for name, number in numbers.items():
-            self._consumer[name].labels(consumer.source.stream, consumer.name).set(number)
+            self._consumer[name].labels(consumer.pull_consumer.stream, consumer.name).set(number)
 
 
 async def _numbers(consumer: Consumer) -> dict[str, float]:
     """A consumer's lag; without the broker the values stay as they were."""
     try:
-        lag = await consumer.source.lag()
-        age = await consumer.source.oldest_unhandled_age(lag)
+        lag = await consumer.pull_consumer.lag()
+        age = await consumer.pull_consumer.oldest_unhandled_age(lag)
     except BrokerUnavailable:
         return {}
     return {

@@ -82,7 +82,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
             unpublished_count=waiting.count,
             oldest_unpublished_age=duration(waiting.oldest_age_seconds),
             parked_count=waiting.parked,
-            last_error=mask(self._relay.trouble),
+            last_error=mask(self._relay.current_error),
         )
 
     def _consumer(
@@ -95,8 +95,8 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
             else (consumer.last_error, progress)
         )
         return ops_service_pb2.ConsumerStatus(
-            consumer=consumer.source.durable,
-            stream=consumer.source.stream,
+            consumer=consumer.pull_consumer.durable,
+            stream=consumer.pull_consumer.stream,
             pending_count=lag.pending,
             unacknowledged_count=lag.unacknowledged,
             oldest_unhandled_age=duration(age),
@@ -162,7 +162,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         since = _moment(request.since)
 
         async def republish(connection: AsyncConnection) -> ops_service_pb2.RepublishEventsResponse:
-            count = await self._republisher.since(connection, since)
+            count = await self._republisher.requeue_since(connection, since)
             return ops_service_pb2.RepublishEventsResponse(event_count=count)
 
         reply = await self._run_once(request, ops_service_pb2.RepublishEventsResponse, republish)
@@ -215,8 +215,8 @@ async def _progress(consumer: Consumer) -> _Progress | BrokerUnavailable:
     """Lag, and age in seconds of the oldest unhandled message; the error if unavailable."""
     try:
         async with asyncio.timeout(_BROKER_SECONDS):
-            lag = await consumer.source.lag()
-            return lag, await consumer.source.oldest_unhandled_age(lag)
+            lag = await consumer.pull_consumer.lag()
+            return lag, await consumer.pull_consumer.oldest_unhandled_age(lag)
     except TimeoutError:
         return BrokerTimeout(f"no reply within {_BROKER_SECONDS:g} s")
     except BrokerUnavailable as unavailable:

@@ -45,7 +45,7 @@ class HealthMonitor:
         self.servicer.shut_down()
 
     def _bus_is_healthy(self) -> bool:
-        return self._broker.connected and not any(part.trouble for part in self._bus)
+        return self._broker.connected and not any(part.current_error for part in self._bus)
 
     async def _database_is_healthy(self) -> bool:
         try:

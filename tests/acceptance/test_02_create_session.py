@@ -37,6 +37,6 @@ async def test_proof_02_payment_makes_no_call_to_interview(shared_stack: Running
         "interview",
         event="event handled",
         event_type="payment.v1.PaymentCompleted",
-        order_id=order_id,
+        key=order_id,
     )
     assert len(handled) == 1

@@ -21,10 +21,10 @@ async def _paid(journey: Journey) -> str:
 
 async def _tried_in_vain(outside: RunningStack) -> None:
     """Waits until payment has failed to publish, twice from now on."""
-    before = len(outside.log_lines("payment", event="relay waits"))
+    before = len(outside.log_lines("payment", event="relay paused"))
 
     async def look() -> bool:
-        return len(outside.log_lines("payment", event="relay waits")) >= before + 2
+        return len(outside.log_lines("payment", event="relay paused")) >= before + 2
 
     await wait_until(look, "payment's tries to publish", 60)
 

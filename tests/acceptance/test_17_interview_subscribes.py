@@ -13,7 +13,7 @@ async def _consumer(outside: RunningStack) -> ConsumerInfo:
 
 async def _handled(outside: RunningStack, order_id: str) -> int:
     """How often interview handled the order's PaymentCompleted."""
-    lines = outside.log_lines("interview", event="event handled", order_id=order_id)
+    lines = outside.log_lines("interview", event="event handled", key=order_id)
     return sum(line["event_type"] == "payment.v1.PaymentCompleted" for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""A test's own piece of the bus: schema, stream, durable consumer, and a table of effects."""
+"""A bus for one test: schema, stream, durable consumer, and a table of effects."""
 
 import json
 import uuid
@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 from sqlalchemy import (
     BigInteger,
@@ -40,21 +39,23 @@ from eventbus import (
     MalformedEnvelope,
     Outbox,
     Payload,
+    PermanentError,
     Relay,
     RelaySettings,
 )
-from eventbus.ack_policy import Backoff
+from eventbus.backoff import Backoff
 from eventbus.broker import Message, Publisher, PullConsumer
 from eventbus.jetstream import JetStream, apply, connect
+from eventbus.outbox import retry_parked
+from eventbus.requeue import Republisher
+from eventbus.retention import Retention, RetentionSettings
 from eventbus.tables import create
 from eventbus.topology import ConsumerSpec, StreamSpec, Topology
-from tests.integration.worker_runner import running
 
 ROLE = "payment_runtime"
 Row = dict[str, Any]
-Look = Callable[[IncomingEvent], Awaitable[None]]
-# A retry comes soon: nothing here waits for the sake of waiting.
-SOON = Backoff(first_seconds=0.02, cap_seconds=0.2)
+BeforeEffect = Callable[[IncomingEvent], Awaitable[None]]
+SHORT_BACKOFF = Backoff(first_seconds=0.02, cap_seconds=0.2)
 
 
 class OpenBus(Protocol):
@@ -64,39 +65,48 @@ class OpenBus(Protocol):
 
 
 class Effects:
-    """A handler: each event leaves one row, in the transaction of the bus.
+    """A handler that inserts one row per event, in the transaction of the bus.
 
-    `before` may look at each event and raise; `batches` are the ids of each call.
+    `before` is called for each event and may raise; `batches` are the event ids of each call.
     """
 
-    def __init__(self, table: Table, before: Look | None = None) -> None:
+    def __init__(self, table: Table, before: BeforeEffect | None = None) -> None:
         self._table, self.before = table, before
         self.batches: list[list[str]] = []
 
     async def __call__(self, connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
-        self.batches.append([one.event.id for one in batch])
+        self.batches.append([incoming.event.id for incoming in batch])
         rows = [
-            {"event_id": one.event.id, "key": one.event.key, "version": one.version}
-            for one in batch
+            {
+                "event_id": incoming.event.id,
+                "key": incoming.event.key,
+                "version": incoming.version,
+            }
+            for incoming in batch
         ]
         await connection.execute(insert(self._table), rows)
-        for one in batch:
+        for incoming in batch:
             if self.before:
-                await self.before(one)
+                await self.before(incoming)
+
+
+async def reject(_connection: AsyncConnection, _batch: Sequence[IncomingEvent]) -> None:
+    """A handler that rejects every event."""
+    raise PermanentError("rejected")
 
 
 def decode(event: Event) -> Payload:
-    """Bodies are JSON with a version; whatever else is malformed."""
+    """Decodes JSON with a version; any other body is malformed."""
     try:
         body = json.loads(event.data)
         return Payload(body, "thing", body["version"])
     except (ValueError, KeyError, TypeError) as error:
-        raise MalformedEnvelope(f"body is no JSON: {error}") from None
+        raise MalformedEnvelope(f"body is not JSON: {error}") from None
 
 
 @dataclass
 class Bus:
-    """All of it. Nothing in it is shared with another test but the servers."""
+    """A bus whose schema and stream no other test uses; only the servers are shared."""
 
     stack: Stack
     engine: AsyncEngine
@@ -115,10 +125,12 @@ class Bus:
     def stream(self) -> str:
         return self.spec.name
 
-    # What is announced
+    # Publishing
 
-    def event(self, key: str = "", version: int = 0, name: str = "Happened", **more: Any) -> Event:
-        """A new event; `data` and `id` may be given."""
+    def event(
+        self, key: str = "", version: int = 0, name: str = "Happened", **fields: Any
+    ) -> Event:
+        """A new event; any field may be given in `fields`."""
         self._sequence += 1
         body = {"version": version, "number": self._sequence}
         return Event(
@@ -129,53 +141,69 @@ class Bus:
                 "data": json.dumps(body).encode(),
                 "occurred_at": datetime.now(UTC),
                 "source": "test",
-                **more,
+                **fields,
             }
         )
 
     def events(self, count: int, keys: int = 10) -> list[Event]:
-        """Events of some keys in turn, with growing versions."""
+        """New events, with keys in rotation and increasing versions."""
         return [self.event(f"k{n % keys}", n // keys + 1) for n in range(count)]
 
     async def commit(self, *events: Event, outbox: Outbox | None = None) -> None:
-        """Announces events in one transaction."""
+        """Commits events in the outbox, in one transaction."""
         async with self.engine.begin() as connection:
             await (outbox or Outbox(self.tables)).publish(connection, events)
 
     def relay(
         self, publisher: Publisher | None = None, watermark: Any = None, **settings: Any
     ) -> Relay:
-        chosen = RelaySettings(**{"poll_seconds": 0.02, **settings})
-        return Relay(self.engine, self.tables, publisher or self.broker, chosen, watermark)
+        relay_settings = RelaySettings(**{"poll_seconds": 0.02, **settings})
+        return Relay(self.engine, self.tables, publisher or self.broker, relay_settings, watermark)
+
+    async def publish_all(self, relay: Relay | None = None) -> None:
+        """Publishes the whole outbox, with a relay of its own by default."""
+        relay = relay or self.relay(lease_seconds=0.001)
+        while await relay.publish_once():
+            pass
+
+    async def retry_parked(self) -> int:
+        """Unparks events in a transaction of its own."""
+        async with self.engine.begin() as connection:
+            return await retry_parked(connection, self.tables)
+
+    async def requeue_since(self, moment: datetime) -> int:
+        """Requeues published events in a transaction of its own."""
+        async with self.engine.begin() as connection:
+            return await Republisher(self.tables).requeue_since(connection, moment)
 
     async def send(self, *events: Event) -> None:
-        """Puts events into the stream, past the outbox."""
+        """Publishes events to the stream directly, without the outbox."""
         for event in events:
             await self.broker.publish(event)
 
     async def send_copy(self, event: Event) -> None:
-        """Puts an event into the stream again: the broker's own deduplication doesn't see it."""
+        """Stores an event in the stream again, with a message id that evades deduplication."""
         headers = event.headers() | {"Nats-Msg-Id": uuid.uuid4().hex}
         await self.send_raw(event.subject, event.data, headers)
 
     async def send_raw(self, subject: str, data: bytes, headers: dict[str, str] | None) -> None:
-        """Puts any message into the stream."""
+        """Stores any message in the stream, as the administrator."""
         js = (await self.administrator()).jetstream()
         await js.publish(subject, data, headers=headers, timeout=10)
 
-    # Who listens
+    # Consuming
 
-    def handler(self, before: Look | None = None) -> Effects:
+    def handler(self, before: BeforeEffect | None = None) -> Effects:
         return Effects(self.effects, before)
 
-    def source(self, durable: str = "") -> PullConsumer:
+    def pull_consumer(self, durable: str = "") -> PullConsumer:
         return self.broker.pull_consumer(self.stream, durable or self.durable)
 
     def consumer(
         self,
         handler: Any = None,
         *,
-        source: PullConsumer | None = None,
+        pull_consumer: PullConsumer | None = None,
         handler_registry: HandlerRegistry | None = None,
         after_commit: Callable[[Sequence[IncomingEvent]], None] = lambda _: None,
         **settings: Any,
@@ -188,67 +216,70 @@ class Bus:
         return Consumer(
             self.engine,
             self.tables,
-            source or self.source(),
+            pull_consumer or self.pull_consumer(),
             handler_registry,
-            ConsumerSettings(**{"fetch_seconds": 0.2, "backoff": SOON, **settings}),
+            ConsumerSettings(**{"fetch_seconds": 0.2, "backoff": SHORT_BACKOFF, **settings}),
             after_commit,
         )
 
-    async def fetch(self, count: int, source: PullConsumer | None = None) -> list[Message]:
-        """Exactly so many deliveries, however many fetches they take."""
-        source, fetched = source or self.source(), []
+    async def fetch(self, count: int, pull_consumer: PullConsumer | None = None) -> list[Message]:
+        """Fetches exactly `count` deliveries, in as many fetches as that takes."""
+        pull_consumer, fetched = pull_consumer or self.pull_consumer(), []
 
-        async def enough() -> bool:
-            fetched.extend(await source.fetch(count - len(fetched), 0.5))
+        async def all_fetched() -> bool:
+            fetched.extend(await pull_consumer.fetch(count - len(fetched), 0.5))
             return len(fetched) == count
 
-        await wait_until(enough, f"{count} deliveries")
+        await wait_until(all_fetched, f"{count} deliveries")
         return fetched
 
     async def deliver(self, consumer: Consumer, count: int) -> bool:
-        """Has a consumer handle so many deliveries as one batch."""
-        return await consumer.handle(await self.fetch(count, consumer.source))
+        """Passes `count` deliveries to a consumer as one batch."""
+        return await consumer.handle(await self.fetch(count, consumer.pull_consumer))
 
     async def deliver_until_done(self, consumer: Consumer) -> None:
-        """Has a consumer handle whatever comes, until nothing is pending."""
+        """Passes deliveries to a consumer until every message is acknowledged or terminated."""
 
         async def done() -> bool:
-            await consumer.handle(await consumer.source.fetch(100, 0.05))
+            await consumer.handle(await consumer.pull_consumer.fetch(100, 0.05))
             return await self.nothing_pending()
 
-        await wait_until(done, "all messages acknowledged or given up")
+        await wait_until(done, "all messages acknowledged or terminated")
 
-    async def nothing_pending(self, source: PullConsumer | None = None) -> bool:
-        lag = await (source or self.source()).lag()
+    async def nothing_pending(self, pull_consumer: PullConsumer | None = None) -> bool:
+        lag = await (pull_consumer or self.pull_consumer()).lag()
         return lag.pending == 0 and lag.unacknowledged == 0
 
-    async def all_answered(self, source: PullConsumer | None = None) -> None:
-        """Waits for the broker to have heard every answer: it takes them in by and by."""
+    async def wait_all_answered(self, pull_consumer: PullConsumer | None = None) -> None:
+        """Waits until the broker has processed every answer, which it does asynchronously."""
 
-        async def heard() -> bool:
-            return await self.nothing_pending(source)
+        async def all_answered() -> bool:
+            return await self.nothing_pending(pull_consumer)
 
-        await wait_until(heard, "every message answered")
+        await wait_until(all_answered, "every message answered")
 
-    async def declare_consumer(self, durable: str, ack_wait_seconds: int = 30) -> None:
-        spec = ConsumerSpec(durable, self.stream, [], ack_wait_seconds, 5000)
+    async def declare_consumer(
+        self, durable: str, ack_wait_seconds: int = 30, filter_subjects: Sequence[str] = ()
+    ) -> None:
+        """Creates a durable consumer of the stream, or changes it."""
+        spec = ConsumerSpec(durable, self.stream, [*filter_subjects], ack_wait_seconds, 5000)
         await apply(await self.administrator(), Topology([], [spec]))
 
-    # What there is
+    # State
 
     async def rows(self, table: Table, **where: Any) -> list[Row]:
-        """A table's rows in the order of its first column."""
+        """A table's rows, ordered by its first column."""
         first = next(iter(table.columns))
         statement = select(table).filter_by(**where).order_by(first)
         async with self.engine.connect() as connection:
             return [dict(row) for row in (await connection.execute(statement)).mappings()]
 
     async def effect_ids(self) -> list[str]:
-        """Ids of the events that took effect, in the order of their effects."""
+        """Ids of the events that were applied, in the order of their effects."""
         return [row["event_id"] for row in await self.rows(self.effects)]
 
     async def effect_count(self) -> int:
-        """How many events took effect, each counted once."""
+        """The number of distinct events that were applied."""
         events = func.count(func.distinct(self.effects.c.event_id))
         async with self.engine.connect() as connection:
             return int((await connection.execute(select(events))).scalar_one())
@@ -260,8 +291,8 @@ class Bus:
     async def dead_letters(self) -> list[Row]:
         return await self.rows(self.tables.dead_letters)
 
-    async def waiting(self) -> list[str]:
-        """Ids of the outbox, in order."""
+    async def unpublished(self) -> list[str]:
+        """Ids in the outbox, by position."""
         return [row["id"] for row in await self.rows(self.tables.outbox)]
 
     async def published(self) -> list[str]:
@@ -269,33 +300,52 @@ class Bus:
         rows = await self.rows(self.tables.outbox_published)
         return [row["id"] for row in rows]
 
-    async def stored(self) -> list[RawStreamMsg]:
-        """Every message of the stream, in order."""
-        js = (await self.administrator()).jetstream()
-        state = (await js.stream_info(self.stream)).state
-        return [
-            await js.get_msg(self.stream, number)
-            for number in range(max(1, state.first_seq), state.last_seq + 1)
-        ]
-
     async def stored_ids(self) -> list[str]:
-        return [(message.headers or {}).get("ce-id", "") for message in await self.stored()]
+        """The event ids of the stream's messages, in order."""
+        return [message.headers.get("ce-id", "") for message in await self.stored()]
 
-    async def clock(self) -> datetime:
+    async def stored(self) -> list[Message]:
+        """Every message that the stream still has, in order."""
+        reader = self.broker.stream_reader(self.stream)
+        bounds = await reader.bounds()
+        return [entry.message async for entry in reader.read(bounds.first, bounds.last)]
+
+    async def purge_stream(self) -> None:
+        """Deletes every message."""
+        await (await self.administrator()).jetstream().purge_stream(self.stream)
+
+    async def delete_messages(self, first: int) -> None:
+        """Deletes the messages from a sequence on."""
+        js = (await self.administrator()).jetstream()
+        last = (await js.stream_info(self.stream)).state.last_seq
+        for sequence in range(first, last + 1):
+            await js.delete_msg(self.stream, sequence)
+
+    async def let_days_pass(self, days: int) -> None:
+        """Makes published events older by some days, then runs retention."""
+        older = text(
+            f"UPDATE {self.tables.outbox_published}"  # noqa: S608  names of our own
+            " SET published_at = published_at - make_interval(days => :days)"
+        )
+        await self.execute(older, days=days)
+        settings = RetentionSettings(published_days=7)
+        await Retention(self.engine, self.tables, settings).sweep()
+
+    async def clock(self, engine: AsyncEngine | None = None) -> datetime:
         """The database's clock."""
-        async with self.engine.connect() as connection:
+        async with (engine or self.engine).connect() as connection:
             clock = await connection.scalar(select(func.clock_timestamp()))
         assert isinstance(clock, datetime)
         return clock
 
     async def execute(self, statement: Any, **values: Any) -> None:
-        """Runs a statement as the superuser."""
+        """Executes a statement as the superuser."""
         statement = text(statement) if isinstance(statement, str) else statement
         async with self.superuser.begin() as connection:
             await connection.execute(statement, values or None)
 
     async def administrator(self) -> Client:
-        """A connection that may declare; made anew after an outage."""
+        """An administrator's connection; replaced after an outage."""
         if self.admin is None or not self.admin.is_connected:
             if self.admin is not None and not self.admin.is_closed:
                 await self.admin.close()
@@ -305,25 +355,32 @@ class Bus:
         return self.admin
 
     async def replay(self, consumer: Consumer, dead_letter_id: str) -> bool:
-        """Handles a dead letter's event again, in a transaction of its own."""
+        """Replays a dead letter in a transaction of its own."""
         async with self.engine.begin() as connection:
-            passed = await consumer.dead_letters.replay(connection, dead_letter_id)
+            later_events_passed = await consumer.dead_letters.replay(connection, dead_letter_id)
         consumer.dead_letters.committed()
-        return passed
+        return later_events_passed
+
+    async def make_dead_letter(self, event: Event) -> str:
+        """Publishes an event that its handler rejects; returns the id of its dead letter."""
+        await self.send(event)
+        await self.deliver(self.consumer(reject), 1)
+        [row] = await self.rows(self.tables.dead_letters, event_id=event.id)
+        return str(row["dead_letter_id"])
 
     async def discard(self, consumer: Consumer, dead_letter_id: str) -> None:
-        """Gives a dead letter's event up, in a transaction of its own."""
+        """Discards a dead letter in a transaction of its own."""
         async with self.engine.begin() as connection:
             await consumer.dead_letters.discard(connection, dead_letter_id)
 
 
 def assert_each_once(found: Sequence[str], events: Sequence[Event]) -> None:
-    """Exactly the events, none missing, none twice."""
+    """Asserts that exactly these events were found, none twice."""
     assert Counter(found) == Counter(event.id for event in events)
 
 
 def engine_for(url: str) -> AsyncEngine:
-    """As the services have theirs."""
+    """An engine with the options of the services."""
     return create_async_engine(
         url,
         pool_size=10,
@@ -336,9 +393,9 @@ def engine_for(url: str) -> AsyncEngine:
 
 @asynccontextmanager
 async def open_bus(stack: Stack, domain: str = "", **stream: Any) -> AsyncIterator[Bus]:
-    """Declares all of a test's own, and removes it afterwards."""
+    """Creates a bus for a test and removes it afterwards."""
     name = f"t{uuid.uuid4().hex[:12]}"
-    bus = _undeclared(stack, name, domain or name, stream)
+    bus = _new_bus(stack, name, domain or name, stream)
     try:
         await _create_tables(bus)
         await _declare(bus)
@@ -349,7 +406,7 @@ async def open_bus(stack: Stack, domain: str = "", **stream: Any) -> AsyncIterat
         await _remove(bus)
 
 
-def _undeclared(stack: Stack, name: str, domain: str, stream: dict[str, Any]) -> Bus:
+def _new_bus(stack: Stack, name: str, domain: str, stream: dict[str, Any]) -> Bus:
     metadata = MetaData(schema=name)
     login = stack.nats_login("admin")
     options = {
@@ -380,9 +437,9 @@ def _undeclared(stack: Stack, name: str, domain: str, stream: dict[str, Any]) ->
 
 
 async def _create_tables(bus: Bus) -> None:
-    """As a migration does: the tests then work with the rights of a runtime role."""
+    """Runs the migration of the bus: tests then work with the rights of a runtime role."""
 
-    def make(connection: Connection) -> None:
+    def migrate(connection: Connection) -> None:
         connection.exec_driver_sql(f"CREATE SCHEMA {bus.schema}")
         create(connection, bus.schema, ROLE)
         bus.effects.create(connection)
@@ -393,7 +450,7 @@ async def _create_tables(bus: Bus) -> None:
             connection.exec_driver_sql(grant)
 
     async with bus.superuser.begin() as connection:
-        await connection.run_sync(make)
+        await connection.run_sync(migrate)
 
 
 async def _declare(bus: Bus) -> None:
@@ -417,6 +474,3 @@ async def _remove(bus: Bus) -> None:
             await bus.admin.close()
         await bus.engine.dispose()
         await bus.superuser.dispose()
-
-
-__all__ = ["Bus", "Effects", "OpenBus", "assert_each_once", "decode", "open_bus", "running"]

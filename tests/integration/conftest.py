@@ -1,4 +1,4 @@
-"""Real servers for the tests: one PostgreSQL and one nats-server per worker, and a bus per test."""
+"""Real servers: one PostgreSQL and one nats-server per pytest worker, and one bus per test."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -16,11 +16,11 @@ SERVERS = ("postgres", "nats")
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """PostgreSQL and NATS with nothing declared: each test declares what it needs."""
+    """PostgreSQL and NATS without streams and consumers: each test declares its own."""
     directory = tmp_path_factory.mktemp("servers")
-    nothing = directory / "topology.toml"
-    nothing.write_text("[streams]\n[consumers]\n")
-    settings = replace(Settings.on_free_ports(), fsync=False, topology=nothing)
+    topology = directory / "topology.toml"
+    topology.write_text("[streams]\n[consumers]\n")
+    settings = replace(Settings.on_free_ports(), fsync=False, topology=topology)
     stack = Stack(directory / "stack", settings)
     try:
         asyncio.run(stack.start_only(SERVERS))
@@ -32,7 +32,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 async def servers(stack: Stack) -> AsyncIterator[Stack]:
-    """The same, to be disturbed: whatever a test ended or froze runs again after it."""
+    """The same servers; those that a test killed or suspended run again after it."""
     yield stack
     for name in SERVERS:
         if stack.is_running(name):
@@ -43,7 +43,7 @@ async def servers(stack: Stack) -> AsyncIterator[Stack]:
 
 @pytest.fixture
 async def new_bus(servers: Stack) -> AsyncIterator[OpenBus]:
-    """Opens a bus with a stream to a test's liking."""
+    """Opens a bus whose stream has the options that a test gives."""
     async with AsyncExitStack() as opened:
 
         async def make(**stream: object) -> Bus:
@@ -54,5 +54,5 @@ async def new_bus(servers: Stack) -> AsyncIterator[OpenBus]:
 
 @pytest.fixture
 async def bus(new_bus: OpenBus) -> Bus:
-    """A test's own schema, stream and durable consumer."""
+    """A schema, stream and durable consumer for one test."""
     return await new_bus()

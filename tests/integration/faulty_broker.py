@@ -1,17 +1,24 @@
-"""Brokers with a will of their own: the real one behind them, disturbed at one point."""
+"""Brokers with faults: wrappers around the real broker that record, fail or lose at one point."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
 from eventbus import Event
-from eventbus.broker import BrokerUnavailable, ConsumerLag, Message, Publisher, PullConsumer
+from eventbus.broker import (
+    BrokerUnavailable,
+    ConsumerLag,
+    EventRefused,
+    Message,
+    Publisher,
+    PullConsumer,
+)
 
 
 class Crash(BaseException):
-    """The process ends here."""
+    """Stands for the end of the process."""
 
 
-class Recorder:
-    """Publishes, and inbox_retention the ids in the order they were stored, and how."""
+class RecordingPublisher:
+    """Records the ids it published, by batch and singly, in order."""
 
     def __init__(self, real: Publisher) -> None:
         self._real = real
@@ -27,23 +34,23 @@ class Recorder:
         self.batches.append([event.id for event in events])
 
 
-class AfterPublish:
-    """Publishes, and then something happens before the relay hears of it."""
+class InterruptedPublisher:
+    """Publishes, then runs `interrupt` before it returns the broker's confirmation."""
 
-    def __init__(self, real: Publisher, happens: Callable[[], Awaitable[None]]) -> None:
-        self._real, self._happens = real, happens
+    def __init__(self, real: Publisher, interrupt: Callable[[], Awaitable[None]]) -> None:
+        self._real, self._interrupt = real, interrupt
 
     async def publish(self, event: Event) -> None:
         await self._real.publish(event)
-        await self._happens()
+        await self._interrupt()
 
     async def publish_batch(self, events: Sequence[Event]) -> None:
         await self._real.publish_batch(events)
-        await self._happens()
+        await self._interrupt()
 
 
-class Unreachable:
-    """Takes nothing of the types named, everything else."""
+class UnavailablePublisher:
+    """Raises BrokerUnavailable for some event types and publishes all others."""
 
     def __init__(self, real: Publisher, *types: str) -> None:
         self._real, self._types = real, types
@@ -58,8 +65,25 @@ class Unreachable:
             await self.publish(event)
 
 
-class Answers:
-    """A source that notes each answer; `lost` answers never reach the broker."""
+class RefusingPublisher:
+    """Refuses the events of `refused` permanently, and publishes all others."""
+
+    def __init__(self, real: Publisher, *refused: Event) -> None:
+        self._real = real
+        self.refused = {event.id for event in refused}
+
+    async def publish(self, event: Event) -> None:
+        if event.id in self.refused:
+            raise EventRefused("too long")
+        await self._real.publish(event)
+
+    async def publish_batch(self, events: Sequence[Event]) -> None:
+        for event in events:
+            await self.publish(event)
+
+
+class RecordingConsumer:
+    """A pull consumer that records its answers; with `lost`, they never reach the broker."""
 
     def __init__(self, real: PullConsumer, *, lost: bool = False) -> None:
         self._real, self._lost = real, lost
@@ -92,6 +116,9 @@ class Answers:
         self.termed.append(message.stream_sequence)
         if not self._lost:
             await self._real.term(message, reason)
+
+    async def in_progress(self, message: Message) -> None:
+        await self._real.in_progress(message)
 
     async def lag(self) -> ConsumerLag:
         return await self._real.lag()

@@ -1,4 +1,4 @@
-"""Brokers that say no: a nats-server of a test's own, and one that only pretends to be one."""
+"""NATS servers with faults: a nats-server that a test reconfigures, and a scripted fake one."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from devstack.servers.nats_server import USERS, Login
 from devstack.supervision.ports import LOOPBACK, Port
 from devstack.supervision.processes import Process, Supervisor
 
-ADMIN = "of-the-administrator"
+ADMIN_PASSWORD = "admin-password"
 _START_SECONDS = 20.0
 _CONFIGURATION = """
 listen: "{address}"
@@ -31,8 +31,8 @@ accounts: {{
 
 
 @dataclass
-class OwnServer:
-    """A nats-server whose users' passwords may be changed while it runs."""
+class ConfigurableServer:
+    """A nats-server whose user's password may be changed while it runs."""
 
     port: Port
     directory: Path
@@ -47,10 +47,10 @@ class OwnServer:
         return self.directory / "server.conf"
 
     def change_password(self, password: str) -> None:
-        """Of the user `service`; a server that runs ends that user's connections."""
+        """Changes that of the user `service`; a running server closes the user's connections."""
         store = self.directory / "store"
         text = _CONFIGURATION.format(
-            address=self.port.address, store=store, admin=ADMIN, password=password
+            address=self.port.address, store=store, admin=ADMIN_PASSWORD, password=password
         )
         self.configuration.write_text(text)
         if self.process:
@@ -58,16 +58,16 @@ class OwnServer:
 
 
 @asynccontextmanager
-async def own_server(directory: Path, password: str) -> AsyncIterator[OwnServer]:
-    """A running one with the users `admin` and `service`."""
+async def configurable_server(directory: Path, password: str) -> AsyncIterator[ConfigurableServer]:
+    """A running server with the users `admin` and `service`."""
     port = Port.claim(0)
-    server = OwnServer(port, directory)
+    server = ConfigurableServer(port, directory)
     server.change_password(password)
-    usual = nats_server.program(port.number, directory / "store", dict.fromkeys(USERS, ""))
-    command = [usual.command[0], "--config", str(server.configuration)]
-    server.process = Supervisor(directory).spawn(replace(usual, command=command))
+    program = nats_server.program(port.number, directory / "store", dict.fromkeys(USERS, ""))
+    command = [program.command[0], "--config", str(server.configuration)]
+    server.process = Supervisor(directory).spawn(replace(program, command=command))
     try:
-        admin = Login(LOOPBACK, port.number, "admin", ADMIN)
+        admin = Login(LOOPBACK, port.number, "admin", ADMIN_PASSWORD)
         await server.process.wait_until_ready(admin.is_accepted, _START_SECONDS)
         yield server
     finally:
@@ -75,29 +75,29 @@ async def own_server(directory: Path, password: str) -> AsyncIterator[OwnServer]
         port.close()
 
 
-class Pretender:
-    """Plays one line to each connection in turn, and then ends it; lets all later ones be.
+class ScriptedServer:
+    """Sends one line of its script to each connection in turn, then closes it; keeps later ones.
 
-    A line that begins with -ERR comes when the connection stands, any other instead of a greeting.
+    A line that begins with -ERR is sent after the handshake, any other one instead of it.
     """
 
-    def __init__(self, lines: Sequence[bytes]) -> None:
-        self._lines = list(lines)
+    def __init__(self, script: Sequence[bytes]) -> None:
+        self._script = list(script)
         self.url = ""
-        self.played = 0
+        self.sent_count = 0
 
     async def receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await self._play(reader, writer)
-        except (OSError, asyncio.CancelledError):  # the other side, or the test, is gone
+            await self._run_script(reader, writer)
+        except (OSError, asyncio.CancelledError):  # the client or the test has ended
             return
         finally:
             writer.close()
 
-    async def _play(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = self._lines.pop(0) if self._lines else b""
+    async def _run_script(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = self._script.pop(0) if self._script else b""
         if line and not line.startswith(b"-ERR"):
-            self.played += 1
+            self.sent_count += 1
             writer.write(line)
             return
         info = {"server_id": "x", "version": "2.15.1", "headers": True, "max_payload": 1_000_000}
@@ -105,18 +105,18 @@ class Pretender:
         while command := await reader.readline():
             if command.startswith(b"PING"):
                 writer.write(b"PONG\r\n" + line)
-                self.played += bool(line)
+                self.sent_count += bool(line)
                 if line:
                     return
 
 
 @asynccontextmanager
-async def pretender(*lines: bytes) -> AsyncIterator[Pretender]:
-    """Such a server on a free port."""
-    playing = Pretender(lines)
-    server = await asyncio.start_server(playing.receive, LOOPBACK, 0)
-    playing.url = f"nats://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
+async def scripted_server(*script: bytes) -> AsyncIterator[ScriptedServer]:
+    """A scripted server on a free port."""
+    scripted = ScriptedServer(script)
+    server = await asyncio.start_server(scripted.receive, LOOPBACK, 0)
+    scripted.url = f"nats://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
     try:
-        yield playing
+        yield scripted
     finally:
         server.close()

@@ -1,11 +1,11 @@
-"""Running a worker of the bus beside a test."""
+"""Runs workers of the bus beside a test."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-_LIMIT = 30.0
+_STOP_SECONDS = 30.0
 
 
 class Worker(Protocol):
@@ -18,35 +18,35 @@ class Worker(Protocol):
 
 @asynccontextmanager
 async def running(*workers: Worker) -> AsyncIterator[None]:
-    """Runs workers during the block, then stops them in good order; a defect of theirs shows."""
+    """Runs workers during the block, then stops them gracefully; an error of theirs is raised."""
     tasks = [asyncio.create_task(worker.run()) for worker in workers]
     try:
         yield
     finally:
         for worker in workers:
             worker.stop()
-        done, late = await asyncio.wait(tasks, timeout=_LIMIT)
-        await _end(late)
-    assert not late, "a worker didn't stop in time"
+        done, unfinished = await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+        await _end(unfinished)
+    assert not unfinished, "a worker did not stop in time"
     for task in done:
         task.result()
 
 
 @asynccontextmanager
 async def crashing(worker: Worker) -> AsyncIterator[None]:
-    """Runs a worker during the block and then ends it as a kill would: in the middle."""
+    """Runs a worker during the block, then ends it abruptly, as a kill would."""
     task = asyncio.create_task(worker.run())
     try:
         yield
     finally:
         await _end({task})
-    assert task.done(), "a worker can't be cancelled"
+    assert task.done(), "a worker cannot be cancelled"
     if not task.cancelled() and (error := task.exception()):
         raise error
 
 
 async def _end(tasks: set[asyncio.Task[None]]) -> None:
-    """Cancels until it is heard: asyncio.wait_for of Python 3.11 can swallow a cancellation."""
+    """Cancels repeatedly: asyncio.wait_for of Python 3.11 may suppress a cancellation."""
     for _ in range(100):
         for task in tasks:
             task.cancel()

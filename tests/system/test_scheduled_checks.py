@@ -203,7 +203,7 @@ async def test_an_event_that_its_stream_lost_is_counted_until_it_is_there_again(
     async with checked.nats() as client:
         await client.jetstream().delete_msg(stream, message.seq or 0)
     await shows(checked, service, {lost: 1})
-    line = {"kind": "lost", "event_id": event_id, "order_id": order_id, "stream": stream}
+    line = {"kind": "lost", "event_id": event_id, "key": order_id, "stream": stream}
     await logged(checked, service, event="event missing", level="warning", repaired=False, **line)
     assert await checked.stored_count(subject) == 0
 

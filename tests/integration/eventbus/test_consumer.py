@@ -1,38 +1,38 @@
-"""Promises of the consumer: each event has exactly one effect, and poison holds up nobody."""
+"""Each event has exactly one effect, and a poison message does not block others."""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import delete, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from devstack.polling import wait_until
 from eventbus import Event, HandlerRegistry, IncomingEvent, Outbox, Payload
-from eventbus.ack_policy import Backoff
+from eventbus.backoff import Backoff
 from eventbus.inbox import Inbox
 from tests.integration.bus import Bus, assert_each_once, decode
-from tests.integration.faulty_broker import Answers
+from tests.integration.faulty_broker import RecordingConsumer
 from tests.integration.worker_runner import crashing, running
 
 
-class Trouble(Exception):
-    """A handler's own failure."""
+class HandlerError(Exception):
+    """A failure of the handler itself."""
 
 
-class Failing:
-    """Fails for one event, so many times."""
+class FailFor:
+    """Fails for one event, `times` times."""
 
     def __init__(self, event: Event, times: int = 1_000_000) -> None:
-        self.event_id, self.left = event.id, times
+        self.event_id, self.remaining = event.id, times
 
-    async def __call__(self, received: IncomingEvent) -> None:
-        if received.event.id == self.event_id and self.left > 0:
-            self.left -= 1
-            raise Trouble("no")
+    async def __call__(self, incoming: IncomingEvent) -> None:
+        if incoming.event.id == self.event_id and self.remaining > 0:
+            self.remaining -= 1
+            raise HandlerError("no")
 
 
-async def test_an_effect_and_its_mark_commit_together(bus: Bus) -> None:
+async def test_an_effect_and_its_inbox_mark_commit_together(bus: Bus) -> None:
     event = bus.event("ord_1")
     await bus.send(event)
     assert await bus.deliver(bus.consumer(), 1)
@@ -42,60 +42,61 @@ async def test_an_effect_and_its_mark_commit_together(bus: Bus) -> None:
     assert (mark["key"], mark["stream_sequence"]) == ("ord_1", 1)
 
 
-async def test_a_handler_that_raises_leaves_neither_effect_nor_mark(bus: Bus) -> None:
-    """The handler raises after it wrote its effect."""
+async def test_a_handler_that_raises_leaves_no_effect_and_no_mark(bus: Bus) -> None:
+    """The handler raises after it has written its effect."""
     event = bus.event("a")
     await bus.send(event)
-    await bus.deliver(bus.consumer(bus.handler(Failing(event))), 1)
+    await bus.deliver(bus.consumer(bus.handler(FailFor(event))), 1)
     assert await bus.effect_ids() == []
     assert await bus.marks() == {}
 
 
-async def test_what_a_handler_announces_commits_with_its_effect_or_not_at_all(bus: Bus) -> None:
+async def test_events_published_by_a_handler_commit_with_its_effect_or_not_at_all(bus: Bus) -> None:
     caused = bus.event("a", name="Caused")
     fails = [True]
 
     async def handler(connection: AsyncConnection, _batch: Sequence[IncomingEvent]) -> None:
         await Outbox(bus.tables).publish(connection, [caused])
         if fails[0]:
-            raise Trouble
+            raise HandlerError
 
     await bus.send(bus.event("a"))
     consumer = bus.consumer(handler)
     await bus.deliver(consumer, 1)
-    assert await bus.waiting() == []
+    assert await bus.unpublished() == []
     fails[0] = False
     await bus.deliver(consumer, 1)
-    assert await bus.waiting() == [caused.id]
+    assert await bus.unpublished() == [caused.id]
 
 
-async def test_a_message_is_acknowledged_only_after_its_effect_is_committed(bus: Bus) -> None:
-    """The connection breaks in the middle of the transaction: no acknowledgement was sent."""
-    event, answers = bus.event("a"), Answers(bus.source())
+async def test_a_message_is_acknowledged_only_after_its_effect_has_committed(bus: Bus) -> None:
+    """No acknowledgement is sent while the handler runs, or if it fails."""
+    event, answers = bus.event("a"), RecordingConsumer(bus.pull_consumer())
 
-    async def break_off(_: IncomingEvent) -> None:
+    async def fail(_: IncomingEvent) -> None:
         assert answers.acked == []
-        raise Trouble
+        raise HandlerError
 
     await bus.send(event)
-    await bus.deliver(bus.consumer(bus.handler(break_off), source=answers), 1)
+    await bus.deliver(bus.consumer(bus.handler(fail), pull_consumer=answers), 1)
     assert answers.acked == []
-    await bus.deliver(bus.consumer(source=answers), 1)
+    await bus.deliver(bus.consumer(pull_consumer=answers), 1)
     assert answers.acked == [1]
 
 
 async def test_a_message_whose_acknowledgement_is_lost_has_one_effect(bus: Bus) -> None:
-    await bus.declare_consumer("hasty", ack_wait_seconds=1)
+    await bus.declare_consumer("impatient", ack_wait_seconds=1)
     events = bus.events(5)
     await bus.send(*events)
-    await bus.deliver(bus.consumer(source=Answers(bus.pull_consumer("hasty"), lost=True)), 5)
-    again = bus.consumer(source=bus.pull_consumer("hasty"))
-    await bus.deliver(again, 5)
+    lost = RecordingConsumer(bus.pull_consumer("impatient"), lost=True)
+    await bus.deliver(bus.consumer(pull_consumer=lost), 5)
+    other = bus.consumer(pull_consumer=bus.pull_consumer("impatient"))
+    await bus.deliver(other, 5)
     assert_each_once(await bus.effect_ids(), events)
-    await bus.all_answered(again.source)
+    await bus.wait_all_answered(other.pull_consumer)
 
 
-async def test_the_same_delivery_handled_twice_has_one_effect(bus: Bus) -> None:
+async def test_a_delivery_handled_twice_has_one_effect(bus: Bus) -> None:
     events = bus.events(3)
     await bus.send(*events)
     consumer = bus.consumer()
@@ -106,44 +107,45 @@ async def test_the_same_delivery_handled_twice_has_one_effect(bus: Bus) -> None:
     assert_each_once(await bus.effect_ids(), events)
 
 
-async def test_the_same_event_twice_in_one_batch_has_one_effect(bus: Bus) -> None:
+async def test_an_event_that_is_in_a_batch_twice_has_one_effect(bus: Bus) -> None:
     event, other = bus.event("a"), bus.event("b")
     await bus.send(event, other)
     await bus.send_copy(event)
-    answers = Answers(bus.source())
-    await bus.deliver(bus.consumer(source=answers), 3)
+    answers = RecordingConsumer(bus.pull_consumer())
+    await bus.deliver(bus.consumer(pull_consumer=answers), 3)
     assert_each_once(await bus.effect_ids(), [event, other])
     assert answers.acked == [1, 2, 3]
 
 
-async def test_two_consumers_have_an_effect_each(bus: Bus) -> None:
-    """The inbox is kept per consumer: one service may have several."""
+async def test_each_of_two_consumers_handles_an_event(bus: Bus) -> None:
+    """The inbox is per consumer: a service may have several."""
     event = bus.event("a")
     await bus.declare_consumer("second")
     await bus.send(event)
     await bus.deliver(bus.consumer(), 1)
-    await bus.deliver(bus.consumer(source=bus.pull_consumer("second")), 1)
+    await bus.deliver(bus.consumer(pull_consumer=bus.pull_consumer("second")), 1)
     assert await bus.effect_ids() == [event.id, event.id]
 
 
-async def test_in_a_batch_with_a_poison_message_the_others_take_effect_at_once(bus: Bus) -> None:
+async def test_in_a_batch_with_a_poison_message_the_others_are_handled_immediately(
+    bus: Bus,
+) -> None:
     events = bus.events(20)
     await bus.send(*events)
-    answers = Answers(bus.source())
-    await bus.deliver(bus.consumer(bus.handler(Failing(events[7])), source=answers), 20)
+    answers = RecordingConsumer(bus.pull_consumer())
+    await bus.deliver(bus.consumer(bus.handler(FailFor(events[7])), pull_consumer=answers), 20)
     assert_each_once(await bus.effect_ids(), [e for e in events if e is not events[7]])
     assert [sequence for sequence, _ in answers.naks] == [8]
     assert await bus.dead_letters() == []
 
 
-async def test_a_poison_message_is_tried_with_growing_delays_then_becomes_a_dead_letter(
+async def test_a_poison_message_is_retried_with_growing_delays_and_then_becomes_a_dead_letter(
     bus: Bus,
 ) -> None:
-    event, answers = bus.event("ord_1"), Answers(bus.source())
-    failing = Failing(event)
+    event, answers = bus.event("ord_1"), RecordingConsumer(bus.pull_consumer())
     consumer = bus.consumer(
-        bus.handler(failing),
-        source=answers,
+        bus.handler(FailFor(event)),
+        pull_consumer=answers,
         max_attempts=4,
         backoff=Backoff(first_seconds=0.02, cap_seconds=60),
     )
@@ -154,19 +156,19 @@ async def test_a_poison_message_is_tried_with_growing_delays_then_becomes_a_dead
     for failures, delay in enumerate(delays):
         assert 0.01 * 2**failures <= delay <= 0.02 * 2**failures
     assert answers.termed == [1]
-    [letter] = await bus.dead_letters()
-    assert letter["event_id"] == event.id
-    assert letter["attempts"] == 4
-    assert letter["reason"] == "failed 4 times, last with Trouble: no"
+    [dead_letter] = await bus.dead_letters()
+    assert (dead_letter["event_id"], dead_letter["attempts"]) == (event.id, 4)
+    assert dead_letter["kind"] == "ATTEMPTS_EXHAUSTED"
+    assert dead_letter["reason"] == "failed 4 times, last error: HandlerError: no"
     assert await bus.marks() == {event.id: "DEAD"}
     assert await bus.effect_ids() == []
     assert await bus.rows(bus.tables.attempts) == []
 
 
-async def test_a_message_that_fails_at_first_has_one_effect_in_the_end(bus: Bus) -> None:
+async def test_a_message_that_fails_at_first_has_one_effect(bus: Bus) -> None:
     event = bus.event("a")
     await bus.send(event)
-    await bus.deliver_until_done(bus.consumer(bus.handler(Failing(event, times=4))))
+    await bus.deliver_until_done(bus.consumer(bus.handler(FailFor(event, times=4))))
     assert await bus.effect_ids() == [event.id]
     assert await bus.marks() == {event.id: "HANDLED"}
     assert await bus.rows(bus.tables.attempts) == []
@@ -176,15 +178,15 @@ async def test_failures_are_counted_across_restarts(bus: Bus) -> None:
     event = bus.event("a")
     await bus.send(event)
     for _ in range(2):
-        await bus.deliver(bus.consumer(bus.handler(Failing(event)), max_attempts=3), 1)
+        await bus.deliver(bus.consumer(bus.handler(FailFor(event)), max_attempts=3), 1)
     assert await bus.dead_letters() == []
-    await bus.deliver(bus.consumer(bus.handler(Failing(event)), max_attempts=3), 1)
-    [letter] = await bus.dead_letters()
-    assert letter["attempts"] == 3
+    await bus.deliver(bus.consumer(bus.handler(FailFor(event)), max_attempts=3), 1)
+    [dead_letter] = await bus.dead_letters()
+    assert dead_letter["attempts"] == 3
 
 
 async def test_events_of_a_key_are_handled_in_the_order_of_their_versions(bus: Bus) -> None:
-    """Redelivery has reordered the stream's messages; within a batch the versions decide."""
+    """Redelivery may reorder messages; within a batch, versions decide."""
     versions = [3, 1, 4, 2, 5]
     events = {version: bus.event("ord_1", version) for version in versions}
     others = [bus.event(f"k{n}", 1) for n in range(3)]
@@ -196,12 +198,12 @@ async def test_events_of_a_key_are_handled_in_the_order_of_their_versions(bus: B
     assert len(handler.batches) == 5
 
 
-async def test_what_an_event_causes_carries_its_trace(bus: Bus) -> None:
-    """Also in a batch, where each event has a trace of its own."""
+async def test_an_event_published_by_a_handler_continues_the_trace_of_its_cause(bus: Bus) -> None:
+    """Also in a batch, where each event has its own trace."""
     causes = [bus.event(f"ord_{n}", traceparent=f"00-{n:032x}-{'a' * 16}-01") for n in range(1, 4)]
 
     async def handler(connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
-        caused = [bus.event(one.event.key, name="Caused") for one in batch]
+        caused = [bus.event(incoming.event.key, name="Caused") for incoming in batch]
         await Outbox(bus.tables).publish(connection, caused)
 
     await bus.send(*causes)
@@ -212,13 +214,13 @@ async def test_what_an_event_causes_carries_its_trace(bus: Bus) -> None:
     assert all(row["traceparent"][36:52] != "a" * 16 for row in rows)
 
 
-async def test_effects_in_memory_come_after_the_commit_and_only_then(bus: Bus) -> None:
-    """They are told what was handled: a batch, or an event that came alone."""
+async def test_after_commit_gets_the_handled_events_only_once_they_have_committed(bus: Bus) -> None:
+    """A batch, or an event that was handled singly."""
     event, seen = bus.event("a"), []
-    failing = Failing(event, times=2)  # in the batch, and alone
+    failing = FailFor(event, times=2)  # in the batch, and singly
 
     def after_commit(batch: Sequence[IncomingEvent]) -> None:
-        seen.append([received.event.key for received in batch])
+        seen.append([incoming.event.key for incoming in batch])
 
     await bus.send(event)
     consumer = bus.consumer(bus.handler(failing), after_commit=after_commit)
@@ -231,8 +233,8 @@ async def test_effects_in_memory_come_after_the_commit_and_only_then(bus: Bus) -
     assert seen == [["a"], ["b", "c"]]
 
 
-async def test_an_error_of_the_infrastructure_is_never_charged_to_the_event(bus: Bus) -> None:
-    """The database ends the connection in the middle, more often than there are attempts."""
+async def test_an_infrastructure_error_does_not_count_as_a_failure_of_the_event(bus: Bus) -> None:
+    """The database ends the connection during the handler, more often than there are attempts."""
     event, broken = bus.event("a"), []
 
     async def handler(connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
@@ -248,12 +250,12 @@ async def test_an_error_of_the_infrastructure_is_never_charged_to_the_event(bus:
     assert await bus.effect_ids() == [event.id]
 
 
-async def test_a_statement_cut_off_by_its_time_limit_is_not_charged(bus: Bus) -> None:
-    event, slow = bus.event("a"), [1, 2, 3, 4]
+async def test_a_statement_timeout_does_not_count_as_a_failure_of_the_event(bus: Bus) -> None:
+    event, timeouts = bus.event("a"), [1, 2, 3, 4]
 
     async def handler(connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
-        if slow:
-            slow.pop()
+        if timeouts:
+            timeouts.pop()
             await connection.execute(text("SET LOCAL statement_timeout = 5"))
             await connection.execute(text("SELECT pg_sleep(10)"))
         await bus.handler()(connection, batch)
@@ -264,7 +266,7 @@ async def test_a_statement_cut_off_by_its_time_limit_is_not_charged(bus: Bus) ->
     assert await bus.effect_ids() == [event.id]
 
 
-async def test_a_database_killed_while_it_handles_costs_no_event(bus: Bus) -> None:
+async def test_no_event_is_lost_if_the_database_is_killed_during_its_handler(bus: Bus) -> None:
     events, killed = bus.events(10), []
 
     async def kill_once(_: IncomingEvent) -> None:
@@ -276,82 +278,83 @@ async def test_a_database_killed_while_it_handles_costs_no_event(bus: Bus) -> No
     consumer = bus.consumer(bus.handler(kill_once), max_attempts=2)
     async with running(consumer):
 
-        async def noticed() -> bool:
-            return bool(killed and consumer.trouble)
+        async def failing() -> bool:
+            return bool(killed and consumer.current_error)
 
-        await wait_until(noticed, "the consumer noticed")
+        await wait_until(failing, "the consumer reports the error")
         await bus.stack.start("postgres")
         await wait_until(bus.nothing_pending, "all handled")
     assert_each_once(await bus.effect_ids(), events)
     assert await bus.dead_letters() == []
-    assert consumer.trouble == ""
+    assert consumer.current_error == ""
 
 
-async def test_a_message_that_ends_its_process_is_a_dead_letter_before_it_is_handled_again(
+async def test_a_message_that_crashed_its_process_too_often_becomes_a_dead_letter_unhandled(
     bus: Bus,
 ) -> None:
-    """Each process that tried it wrote down that it did, and was never heard of again."""
+    """Each process recorded the beginning of its attempt, and never its end."""
     event, handler = bus.event("ord_1"), bus.handler()
     await bus.send(event)
     inbox = Inbox(bus.tables, bus.durable)
-    for process in ("first", "second", "third"):
+    for worker_id in ("first", "second", "third"):
         async with bus.engine.begin() as connection:
-            await inbox.begin_attempt(connection, event.id, process)
-    answers = Answers(bus.source())
+            await inbox.begin_attempt(connection, event.id, worker_id)
+    answers = RecordingConsumer(bus.pull_consumer())
     [message] = await bus.fetch(1, answers)
-    await bus.consumer(handler, source=answers, max_attempts=3).handle(
+    await bus.consumer(handler, pull_consumer=answers, max_attempts=3).handle(
         [replace(message, delivery_count=4)]
     )
     assert handler.batches == []
     assert answers.termed == [1]
-    [letter] = await bus.dead_letters()
-    assert letter["attempts"] == 3
-    assert "ended the process" in letter["reason"]
+    [dead_letter] = await bus.dead_letters()
+    assert (dead_letter["kind"], dead_letter["attempts"]) == ("ATTEMPTS_EXHAUSTED", 3)
+    assert dead_letter["reason"].endswith("the process ended during the attempt")
     assert await bus.marks() == {event.id: "DEAD"}
 
 
-async def test_a_crash_is_charged_to_the_message_that_was_tried_and_to_no_other(bus: Bus) -> None:
-    """The deliveries of a whole batch count up together; the charges don't."""
-    await bus.declare_consumer("hasty", ack_wait_seconds=1)
+async def test_a_crash_counts_against_the_message_that_was_attempted_and_no_other(bus: Bus) -> None:
+    """The delivery counts of a whole batch grow together; the failures do not."""
+    await bus.declare_consumer("impatient", ack_wait_seconds=1)
     events = bus.events(4)
-    killer = events[2]
-    tried: list[str] = []
+    deadly = events[2]
+    attempted: list[str] = []
 
-    async def hang(received: IncomingEvent) -> None:
-        tried.append(received.event.id)
-        if received.event.id == killer.id:
+    async def hang(incoming: IncomingEvent) -> None:
+        attempted.append(incoming.event.id)
+        if incoming.event.id == deadly.id:
             await asyncio.Event().wait()
 
-    async def alone(_: IncomingEvent) -> None:
-        raise Trouble  # the batch fails, so that each is tried alone
+    async def fail(_: IncomingEvent) -> None:
+        raise HandlerError  # the batch fails, so that each is attempted singly
 
     await bus.send(*events)
-    first = bus.consumer(bus.handler(alone), source=bus.pull_consumer("hasty"), max_attempts=3)
+    impatient = bus.pull_consumer("impatient")
+    first = bus.consumer(bus.handler(fail), pull_consumer=impatient, max_attempts=3)
     await bus.deliver(first, 4)
     for _ in range(2):
-        tried.clear()
-        async with crashing(
-            bus.consumer(bus.handler(hang), source=bus.pull_consumer("hasty"), max_attempts=3)
-        ):
+        attempted.clear()
+        impatient = bus.pull_consumer("impatient")
+        hanging = bus.consumer(bus.handler(hang), pull_consumer=impatient, max_attempts=3)
+        async with crashing(hanging):
 
             async def reached() -> bool:
-                return killer.id in tried
+                return deadly.id in attempted
 
-            await wait_until(reached, "the process is in the middle of it")
-    last = bus.consumer(source=bus.pull_consumer("hasty"), max_attempts=3)
+            await wait_until(reached, "the attempt has begun")
+    survivor = bus.consumer(pull_consumer=bus.pull_consumer("impatient"), max_attempts=3)
 
     async def settled() -> bool:
-        await last.handle(await last.source.fetch(10, 0.2))
-        lag = await last.source.lag()
+        await survivor.handle(await survivor.pull_consumer.fetch(10, 0.2))
+        lag = await survivor.pull_consumer.lag()
         return lag.pending == 0 and lag.unacknowledged == 0
 
-    await wait_until(settled, "all handled or given up")
-    assert [letter["event_id"] for letter in await bus.dead_letters()] == [killer.id]
-    assert_each_once(await bus.effect_ids(), [e for e in events if e is not killer])
+    await wait_until(settled, "all handled or dead letters")
+    assert [row["event_id"] for row in await bus.dead_letters()] == [deadly.id]
+    assert_each_once(await bus.effect_ids(), [e for e in events if e is not deadly])
 
 
-async def test_an_outage_of_the_database_isnt_charged_as_a_crash_to_a_replica(bus: Bus) -> None:
-    """The attempt can't be closed while the database is down; nobody crashed."""
+async def test_an_outage_of_the_database_does_not_count_as_a_crash(bus: Bus) -> None:
+    """The end of the attempt cannot be recorded while the database is down."""
     event = bus.event("a")
     await bus.send(event)
     consumers = [bus.consumer(max_attempts=2), bus.consumer(max_attempts=2)]
@@ -368,30 +371,34 @@ async def test_an_outage_of_the_database_isnt_charged_as_a_crash_to_a_replica(bu
     assert await bus.effect_ids() == [event.id]
 
 
-async def test_a_message_stays_ours_however_long_its_handling_takes(bus: Bus) -> None:
-    """It outlasts one of the same age that nobody is at, which another replica gets."""
+async def test_a_message_is_not_redelivered_however_long_its_handling_takes(bus: Bus) -> None:
+    """A message of the same age that is not handled is redelivered to another replica."""
     await bus.declare_consumer(bus.durable, ack_wait_seconds=1)
-    slow, forgotten = bus.event("a"), bus.event("b")
-    await bus.send(slow, forgotten)
-    source, replica = bus.source(), bus.source()
-    messages = await bus.fetch(2, source)
-    came: list[str] = []
+    slow, abandoned = bus.event("a"), bus.event("b")
+    await bus.send(slow, abandoned)
+    pull_consumer, replica = bus.pull_consumer(), bus.pull_consumer()
+    messages = await bus.fetch(2, pull_consumer)
+    redelivered: list[str] = []
 
-    async def until_the_other_came(_: IncomingEvent) -> None:
-        async def look() -> bool:
-            came.extend(one.headers["ce-id"] for one in await replica.fetch(10, 0.2))
-            return bool(came)
+    async def wait_for_redelivery(_: IncomingEvent) -> None:
+        async def fetched() -> bool:
+            redelivered.extend(other.headers["ce-id"] for other in await replica.fetch(10, 0.2))
+            return bool(redelivered)
 
-        await wait_until(look, "the redelivery of the forgotten message")
+        await wait_until(fetched, "the redelivery of the abandoned message")
 
-    consumer = bus.consumer(bus.handler(until_the_other_came), source=source, progress_seconds=0.1)
+    consumer = bus.consumer(
+        bus.handler(wait_for_redelivery), pull_consumer=pull_consumer, progress_seconds=0.1
+    )
     await consumer.handle([one for one in messages if one.headers["ce-id"] == slow.id])
-    assert came == [forgotten.id]
+    assert redelivered == [abandoned.id]
     assert await bus.effect_ids() == [slow.id]
 
 
-async def test_replicas_on_one_durable_handle_each_event_once_and_never_deadlock(bus: Bus) -> None:
-    """Also when the same events reach both at once, in different orders."""
+async def test_replicas_of_a_durable_consumer_handle_each_event_once_without_deadlocks(
+    bus: Bus,
+) -> None:
+    """Also if the same events reach several replicas at once, in different orders."""
     events = bus.events(600, keys=7)
     await asyncio.gather(*(bus.send(*events[start::4]) for start in range(4)))
     for event in events[::3]:
@@ -405,7 +412,7 @@ async def test_replicas_on_one_durable_handle_each_event_once_and_never_deadlock
     assert await _deadlocks(bus) == deadlocks
 
 
-async def test_replicas_that_claim_the_same_events_in_opposite_orders_dont_deadlock(
+async def test_replicas_that_claim_the_same_events_in_opposite_orders_do_not_deadlock(
     bus: Bus,
 ) -> None:
     events = bus.events(300)
@@ -425,7 +432,7 @@ async def test_replicas_that_claim_the_same_events_in_opposite_orders_dont_deadl
     )
     assert all(outcomes)
     assert_each_once(await bus.effect_ids(), events)
-    # A deadlock would have been survived, one by one: each event was handed out once.
+    # After a deadlock, events would have been passed to handlers again.
     assert sum(len(batch) for handler in handlers for batch in handler.batches) == 300
 
 
@@ -435,18 +442,8 @@ async def _deadlocks(bus: Bus) -> int:
         return int(await connection.scalar(text(statement)) or 0)
 
 
-async def test_a_new_durable_consumer_sees_old_events(bus: Bus) -> None:
-    events = bus.events(5)
-    await bus.send(*events)
-    await bus.deliver_until_done(bus.consumer())
-    await bus.execute(delete(bus.effects))
-    await bus.declare_consumer("newcomer")
-    await bus.deliver(bus.consumer(source=bus.pull_consumer("newcomer")), 5)
-    assert_each_once(await bus.effect_ids(), events)
-
-
 async def test_stopping_loses_nothing(bus: Bus) -> None:
-    """Events come in all the while, consumers come and go, and each event has one effect."""
+    """Consumers start and stop while events arrive, and each event has one effect."""
     await bus.declare_consumer(bus.durable, ack_wait_seconds=1)
     events = bus.events(200)
 
@@ -470,7 +467,7 @@ async def test_stopping_loses_nothing(bus: Bus) -> None:
     assert_each_once(await bus.effect_ids(), events)
 
 
-async def test_stopping_finishes_the_work_in_hand(bus: Bus) -> None:
+async def test_stopping_finishes_the_current_batch(bus: Bus) -> None:
     event, handling = bus.event("a"), asyncio.Event()
     stopping = asyncio.Event()
 
@@ -485,11 +482,11 @@ async def test_stopping_finishes_the_work_in_hand(bus: Bus) -> None:
         consumer.stop()
         stopping.set()
     assert await bus.effect_ids() == [event.id]
-    await bus.all_answered()
+    await bus.wait_all_answered()
 
 
-async def test_a_consumer_survives_being_cut_off_from_the_broker(bus: Bus) -> None:
-    """A broker that is killed forgets the last acknowledgements: they come again, to no effect."""
+async def test_a_consumer_survives_an_outage_of_the_broker(bus: Bus) -> None:
+    """A killed broker loses the latest acknowledgements: redelivery has no second effect."""
     await bus.declare_consumer(bus.durable, ack_wait_seconds=1)
     events = bus.events(6)
     consumer = bus.consumer()
@@ -498,39 +495,39 @@ async def test_a_consumer_survives_being_cut_off_from_the_broker(bus: Bus) -> No
         await wait_until(bus.nothing_pending, "the first are handled")
         await bus.stack.kill("nats")
 
-        async def troubled() -> bool:
-            return bool(consumer.trouble)
+        async def failing() -> bool:
+            return bool(consumer.current_error)
 
-        await wait_until(troubled, "the consumer noticed")
+        await wait_until(failing, "the consumer reports the error")
         await bus.stack.start("nats")
         await bus.broker.wait_connected(10)
 
-        async def sent() -> bool:
+        async def connected() -> bool:
             return bus.broker.connected
 
-        await wait_until(sent, "connected again")
+        await wait_until(connected, "connected again")
         await bus.send(*events[3:])
         await wait_until(bus.nothing_pending, "the rest is handled")
     assert_each_once(await bus.effect_ids(), events)
 
 
-async def test_a_redelivered_event_that_failed_before_comes_after_those_that_did_not(
+async def test_redelivered_events_that_failed_before_are_handled_after_the_others(
     bus: Bus,
 ) -> None:
-    """A slow or deadly one then costs the others nothing."""
+    """A slow or crashing one then does not delay the others."""
     events, handler = bus.events(4), bus.handler()
     await bus.send(*events)
     inbox = Inbox(bus.tables, bus.durable)
     async with bus.engine.begin() as connection:
-        await inbox.begin_attempt(connection, events[0].id, "a process that is no more")
-        await inbox.begin_attempt(connection, events[1].id, "another")
-        await inbox.end_attempt(connection, events[1].id, "outage", charged=False)
+        await inbox.begin_attempt(connection, events[0].id, "a crashed process")
+        await inbox.begin_attempt(connection, events[1].id, "another process")
+        await inbox.end_attempt(connection, events[1].id, "outage", counted=False)
     messages = [replace(message, delivery_count=2) for message in await bus.fetch(4)]
     await bus.consumer(handler).handle(messages)
     assert handler.batches == [[event.id] for event in (*events[1:], events[0])]
 
 
-async def test_a_durable_consumer_that_was_deleted_shows_as_trouble_until_it_is_back(
+async def test_a_deleted_durable_consumer_is_an_error_until_it_is_created_again(
     bus: Bus,
 ) -> None:
     consumer, event = bus.consumer(), bus.event("a")
@@ -538,32 +535,54 @@ async def test_a_durable_consumer_that_was_deleted_shows_as_trouble_until_it_is_
     async with running(consumer):
         await js.delete_consumer(bus.stream, bus.durable)
 
-        async def troubled() -> bool:
-            return bool(consumer.trouble)
+        async def failing() -> bool:
+            return bool(consumer.current_error)
 
-        await wait_until(troubled, "the consumer noticed")
+        await wait_until(failing, "the consumer reports the error")
         await bus.declare_consumer(bus.durable)
         await bus.send(event)
         await wait_until(bus.nothing_pending, "the event is handled")
 
-        async def calm() -> bool:
-            return not consumer.trouble
+        async def recovered() -> bool:
+            return not consumer.current_error
 
-        await wait_until(calm, "the trouble is over")
+        await wait_until(recovered, "the error is cleared")
     assert await bus.effect_ids() == [event.id]
 
 
-async def test_a_decoder_that_fails_in_another_way_holds_up_nobody(bus: Bus) -> None:
-    """A defect in reading one body is that message's trouble, not the batch's."""
-
-    def fragile(event: Event) -> Payload:
+async def test_an_unexpected_error_of_a_decoder_makes_only_that_message_a_dead_letter(
+    bus: Bus,
+) -> None:
+    def defective(event: Event) -> Payload:
         if event.key == "bad":
-            raise Trouble
+            raise HandlerError
         return decode(event)
 
     handler_registry = HandlerRegistry()
-    handler_registry.subscribe(f"{bus.domain}.v1.Happened", fragile, bus.handler())
+    handler_registry.subscribe(f"{bus.domain}.v1.Happened", defective, bus.handler())
     bad, good = bus.event("bad"), bus.event("good")
     await bus.send(bad, good)
     await bus.deliver(bus.consumer(handler_registry=handler_registry), 2)
     assert await bus.effect_ids() == [good.id]
+    [dead_letter] = await bus.dead_letters()
+    assert (dead_letter["event_id"], dead_letter["kind"]) == (bad.id, "MALFORMED")
+
+
+async def test_attempts_of_an_event_are_deleted_if_a_copy_of_it_was_handled(bus: Bus) -> None:
+    """The copy is handled in a batch, while the event waits for its retry."""
+    event, calls = bus.event("a"), 0
+
+    async def fail_twice(_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls <= 2:  # in the batch, and singly
+            raise ValueError
+
+    consumer = bus.consumer(bus.handler(fail_twice))
+    await bus.send(event)
+    await bus.deliver(consumer, 1)
+    assert len(await bus.rows(bus.tables.attempts)) == 1
+    await bus.send_copy(event)
+    await bus.deliver_until_done(consumer)
+    assert await bus.effect_ids() == [event.id]
+    assert await bus.rows(bus.tables.attempts) == []

@@ -1,4 +1,4 @@
-"""Promises of the outbox: an event is announced if and only if its transaction commits."""
+"""An event is published if and only if its transaction commits."""
 
 import re
 from datetime import timedelta
@@ -11,33 +11,33 @@ from eventbus.outbox import backlog
 from tests.integration.bus import Bus
 
 
-class Undone(Exception):
-    """The caller changed its mind."""
+class RolledBack(Exception):
+    """Rolls a transaction back."""
 
 
-async def test_an_event_of_a_committed_transaction_is_announced(bus: Bus) -> None:
+async def test_an_event_of_a_committed_transaction_is_published(bus: Bus) -> None:
     event = bus.event("a")
     await bus.commit(event)
     await bus.relay().publish_once()
     assert await bus.stored_ids() == [event.id]
 
 
-async def test_an_event_of_a_transaction_that_rolls_back_is_never_announced(bus: Bus) -> None:
-    undone, kept = bus.event("a"), bus.event("a")
+async def test_an_event_of_a_rolled_back_transaction_is_never_published(bus: Bus) -> None:
+    rolled_back, committed = bus.event("a"), bus.event("a")
 
-    async def change_of_mind() -> None:
+    async def use_case() -> None:
         async with bus.engine.begin() as connection:
-            await Outbox(bus.tables).publish(connection, [undone])
-            raise Undone
+            await Outbox(bus.tables).publish(connection, [rolled_back])
+            raise RolledBack
 
-    with pytest.raises(Undone):
-        await change_of_mind()
-    await bus.commit(kept)
+    with pytest.raises(RolledBack):
+        await use_case()
+    await bus.commit(committed)
     await bus.relay().publish_once()
-    assert await bus.stored_ids() == [kept.id]
+    assert await bus.stored_ids() == [committed.id]
 
 
-async def test_an_event_isnt_announced_before_its_transaction_commits(bus: Bus) -> None:
+async def test_an_event_is_not_published_before_its_transaction_commits(bus: Bus) -> None:
     event, relay = bus.event("a"), bus.relay()
     async with bus.engine.begin() as connection:
         await Outbox(bus.tables).publish(connection, [event])
@@ -45,8 +45,8 @@ async def test_an_event_isnt_announced_before_its_transaction_commits(bus: Bus) 
     assert await relay.publish_once() == 1
 
 
-async def test_an_event_that_commits_late_isnt_passed_over(bus: Bus) -> None:
-    """Commit order isn't position order: a relay that only looks ahead would lose it."""
+async def test_an_event_that_commits_after_later_ones_is_not_skipped(bus: Bus) -> None:
+    """Transactions do not commit in the order of positions: a relay must not skip gaps for good."""
     early, late, relay = bus.event("early"), bus.event("late"), bus.relay()
     async with bus.engine.begin() as connection:
         await Outbox(bus.tables).publish(connection, [late])
@@ -56,8 +56,8 @@ async def test_an_event_that_commits_late_isnt_passed_over(bus: Bus) -> None:
     assert await bus.stored_ids() == [early.id, late.id]
 
 
-async def test_an_oversized_event_is_refused_inside_the_transaction(bus: Bus) -> None:
-    """So that its effect can be undone, and none of the events beside it is announced."""
+async def test_an_event_that_is_too_large_is_refused_inside_the_transaction(bus: Bus) -> None:
+    """So that the transaction rolls back, and no other event of it is published."""
     fine, large = bus.event("a"), bus.event("a", data=b"x" * 101)
 
     async def use_case() -> None:
@@ -68,22 +68,22 @@ async def test_an_oversized_event_is_refused_inside_the_transaction(bus: Bus) ->
 
     with pytest.raises(EventTooLarge, match="101 bytes"):
         await use_case()
-    assert await bus.waiting() == []
+    assert await bus.unpublished() == []
     assert await bus.effect_ids() == []
 
 
-async def test_the_largest_allowed_event_is_taken_by_the_broker(bus: Bus) -> None:
+async def test_the_broker_stores_an_event_of_the_largest_allowed_size(bus: Bus) -> None:
     large = bus.event("k" * 128, data=b"x" * 1_000_000, id="i" * 128)
     await bus.commit(large, bus.event("a"))
     assert await bus.relay().publish_once() == 2
 
 
-async def test_an_event_travels_with_its_envelope(bus: Bus) -> None:
+async def test_a_published_message_has_the_headers_of_the_envelope(bus: Bus) -> None:
     event = bus.event("ord_1")
     await bus.commit(event)
     await bus.relay().publish_once()
     [message] = await bus.stored()
-    headers = dict(message.headers or {})
+    headers = dict(message.headers)
     assert message.subject == f"{bus.domain}.v1.Happened.ord_1"
     assert message.data == event.data
     assert headers.pop("traceparent").startswith("00-")
@@ -97,7 +97,7 @@ async def test_an_event_travels_with_its_envelope(bus: Bus) -> None:
     }
 
 
-async def test_an_event_without_a_trace_begins_one_and_keeps_one_it_has(bus: Bus) -> None:
+async def test_an_event_without_a_trace_begins_one_and_a_given_trace_is_kept(bus: Bus) -> None:
     given = f"00-{'a' * 32}-{'b' * 16}-01"
     await bus.commit(bus.event("a"), bus.event("a"), bus.event("a", traceparent=given))
     first, second, third = [row["traceparent"] for row in await bus.rows(bus.tables.outbox)]
@@ -106,7 +106,7 @@ async def test_an_event_without_a_trace_begins_one_and_keeps_one_it_has(bus: Bus
     assert third == given
 
 
-async def test_the_backlog_counts_what_waits_and_how_long(bus: Bus) -> None:
+async def test_the_backlog_has_the_count_and_age_of_unpublished_events(bus: Bus) -> None:
     async with bus.engine.connect() as connection:
         empty = await backlog(connection, bus.tables)
     await bus.commit(*bus.events(3))

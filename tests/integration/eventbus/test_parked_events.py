@@ -1,103 +1,94 @@
-"""The way out for what the broker refused for good, once it takes it."""
+"""An event that the broker refuses permanently is parked; an operator has it retried."""
 
-from collections.abc import Sequence
-from typing import Any
+from sqlalchemy import update
 
-from devstack.polling import wait_until
-from eventbus import Event
-from eventbus.broker import EventRefused, Publisher
-from eventbus.outbox import retry_parked
-from ops.v1 import ops_service_pb2
+from eventbus import Outbox
+from eventbus.outbox import backlog
 from tests.integration.bus import Bus
-from tests.integration.eventbus.test_watermark import at_least, maker
-from tests.integration.runtime.ops.test_servicer import servicer
-from tests.integration.worker_runner import running
+from tests.integration.faulty_broker import RefusingPublisher
 
-CONTEXT: Any = None
-Request = ops_service_pb2.RetryParkedEventsRequest
+TOO_LARGE = b"x" * 1_100_000  # more than nats-server's max_payload
+LARGE = 2_000_000  # the limit of an outbox that accepts it
 
 
-class Choosy:
-    """Refuses some events for good, until it is told otherwise."""
-
-    def __init__(self, real: Publisher, *refused: Event) -> None:
-        self._real = real
-        self.refused = {event.id for event in refused}
-
-    async def publish(self, event: Event) -> None:
-        if event.id in self.refused:
-            raise EventRefused("too long")
-        await self._real.publish(event)
-
-    async def publish_batch(self, events: Sequence[Event]) -> None:
-        for event in events:
-            await self.publish(event)
-
-
-async def retry(bus: Bus) -> int:
-    async with bus.engine.begin() as connection:
-        return await retry_parked(connection, bus.tables)
+async def test_a_refused_event_is_parked_with_its_key_and_other_keys_are_published(
+    bus: Bus,
+) -> None:
+    outbox = Outbox(bus.tables, max_data_bytes=LARGE)
+    before, refused = bus.event("bad"), bus.event("bad", data=TOO_LARGE)
+    blocked, other = bus.event("bad"), bus.event("good")
+    await bus.commit(before, refused, blocked, other, outbox=outbox)
+    relay = bus.relay()
+    assert await relay.publish_once() == 2
+    later_blocked, later = bus.event("bad"), bus.event("good")
+    await bus.commit(later_blocked, later)
+    assert await relay.publish_once() == 1
+    assert await relay.publish_once() == 0
+    assert await bus.stored_ids() == [before.id, other.id, later.id]
+    assert await bus.unpublished() == [refused.id, blocked.id, later_blocked.id]
 
 
-async def test_parked_events_go_out_in_their_order_once_they_are_tried_again(bus: Bus) -> None:
-    refused, behind, other = bus.event("bad"), bus.event("bad"), bus.event("good")
-    publisher = Choosy(bus.broker, refused)
+async def test_the_backlog_counts_parked_events_and_the_events_they_block(
+    bus: Bus,
+) -> None:
+    outbox = Outbox(bus.tables, max_data_bytes=LARGE)
+    await bus.commit(bus.event("bad", data=TOO_LARGE), bus.event("bad"), outbox=outbox)
+    await bus.relay().publish_once()
+    await bus.commit(bus.event("good"))
+    async with bus.engine.connect() as connection:
+        found = await backlog(connection, bus.tables)
+    assert (found.count, found.parked) == (3, 2)
+    reasons = [row["parked_reason"] for row in await bus.rows(bus.tables.outbox)]
+    assert "max" in reasons[0].lower()
+    assert reasons[1:] == [None, None]
+
+
+async def test_an_unparked_event_is_published_before_the_events_it_blocked(bus: Bus) -> None:
+    outbox = Outbox(bus.tables, max_data_bytes=LARGE)
+    refused, blocked = bus.event("bad", data=TOO_LARGE), bus.event("bad")
+    await bus.commit(refused, blocked, outbox=outbox)
+    relay = bus.relay()
+    await relay.publish_once()
+    await bus.execute(update(bus.tables.outbox).values(parked_reason=None, data=b"small"))
+    assert await relay.publish_once() == 2
+    assert await bus.stored_ids() == [refused.id, blocked.id]
+
+
+async def test_a_parked_event_without_a_key_blocks_no_other_event(
+    bus: Bus,
+) -> None:
+    await bus.commit(bus.event(data=TOO_LARGE), outbox=Outbox(bus.tables, max_data_bytes=LARGE))
+    relay = bus.relay()
+    await relay.publish_once()
+    await bus.commit(bus.event())
+    assert await relay.publish_once() == 1
+
+
+async def test_retried_parked_events_are_published_in_their_order(bus: Bus) -> None:
+    refused, blocked, other = bus.event("bad"), bus.event("bad"), bus.event("good")
+    publisher = RefusingPublisher(bus.broker, refused)
     relay = bus.relay(publisher)
-    await bus.commit(refused, behind, other)
+    await bus.commit(refused, blocked, other)
     assert await relay.publish_once() == 1
     publisher.refused.clear()
     assert await relay.publish_once() == 0
-    assert await retry(bus) == 2
+    assert await bus.retry_parked() == 2
     assert await relay.publish_once() == 2
-    assert await bus.stored_ids() == [other.id, refused.id, behind.id]
-    assert await bus.waiting() == []
-    assert await retry(bus) == 0
+    assert await bus.stored_ids() == [other.id, refused.id, blocked.id]
+    assert await bus.unpublished() == []
+    assert await bus.retry_parked() == 0
 
 
-async def test_what_is_refused_again_is_parked_again(bus: Bus) -> None:
-    refused, behind = bus.event("bad"), bus.event("bad")
-    relay = bus.relay(Choosy(bus.broker, refused))
-    await bus.commit(refused, behind)
+async def test_an_event_that_is_refused_again_is_parked_again(bus: Bus) -> None:
+    refused, blocked = bus.event("bad"), bus.event("bad")
+    relay = bus.relay(RefusingPublisher(bus.broker, refused))
+    await bus.commit(refused, blocked)
     await relay.publish_once()
     for _ in range(2):
-        assert await retry(bus) == 2
+        assert await bus.retry_parked() == 2
         assert await relay.publish_once() == 0
-    assert await bus.waiting() == [refused.id, behind.id]
+    assert await bus.unpublished() == [refused.id, blocked.id]
     assert [row["parked_reason"] is None for row in await bus.rows(bus.tables.outbox)] == [
         False,
         True,
     ]
-
-
-async def test_watermarks_go_on_once_what_was_parked_is_published(bus: Bus) -> None:
-    refused = bus.event("bad")
-    publisher = Choosy(bus.broker, refused)
-    await bus.commit(refused)
-    [row] = await bus.rows(bus.tables.outbox)
-    async with running(bus.relay(publisher, maker(bus), watermark_seconds=0.02)):
-        assert {as_of for _, as_of in await at_least(bus, 2)} == {row["recorded_at"]}
-        publisher.refused.clear()
-        await retry(bus)
-
-        async def later() -> bool:
-            return any(as_of > row["recorded_at"] for _, as_of in await at_least(bus, 1))
-
-        await wait_until(later, "a watermark that is newer than the event")
-
-
-async def test_an_operator_has_them_tried_again_once_per_request(bus: Bus) -> None:
-    refused = bus.event("bad")
-    publisher = Choosy(bus.broker, refused)
-    relay = bus.relay(publisher, poll_seconds=60)
-    ops = await servicer(bus, relay)
-    await bus.commit(refused)
-    await relay.publish_once()
-    status = await ops.GetBusStatus(ops_service_pb2.GetBusStatusRequest(), CONTEXT)
-    assert status.outbox.parked_count == 1
-    publisher.refused.clear()
-    assert (await ops.RetryParkedEvents(Request(request_id="r"), CONTEXT)).event_count == 1
-    assert relay._woken.is_set()
-    await relay.publish_once()
-    assert await bus.stored_ids() == [refused.id]
-    assert (await ops.RetryParkedEvents(Request(request_id="r"), CONTEXT)).event_count == 1
-    assert (await ops.RetryParkedEvents(Request(request_id="s"), CONTEXT)).event_count == 0

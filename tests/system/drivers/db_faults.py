@@ -31,7 +31,7 @@ async def no_session_for(outside: RunningStack, order_id: str) -> AsyncIterator[
 
 def failures(outside: RunningStack, order_id: str) -> list[dict[str, Any]]:
     """What interview logged about failed tries of an order's event."""
-    return outside.log_lines("interview", event="event not handled", order_id=order_id)
+    return outside.log_lines("interview", event="event not handled", key=order_id)
 
 
 async def failed_times(outside: RunningStack, order_id: str, times: int) -> None:

@@ -1,4 +1,4 @@
-"""Events on the bus: what may stand in one, and the way to a message and back."""
+"""Events on the bus: their valid values, and their form as messages."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -33,8 +33,8 @@ def test_the_subject_of_an_event_without_a_key_is_its_type() -> None:
     assert event(key="").subject == TYPE
 
 
-def test_the_body_stays_out_of_its_repr() -> None:
-    """It may hold a secret, and what is logged is often a repr."""
+def test_the_repr_of_an_event_leaves_out_its_body() -> None:
+    """The body may contain a secret, and reprs are logged."""
     assert "secret" not in repr(event(data=b"secret"))
 
 
@@ -62,7 +62,7 @@ def test_the_body_stays_out_of_its_repr() -> None:
         {"key": "ord_1\n"},
     ],
 )
-def test_what_couldnt_stand_in_a_subject_or_a_header_is_no_event(
+def test_an_event_rejects_values_that_a_subject_or_header_cannot_hold(
     changes: dict[str, object],
 ) -> None:
     with pytest.raises(MalformedEnvelope):
@@ -70,28 +70,28 @@ def test_what_couldnt_stand_in_a_subject_or_a_header_is_no_event(
 
 
 @given(types, keys, ids, moments, st.binary(max_size=50), st.sampled_from(["", "payment"]))
-def test_an_event_comes_back_from_its_message_as_it_was(
+def test_a_message_is_parsed_into_the_event_it_was_made_from(
     type_: str, key: str, id_: str, moment: datetime, data: bytes, source: str
 ) -> None:
     sent = Event(id_, type_, key, data, moment, source, traceparent="00-x")
     assert parse(sent.subject, sent.headers(), sent.data) == sent
 
 
-def test_a_message_without_ce_id_is_known_by_the_brokers_id() -> None:
+def test_a_message_without_ce_id_has_the_id_of_the_broker_header() -> None:
     assert parse(TYPE, {"Nats-Msg-Id": "evt_9"}, b"").id == "evt_9"
 
 
-def test_the_id_that_counts_is_ce_id() -> None:
+def test_ce_id_takes_precedence_over_the_broker_header() -> None:
     assert parse(TYPE, {"Nats-Msg-Id": "evt_9", "ce-id": "evt_1"}, b"").id == "evt_1"
 
 
 @pytest.mark.parametrize("headers", [{}, {"ce-id": ""}, {"ce-type": TYPE}])
-def test_a_message_without_an_id_is_no_event(headers: dict[str, str]) -> None:
-    with pytest.raises(MalformedEnvelope, match="repeat"):
+def test_a_message_without_an_id_is_malformed(headers: dict[str, str]) -> None:
+    with pytest.raises(MalformedEnvelope, match="duplicates"):
         parse(TYPE, headers, b"")
 
 
-def test_a_message_whose_header_names_another_type_is_no_event() -> None:
+def test_a_message_whose_header_has_another_type_is_malformed() -> None:
     with pytest.raises(MalformedEnvelope, match="ce-type"):
         parse(TYPE, {"ce-id": "evt_1", "ce-type": "payment.v1.Other"}, b"")
 
@@ -99,17 +99,17 @@ def test_a_message_whose_header_names_another_type_is_no_event() -> None:
 @pytest.mark.parametrize(
     "subject", ["", "payment", "payment.v1", "payment.v1.lower", f"{TYPE}.a.b", "$JS.API.INFO"]
 )
-def test_a_subject_that_names_no_type_is_refused(subject: str) -> None:
+def test_a_subject_without_a_type_is_malformed(subject: str) -> None:
     with pytest.raises(MalformedEnvelope):
         split_subject(subject)
 
 
 @pytest.mark.parametrize("key", ["Ord", "ABC", "x", "1"])
-def test_a_key_is_never_taken_for_a_part_of_the_type(key: str) -> None:
+def test_a_key_is_not_parsed_as_part_of_the_type(key: str) -> None:
     assert split_subject(f"{TYPE}.{key}") == (TYPE, key)
 
 
-def test_a_message_without_a_time_is_as_old_as_can_be() -> None:
+def test_a_message_without_a_time_is_dated_1970() -> None:
     assert parse(TYPE, {"ce-id": "e"}, b"").occurred_at == datetime.fromtimestamp(0, UTC)
 
 
@@ -119,20 +119,20 @@ def test_a_time_without_a_zone_is_utc() -> None:
     assert found.tzinfo is not None
 
 
-def test_a_time_of_another_zone_is_the_same_moment() -> None:
+def test_a_time_in_another_zone_is_the_same_moment() -> None:
     beijing = NOON.astimezone(timezone(timedelta(hours=8))).isoformat()
     assert parse(TYPE, {"ce-id": "e", "ce-time": beijing}, b"").occurred_at == NOON
 
 
 @pytest.mark.parametrize("time", ["", "noon", "2026-13-01T00:00:00Z"])
-def test_a_message_whose_time_is_none_is_no_event(time: str) -> None:
+def test_a_message_with_an_invalid_time_is_malformed(time: str) -> None:
     with pytest.raises(MalformedEnvelope, match="ce-time"):
         parse(TYPE, {"ce-id": "e", "ce-time": time}, b"")
 
 
 @pytest.mark.parametrize("header", ["Nats-Stream", "Nats-Subject", "Nats-Sequence"])
-def test_a_copy_that_the_server_handed_out_is_no_event(header: str) -> None:
-    """A direct reply may be made to land on another domain's subject, genuine headers and all."""
+def test_a_copy_of_a_stored_message_is_malformed(header: str) -> None:
+    """A direct reply may be sent to another publisher's subject, with authentic headers."""
     headers = {"ce-id": "evt_1", "ce-type": "payment.v1.PaymentCompleted", header: "INTERVIEW"}
-    with pytest.raises(MalformedEnvelope, match="a copy out of a stream"):
+    with pytest.raises(MalformedEnvelope, match="copy of a stored message"):
         parse("payment.v1.PaymentCompleted.ord_1", headers, b"")

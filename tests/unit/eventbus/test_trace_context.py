@@ -1,4 +1,4 @@
-"""Trace context: what an event causes carries its trace."""
+"""Events and calls caused by an event continue its trace."""
 
 import re
 
@@ -11,7 +11,7 @@ GIVEN = f"00-{TRACE}-{SPAN}-01"
 FORM = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01")
 
 
-def test_work_caused_by_a_trace_is_a_new_span_of_it() -> None:
+def test_continuing_a_trace_begins_a_new_span() -> None:
     found = continue_trace(GIVEN)
     assert FORM.fullmatch(found)
     assert found[3:35] == TRACE
@@ -30,13 +30,13 @@ def test_work_caused_by_a_trace_is_a_new_span_of_it() -> None:
         f"01-{TRACE}-{SPAN}-01",
     ],
 )
-def test_what_is_no_trace_begins_one(given: str) -> None:
+def test_an_invalid_traceparent_begins_a_new_trace(given: str) -> None:
     found = continue_trace(given)
     assert FORM.fullmatch(found)
     assert found[3:35] not in {TRACE, "0" * 32}
 
 
-def test_the_trace_of_the_key_goes_before_that_of_the_call() -> None:
+def test_the_trace_of_the_key_takes_precedence_over_that_of_the_call() -> None:
     with in_trace(f"00-{'c' * 32}-{SPAN}-01"), in_traces({"ord_1": GIVEN}):
         assert traceparent_for("ord_1")[3:35] == TRACE
         assert traceparent_for("ord_2")[3:35] == "c" * 32

@@ -21,7 +21,6 @@ from runtime.ops.servicer import OpsServicer
 from runtime.protobuf import to_timestamp
 from runtime.rpc.errors import ErrorMapper, InvalidRequest
 from tests.integration.bus import ROLE, Bus
-from tests.integration.eventbus.test_requeue import days_passed, publish_all
 
 CONTEXT: Any = None
 
@@ -36,7 +35,7 @@ async def servicer(bus: Bus, relay: Relay) -> OpsServicer:
     consumers = [bus.consumer()]
     kept = IdempotencyStore(replies, bus.engine)
     reconciliation = BusReconciliation(
-        bus.engine, bus.tables, bus.broker.reader, consumers, bus.stream, relay.wake
+        bus.engine, bus.tables, bus.broker.stream_reader, consumers, bus.stream, relay.wake
     )
     return OpsServicer(bus.engine, bus.tables, bus.broker, relay, consumers, kept, reconciliation)
 
@@ -54,8 +53,8 @@ def details(error: Exception) -> tuple[grpc.StatusCode, str, set[str]]:
 async def test_too_long_ago_is_out_of_range_and_stores_no_reply(bus: Bus) -> None:
     relay = bus.relay()
     await bus.commit(*bus.events(3))
-    await publish_all(relay)
-    await days_passed(bus, 9)
+    await bus.publish_all(relay)
+    await bus.let_days_pass(9)
     ops = await servicer(bus, relay)
     long_ago = to_timestamp(datetime.now(UTC) - timedelta(days=20))
     request = ops_service_pb2.RepublishEventsRequest(request_id="r", since=long_ago)
@@ -64,26 +63,26 @@ async def test_too_long_ago_is_out_of_range_and_stores_no_reply(bus: Bus) -> Non
             await ops.RepublishEvents(request, CONTEXT)
     code, reason, _ = details(refused.value)
     assert (code, reason) == (grpc.StatusCode.OUT_OF_RANGE, "REPUBLISH_TOO_OLD")
-    assert await bus.waiting() == []
+    assert await bus.unpublished() == []
 
 
 async def test_events_are_put_back_once_per_request(bus: Bus) -> None:
     relay = bus.relay()
     await bus.commit(*bus.events(3))
-    await publish_all(relay)
+    await bus.publish_all(relay)
     ops = await servicer(bus, relay)
     since = to_timestamp(datetime.now(UTC) - timedelta(minutes=1))
     request = ops_service_pb2.RepublishEventsRequest(request_id="r", since=since)
     assert (await ops.RepublishEvents(request, CONTEXT)).event_count == 3
-    await publish_all(relay)
+    await bus.publish_all(relay)
     assert (await ops.RepublishEvents(request, CONTEXT)).event_count == 3
-    assert await bus.waiting() == []
+    assert await bus.unpublished() == []
 
 
 async def test_a_check_looks_at_the_last_hour_unless_told_otherwise(bus: Bus) -> None:
     ops, relay = await servicer(bus, bus.relay()), bus.relay()
     await bus.commit(*bus.events(3))
-    await publish_all(relay)
+    await bus.publish_all(relay)
     reply = await ops.CheckBus(ops_service_pb2.CheckBusRequest(), CONTEXT)
     assert (reply.published_count, len(reply.lost)) == (3, 0)
     later = to_timestamp(datetime.now(UTC) + timedelta(minutes=5))
@@ -105,7 +104,7 @@ async def test_any_time_may_be_asked_for(bus: Bus, year: int) -> None:
     """Before all events, before the epoch, or never."""
     relay = bus.relay()
     await bus.commit(*bus.events(3))
-    await publish_all(relay)
+    await bus.publish_all(relay)
     await bus.deliver_until_done(bus.consumer())
     ops = await servicer(bus, relay)
     since = to_timestamp(datetime(year, 1, 1, tzinfo=UTC))

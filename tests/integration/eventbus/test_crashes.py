@@ -1,4 +1,4 @@
-"""The promise of the whole: whatever is killed, nothing is lost and nothing takes effect twice."""
+"""Whatever crashes, no event is lost and none has two effects."""
 
 import asyncio
 
@@ -9,11 +9,11 @@ from tests.integration.worker_runner import crashing, running
 
 KILLS = 3
 BATCH = 5
-AHEAD = 1000
+MAX_UNHANDLED = 1000
 
 
 class Writer:
-    """Commits events all the time, but not too far ahead of what took effect."""
+    """Commits events continuously, up to a limit ahead of those that are handled."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus, self._done = bus, False
@@ -21,7 +21,7 @@ class Writer:
 
     async def run(self) -> None:
         while not self._done:
-            if len(self.committed) < await self._bus.effect_count() + AHEAD:
+            if len(self.committed) < await self._bus.effect_count() + MAX_UNHANDLED:
                 events = self._bus.events(BATCH)
                 await self._bus.commit(*events)
                 self.committed += events
@@ -30,37 +30,37 @@ class Writer:
     def stop(self) -> None:
         self._done = True
 
-    async def goes_on(self) -> None:
-        """Waits until some more was committed, or it is as far ahead as it goes."""
+    async def wait_for_more(self) -> None:
+        """Waits until more events are committed, or the limit is reached."""
         goal = len(self.committed) + 10 * BATCH
 
         async def reached() -> bool:
-            furthest = await self._bus.effect_count() + AHEAD
-            return len(self.committed) >= min(goal, furthest)
+            limit = await self._bus.effect_count() + MAX_UNHANDLED
+            return len(self.committed) >= min(goal, limit)
 
         await wait_until(reached, "more events committed")
 
 
-async def some_take_effect(bus: Bus) -> None:
+async def wait_for_effects(bus: Bus) -> None:
     before = await bus.effect_count()
 
-    async def moving() -> bool:
+    async def more_effects() -> bool:
         return await bus.effect_count() > before
 
-    await wait_until(moving, "events take effect")
+    await wait_until(more_effects, "more effects")
 
 
-async def all_took_effect(bus: Bus, writer: Writer) -> None:
-    async def there() -> bool:
+async def wait_until_all_handled(bus: Bus, writer: Writer) -> None:
+    async def all_handled() -> bool:
         return await bus.effect_count() == len(writer.committed)
 
-    await wait_until(there, "each event took effect", 60)
+    await wait_until(all_handled, "each event handled", 60)
     assert_each_once(await bus.effect_ids(), writer.committed)
-    assert await bus.waiting() == []
+    assert await bus.unpublished() == []
     assert await bus.dead_letters() == []
 
 
-async def test_a_broker_killed_under_continuous_publishing_loses_and_doubles_nothing(
+async def test_a_killed_broker_loses_and_duplicates_no_event(
     bus: Bus,
 ) -> None:
     await bus.declare_consumer(bus.durable, ack_wait_seconds=1)
@@ -68,33 +68,33 @@ async def test_a_broker_killed_under_continuous_publishing_loses_and_doubles_not
     async with running(bus.relay(batch_size=20), bus.consumer(batch_size=20)):
         async with running(writer):
             for _ in range(KILLS):
-                await some_take_effect(bus)
+                await wait_for_effects(bus)
                 await bus.stack.kill("nats")
-                await writer.goes_on()
+                await writer.wait_for_more()
                 await bus.stack.start("nats")
-        await all_took_effect(bus, writer)
+        await wait_until_all_handled(bus, writer)
 
 
-async def test_a_frozen_broker_loses_and_doubles_nothing(bus: Bus) -> None:
-    """It keeps its connections and answers nobody: what was sent to it comes to light later."""
+async def test_a_suspended_broker_loses_and_duplicates_no_event(bus: Bus) -> None:
+    """It keeps its connections and does not answer; it processes requests later."""
     await bus.declare_consumer(bus.durable, ack_wait_seconds=1)
     writer = Writer(bus)
     relay = bus.relay(batch_size=20)
-    bus.broker._timeout = 0.5
+    bus.broker.request_seconds = 0.5
     async with running(relay, bus.consumer(batch_size=20)):
         async with running(writer):
-            await writer.goes_on()
+            await writer.wait_for_more()
             bus.stack.suspend("nats")
 
-            async def troubled() -> bool:
-                return bool(relay.trouble)
+            async def failing() -> bool:
+                return bool(relay.current_error)
 
-            await wait_until(troubled, "the relay noticed")
+            await wait_until(failing, "the relay reports the error")
             bus.stack.resume("nats")
-        await all_took_effect(bus, writer)
+        await wait_until_all_handled(bus, writer)
 
 
-async def test_relays_and_consumers_that_crash_in_the_middle_lose_and_double_nothing(
+async def test_crashed_relays_and_consumers_lose_and_duplicate_no_event(
     bus: Bus,
 ) -> None:
     await bus.declare_consumer(bus.durable, ack_wait_seconds=1)
@@ -103,6 +103,6 @@ async def test_relays_and_consumers_that_crash_in_the_middle_lose_and_double_not
         for _ in range(4):
             relay = bus.relay(batch_size=20, lease_seconds=0.05)
             async with crashing(relay), crashing(bus.consumer(batch_size=20)):
-                await writer.goes_on()
+                await writer.wait_for_more()
     async with running(bus.relay(batch_size=20), bus.consumer(batch_size=20, max_attempts=50)):
-        await all_took_effect(bus, writer)
+        await wait_until_all_handled(bus, writer)

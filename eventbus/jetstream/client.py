@@ -1,0 +1,62 @@
+"""The NATS client, extended: it reconnects after any error and reads any message."""
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.protocol.parser import PERMISSIONS_ERR
+
+
+class ReconnectingClient(Client):
+    """A client that no server error and no message can end.
+
+    The library's client closes permanently after most errors of the server, also after temporary
+    ones such as a password that is being changed or too many connections; this one reconnects. It
+    also delivers messages that would end the library's read loop, or that the library would take
+    for a status of the server: the bus itself rejects those that are not events.
+    """
+
+    # The error that ended the last connection; None if it was closed on purpose.
+    disconnect_error: Exception | None = None
+
+    async def _process_err(self, err_msg: str) -> None:
+        if PERMISSIONS_ERR in err_msg:  # it concerns one request; the connection stays open
+            await super()._process_err(err_msg)
+        else:
+            await self._process_op_err(NatsError(f"server error: {err_msg}"))
+
+    async def _process_op_err(self, e: Exception) -> None:
+        if self.is_connected:
+            self.disconnect_error = e
+        await super()._process_op_err(e)
+
+    async def _process_connect_init(self) -> None:
+        try:
+            await super()._process_connect_init()
+        except Exception as error:
+            if self._transport:  # the library leaves it open
+                self._transport.close()  # type: ignore[no-untyped-call]
+            if isinstance(error, NatsError | OSError | TimeoutError):
+                raise
+            # The library would stop reconnecting after any other class of error.
+            raise NatsError(f"peer is not a NATS server: {error!r}") from error
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
+        if reply.startswith(b"$JS.ACK"):
+            headers = _without_status(headers)
+        # The library decodes subjects strictly, and its read loop ends if that fails.
+        readable = subject.decode("utf-8", "replace").encode()
+        message: Msg = super()._build_message(sid, readable, reply, data, headers)
+        return message
+
+    async def headers_of(self, raw: bytes) -> dict[str, str]:
+        """Parses the headers of a stored message in the same way as those of a delivered one."""
+        return (_without_status(await self._process_headers(raw)) or {}) if raw else {}
+
+
+def _without_status(headers: dict[str, str] | None) -> dict[str, str] | None:
+    """Renames a publisher's header Status, which the library would take for the server's."""
+    if not headers:
+        return headers
+    return {f"X-{name}" if name == "Status" else name: headers[name] for name in headers}

@@ -1,0 +1,46 @@
+"""The relay's lease: one relay per service publishes at a time."""
+
+from datetime import timedelta
+
+from sqlalchemy import CTE, delete, exists, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from ulid import ULID
+
+from eventbus.tables import BusTables
+
+
+class RelayLease:
+    """One relay's hold on the lease; that of a killed relay expires, by the database's clock."""
+
+    def __init__(self, tables: BusTables, seconds: float) -> None:
+        self.holder = str(ULID())
+        self._table, self._duration = tables.relay_lease, timedelta(seconds=seconds)
+
+    async def acquire(self, connection: AsyncConnection) -> bool:
+        """Takes or renews the lease; False while another relay holds it."""
+        lease = self._table
+        expires_at = func.clock_timestamp() + self._duration
+        statement = insert(lease).values(name="relay", holder=self.holder, expires_at=expires_at)
+        statement = statement.on_conflict_do_update(
+            index_elements=[lease.c.name],
+            set_={"holder": self.holder, "expires_at": expires_at},
+            where=or_(lease.c.holder == self.holder, lease.c.expires_at < func.clock_timestamp()),
+        )
+        return (await connection.execute(statement.returning(lease.c.name))).first() is not None
+
+    async def release(self, connection: AsyncConnection) -> None:
+        """Gives the lease back, unless another relay has taken it."""
+        statement = delete(self._table).where(self._table.c.holder == self.holder)
+        await connection.execute(statement)
+
+    async def is_held(self, connection: AsyncConnection) -> bool:
+        """Whether no other relay has taken the lease."""
+        statement = select(exists().where(self._table.c.holder == self.holder))
+        return bool((await connection.execute(statement)).scalar_one())
+
+    def locked(self) -> CTE:
+        """The lease row, locked until the transaction ends; empty if another relay has it."""
+        lease = self._table
+        statement = select(lease.c.name).where(lease.c.holder == self.holder)
+        return statement.with_for_update().cte("held_lease")
