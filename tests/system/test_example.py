@@ -17,9 +17,9 @@ async def test_the_example_takes_a_customer_from_order_to_interview(
     client = await asyncio.create_subprocess_exec(
         sys.executable,
         str(PROJECT / "examples" / "client.py"),
-        shared_stack.stack.address("payment"),
-        shared_stack.stack.address("interview"),
-        shared_stack.stack.keys.token("a shop", Role.STOREFRONT),
+        shared_stack.devstack.address("payment"),
+        shared_stack.devstack.address("interview"),
+        shared_stack.devstack.keys.token("a shop", Role.STOREFRONT),
         journey.email,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -12,21 +12,24 @@ from nats.js.api import RawStreamMsg
 
 from devstack.polling import wait_until
 from ops.v1 import ops_service_pb2
-from tests.system.drivers.db_faults import dead_letter, no_session_for
+from tests.system.drivers.db_faults import failing_session_insert
+from tests.system.drivers.dead_letters import wait_for_dead_letter
+from tests.system.drivers.effects import PAID, STARTED
+from tests.system.drivers.grpc_calls import error_reason
 from tests.system.drivers.opsctl import ended, opsctl, run, start
-from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, reason_of
+from tests.system.drivers.running_stack import RunningStack
 
 SERVICES = ("payment", "interview", "notification")
 _ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 
-async def _lose(outside: RunningStack, subject: str) -> RawStreamMsg:
+async def _lose(stack: RunningStack, subject: str) -> RawStreamMsg:
     """A stream forgets a message, after everybody has taken it."""
-    await outside.wait_until_idle()
-    message = await outside.stored(subject)
-    async with outside.nats() as client:
+    await stack.wait_until_idle()
+    message = await stack.wait_for_message(subject)
+    async with stack.nats() as client:
         await client.jetstream().delete_msg(subject.partition(".")[0].upper(), message.seq or 0)
-    assert await outside.stored_count(subject) == 0
+    assert await stack.message_count(subject) == 0
     return message
 
 
@@ -50,7 +53,7 @@ async def test_status_shows_the_bus_of_all_three(shared_stack: RunningStack) -> 
 async def test_status_finds_a_devstack_in_the_current_directory(
     shared_stack: RunningStack, tmp_path: Path
 ) -> None:
-    (tmp_path / ".dev").symlink_to(shared_stack.stack.directory)
+    (tmp_path / ".dev").symlink_to(shared_stack.devstack.directory)
     said = await run("status", "--json", directory=tmp_path)
     assert not any("error" in answer for answer in said.json["services"].values())
 
@@ -58,14 +61,16 @@ async def test_status_finds_a_devstack_in_the_current_directory(
 async def test_everything_can_be_told_by_the_environment(
     shared_stack: RunningStack, tmp_path: Path
 ) -> None:
-    environment = {f"OPSCTL_{name.upper()}": shared_stack.stack.address(name) for name in SERVICES}
-    environment["OPSCTL_TOKEN_FILE"] = str(shared_stack.stack.keys.tokens / "operator")
+    environment = {
+        f"OPSCTL_{name.upper()}": shared_stack.devstack.address(name) for name in SERVICES
+    }
+    environment["OPSCTL_TOKEN_FILE"] = str(shared_stack.devstack.keys.tokens / "operator")
     said = await run("status", "--json", directory=tmp_path, environment=environment)
     assert not any("error" in answer for answer in said.json["services"].values())
 
 
 async def test_one_service_that_is_down_hides_no_other(disruptable_stack: RunningStack) -> None:
-    await disruptable_stack.stack.kill("interview")
+    await disruptable_stack.devstack.kill("interview")
     shown = await opsctl(disruptable_stack, "status")
     assert shown.status == 1
     assert "INTERVIEW → payment" in shown.out
@@ -82,7 +87,7 @@ async def test_status_says_who_hangs_and_waits_only_once(disruptable_stack: Runn
     """Two take the call and never answer: they are named with their addresses, and not alone."""
     hanging = ("payment", "interview")
     for name in hanging:
-        disruptable_stack.stack.suspend(name)
+        disruptable_stack.devstack.suspend(name)
     loop = asyncio.get_running_loop()
     began = loop.time()
     shown = await opsctl(disruptable_stack, "status")
@@ -90,7 +95,7 @@ async def test_status_says_who_hangs_and_waits_only_once(disruptable_stack: Runn
     assert loop.time() - began < 10
     assert shown.status == 1
     for name in hanging:
-        address = disruptable_stack.stack.address(name)
+        address = disruptable_stack.devstack.address(name)
         assert f"! {name} at {address} didn't answer within 5 s" in shown.out
     assert "INTERVIEW → notification" in shown.out
 
@@ -98,7 +103,7 @@ async def test_status_says_who_hangs_and_waits_only_once(disruptable_stack: Runn
 async def test_status_says_that_the_broker_hangs(disruptable_stack: RunningStack) -> None:
     """It, and not the services, which answer as long as their own databases do."""
     await disruptable_stack.wait_until_idle()
-    disruptable_stack.stack.suspend("nats")
+    disruptable_stack.devstack.suspend("nats")
     said = await opsctl(disruptable_stack, "status", "--json")
     assert said.status == 1
     lost = [line for line in said.json["needs_operator"] if "not connected" in line]
@@ -110,7 +115,7 @@ async def test_status_says_that_the_broker_hangs(disruptable_stack: RunningStack
 
 
 async def test_status_says_that_the_broker_is_away(disruptable_stack: RunningStack) -> None:
-    await disruptable_stack.stack.kill("nats")
+    await disruptable_stack.devstack.kill("nats")
 
     async def noticed() -> bool:
         said = await opsctl(disruptable_stack, "status", "--json")
@@ -124,7 +129,7 @@ async def test_journey_tells_what_happened_across_the_domains_in_order(
     shared_stack: RunningStack,
 ) -> None:
     """Records and events by time, secrets masked unless asked for."""
-    journey, order_id, code = await shared_stack.prepared()
+    journey, order_id, code = await shared_stack.prepare_session()
     await journey.start(code)
     await journey.redeemed(order_id)
     await journey.sent(order_id)
@@ -168,9 +173,9 @@ async def test_journey_tells_the_rest_when_a_part_cant_be_read(
     disruptable_stack: RunningStack,
 ) -> None:
     """What is missing is said, and what it was."""
-    _, order_id, _ = await disruptable_stack.prepared()
-    await disruptable_stack.stack.kill("interview")
-    await disruptable_stack.stack.kill("nats")
+    _, order_id, _ = await disruptable_stack.prepare_session()
+    await disruptable_stack.devstack.kill("interview")
+    await disruptable_stack.devstack.kill("nats")
     shown = await opsctl(disruptable_stack, "journey", order_id)
     assert shown.status == 1
     assert "order created" in shown.out
@@ -248,16 +253,16 @@ async def test_dead_letters_are_replayed_by_type_and_what_fails_is_told(
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     event_type = "payment.v1.PaymentCompleted"
-    async with no_session_for(disruptable_stack, order_id):
+    async with failing_session_insert(disruptable_stack, order_id):
         await journey.pay(order_id)
-        letter = await dead_letter(disruptable_stack, order_id)
+        letter = await wait_for_dead_letter(disruptable_stack, order_id)
         id_ = letter.dead_letter_id
         failed = await opsctl(disruptable_stack, "dead-letters", "replay", id_)
         assert failed.status == 1
         assert "REPLAY_FAILED" in failed.out
         assert "0 of 1 dead letters replayed" in failed.out
         masked = await opsctl(disruptable_stack, "dead-letters", "show", id_)
-        code = (await disruptable_stack.code(order_id)).code
+        code = (await disruptable_stack.access_code(order_id)).code
         assert f"****-****-****-{code[-4:]}" in masked.out
         assert code not in masked.out
         assert (
@@ -283,7 +288,7 @@ async def test_what_a_stream_lost_is_found_and_published_again(
     disruptable_stack: RunningStack,
 ) -> None:
     """Nothing takes effect twice; the second run has nothing to mend."""
-    journey, order_id, code = await disruptable_stack.prepared()
+    journey, order_id, code = await disruptable_stack.prepare_session()
     await journey.start(code)
     await disruptable_stack.wait_for_effects(order_id, STARTED)
     subject = f"payment.v1.PaymentCompleted.{order_id}"
@@ -293,11 +298,11 @@ async def test_what_a_stream_lost_is_found_and_published_again(
     found = await opsctl(disruptable_stack, "check-bus", "payment", "--since", "15m")
     assert found.status == 1
     assert event_id in found.out
-    assert await disruptable_stack.stored_count(subject) == 0
+    assert await disruptable_stack.message_count(subject) == 0
     mended = await opsctl(disruptable_stack, "check-bus", "--since", "15m", "--repair")
     assert mended.status == 0, mended
     assert event_id in mended.out
-    again = await disruptable_stack.stored(subject)
+    again = await disruptable_stack.wait_for_message(subject)
     assert (again.headers or {})["ce-id"] == event_id
     assert again.data == lost.data
     await disruptable_stack.wait_for_effects(order_id, STARTED)
@@ -309,9 +314,9 @@ async def test_what_a_stream_lost_is_found_and_published_again(
 async def test_what_a_consumer_acknowledged_and_forgot_is_found_and_handled(
     disruptable_stack: RunningStack,
 ) -> None:
-    journey, order_id, _ = await disruptable_stack.prepared()
+    journey, order_id, _ = await disruptable_stack.prepare_session()
     await disruptable_stack.wait_for_effects(order_id, PAID)
-    stored = await disruptable_stack.stored(f"payment.v1.PaymentCompleted.{order_id}")
+    stored = await disruptable_stack.wait_for_message(f"payment.v1.PaymentCompleted.{order_id}")
     event_id = (stored.headers or {})["ce-id"]
     async with disruptable_stack.sql() as superuser:
         await superuser.execute("DELETE FROM interview.inbox WHERE event_id = $1", event_id)
@@ -325,7 +330,7 @@ async def test_what_a_consumer_acknowledged_and_forgot_is_found_and_handled(
     assert mended.status == 0
     assert event_id in mended.out
     await disruptable_stack.wait_for_effects(order_id, PAID)
-    await journey.start((await disruptable_stack.code(order_id)).code)
+    await journey.start((await disruptable_stack.access_code(order_id)).code)
     await disruptable_stack.wait_for_effects(order_id, STARTED)
     assert (await opsctl(disruptable_stack, "check-bus", "interview")).status == 0
 
@@ -334,16 +339,16 @@ async def test_republishing_brings_back_what_was_purged_and_nothing_happens_twic
     disruptable_stack: RunningStack,
 ) -> None:
     """PaymentCompleted stands in the stream again, under the same id."""
-    _, order_id, _ = await disruptable_stack.prepared()
+    _, order_id, _ = await disruptable_stack.prepare_session()
     await disruptable_stack.wait_for_effects(order_id, PAID)
     subject = f"payment.v1.PaymentCompleted.{order_id}"
-    before = await disruptable_stack.stored(subject)
+    before = await disruptable_stack.wait_for_message(subject)
     async with disruptable_stack.nats() as client:
         await client.jetstream().purge_stream("PAYMENT", subject="payment.v1.*.*")
     said = await opsctl(disruptable_stack, "republish", "payment", "--since", "30m")
     assert said.status == 0, said
     assert "events of payment wait to be published again" in said.out
-    after = await disruptable_stack.stored(subject)
+    after = await disruptable_stack.wait_for_message(subject)
     assert (after.headers or {})["ce-id"] == (before.headers or {})["ce-id"]
     await disruptable_stack.wait_for_effects(order_id, PAID)
     assert (await opsctl(disruptable_stack, "check-bus", "--since", "30m")).status == 0
@@ -353,7 +358,7 @@ async def test_republishing_is_idempotent_by_its_request_id(
     disruptable_stack: RunningStack,
 ) -> None:
     """The first reply again; another body is refused."""
-    await disruptable_stack.prepared()
+    await disruptable_stack.prepare_session()
     await disruptable_stack.wait_until_idle()
     ops, since = disruptable_stack.clients.ops["payment"], Timestamp()
     since.GetCurrentTime()
@@ -365,21 +370,21 @@ async def test_republishing_is_idempotent_by_its_request_id(
     assert first.event_count > 0
     await disruptable_stack.wait_until_idle()
     assert await ops.RepublishEvents(request) == first
-    assert not await disruptable_stack.value("SELECT count(*) FROM payment.outbox")
+    assert not await disruptable_stack.fetch_value("SELECT count(*) FROM payment.outbox")
     request.since.seconds += 1
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await ops.RepublishEvents(request)
-    assert reason_of(refused.value) == "REQUEST_ID_REUSED"
+    assert error_reason(refused.value) == "REQUEST_ID_REUSED"
 
 
 async def test_a_parked_event_is_shown_and_goes_out_once_it_is_tried_again(
     disruptable_stack: RunningStack,
 ) -> None:
     """It is the copy of one that was published before, so that it has no effect of its own."""
-    _, order_id, _ = await disruptable_stack.prepared()
+    _, order_id, _ = await disruptable_stack.prepare_session()
     await disruptable_stack.wait_until_idle()
     columns = "id, type, key, data, source, traceparent, occurred_at"
-    await disruptable_stack.rows(
+    await disruptable_stack.fetch_rows(
         f"INSERT INTO payment.outbox ({columns}, parked_reason)"  # noqa: S608  our own names
         f" SELECT {columns}, 'too long' FROM payment.outbox_published"
         " WHERE key = $1 AND type = 'payment.v1.PaymentCompleted'",
@@ -394,7 +399,7 @@ async def test_a_parked_event_is_shown_and_goes_out_once_it_is_tried_again(
     await disruptable_stack.wait_until_idle()
     said = await opsctl(disruptable_stack, "status", "--json")
     assert said.json["services"]["payment"]["outbox"]["parked_count"] == "0"
-    assert not await disruptable_stack.value("SELECT count(*) FROM payment.outbox")
+    assert not await disruptable_stack.fetch_value("SELECT count(*) FROM payment.outbox")
     await disruptable_stack.wait_for_effects(order_id, PAID)
 
 
@@ -411,7 +416,7 @@ async def test_consistency_looks_at_everything_and_shows_what_it_compared(
 
 async def test_without_the_broker_a_check_says_so(disruptable_stack: RunningStack) -> None:
     """BROKER_UNAVAILABLE with RetryInfo; no finding is told."""
-    await disruptable_stack.stack.kill("nats")
+    await disruptable_stack.devstack.kill("nats")
     said = await opsctl(disruptable_stack, "check-bus", "--repair")
     assert said.status == 1
     assert said.out.count("could not be read") == len(SERVICES)
@@ -419,7 +424,7 @@ async def test_without_the_broker_a_check_says_so(disruptable_stack: RunningStac
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await disruptable_stack.clients.ops["payment"].CheckBus(ops_service_pb2.CheckBusRequest())
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert reason_of(refused.value) == "BROKER_UNAVAILABLE"
+    assert error_reason(refused.value) == "BROKER_UNAVAILABLE"
     assert b"RetryInfo" in dict(refused.value.trailing_metadata() or ())["grpc-status-details-bin"]
 
 
@@ -452,7 +457,7 @@ async def test_a_refused_token_is_one_clear_line(
     shared_stack: RunningStack, tmp_path: Path, token: str
 ) -> None:
     file = tmp_path / "token"
-    customers = shared_stack.stack.keys.tokens / "customer"
+    customers = shared_stack.devstack.keys.tokens / "customer"
     file.write_text(customers.read_text("utf-8") if token == "customer" else token)
     said = await opsctl(
         shared_stack, "--token-file", str(file), "republish", "payment", "--since", "1m"
@@ -505,7 +510,7 @@ async def test_interrupting_leaves_no_traceback(shared_stack: RunningStack) -> N
 
     async with await asyncio.start_server(mute, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()
-        directory = ("--data-dir", str(shared_stack.stack.directory))
+        directory = ("--data-dir", str(shared_stack.devstack.directory))
         process = await start(*directory, "--payment", f"{host}:{port}", "status")
         await asyncio.wait_for(connected.wait(), 30)
         process.send_signal(signal.SIGINT)

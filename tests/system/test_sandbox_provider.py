@@ -8,28 +8,31 @@ import pytest
 from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
-from tests.system.drivers.running_stack import PAID, Effects, RunningStack, paid_for_sure, reason_of
+from tests.system.drivers.effects import PAID, Effects
+from tests.system.drivers.grpc_calls import error_reason
+from tests.system.drivers.payments import pay_until_succeeded
+from tests.system.drivers.running_stack import RunningStack
 
 NOTHING = Effects(0, 0, 0, 0, 0, 0, 0, 0)
 SUCCEEDED = payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
 PROCESSING = payment_service_pb2.PAYMENT_STATUS_PROCESSING
 
 
-async def _payment(outside: RunningStack, order_id: str) -> payment_service_pb2.Payment:
+async def _payment(stack: RunningStack, order_id: str) -> payment_service_pb2.Payment:
     """The order's only payment."""
     request = payment_service_pb2.ListPaymentsRequest(order_id=order_id)
-    (payment,) = (await outside.clients.payments.ListPayments(request)).payments
+    (payment,) = (await stack.clients.payments.ListPayments(request)).payments
     return payment
 
 
-async def _begun(outside: RunningStack, order_id: str) -> payment_service_pb2.Payment:
+async def _begun(stack: RunningStack, order_id: str) -> payment_service_pb2.Payment:
     """Waits until the provider has the order's charge."""
 
     async def look() -> bool:
-        return outside.charges(order_id) == 1
+        return stack.charge_count(order_id) == 1
 
     await wait_until(look, f"a charge for {order_id}")
-    return await _payment(outside, order_id)
+    return await _payment(stack, order_id)
 
 
 async def test_a_declined_payment_leaves_the_order_to_be_paid(shared_stack: RunningStack) -> None:
@@ -60,10 +63,10 @@ async def test_a_slow_provider_is_waited_for(shared_stack: RunningStack) -> None
     assert begun.status != SUCCEEDED
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await journey.pay(order_id, "sandbox_approve")
-    assert reason_of(refused.value) == "PAYMENT_IN_PROGRESS"
+    assert error_reason(refused.value) == "PAYMENT_IN_PROGRESS"
     assert (await slow).status == SUCCEEDED
     await shared_stack.wait_for_effects(order_id, PAID)
-    assert shared_stack.charges(order_id) == 1
+    assert shared_stack.charge_count(order_id) == 1
 
 
 async def test_a_late_provider_tells_by_notification(shared_stack: RunningStack) -> None:
@@ -76,8 +79,8 @@ async def test_a_late_provider_tells_by_notification(shared_stack: RunningStack)
     await shared_stack.wait_for_effects(order_id, PAID)
     repeated = await journey.pay(order_id, "sandbox_late")
     assert (repeated.payment_id, repeated.status) == (payment.payment_id, SUCCEEDED)
-    assert await shared_stack.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
-    assert shared_stack.charges(order_id) == 1
+    assert await shared_stack.message_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
+    assert shared_stack.charge_count(order_id) == 1
 
 
 async def test_a_client_that_hangs_up_changes_nothing_about_its_payment(
@@ -94,7 +97,7 @@ async def test_a_client_that_hangs_up_changes_nothing_about_its_payment(
     await shared_stack.wait_for_effects(order_id, PAID)
     repeated = await journey.pay(order_id, "sandbox_slow")
     assert (repeated.payment_id, repeated.status) == (begun.payment_id, SUCCEEDED)
-    assert shared_stack.charges(order_id) == 1
+    assert shared_stack.charge_count(order_id) == 1
 
 
 async def test_killed_while_the_provider_works_payment_resumes_by_the_repeat(
@@ -105,14 +108,14 @@ async def test_killed_while_the_provider_works_payment_resumes_by_the_repeat(
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
     begun = await _begun(disruptable_stack, order_id)
-    await disruptable_stack.stack.kill("payment")
+    await disruptable_stack.devstack.kill("payment")
     with pytest.raises(grpc.aio.AioRpcError):
         await call
-    await disruptable_stack.stack.start("payment")
-    await paid_for_sure(journey, order_id, "sandbox_slow")
+    await disruptable_stack.devstack.start("payment")
+    await pay_until_succeeded(journey, order_id, "sandbox_slow")
     await disruptable_stack.wait_for_effects(order_id, PAID)
     assert (await _payment(disruptable_stack, order_id)).payment_id == begun.payment_id
-    assert disruptable_stack.charges(order_id) == 1
+    assert disruptable_stack.charge_count(order_id) == 1
     assert len(disruptable_stack.mails(journey)) == 1
 
 
@@ -124,12 +127,12 @@ async def test_killed_while_the_provider_works_payment_resumes_by_itself(
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
     await _begun(disruptable_stack, order_id)
-    await disruptable_stack.stack.kill("payment")
+    await disruptable_stack.devstack.kill("payment")
     with pytest.raises(grpc.aio.AioRpcError):
         await call
-    await disruptable_stack.stack.start("payment")
+    await disruptable_stack.devstack.start("payment")
     await disruptable_stack.wait_for_effects(order_id, PAID)
-    assert disruptable_stack.charges(order_id) == 1
+    assert disruptable_stack.charge_count(order_id) == 1
 
 
 async def test_a_provider_that_is_down_leaves_the_payment_unknown_until_it_is_back(
@@ -138,13 +141,13 @@ async def test_a_provider_that_is_down_leaves_the_payment_unknown_until_it_is_ba
     """UNKNOWN, never FAILED by a guess; the repeat asks again."""
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
-    await disruptable_stack.stack.kill("provider")
+    await disruptable_stack.devstack.kill("provider")
     payment = await journey.pay(order_id)
     assert payment.status == payment_service_pb2.PAYMENT_STATUS_UNKNOWN
-    await disruptable_stack.stack.start("provider")
-    await paid_for_sure(journey, order_id)
+    await disruptable_stack.devstack.start("provider")
+    await pay_until_succeeded(journey, order_id)
     await disruptable_stack.wait_for_effects(order_id, PAID)
-    assert disruptable_stack.charges(order_id) == 1
+    assert disruptable_stack.charge_count(order_id) == 1
 
 
 async def test_a_late_notification_finds_payment_after_an_outage(
@@ -154,14 +157,14 @@ async def test_a_late_notification_finds_payment_after_an_outage(
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     assert (await journey.pay(order_id, "sandbox_late")).status == PROCESSING
-    await disruptable_stack.stack.kill("payment")
+    await disruptable_stack.devstack.kill("payment")
 
     async def refused() -> bool:
-        lines = disruptable_stack.log_lines("provider", event="notification", order_id=order_id)
+        lines = disruptable_stack.log_entries("provider", event="notification", order_id=order_id)
         return any(line["refusal"] for line in lines)
 
     await wait_until(refused, "a notification in vain")
-    await disruptable_stack.stack.start("payment")
+    await disruptable_stack.devstack.start("payment")
     await disruptable_stack.wait_for_effects(order_id, PAID)
 
 
@@ -176,7 +179,7 @@ async def test_a_lost_answer_is_found_out_and_the_order_paid_by_one_charge(
     await shared_stack.wait_for_effects(order_id, PAID)
     payment = await _payment(shared_stack, order_id)
     assert (payment.status, payment.captured) == (SUCCEEDED, payment.amount)
-    assert shared_stack.charges(order_id) == 1
+    assert shared_stack.charge_count(order_id) == 1
 
 
 # The provider itself, as payment meets it.
@@ -214,7 +217,7 @@ async def test_the_provider_closes_keys_and_pays_back_what_it_captured(
 
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await refund(0, 1)
-        assert reason_of(refused.value) == "CHARGE_NOT_FOUND"
+        assert error_reason(refused.value) == "CHARGE_NOT_FOUND"
         captured = await charge(key)
         assert captured.captured_minor == 100
         cancel = provider_service_pb2.CancelChargeRequest(idempotency_key=key)
@@ -223,7 +226,7 @@ async def test_the_provider_closes_keys_and_pays_back_what_it_captured(
         assert await refund(2, 41) == ("REFUSED", "EXCEEDS_CAPTURED")
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await refund(1, 59)
-        assert reason_of(refused.value) == "IDEMPOTENCY_KEY_REUSED"
+        assert error_reason(refused.value) == "IDEMPOTENCY_KEY_REUSED"
 
         cancel = provider_service_pb2.CancelChargeRequest(idempotency_key=unused)
         closed = (await provider.CancelCharge(cancel)).charge
@@ -251,6 +254,6 @@ async def test_the_provider_keeps_its_refunds_when_it_is_killed(
 
     first = await refund()
     assert first.status == provider_service_pb2.REFUND_STATUS_SUCCEEDED
-    await disruptable_stack.stack.kill("provider")
-    await disruptable_stack.stack.start("provider")
+    await disruptable_stack.devstack.kill("provider")
+    await disruptable_stack.devstack.start("provider")
     assert await refund() == first

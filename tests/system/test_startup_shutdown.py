@@ -10,9 +10,12 @@ import pytest
 
 from devstack.commands import PROJECT, service_environment
 from devstack.polling import wait_until
+from devstack.servers.postgres import SERVICES
 from payment.v1 import payment_service_pb2
-from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, retry
-from tests.system.test_outages import SERVICES, becomes, health
+from tests.system.drivers.effects import PAID, STARTED
+from tests.system.drivers.grpc_calls import retry
+from tests.system.drivers.health import health_status, wait_for_health
+from tests.system.drivers.running_stack import RunningStack
 
 _PATHS = os.pathsep.join([str(PROJECT), str(PROJECT / "gen")])
 
@@ -45,11 +48,11 @@ async def test_services_started_before_their_servers_wait_and_then_serve(
     disruptable_stack: RunningStack,
 ) -> None:
     """First PostgreSQL comes, then they serve; then NATS, and the bus works too."""
-    stack = disruptable_stack.stack
+    stack = disruptable_stack.devstack
     for name in (*SERVICES, "nats", "postgres"):
         await stack.kill(name)
     seen = {
-        name: len(disruptable_stack.log_lines(name, event="waiting for the database"))
+        name: len(disruptable_stack.log_entries(name, event="waiting for the database"))
         for name in SERVICES
     }
     async with asyncio.TaskGroup() as starting:
@@ -58,7 +61,7 @@ async def test_services_started_before_their_servers_wait_and_then_serve(
 
         async def all_wait() -> bool:
             return all(
-                len(disruptable_stack.log_lines(name, event="waiting for the database"))
+                len(disruptable_stack.log_entries(name, event="waiting for the database"))
                 > seen[name]
                 for name in SERVICES
             )
@@ -66,14 +69,14 @@ async def test_services_started_before_their_servers_wait_and_then_serve(
         await wait_until(all_wait, "all services wait for the database", 60)
         await stack.start("postgres")
     for name in SERVICES:
-        assert await health(disruptable_stack, name, "") == "SERVING"
-        await becomes(disruptable_stack, name, "bus", "NOT_SERVING")
+        assert await health_status(disruptable_stack, name, "") == "SERVING"
+        await wait_for_health(disruptable_stack, name, "bus", "NOT_SERVING")
     journey = disruptable_stack.journey()
     order_id = (await retry(journey.order, "an order")).order_id
     await journey.pay(order_id)
     await stack.start("nats")
     for name in SERVICES:
-        await becomes(disruptable_stack, name, "bus", "SERVING")
+        await wait_for_health(disruptable_stack, name, "bus", "SERVING")
     await disruptable_stack.wait_for_effects(order_id, PAID)
 
 
@@ -82,15 +85,15 @@ async def test_sigterm_ends_a_service_that_never_met_its_server(
     disruptable_stack: RunningStack, server: str
 ) -> None:
     """It waits, is told to stop, and stops: exit status 0."""
-    stack = disruptable_stack.stack
+    stack = disruptable_stack.devstack
     await stack.kill("notification")
     await stack.kill(server)
     event = "waiting for the database" if server == "postgres" else "serving"
-    seen = len(disruptable_stack.log_lines("notification", event=event))
+    seen = len(disruptable_stack.log_entries("notification", event=event))
     starting = asyncio.create_task(stack.start("notification"))
 
     async def look() -> bool:
-        return len(disruptable_stack.log_lines("notification", event=event)) > seen
+        return len(disruptable_stack.log_entries("notification", event=event)) > seen
 
     try:
         await wait_until(look, f"notification says {event!r}", 60)
@@ -109,17 +112,17 @@ async def test_sigterm_lets_a_payment_in_flight_finish(disruptable_stack: Runnin
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
 
     async def charged() -> bool:
-        return disruptable_stack.charges(order_id) == 1
+        return disruptable_stack.charge_count(order_id) == 1
 
     await wait_until(charged, "the charge")
-    process = disruptable_stack.stack._processes["payment"]
-    await disruptable_stack.stack.terminate("payment")
+    process = disruptable_stack.devstack._processes["payment"]
+    await disruptable_stack.devstack.terminate("payment")
     assert process.status == 0
     assert (await call).status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
-    assert disruptable_stack.log_lines("payment", event="stopped")
+    assert disruptable_stack.log_entries("payment", event="stopped")
     # The last pass of the relay has published what the call announced.
-    assert await disruptable_stack.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
-    await disruptable_stack.stack.start("payment")
+    assert await disruptable_stack.message_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
+    await disruptable_stack.devstack.start("payment")
     await disruptable_stack.wait_for_effects(order_id, PAID)
 
 
@@ -139,17 +142,17 @@ async def test_sigterm_under_load_breaks_no_call(
             paid.append(order_id)
             session = await retry(lambda: journey.prepared(order_id), "a session")  # noqa: B023
             assert session.order_id == order_id
-            code = (await disruptable_stack.code(order_id)).code
+            code = (await disruptable_stack.access_code(order_id)).code
             await retry(lambda: journey.start(code), "an interview")  # noqa: B023
 
     async def restart() -> None:
         nonlocal enough
         try:
             await _longer(paid, 6)
-            process = disruptable_stack.stack._processes[service]
-            await disruptable_stack.stack.terminate(service)
+            process = disruptable_stack.devstack._processes[service]
+            await disruptable_stack.devstack.terminate(service)
             assert process.status == 0
-            await disruptable_stack.stack.start(service)
+            await disruptable_stack.devstack.start(service)
             await _longer(paid, 6)
         finally:
             enough = True
@@ -176,7 +179,7 @@ async def test_missing_settings_are_named(shared_stack: RunningStack, service: s
     """Exit status 2 and one line for each variable."""
     status, said = await _ends(f"{service}_svc")
     assert status == 2
-    for name in service_environment(shared_stack.stack, service):
+    for name in service_environment(shared_stack.devstack, service):
         assert f"setting {name}: " in said
     assert "Traceback" not in said
 
@@ -187,7 +190,7 @@ async def test_a_wrong_setting_is_named_and_no_secret_told(
 ) -> None:
     """Exit status 2; only the faulty variable is complained of."""
     wrong = f"{service.upper()}_BUS_BATCH_SIZE"
-    environment = service_environment(shared_stack.stack, service)
+    environment = service_environment(shared_stack.devstack, service)
     status, said = await _ends(f"{service}_svc", environment={**environment, wrong: "0"})
     assert status == 2
     assert said.startswith(f"setting {wrong}: ")
@@ -197,14 +200,14 @@ async def test_a_wrong_setting_is_named_and_no_secret_told(
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_taken_port_is_told(shared_stack: RunningStack, service: str) -> None:
     """Exit status 1, and the address in the message; the holder goes on."""
-    address = shared_stack.stack.address(service)
-    environment = service_environment(shared_stack.stack, service)
+    address = shared_stack.devstack.address(service)
+    environment = service_environment(shared_stack.devstack, service)
     status, said = await _ends(f"{service}_svc", environment=environment)
     assert status == 1
     (line,) = [line for line in said.splitlines() if "could not start" in line]
     assert f"can't listen on {address}" in line
     assert "Traceback" not in said
-    assert await health(shared_stack, service, "") == "SERVING"
+    assert await health_status(shared_stack, service, "") == "SERVING"
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -212,7 +215,7 @@ async def test_a_database_that_is_not_migrated_is_told(
     shared_stack: RunningStack, service: str
 ) -> None:
     """After the time to wait: exit status 1 and the reason."""
-    environment = dict(service_environment(shared_stack.stack, service))
+    environment = dict(service_environment(shared_stack.devstack, service))
     prefix = service.upper()
     url = environment[f"{prefix}_DATABASE_URL"]
     environment[f"{prefix}_DATABASE_URL"] = f"{url.rpartition('/')[0]}/postgres"
@@ -226,13 +229,13 @@ async def test_a_database_that_is_not_migrated_is_told(
 
 async def test_a_second_devstack_on_the_same_data_is_refused(shared_stack: RunningStack) -> None:
     """Exit status 1, naming the directory and the process; the first one isn't harmed."""
-    directory = shared_stack.stack.directory
+    directory = shared_stack.devstack.directory
     for command in ("up", "demo", "clean"):
         status, said = await _ends("devstack", command, "--data-dir", str(directory))
         assert status == 1
         assert said.startswith(f"devstack: {directory} is in use by another devstack")
         assert str(os.getpid()) in said
-    assert shared_stack.stack.ended() == {}
+    assert shared_stack.devstack.ended() == {}
     journey = shared_stack.journey()
     with pytest.raises(grpc.aio.AioRpcError):
         await journey.start("nonsense")

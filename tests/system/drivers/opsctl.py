@@ -75,6 +75,6 @@ async def run(*arguments: str, given: str = "", **settings: Any) -> Said:
     return await ended(await start(*arguments, **settings), given)
 
 
-async def opsctl(outside: RunningStack, *arguments: str, given: str = "") -> Said:
+async def opsctl(stack: RunningStack, *arguments: str, given: str = "") -> Said:
     """Runs it on a stack's own data."""
-    return await run("--data-dir", str(outside.stack.directory), *arguments, given=given)
+    return await run("--data-dir", str(stack.devstack.directory), *arguments, given=given)

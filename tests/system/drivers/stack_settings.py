@@ -10,8 +10,11 @@ from devstack.stack import COMPONENTS
 from interview.v1 import interview_service_pb2
 from notification.v1 import notification_service_pb2
 from payment.v1 import payment_service_pb2
-from tests.system.drivers.running_stack import OLD_PROVIDER_SECRET, RunningStack, retry
+from tests.system.drivers.grpc_calls import retry
+from tests.system.drivers.running_stack import RunningStack
 
+# The secret that the provider's current one has replaced; notifications may be signed with both.
+OLD_PROVIDER_SECRET = "the provider's old secret"
 # Delays that a person would sit out, cut short; and a provider's secret being replaced.
 ENVIRONMENT = {
     "payment": {
@@ -32,6 +35,8 @@ ENVIRONMENT = {
         "INTERVIEW_BUS_LEASE_SECONDS": "2",
         "INTERVIEW_BUS_MAX_ATTEMPTS": "6",
         "INTERVIEW_VALIDATION_SECONDS": "3",
+        # So long that no preview ends by its age during a test.
+        "INTERVIEW_PREVIEW_SECONDS": "600",
         # What the tests break on purpose, only they mend.
         "INTERVIEW_CONSISTENCY_SECONDS": "86400",
         "INTERVIEW_METRICS_LISTEN": "127.0.0.1:0",
@@ -61,21 +66,21 @@ def settings(directory: Path) -> Settings:
     )
 
 
-async def mend(outside: RunningStack) -> None:
+async def mend(stack: RunningStack) -> None:
     """Brings every component back, and waits until each finds the others again."""
-    stack, clients = outside.stack, outside.clients
+    devstack, clients = stack.devstack, stack.clients
     for name in COMPONENTS:
-        if stack.is_running(name):
-            stack.resume(name)
+        if devstack.is_running(name):
+            devstack.resume(name)
         else:
-            await stack.start(name)
+            await devstack.start(name)
     check = interview_service_pb2.CheckAccessCodeRequest(access_code="0000-0000-0000-0000")
     listed = notification_service_pb2.ListNotificationsRequest(page_size=1)
     await retry(lambda: clients.interviews.CheckAccessCode(check), "interview asks payment")
     await retry(lambda: clients.notifications.ListNotifications(listed), "notification")
 
     async def provider_answers() -> bool:
-        journey = outside.journey()
+        journey = stack.journey()
         payment = await journey.pay((await journey.order()).order_id, "sandbox_decline")
         return payment.status == payment_service_pb2.PAYMENT_STATUS_FAILED
 
