@@ -1,4 +1,4 @@
-"""Publishes events in the name of a service that is stopped or knows nothing of them."""
+"""Publishes events in the name of a service that is stopped or would not publish them itself."""
 
 from datetime import UTC, datetime
 from email.message import EmailMessage
