@@ -52,5 +52,6 @@ class AcceptanceTable:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    elements = {number: element for number, element, _ in mission_rows()}
+    # Without the mission's Chinese term, which follows in parentheses.
+    elements = {number: element.partition(" (")[0] for number, element, _ in mission_rows()}
     config.pluginmanager.register(AcceptanceTable(elements), "acceptance-table")
