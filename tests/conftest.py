@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from runtime import redaction
+from shared_model.access_code import mask_access_codes
 from tests.system.drivers.access_codes import wait_for_fresh_watermark
 from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stack_settings import mend
 from tests.system.drivers.stacks import started_stack
+
+# As every process of the platform does when it starts.
+redaction.add_rule(mask_access_codes)
 
 _TESTS_WITH_STACKS = tuple(Path(__file__).parent / name for name in ("system", "acceptance"))
 

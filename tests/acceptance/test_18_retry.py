@@ -38,7 +38,7 @@ async def test_a_handler_that_fails_and_then_works_has_one_effect(
         assert (await disruptable_stack.effects(order_id)).sessions == 0
     await disruptable_stack.wait_for_effects(order_id, PAID)
     failures = handler_failures(disruptable_stack, order_id)
-    assert {failure["verdict"] for failure in failures} == {"Nak"}
+    assert {failure["decision"] for failure in failures} == {"Nak"}
     assert [failure["failures"] for failure in failures] == list(range(1, len(failures) + 1))
     delays = [failure["delay_seconds"] for failure in failures]
     assert delays == sorted(delays)

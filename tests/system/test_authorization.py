@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pool
 import sandbox.v1.provider_service_pb2  # noqa: F401  registers the provider's methods
 from contract.v1 import options_pb2
 from devstack.keys import AUDIENCE, IDENTITY, Keys
-from runtime.auth.authentication import Role, Signer
+from runtime.auth.authentication import Role, TokenSigner
 from tests.system.drivers.grpc_calls import error_reason
 from tests.system.drivers.running_stack import RunningStack
 
@@ -63,7 +63,10 @@ def methods() -> Iterator[Method]:
 
 def authorizations(keys: Keys, foreign: Keys, server: str) -> Mapping[str, str]:
     """The authorization header of each kind of caller, for calls to one server."""
-    identity, foreign_identity = Signer(keys.private(IDENTITY)), Signer(foreign.private(IDENTITY))
+    identity, foreign_identity = (
+        TokenSigner(keys.private(IDENTITY)),
+        TokenSigner(foreign.private(IDENTITY)),
+    )
     all_servers = [*AUDIENCE, "provider"]
     other_servers = [name for name in all_servers if name != server]
     tokens = {
@@ -71,13 +74,15 @@ def authorizations(keys: Keys, foreign: Keys, server: str) -> Mapping[str, str]:
         "expired": identity.issue("x", all_servers, ROLES, timedelta(minutes=-5)),
         "foreign key": foreign_identity.issue("x", all_servers, ROLES),
         "wrong audience": identity.issue("x", other_servers, ROLES),
-        "service as operator": Signer(keys.private("notification")).issue(
+        "service as operator": TokenSigner(keys.private("notification")).issue(
             "notification", all_servers, [Role.OPERATOR]
         ),
         "identity as service": identity.issue("interview", all_servers, [Role.SERVICE]),
         **{str(role): identity.issue("somebody", all_servers, [role]) for role in ROLES},
         **{
-            f"service {name}": Signer(keys.private(name)).issue(name, all_servers, [Role.SERVICE])
+            f"service {name}": TokenSigner(keys.private(name)).issue(
+                name, all_servers, [Role.SERVICE]
+            )
             for name in ISSUERS
         },
     }

@@ -197,7 +197,7 @@ async def test_a_completed_session_whose_use_is_rejected_stays_and_is_logged(
     assert session.status == session_pb2.SESSION_STATUS_COMPLETED
     assert session.used_without_right
     (entry,) = stack_without_payment.log_entries(
-        "interview", event="used without right", session_id=interview.session_id
+        "interview", event="code used without right", session_id=interview.session_id
     )
     assert entry["level"] == "warning"
 

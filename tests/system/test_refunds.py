@@ -208,7 +208,7 @@ async def test_an_overdue_refund_is_listed_and_logged_until_its_outcome(
     (overdue,) = await wait_until(list_overdue, f"{refund.refund_id} overdue", 30)
     assert (overdue.refund_id, overdue.overdue) == (refund.refund_id, True)
     ids = {"order_id": order_id, "refund_id": refund.refund_id}
-    await stack.wait_for_log_entries("payment", event="refund hangs", level="error", **ids)
+    await stack.wait_for_log_entries("payment", event="refund overdue", level="error", **ids)
     await fake_interview.publish_session_withheld(order_id, refund.refund_id)
     assert not (await wait_for_refund(stack, refund, "SUCCEEDED")).overdue
     assert await list_overdue() == []

@@ -26,8 +26,8 @@ FREQUENT_CHECKS = {
     "interview": {
         "INTERVIEW_CONSISTENCY_SECONDS": "1",
         # A check covers the time of three intervals, in which a test has to seed its fault.
-        "INTERVIEW_BUS_CHECK_SECONDS": "6",
-        "INTERVIEW_BUS_CHECK_REPAIR": "false",
+        "INTERVIEW_BUS_RECONCILIATION_INTERVAL_SECONDS": "6",
+        "INTERVIEW_BUS_RECONCILIATION_REPAIR": "false",
     },
     "notification": {
         "NOTIFICATION_METRICS_LISTEN": "127.0.0.1:0",
@@ -158,7 +158,7 @@ async def test_an_overdue_refund_is_counted_until_interview_answers(
     refund = await create_refund(stack, order_id)
     await wait_for_metrics(stack, "payment", {"refunds_overdue": 1})
     ids = {"order_id": order_id, "refund_id": refund.refund_id}
-    await stack.wait_for_log_entries("payment", event="refund hangs", level="error", **ids)
+    await stack.wait_for_log_entries("payment", event="refund overdue", level="error", **ids)
     stack.devstack.resume("interview")
     await wait_for_refund(stack, refund, "SUCCEEDED")
     await wait_for_metrics(stack, "payment", {"refunds_overdue": 0})

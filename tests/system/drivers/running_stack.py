@@ -22,7 +22,7 @@ from devstack.polling import WaitTimedOut, wait_until
 from devstack.servers.postgres import DATABASE, SERVICES
 from devstack.stack import Stack
 from payment.v1 import access_code_pb2
-from runtime.auth.authentication import Role, Signer
+from runtime.auth.authentication import Role, TokenSigner
 from tests.system.drivers.effects import EFFECTS_QUERY, Effects
 
 EventType = TypeVar("EventType", bound=Message)
@@ -92,7 +92,7 @@ class RunningStack:
 
     def service_token(self, service: str) -> str:
         """A token with a service's own identity, signed with its own key."""
-        signer = Signer(self.devstack.keys.private(service))
+        signer = TokenSigner(self.devstack.keys.private(service))
         return signer.issue(service, [*AUDIENCE, "provider"], [Role.SERVICE])
 
     def channel(self, server: str, method: str = "") -> grpc.aio.Channel:
