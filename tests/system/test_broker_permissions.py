@@ -18,22 +18,24 @@ from eventbus.topology import load
 from tests.system.drivers.running_stack import RunningStack
 
 # The subjects of each service's own events.
-OWN = {"payment": "payment.v1", "interview": "interview.v1", "notification": "notification.v1"}
+DOMAINS = {"payment": "payment.v1", "interview": "interview.v1", "notification": "notification.v1"}
 CONSUMERS = [
     (consumer.stream, consumer.name)
     for consumer in load(PROJECT / "deploy" / "nats" / "topology.toml").consumers
 ]
 FOREIGN_CONSUMERS = [
     (user, stream, consumer)
-    for user in (*OWN, "trace")
+    for user in (*DOMAINS, "trace")
     for stream, consumer in CONSUMERS
     if consumer != user
 ]
 # Users and the services whose domains they must not reach.
-FOREIGN_DOMAINS = [(user, owner) for user in (*OWN, "trace") for owner in OWN if owner != user]
-STREAM = {"name": "MINE", "subjects": ["mine.>"]}
+FOREIGN_DOMAINS = [
+    (user, owner) for user in (*DOMAINS, "trace") for owner in DOMAINS if owner != user
+]
+
 ADMINISTRATION = [
-    ("$JS.API.STREAM.CREATE.MINE", STREAM),
+    ("$JS.API.STREAM.CREATE.MINE", {"name": "MINE", "subjects": ["mine.>"]}),
     ("$JS.API.STREAM.UPDATE.PAYMENT", {"name": "PAYMENT", "subjects": ["payment.v1.>"]}),
     ("$JS.API.STREAM.DELETE.PAYMENT", {}),
     ("$JS.API.STREAM.PURGE.PAYMENT", {}),
@@ -81,7 +83,7 @@ def permitted_requests(user: str) -> Requests:
         return TRACE_REQUESTS
     own = user.upper()
     requests: Requests = [
-        (f"{OWN[user]}.Probed.ord_x", {}),
+        (f"{DOMAINS[user]}.Probed.ord_x", {}),
         (f"$JS.API.STREAM.INFO.{own}", {}),
         (f"$JS.API.STREAM.MSG.GET.{own}", {"seq": 1}),
     ]
@@ -97,7 +99,7 @@ def permitted_requests(user: str) -> Requests:
 
 
 def _inbox(user: str) -> str:
-    return f"_INBOX_{user}" if user in OWN else "_INBOX"
+    return f"_INBOX_{user}" if user in DOMAINS else "_INBOX"
 
 
 def encode(subject: str, body: object) -> tuple[bytes, dict[str, str] | None]:
@@ -147,7 +149,7 @@ async def connect_as(stack: RunningStack, user: str) -> AsyncIterator[Connection
         await client.close()
 
 
-@pytest.mark.parametrize("domain", OWN.values())
+@pytest.mark.parametrize("domain", DOMAINS.values())
 async def test_trace_can_not_publish_a_domains_event(
     shared_stack: RunningStack, domain: str
 ) -> None:
@@ -167,7 +169,7 @@ async def test_a_service_can_not_pull_from_anothers_consumer(
         assert "permissions violation for publish" in await connection.wait_for_error()
 
 
-@pytest.mark.parametrize("user", OWN)
+@pytest.mark.parametrize("user", DOMAINS)
 @pytest.mark.parametrize(("subject", "request_body"), ADMINISTRATION)
 async def test_a_service_can_not_administer_streams_and_consumers(
     shared_stack: RunningStack, user: str, subject: str, request_body: object
@@ -186,7 +188,7 @@ async def test_no_reply_is_stored_in_another_domains_stream(
 
     As a control, admin sends the same requests: its replies are stored.
     """
-    domain, requests = OWN[owner], permitted_requests(user)
+    domain, requests = DOMAINS[owner], permitted_requests(user)
     async with connect_as(shared_stack, user) as connection, shared_stack.nats() as admin:
         for subject, body in requests:
             data, headers = encode(subject, body)
@@ -208,7 +210,7 @@ async def test_no_reply_is_stored_in_another_domains_stream(
                 await admin.jetstream().purge_stream(owner.upper(), subject=subject)
 
 
-@pytest.mark.parametrize("user", [*OWN, "trace"])
+@pytest.mark.parametrize("user", [*DOMAINS, "trace"])
 async def test_a_reply_can_not_acknowledge_anothers_message(
     shared_stack: RunningStack, user: str
 ) -> None:
@@ -252,7 +254,7 @@ async def test_trace_receives_each_domains_events(
     shared_stack: RunningStack,
 ) -> None:
     async with shared_stack.nats("trace") as trace, shared_stack.nats() as admin:
-        for user, domain in OWN.items():
+        for user, domain in DOMAINS.items():
             received: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
             subject = f"{domain}.Traced.ord_x"
             subscription = await trace.subscribe("*.v1.Traced.*", future=received)
@@ -264,10 +266,10 @@ async def test_trace_receives_each_domains_events(
             await admin.jetstream().purge_stream(user.upper(), subject=subject)
 
 
-@pytest.mark.parametrize("user", OWN)
+@pytest.mark.parametrize("user", DOMAINS)
 @pytest.mark.parametrize(
     "subject",
-    [">", "*.v1.>", *(f"{domain}.>" for domain in OWN.values()), "_INBOX.>", "$JS.>"],
+    [">", "*.v1.>", *(f"{domain}.>" for domain in DOMAINS.values()), "_INBOX.>", "$JS.>"],
 )
 async def test_a_service_can_not_subscribe_to_events(
     shared_stack: RunningStack, user: str, subject: str
@@ -322,6 +324,6 @@ async def test_the_attempts_have_changed_no_stream(shared_stack: RunningStack) -
         jetstream = admin.client.jetstream()
         names = {stream.config.name for stream in await jetstream.streams_info()}
         assert "MINE" not in names
-        for stream in (owner.upper() for owner in OWN):
+        for stream in (owner.upper() for owner in DOMAINS):
             info = await jetstream.stream_info(stream, subjects_filter=">")
             assert not [name for name in info.state.subjects or {} if ".Forged." in name]
