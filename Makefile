@@ -70,9 +70,9 @@ publish-contracts: gen ## Note the contracts as published; refuses what would br
 test: $(RUNTIME) $(DEVELOPMENT) ## Run all tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-.PHONY: proofs
-proofs: $(RUNTIME) $(DEVELOPMENT) ## Prove the mission row by row; print the table
-	@$(BIN)/python -m pytest -p tests.acceptance.proof_table tests/acceptance \
+.PHONY: acceptance
+acceptance: $(RUNTIME) $(DEVELOPMENT) ## Run the acceptance tests and print the table of the mission's elements
+	@$(BIN)/python -m pytest -p tests.acceptance.acceptance_table tests/acceptance \
 		--numprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: test-unit

@@ -1,4 +1,4 @@
-"""Running stacks for the tests from outside: one that is shared, one that may be disrupted."""
+"""Running stacks for tests/system and tests/acceptance: a shared one and a disruptable one."""
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -8,61 +8,59 @@ import pytest_asyncio
 
 from runtime import redaction
 from shared_model.access_code import mask_access_codes
+from tests.system.drivers.access_codes import wait_for_fresh_watermark
 from tests.system.drivers.running_stack import RunningStack
-from tests.system.drivers.stack_runner import running
-from tests.system.drivers.stack_settings import restore_components, settings
+from tests.system.drivers.stack_settings import mend
+from tests.system.drivers.stacks import started_stack
 
-# As every program of the platform does at its start.
+# As every process of the platform does when it starts.
 redaction.add_rule(mask_access_codes)
 
-_FROM_OUTSIDE = tuple(Path(__file__).parent / name for name in ("system", "acceptance"))
+_TESTS_WITH_STACKS = tuple(Path(__file__).parent / name for name in ("system", "acceptance"))
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Stacks live as long as the session: so does the loop, and it runs in the main thread."""
+    """Runs tests in the session's loop, in the main thread: stacks live as long as the session."""
     marker = pytest.mark.asyncio(loop_scope="session")
     for item in items:
-        if any(map(item.path.is_relative_to, _FROM_OUTSIDE)) and pytest_asyncio.is_async_test(item):
+        has_stack = any(map(item.path.is_relative_to, _TESTS_WITH_STACKS))
+        if has_stack and pytest_asyncio.is_async_test(item):
             item.add_marker(marker, append=False)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
-    """A running stack that nobody disturbs."""
-    directory = tmp_path_factory.mktemp("shared_stack")
-    async with running(directory, settings(directory)) as stack, stack.connect() as clients:
-        yield RunningStack(stack, clients)
+    """A running stack whose processes no test stops, suspends or kills."""
+    async with started_stack(tmp_path_factory.mktemp("shared_stack")) as stack:
+        yield stack
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def _disruptable_stack(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[RunningStack]:
-    directory = tmp_path_factory.mktemp("disruptable_stack")
-    async with running(directory, settings(directory)) as stack, stack.connect() as clients:
-        yield RunningStack(stack, clients)
+    async with started_stack(tmp_path_factory.mktemp("disruptable_stack")) as stack:
+        yield stack
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def disruptable_stack(_disruptable_stack: RunningStack) -> AsyncIterator[RunningStack]:
-    """A running stack whose parts may be stopped, suspended and killed; mended afterwards."""
-    await restore_components(_disruptable_stack)
+    """A running stack whose processes may be stopped, suspended and killed; restored afterwards."""
+    await mend(_disruptable_stack)
     yield _disruptable_stack
-    await restore_components(_disruptable_stack)
+    await mend(_disruptable_stack)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def stack_without_payment(_disruptable_stack: RunningStack) -> RunningStack:
-    """The same with payment stopped; interview has heard of it lately, and of nothing broken.
+    """The disruptable stack with payment stopped and interview's cached codes fresh.
 
-    It stays stopped for the next one: `disruptable_stack` mends it.
+    Interview has no open dead letters. Payment stays stopped until `disruptable_stack` restores it.
     """
-    if _disruptable_stack.stack.is_running("payment"):
-        await restore_components(_disruptable_stack)
-        await _disruptable_stack.until_true(
-            "SELECT now() - covered_as_of < interval '1 minute' FROM interview.payment_watermark"
-        )
-        await _disruptable_stack.stack.terminate("payment")
+    if _disruptable_stack.devstack.is_running("payment"):
+        await mend(_disruptable_stack)
+        await wait_for_fresh_watermark(_disruptable_stack)
+        await _disruptable_stack.devstack.terminate("payment")
     async with _disruptable_stack.sql() as superuser:
         await superuser.execute("UPDATE interview.dead_letters SET resolution = 'DISCARDED'")
         await superuser.execute("UPDATE interview.payment_watermark SET covered_as_of = now()")
