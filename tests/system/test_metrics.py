@@ -7,7 +7,7 @@ from interview_svc.domain.drifts import DriftKind
 from tests.system.drivers.metrics import scrape_metrics
 from tests.system.drivers.running_stack import RunningStack
 
-_DEAD_LETTERS = 'consumer_dead_letters{consumer="interview",stream="PAYMENT"}'
+_DEAD_LETTERS = 'mockinterview_consumer_dead_letters{consumer="interview",stream="PAYMENT"}'
 
 
 async def test_outbox_and_consumer_are_exported(shared_stack: RunningStack) -> None:
@@ -20,10 +20,18 @@ async def test_outbox_and_consumer_are_exported(shared_stack: RunningStack) -> N
 
     metrics = await wait_until(scrape, "the consumer's metrics")
     assert metrics[_DEAD_LETTERS] >= 0
-    assert metrics["outbox_unpublished"] >= 0
-    assert metrics["outbox_oldest_age_seconds"] >= 0
-    assert metrics['consumer_pending{consumer="interview",stream="PAYMENT"}'] >= 0
-    assert metrics['consumer_oldest_age_seconds{consumer="interview",stream="PAYMENT"}'] >= 0
+    assert metrics["mockinterview_outbox_unpublished_events"] >= 0
+    assert metrics["mockinterview_outbox_oldest_event_age_seconds"] >= 0
+    assert (
+        metrics['mockinterview_consumer_pending_messages{consumer="interview",stream="PAYMENT"}']
+        >= 0
+    )
+    assert (
+        metrics[
+            'mockinterview_consumer_oldest_message_age_seconds{consumer="interview",stream="PAYMENT"}'
+        ]
+        >= 0
+    )
 
 
 async def test_findings_of_checks_are_exported_before_the_first_check(
@@ -32,6 +40,6 @@ async def test_findings_of_checks_are_exported_before_the_first_check(
     """As zero, so that an alert can compare the first finding with it."""
     metrics = await scrape_metrics(shared_stack, "interview")
     for kind in DriftKind:
-        assert metrics[f'consistency_drifts{{kind="{kind}"}}'] == 0
+        assert metrics[f'mockinterview_consistency_drifts{{kind="{kind}"}}'] == 0
     for kind in ("lost", "unhandled"):
-        assert f'bus_missing_events{{kind="{kind}"}}' in metrics
+        assert f'mockinterview_bus_missing_events{{kind="{kind}"}}' in metrics

@@ -35,7 +35,7 @@ FREQUENT_CHECKS = {
         "NOTIFICATION_BUS_RECONCILIATION_REPAIR": "false",
     },
 }
-NO_DRIFTS = {f'consistency_drifts{{kind="{kind}"}}': 0.0 for kind in DriftKind}
+NO_DRIFTS = {f'mockinterview_consistency_drifts{{kind="{kind}"}}': 0.0 for kind in DriftKind}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -93,8 +93,8 @@ async def test_drifts_are_counted_by_kind_while_payment_is_down_and_repaired_aft
         )
 
     drifts = {
-        'consistency_drifts{kind="CODE_WITHOUT_SESSION"}': 1.0,
-        'consistency_drifts{kind="STALE_ENTRY"}': 2.0,
+        'mockinterview_consistency_drifts{kind="CODE_WITHOUT_SESSION"}': 1.0,
+        'mockinterview_consistency_drifts{kind="STALE_ENTRY"}': 2.0,
     }
     await wait_for_metrics(stack, "interview", NO_DRIFTS | drifts)
     warning = {"event": "drift found", "level": "warning"}
@@ -122,7 +122,7 @@ async def test_ledger_imbalances_are_counted_until_they_are_corrected(
     """Of two orders, each counted once: payment and order disagree about the money."""
     stack = checking_stack
     captured_id, refunded_id = [(await stack.prepare_session())[1] for _ in range(2)]
-    await wait_for_metrics(stack, "payment", {"ledger_imbalances": 0})
+    await wait_for_metrics(stack, "payment", {"mockinterview_ledger_imbalances": 0})
     add_captured = (
         "UPDATE payment.payments SET captured_minor = captured_minor + $2 WHERE order_id = $1"
     )
@@ -131,7 +131,7 @@ async def test_ledger_imbalances_are_counted_until_they_are_corrected(
     )
     await stack.execute(add_captured, captured_id, 100)
     await stack.execute(add_refunded, refunded_id, 100)
-    await wait_for_metrics(stack, "payment", {"ledger_imbalances": 2})
+    await wait_for_metrics(stack, "payment", {"mockinterview_ledger_imbalances": 2})
     for order_id, captured, backing in ((captured_id, 20000, 19900), (refunded_id, 19900, 19800)):
         await stack.wait_for_log_entries(
             "payment",
@@ -142,9 +142,9 @@ async def test_ledger_imbalances_are_counted_until_they_are_corrected(
             backing_minor=backing,
         )
     await stack.execute(add_captured, captured_id, -100)
-    await wait_for_metrics(stack, "payment", {"ledger_imbalances": 1})
+    await wait_for_metrics(stack, "payment", {"mockinterview_ledger_imbalances": 1})
     await stack.execute(add_refunded, refunded_id, -100)
-    await wait_for_metrics(stack, "payment", {"ledger_imbalances": 0})
+    await wait_for_metrics(stack, "payment", {"mockinterview_ledger_imbalances": 0})
 
 
 async def test_an_overdue_refund_is_counted_until_interview_answers(
@@ -153,15 +153,15 @@ async def test_an_overdue_refund_is_counted_until_interview_answers(
     stack = checking_stack
     _, order_id, _ = await stack.prepare_session()
     await stack.wait_for_effects(order_id, PAID)
-    await wait_for_metrics(stack, "payment", {"refunds_overdue": 0})
+    await wait_for_metrics(stack, "payment", {"mockinterview_refunds_overdue": 0})
     stack.devstack.suspend("interview")
     refund = await create_refund(stack, order_id)
-    await wait_for_metrics(stack, "payment", {"refunds_overdue": 1})
+    await wait_for_metrics(stack, "payment", {"mockinterview_refunds_overdue": 1})
     ids = {"order_id": order_id, "refund_id": refund.refund_id}
     await stack.wait_for_log_entries("payment", event="refund overdue", level="error", **ids)
     stack.devstack.resume("interview")
     await wait_for_refund(stack, refund, "SUCCEEDED")
-    await wait_for_metrics(stack, "payment", {"refunds_overdue": 0})
+    await wait_for_metrics(stack, "payment", {"mockinterview_refunds_overdue": 0})
 
 
 async def _paid_order(stack: RunningStack) -> str:
@@ -200,7 +200,7 @@ async def test_an_event_that_its_stream_lost_is_counted_until_it_is_republished(
     subject = f"{event_type}.{order_id}"
     lost_id = event_id(await stack.wait_for_message(subject))
     await stack.wait_until_idle()
-    lost = 'bus_missing_events{kind="lost"}'
+    lost = 'mockinterview_bus_missing_events{kind="lost"}'
     await wait_for_metrics(stack, service, {lost: 0})
     # A check covers recent events only; this one has to stay recent.
     await stack.execute(
@@ -236,7 +236,7 @@ async def test_an_event_that_was_never_handled_is_counted_until_it_is_handled(
     await stack.wait_for_effects(order_id, PAID)
     message = await stack.wait_for_message(f"payment.v1.PaymentCompleted.{order_id}")
     unhandled_id = event_id(message)
-    unhandled = 'bus_missing_events{kind="unhandled"}'
+    unhandled = 'mockinterview_bus_missing_events{kind="unhandled"}'
     await stack.execute("DELETE FROM interview.inbox WHERE event_id = $1", unhandled_id)
     await wait_for_metrics(stack, "interview", {unhandled: 1})
     await stack.wait_for_log_entries(
