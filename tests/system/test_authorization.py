@@ -10,10 +10,10 @@ import pytest
 from google.protobuf import descriptor_pool
 
 import sandbox.v1.provider_service_pb2  # noqa: F401  registers the provider's methods
+from clients import reason_of
 from contract.v1 import options_pb2
 from devstack.keys import AUDIENCE, IDENTITY, Keys
 from runtime.auth.authentication import Role, TokenSigner
-from tests.system.drivers.grpc_calls import error_reason
 from tests.system.drivers.running_stack import RunningStack
 
 SERVICES = {
@@ -104,7 +104,7 @@ async def call(channel: grpc.aio.Channel, path: str, authorization: str) -> tupl
     try:
         await channel.unary_unary(path)(b"", metadata=metadata, timeout=20)
     except grpc.aio.AioRpcError as error:
-        return error.code().name, error_reason(error)
+        return error.code().name, reason_of(error)
     return "OK", ""
 
 

@@ -14,11 +14,12 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from clients import reason_of
 from interview.v1 import interview_service_pb2
 from notification.v1 import notification_service_pb2
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_pb2, access_code_service_pb2, payment_service_pb2
-from tests.system.drivers.grpc_calls import error_reason, raises_rpc_error
+from tests.system.drivers.grpc_calls import raises_rpc_error
 from tests.system.drivers.payments import list_payments
 from tests.system.drivers.running_stack import RunningStack
 
@@ -212,7 +213,7 @@ def _inputs(method: MethodDescriptor) -> Iterator[bytes]:
 def _is_documented(error: grpc.aio.AioRpcError, data: bytes) -> bool:
     if len(data) > _MAX_REQUEST_BYTES:  # refused by gRPC itself
         return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    return error_reason(error) in _DOCUMENTED_REASONS.get(error.code(), ())
+    return reason_of(error) in _DOCUMENTED_REASONS.get(error.code(), ())
 
 
 def _abbreviated(data: bytes) -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 import grpc
 import pytest
 
+from clients import reason_of
 from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2
 from payment.v1 import payment_service_pb2
 from runtime.protobuf import to_datetime
 from tests.system.drivers.effects import PAID, STARTED
-from tests.system.drivers.grpc_calls import error_reason, raises_rpc_error, retry
+from tests.system.drivers.grpc_calls import raises_rpc_error, retry
 from tests.system.drivers.running_stack import RunningStack
 
 CONCURRENCY = 50
@@ -25,7 +26,7 @@ async def _gather(calls: list[Awaitable[object]]) -> tuple[list[object], Counter
     replies, errors = [], Counter[str]()
     for outcome in await asyncio.gather(*calls, return_exceptions=True):
         if isinstance(outcome, grpc.aio.AioRpcError):
-            errors[f"{outcome.code().name} {error_reason(outcome)}"] += 1
+            errors[f"{outcome.code().name} {reason_of(outcome)}"] += 1
         elif isinstance(outcome, BaseException):
             raise outcome
         else:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sandbox.v1.provider_service_pb2  # noqa: F401  registers the provider's methods
-from tests.system.drivers.grpc_calls import error_reason
+from clients import reason_of
 from tests.system.drivers.request_generator import requests
 from tests.system.drivers.running_stack import RunningStack
 
@@ -76,7 +76,7 @@ def test_a_random_request_gets_a_reply_or_a_documented_error(
                     accepted += 1
                     continue
                 assert error.code() not in DEFECTS, (body, error.code(), error.details())
-                assert error_reason(error), (body, error.code(), error.details())
+                assert reason_of(error), (body, error.code(), error.details())
 
         send()
     if not accepted:

@@ -6,11 +6,12 @@ import grpc
 import pytest
 from ulid import ULID
 
+from clients import reason_of
 from interview.v1 import events_pb2, session_pb2
 from interview.v1 import interview_service_pb2 as pb
 from runtime.auth.authentication import Role
 from runtime.protobuf import to_datetime
-from tests.system.drivers.grpc_calls import error_reason, raises_rpc_error
+from tests.system.drivers.grpc_calls import raises_rpc_error
 from tests.system.drivers.interviews import (
     Interview,
     prepared_interview,
@@ -85,7 +86,7 @@ async def test_of_concurrent_answers_one_is_accepted(shared_stack: RunningStack)
     assert len(accepted) == 1
     assert await interview.list_qa_records() == accepted
     errors = [outcome for outcome in outcomes if isinstance(outcome, grpc.aio.AioRpcError)]
-    assert {error_reason(error) for error in errors} == {"QUESTION_NOT_OPEN"}
+    assert {reason_of(error) for error in errors} == {"QUESTION_NOT_OPEN"}
     assert len(errors) == 9
     assert (await interview.get_session()).answered_count == 1
 
@@ -171,7 +172,7 @@ async def test_a_started_session_expires_at_its_deadline(shared_stack: RunningSt
     await interview.expire_session()
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await interview.answer(question.question_id)
-    assert error_reason(error.value) in {"ANSWER_TOO_LATE", "SESSION_NOT_IN_PROGRESS"}
+    assert reason_of(error.value) in {"ANSWER_TOO_LATE", "SESSION_NOT_IN_PROGRESS"}
     with raises_rpc_error("SESSION_NOT_IN_PROGRESS", subject=interview.session_id):
         await interview.complete()
     expired = await interview.wait_for_status("EXPIRED")

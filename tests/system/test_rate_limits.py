@@ -10,13 +10,13 @@ import pytest
 import pytest_asyncio
 from google.rpc import error_details_pb2
 
-from clients import Clients
+from clients import Clients, reason_of
 from interview.v1 import interview_service_pb2
 from payment.v1 import access_code_service_pb2, payment_service_pb2
 from runtime.auth.authentication import Role
 from shared_model.access_code import generate
 from tests.system.drivers.access_codes import validate_access_code
-from tests.system.drivers.grpc_calls import error_details, error_reason
+from tests.system.drivers.grpc_calls import error_details
 from tests.system.drivers.payments import list_payments
 from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stacks import started_stack
@@ -47,7 +47,7 @@ async def start_with_unknown_code(clients: Clients, number: int) -> grpc.StatusC
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await clients.interviews.StartSession(request)
     if raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        assert error_reason(raised.value) == "TOO_MANY_FAILED_VALIDATIONS"
+        assert reason_of(raised.value) == "TOO_MANY_FAILED_VALIDATIONS"
         (retry_info,) = error_details(raised.value, error_details_pb2.RetryInfo)
         assert retry_info.retry_delay.seconds > 0
     return raised.value.code()
@@ -66,7 +66,7 @@ async def test_concurrent_starts_with_a_valid_code_are_not_limited(
         try:
             await clients.interviews.StartSession(request)
         except grpc.aio.AioRpcError as error:
-            return error_reason(error)
+            return reason_of(error)
         return "started"
 
     token = limited_stack.devstack.keys.token(journey.name, Role.CUSTOMER)
@@ -84,7 +84,7 @@ async def test_concurrent_failed_validations_are_limited_exactly(
         try:
             reply = await validate_access_code(clients, generate(secrets.randbelow))
         except grpc.aio.AioRpcError as error:
-            return error_reason(error)
+            return reason_of(error)
         return access_code_service_pb2.ValidationReason.Name(reply.reason)
 
     token = limited_stack.devstack.keys.token("concurrent", Role.CUSTOMER)

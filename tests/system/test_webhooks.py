@@ -11,11 +11,12 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
+from clients import reason_of
 from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 from sandbox_provider.webhooks import sign
 from tests.system.drivers.effects import PAID
-from tests.system.drivers.grpc_calls import error_reason, retry
+from tests.system.drivers.grpc_calls import retry
 from tests.system.drivers.payments import (
     ledger_imbalances,
     list_payments,
@@ -66,7 +67,7 @@ async def _expect_refusal(
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await _ingest(stack, body, headers)
-    assert error_reason(error.value) == reason, body[:200]
+    assert reason_of(error.value) == reason, body[:200]
 
 
 async def _payment_while_the_provider_is_down(

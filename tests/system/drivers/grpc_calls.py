@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from clients import reason_of
 from devstack.polling import wait_until
 
 T = TypeVar("T")
@@ -42,12 +43,6 @@ def error_details(error: grpc.RpcError, kind: type[Detail]) -> list[Detail]:
     return [message for message, detail in found if detail.Unpack(message)]
 
 
-def error_reason(error: grpc.RpcError) -> str:
-    """The reason in the error's google.rpc.ErrorInfo; "" if it has none."""
-    details = error_details(error, error_details_pb2.ErrorInfo)
-    return details[0].reason if details else ""
-
-
 def precondition_violation(
     error: grpc.RpcError,
 ) -> error_details_pb2.PreconditionFailure.Violation:
@@ -68,7 +63,7 @@ def raises_rpc_error(
     """
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         yield raised
-    assert error_reason(raised.value) == reason
+    assert reason_of(raised.value) == reason
     if subject is not None:
         code = code or grpc.StatusCode.FAILED_PRECONDITION
         violation = precondition_violation(raised.value)

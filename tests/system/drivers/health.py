@@ -1,10 +1,8 @@
 """The health of a service, as gRPC's health protocol reports it."""
 
-from typing import cast
-
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from clients import serving_status
 from devstack.polling import wait_until
 from tests.system.drivers.running_stack import RunningStack
 
@@ -15,10 +13,7 @@ async def health_status(stack: RunningStack, service: str, name: str) -> str:
     "" is the process as a whole, "bus" its event bus; others are the names of its gRPC services.
     """
     async with grpc.aio.insecure_channel(stack.devstack.address(service)) as channel:
-        check = health_pb2_grpc.HealthStub(channel).Check
-        reply = await check(health_pb2.HealthCheckRequest(service=name), timeout=5)
-    status = cast("health_pb2.HealthCheckResponse", reply).status
-    return health_pb2.HealthCheckResponse.ServingStatus.Name(status)
+        return await serving_status(channel, name)
 
 
 async def wait_for_health(stack: RunningStack, service: str, name: str, status: str) -> None:
