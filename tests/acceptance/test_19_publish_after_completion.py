@@ -4,12 +4,10 @@ Declined, repeated and late payments publish none.
 """
 
 import asyncio
-import json
-import time
 from dataclasses import replace
 
-from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
-from sandbox_provider.webhooks import sign
+from payment.v1 import payment_service_pb2
+from tests.builders.payment_requests import charge_notification
 from tests.system.drivers.effects import PAID
 from tests.system.drivers.grpc_calls import raises_rpc_error
 from tests.system.drivers.payments import (
@@ -23,6 +21,7 @@ from tests.system.drivers.payments import (
     wait_for_surplus_refunds,
 )
 from tests.system.drivers.running_stack import RunningStack
+from tests.system.drivers.webhooks import deliver_signed_notification
 
 PRICE = 19900
 
@@ -71,22 +70,8 @@ async def test_a_repeated_webhook_publishes_one(shared_stack: RunningStack) -> N
     assert payment.status == payment_service_pb2.PAYMENT_STATUS_PROCESSING
     assert await _published_count(shared_stack, order_id) == 0
     await shared_stack.wait_for_effects(order_id, PAID)
-    charge = {
-        "charge_id": "chg_1",
-        "idempotency_key": payment.payment_id,
-        "order_id": order_id,
-        "amount_minor": payment.amount.amount_minor,
-        "currency_code": payment.amount.currency_code,
-        "status": "CAPTURED",
-        "decline_reason": "",
-    }
-    body = json.dumps({"type": "charge.updated", "charge": charge}).encode()
-    headers = sign(body, shared_stack.devstack.provider_secret.encode(), time.time())
-    request = payment_service_pb2.IngestPaymentNotificationRequest(body=body, headers=headers)
-    async with shared_stack.channel("payment", "IngestPaymentNotification") as channel:
-        stub = payment_service_pb2_grpc.PaymentServiceStub(channel)
-        for _ in range(3):
-            await stub.IngestPaymentNotification(request)
+    for _ in range(3):
+        await deliver_signed_notification(shared_stack, charge_notification(payment))
     await shared_stack.wait_for_effects(order_id, PAID)
     assert await _published_count(shared_stack, order_id) == 1
 

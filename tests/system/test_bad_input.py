@@ -19,6 +19,7 @@ from interview.v1 import interview_service_pb2
 from notification.v1 import notification_service_pb2
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_pb2, access_code_service_pb2, payment_service_pb2
+from tests.builders.payment_requests import create_order_request
 from tests.system.drivers.grpc_calls import raises_rpc_error
 from tests.system.drivers.payments import list_payments
 from tests.system.drivers.running_stack import RunningStack
@@ -366,11 +367,8 @@ async def test_pages_hold_every_entry_once_and_a_broken_page_token_is_refused(
     journey = shared_stack.journey()
     created = []
     for number in range(5):
-        request = payment_service_pb2.CreateOrderRequest(
-            request_id=f"{journey.name}-{number}",
-            customer_id=journey.name,
-            product_id="backend-60",
-            recipient=access_code_pb2.Recipient(email=journey.email),
+        request = create_order_request(
+            journey.name, journey.email, request_id=f"{journey.name}-{number}"
         )
         created.append((await shared_stack.clients.payments.CreateOrder(request)).order.order_id)
     listed, tokens = [], [""]

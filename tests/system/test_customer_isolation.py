@@ -10,8 +10,9 @@ from clients import Clients
 from devstack.demo.journey import Journey
 from interview.v1 import interview_service_pb2
 from notification.v1 import notification_service_pb2
-from payment.v1 import access_code_pb2, payment_service_pb2
+from payment.v1 import payment_service_pb2
 from runtime.auth.authentication import Role
+from tests.builders.payment_requests import create_order_request
 from tests.system.drivers.access_codes import validate_access_code
 from tests.system.drivers.running_stack import RunningStack
 
@@ -32,24 +33,13 @@ async def error_code(call: Awaitable[object]) -> grpc.StatusCode:
     return error.value.code()
 
 
-def create_order_request(
-    customer_id: str, request_id: str, email: str = "mei@example.com"
-) -> payment_service_pb2.CreateOrderRequest:
-    return payment_service_pb2.CreateOrderRequest(
-        request_id=request_id,
-        customer_id=customer_id,
-        product_id="backend-60",
-        recipient=access_code_pb2.Recipient(email=email),
-    )
-
-
 async def test_a_customer_creates_orders_for_themselves_only(
     customer: Clients, shared_stack: RunningStack
 ) -> None:
     name = shared_stack.journey().name
-    own = await customer.payments.CreateOrder(create_order_request(CUSTOMER, name))
-    assert own.order.customer_id == CUSTOMER
-    other = customer.payments.CreateOrder(create_order_request(OTHER_CUSTOMER, f"{name}-2"))
+    own = create_order_request(CUSTOMER, "mei@example.com", request_id=name)
+    assert (await customer.payments.CreateOrder(own)).order.customer_id == CUSTOMER
+    other = customer.payments.CreateOrder(create_order_request(OTHER_CUSTOMER, "mei@example.com"))
     assert await error_code(other) is grpc.StatusCode.PERMISSION_DENIED
 
 
@@ -58,7 +48,7 @@ async def test_a_customer_can_take_the_whole_journey(
 ) -> None:
     """Order, payment, mail, session and its start, with a customer's token."""
     journey = Journey(customer, shared_stack.devstack.mail_dir)
-    request = create_order_request(CUSTOMER, journey.name, journey.email)
+    request = create_order_request(CUSTOMER, journey.email, request_id=journey.name)
     order = (await customer.payments.CreateOrder(request)).order
     await journey.pay(order.order_id)
     await journey.prepared(order.order_id)

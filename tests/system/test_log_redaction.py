@@ -5,7 +5,8 @@ import pytest
 
 from interview.v1 import interview_service_pb2
 from ops.v1 import ops_service_pb2
-from payment.v1 import access_code_pb2, access_code_service_pb2, payment_service_pb2
+from payment.v1 import access_code_service_pb2
+from tests.builders.payment_requests import create_order_request
 from tests.system.drivers.db_faults import failing_inserts
 from tests.system.drivers.dead_letters import replay_dead_letter, wait_for_dead_letter
 from tests.system.drivers.effects import PAID, STARTED
@@ -23,17 +24,6 @@ def _lines_with(stack: RunningStack, text: str, except_logs: tuple[str, ...] = (
         for line in path.read_text("utf-8", "replace").splitlines()
         if any(form in line for form in forms)
     ]
-
-
-def _order_request(
-    name: str, email: str, display_name: str = ""
-) -> payment_service_pb2.CreateOrderRequest:
-    return payment_service_pb2.CreateOrderRequest(
-        request_id=name,
-        customer_id=name,
-        product_id="backend-60",
-        recipient=access_code_pb2.Recipient(email=email, display_name=display_name),
-    )
 
 
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
@@ -67,7 +57,7 @@ async def test_an_address_that_the_mail_server_refuses_is_not_logged(
     """Although the server's reply quotes it."""
     journey = shared_stack.journey()
     email = f"{journey.name}+reject@example.com"
-    request = _order_request(journey.name, email)
+    request = create_order_request(journey.name, email)
     order = (await shared_stack.clients.payments.CreateOrder(request)).order
     await journey.pay(order.order_id)
     await shared_stack.wait_until_true(
@@ -115,7 +105,7 @@ async def test_a_statement_that_the_database_rejects_is_logged_without_its_value
         try:
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await shared_stack.clients.payments.CreateOrder(
-                    _order_request(journey.name, journey.email, name)
+                    create_order_request(journey.name, journey.email, display_name=name)
                 )
         finally:
             await superuser.execute("ALTER TABLE payment.orders DROP CONSTRAINT no_li")

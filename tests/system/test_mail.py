@@ -8,7 +8,7 @@ from devstack.demo.journey import Journey
 from devstack.demo.mails import access_code_in, plain_text
 from devstack.polling import wait_until
 from notification.v1 import notification_service_pb2
-from payment.v1 import access_code_pb2, payment_service_pb2
+from tests.builders.payment_requests import create_order_request
 from tests.system.drivers.effects import PAID
 from tests.system.drivers.running_stack import RunningStack
 
@@ -35,13 +35,8 @@ async def _pay_order(
     stack: RunningStack, journey: Journey, email: str, display_name: str = ""
 ) -> str:
     """Pays an order whose code is mailed to an address; its id."""
-    request = payment_service_pb2.CreateOrderRequest(
-        request_id=journey.name,
-        customer_id=journey.name,
-        product_id="backend-60",
-        recipient=access_code_pb2.Recipient(
-            email=email, display_name=display_name, language_code=journey.language_code
-        ),
+    request = create_order_request(
+        journey.name, email, display_name=display_name, language_code=journey.language_code
     )
     order = (await stack.clients.payments.CreateOrder(request)).order
     await journey.pay(order.order_id)

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import hmac
-import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,8 +12,9 @@ import pytest
 
 from clients import reason_of
 from devstack.polling import wait_until
-from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
+from payment.v1 import payment_service_pb2
 from sandbox_provider.webhooks import sign
+from tests.builders.payment_requests import charge_notification
 from tests.system.drivers.effects import PAID
 from tests.system.drivers.grpc_calls import retry
 from tests.system.drivers.payments import (
@@ -26,6 +26,11 @@ from tests.system.drivers.payments import (
 )
 from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stack_settings import OLD_PROVIDER_SECRET
+from tests.system.drivers.webhooks import (
+    Reply,
+    deliver_notification,
+    deliver_signed_notification,
+)
 
 SUCCEEDED = payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
 UNKNOWN = payment_service_pb2.PAYMENT_STATUS_UNKNOWN
@@ -33,40 +38,13 @@ RECEIVED = payment_service_pb2.PAYMENT_NOTIFICATION_STATUS_RECEIVED
 QUARANTINED = payment_service_pb2.PAYMENT_NOTIFICATION_STATUS_QUARANTINED
 OTHER_ORDER_ID = "ord_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 OTHER_PAYMENT_ID = "pay_01ARZ3NDEKTSV4RRFFQ69G5FAV"
-Ingested = payment_service_pb2.IngestPaymentNotificationResponse
-
-
-def _body(payment: payment_service_pb2.Payment, **changes: object) -> bytes:
-    """The body of a notification that the payment is captured, with some fields changed."""
-    charge = {
-        "charge_id": "chg_1",
-        "idempotency_key": payment.payment_id,
-        "order_id": payment.order_id,
-        "amount_minor": payment.amount.amount_minor,
-        "currency_code": payment.amount.currency_code,
-        "status": "CAPTURED",
-        "decline_reason": "",
-    }
-    return json.dumps({"type": "charge.updated", "charge": {**charge, **changes}}).encode()
-
-
-async def _ingest(stack: RunningStack, body: bytes, headers: Mapping[str, str]) -> Ingested:
-    request = payment_service_pb2.IngestPaymentNotificationRequest(body=body, headers=headers)
-    async with stack.channel("payment", "IngestPaymentNotification") as channel:
-        payments = payment_service_pb2_grpc.PaymentServiceStub(channel)
-        return await payments.IngestPaymentNotification(request)
-
-
-async def _ingest_signed(stack: RunningStack, body: bytes) -> Ingested:
-    secret = stack.devstack.provider_secret.encode()
-    return await _ingest(stack, body, sign(body, secret, time.time()))
 
 
 async def _expect_refusal(
     stack: RunningStack, body: bytes, headers: Mapping[str, str], reason: str
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as error:
-        await _ingest(stack, body, headers)
+        await deliver_notification(stack, body, headers)
     assert reason_of(error.value) == reason, body[:200]
 
 
@@ -82,18 +60,18 @@ async def _payment_while_the_provider_is_down(
     return payment
 
 
-async def _wait_until_processed(stack: RunningStack, ingested: Ingested) -> tuple[str, str]:
+async def _wait_until_processed(stack: RunningStack, reply: Reply) -> tuple[str, str]:
     """Waits until a notification is processed; its status and its quarantine reason."""
 
     async def read() -> tuple[str, str] | None:
         (row,) = await stack.fetch_rows(
             "SELECT status, quarantine_reason FROM payment.payment_notifications"
             " WHERE payment_notification_id = $1",
-            ingested.notification.payment_notification_id,
+            reply.notification.payment_notification_id,
         )
         return None if row["status"] == "RECEIVED" else (row["status"], row["quarantine_reason"])
 
-    return await wait_until(read, f"{ingested.notification} processed", 60)
+    return await wait_until(read, f"{reply.notification} processed", 60)
 
 
 async def _only_payment(stack: RunningStack, order_id: str) -> payment_service_pb2.Payment:
@@ -110,7 +88,7 @@ async def test_forged_and_stale_notifications_are_refused(
     """With no signature, another secret's, another body's, an old, a future or a changed one."""
     payment = await _payment_while_the_provider_is_down(disruptable_stack)
     body, secret, now = (
-        _body(payment),
+        charge_notification(payment),
         disruptable_stack.devstack.provider_secret.encode(),
         time.time(),
     )
@@ -161,23 +139,23 @@ async def test_signed_notifications_that_are_malformed_are_refused(
     await disruptable_stack.wait_until_idle()
     before = await disruptable_stack.row_counts()
     for body in (
-        _body(payment, amount_minor=-1),
-        _body(payment, amount_minor=0),
-        _body(payment, amount_minor=10**400),
-        _body(payment, amount_minor="1e3"),
-        _body(payment, amount_minor=float("inf")),
-        _body(payment, amount_minor=float("nan")),
-        _body(payment, amount_minor=None),
-        _body(payment, currency_code="\x00\x00\x00"),
-        _body(payment, currency_code=None),
-        _body(payment, idempotency_key=""),
-        _body(payment, idempotency_key="\x00"),
-        _body(payment, idempotency_key="\ud800"),
-        _body(payment, idempotency_key="x" * 60_000),
-        _body(payment, order_id=None),
-        _body(payment, status="NO_SUCH"),
-        _body(payment, status=None),
-        _body(payment, status="DECLINED", decline_reason="\x00"),
+        charge_notification(payment, amount_minor=-1),
+        charge_notification(payment, amount_minor=0),
+        charge_notification(payment, amount_minor=10**400),
+        charge_notification(payment, amount_minor="1e3"),
+        charge_notification(payment, amount_minor=float("inf")),
+        charge_notification(payment, amount_minor=float("nan")),
+        charge_notification(payment, amount_minor=None),
+        charge_notification(payment, currency_code="\x00\x00\x00"),
+        charge_notification(payment, currency_code=None),
+        charge_notification(payment, idempotency_key=""),
+        charge_notification(payment, idempotency_key="\x00"),
+        charge_notification(payment, idempotency_key="\ud800"),
+        charge_notification(payment, idempotency_key="x" * 60_000),
+        charge_notification(payment, order_id=None),
+        charge_notification(payment, status="NO_SUCH"),
+        charge_notification(payment, status=None),
+        charge_notification(payment, status="DECLINED", decline_reason="\x00"),
         b"{}",
         b"[]",
         b"null",
@@ -203,10 +181,10 @@ async def test_two_secrets_are_accepted_while_one_replaces_the_other(
 ) -> None:
     """A notification signed with the old one takes effect; with a third one it is refused."""
     payment = await _payment_while_the_provider_is_down(disruptable_stack)
-    body = _body(payment)
+    body = charge_notification(payment)
     third = sign(body, b"a third secret", time.time())
     await _expect_refusal(disruptable_stack, body, third, "NOTIFICATION_SIGNATURE_INVALID")
-    reply = await _ingest(
+    reply = await deliver_notification(
         disruptable_stack, body, sign(body, OLD_PROVIDER_SECRET.encode(), time.time())
     )
     assert await _wait_until_processed(disruptable_stack, reply) == ("PROCESSED", "")
@@ -219,8 +197,10 @@ async def test_a_repeated_notification_takes_effect_once(
 ) -> None:
     """All deliveries are accepted and counted, one is stored, one code is issued."""
     payment = await _payment_while_the_provider_is_down(disruptable_stack)
-    body = _body(payment)
-    replies = await asyncio.gather(*(_ingest_signed(disruptable_stack, body) for _ in range(times)))
+    body = charge_notification(payment)
+    replies = await asyncio.gather(
+        *(deliver_signed_notification(disruptable_stack, body) for _ in range(times))
+    )
     assert len({reply.notification.payment_notification_id for reply in replies}) == 1
     assert {reply.payment.payment_id for reply in replies} == {payment.payment_id}
     await disruptable_stack.wait_for_effects(payment.order_id, PAID)
@@ -248,7 +228,9 @@ async def test_a_notification_that_arrives_before_the_providers_reply_pays_once(
         retry(lambda: journey.pay(order_id, "sandbox_slow"), "the payment")
     )
     await wait_for_charge(shared_stack, order_id)
-    await _ingest_signed(shared_stack, _body(await _only_payment(shared_stack, order_id)))
+    await deliver_signed_notification(
+        shared_stack, charge_notification(await _only_payment(shared_stack, order_id))
+    )
     assert (await paying).status == SUCCEEDED
     await shared_stack.wait_for_effects(order_id, PAID)
     assert await shared_stack.message_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
@@ -270,7 +252,7 @@ async def test_a_notification_survives_a_kill_of_payment_before_it_is_processed(
     """The provider does not repeat it, because it was accepted; it is processed after the start."""
     payment = await _payment_while_the_provider_is_down(disruptable_stack)
     async with _locked_order(disruptable_stack, payment.order_id):
-        reply = await _ingest_signed(disruptable_stack, _body(payment))
+        reply = await deliver_signed_notification(disruptable_stack, charge_notification(payment))
         assert reply.notification.status == RECEIVED
         assert reply.payment.status == UNKNOWN
         await disruptable_stack.devstack.kill("payment")
@@ -299,7 +281,9 @@ async def test_a_notification_that_does_not_match_its_payment_is_quarantined(
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     payment = await journey.pay(order_id, "sandbox_late")
-    reply = await _ingest_signed(shared_stack, _body(payment, charge_id=journey.name, **changes))
+    reply = await deliver_signed_notification(
+        shared_stack, charge_notification(payment, charge_id=journey.name, **changes)
+    )
     assert reply.HasField("payment") is (reason != "UNKNOWN_PAYMENT")
     assert await _wait_until_processed(shared_stack, reply) == ("QUARANTINED", reason)
     await shared_stack.wait_for_effects(order_id, PAID)
@@ -312,9 +296,11 @@ async def test_a_notification_that_does_not_match_stays_received_until_the_provi
 ) -> None:
     """The provider's own record of the charge decides."""
     payment = await _payment_while_the_provider_is_down(disruptable_stack)
-    reply = await _ingest_signed(disruptable_stack, _body(payment, amount_minor=1))
-    of_unknown_payment = await _ingest_signed(
-        disruptable_stack, _body(payment, idempotency_key=OTHER_PAYMENT_ID)
+    reply = await deliver_signed_notification(
+        disruptable_stack, charge_notification(payment, amount_minor=1)
+    )
+    of_unknown_payment = await deliver_signed_notification(
+        disruptable_stack, charge_notification(payment, idempotency_key=OTHER_PAYMENT_ID)
     )
     assert await _wait_until_processed(disruptable_stack, of_unknown_payment) == (
         "QUARANTINED",
@@ -345,7 +331,9 @@ async def test_a_notification_that_contradicts_the_provider_changes_nothing(
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     paid = await journey.pay(order_id, method)
-    reply = await _ingest_signed(shared_stack, _body(paid, status=notified))
+    reply = await deliver_signed_notification(
+        shared_stack, charge_notification(paid, status=notified)
+    )
     assert await _wait_until_processed(shared_stack, reply) == (
         "QUARANTINED",
         "CONTRADICTS_PROVIDER",
@@ -360,8 +348,9 @@ async def test_notifications_are_listed_by_pages_newest_first(shared_stack: Runn
     journey = shared_stack.journey()
     payment = await journey.pay((await journey.order()).order_id)
     ingested = [
-        await _ingest_signed(
-            shared_stack, _body(payment, charge_id=str(number), order_id=OTHER_ORDER_ID)
+        await deliver_signed_notification(
+            shared_stack,
+            charge_notification(payment, charge_id=str(number), order_id=OTHER_ORDER_ID),
         )
         for number in range(3)
     ]
