@@ -72,12 +72,12 @@ publish-contracts: gen ## Record the contracts as published; fails on breaking c
 
 .PHONY: test
 test: $(RUNTIME) $(DEVELOPMENT) ## Run all tests
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: acceptance
 acceptance: $(RUNTIME) $(DEVELOPMENT) ## Run the acceptance tests and print the table of the mission's elements
 	@$(BIN)/python -m pytest -p tests.acceptance.acceptance_table tests/acceptance \
-		--numprocesses 2 --dist loadfile $(ARGS)
+		--numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-unit
 test-unit: $(RUNTIME) $(DEVELOPMENT) ## Run the tests that need no server

@@ -1,6 +1,7 @@
 """Running stacks for tests/system and tests/acceptance: a shared one and a disruptable one."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from runtime import redaction
 from shared_model.access_code import mask_access_codes
 from tests.system.drivers.access_codes import wait_for_fresh_watermark
 from tests.system.drivers.running_stack import RunningStack
-from tests.system.drivers.stack_settings import mend
+from tests.system.drivers.stack_settings import restore, resume, suspend
 from tests.system.drivers.stacks import started_stack
 
 # As every process of the platform does when it starts.
@@ -19,13 +20,30 @@ redaction.add_rule(mask_access_codes)
 _TESTS_WITH_STACKS = tuple(Path(__file__).parent / name for name in ("system", "acceptance"))
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Runs tests in the session's loop, in the main thread: stacks live as long as the session."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs tests with stacks in the session's loop, and orders files for an even load.
+
+    Stacks live as long as the session, in the main thread. Files that need no stack come first,
+    then those without the shared stack, which is never suspended and takes a tenth of a processor;
+    among these, files with many tests come first, so that all workers end at the same time.
+    """
     marker = pytest.mark.asyncio(loop_scope="session")
+    files: defaultdict[Path, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        has_stack = any(map(item.path.is_relative_to, _TESTS_WITH_STACKS))
-        if has_stack and pytest_asyncio.is_async_test(item):
+        files[item.path].append(item)
+        if _has_stack(item.path) and pytest_asyncio.is_async_test(item):
             item.add_marker(marker, append=False)
+
+    def order(path: Path) -> tuple[bool, bool, int]:
+        shared = any("shared_stack" in getattr(test, "fixturenames", ()) for test in files[path])
+        return _has_stack(path), shared, -len(files[path])
+
+    items[:] = [item for path in sorted(files, key=order) for item in files[path]]
+
+
+def _has_stack(path: Path) -> bool:
+    return any(map(path.is_relative_to, _TESTS_WITH_STACKS))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -41,27 +59,37 @@ async def _disruptable_stack(
 ) -> AsyncIterator[RunningStack]:
     async with started_stack(tmp_path_factory.mktemp("disruptable_stack")) as stack:
         yield stack
+        resume(stack)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def disruptable_stack(_disruptable_stack: RunningStack) -> AsyncIterator[RunningStack]:
-    """A running stack whose processes may be stopped, suspended and killed; restored afterwards."""
-    await mend(_disruptable_stack)
+    """A running stack whose processes may be stopped, suspended and killed.
+
+    It is restored before each test, and suspended between tests.
+    """
+    await restore(_disruptable_stack)
     yield _disruptable_stack
-    await mend(_disruptable_stack)
+    suspend(_disruptable_stack)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def stack_without_payment(_disruptable_stack: RunningStack) -> RunningStack:
-    """The disruptable stack with payment stopped and interview's cached codes fresh.
+async def stack_without_interview(_disruptable_stack: RunningStack) -> AsyncIterator[RunningStack]:
+    """The disruptable stack with interview stopped."""
+    await restore(_disruptable_stack, without="interview")
+    yield _disruptable_stack
+    suspend(_disruptable_stack)
 
-    Interview has no open dead letters. Payment stays stopped until `disruptable_stack` restores it.
-    """
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stack_without_payment(_disruptable_stack: RunningStack) -> AsyncIterator[RunningStack]:
+    """The disruptable stack with payment stopped, fresh cached codes and no open dead letters."""
     if _disruptable_stack.devstack.is_running("payment"):
-        await mend(_disruptable_stack)
+        await restore(_disruptable_stack)
         await wait_for_fresh_watermark(_disruptable_stack)
-        await _disruptable_stack.devstack.terminate("payment")
+    await restore(_disruptable_stack, without="payment")
     async with _disruptable_stack.sql() as superuser:
         await superuser.execute("UPDATE interview.dead_letters SET resolution = 'DISCARDED'")
         await superuser.execute("UPDATE interview.payment_watermark SET covered_as_of = now()")
-    return _disruptable_stack
+    yield _disruptable_stack
+    suspend(_disruptable_stack)

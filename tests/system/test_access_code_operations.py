@@ -36,11 +36,10 @@ async def operator(shared_stack: RunningStack) -> AsyncIterator[Clients]:
         yield clients
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def fake_interview(disruptable_stack: RunningStack) -> FakeInterview:
+@pytest.fixture
+def fake_interview(stack_without_interview: RunningStack) -> FakeInterview:
     """Interview is stopped; the test publishes its events."""
-    await disruptable_stack.devstack.terminate("interview")
-    return FakeInterview(disruptable_stack)
+    return FakeInterview(stack_without_interview)
 
 
 async def test_a_reissued_code_replaces_the_old_one(

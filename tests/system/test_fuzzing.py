@@ -19,7 +19,7 @@ from clients import reason_of
 from tests.system.drivers.request_generator import requests
 from tests.system.drivers.running_stack import RunningStack
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "20"))
 CONCURRENCY = 20
 SERVICES = [
     ("payment", "payment.v1.PaymentService"),

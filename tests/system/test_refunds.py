@@ -5,7 +5,6 @@ import secrets
 
 import grpc
 import pytest
-import pytest_asyncio
 
 from devstack.polling import wait_until
 from payment.v1 import access_code_pb2, events_pb2, payment_service_pb2
@@ -28,11 +27,10 @@ from tests.system.drivers.running_stack import RunningStack
 PRICE = 19900
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def fake_interview(disruptable_stack: RunningStack) -> FakeInterview:
+@pytest.fixture
+def fake_interview(stack_without_interview: RunningStack) -> FakeInterview:
     """Interview is stopped; the test publishes its events."""
-    await disruptable_stack.devstack.terminate("interview")
-    return FakeInterview(disruptable_stack)
+    return FakeInterview(stack_without_interview)
 
 
 async def pay_order(stack: RunningStack, method: str = "sandbox_approve") -> str:

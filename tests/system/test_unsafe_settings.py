@@ -14,11 +14,14 @@ from tests.system.drivers.stack_runner import run_to_end
 from tests.system.drivers.stack_settings import settings
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def stopped_stack(tmp_path: Path) -> AsyncIterator[Stack]:
-    """A stack of which nothing runs yet."""
-    stack = Stack(tmp_path, settings(tmp_path))
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stack_of_servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """A stack with PostgreSQL and NATS running, payment's schema migrated, and no service."""
+    directory = tmp_path_factory.mktemp("unsafe")
+    stack = Stack(directory, settings(directory))
     try:
+        await stack.start_only(["postgres", "nats"])
+        await stack.migrate("payment")
         yield stack
     finally:
         await stack.stop()
@@ -29,23 +32,21 @@ async def stopped_stack(tmp_path: Path) -> AsyncIterator[Stack]:
     ("role", "reason"), [("", "is a superuser"), ("payment_owner", "is an owner of schema payment")]
 )
 async def test_a_service_does_not_start_as_a_superuser_or_as_an_owner_of_its_schema(
-    stopped_stack: Stack, role: str, reason: str
+    stack_of_servers: Stack, role: str, reason: str
 ) -> None:
-    await stopped_stack.start_only(["postgres", "nats"])
-    await stopped_stack.migrate("payment")
-    program = service(stopped_stack, "payment")
-    url = stopped_stack.database_url(role) if role else stopped_stack.superuser_url
+    program = service(stack_of_servers, "payment")
+    url = stack_of_servers.database_url(role) if role else stack_of_servers.superuser_url
     status, output = await run_to_end(program, {"PAYMENT_DATABASE_URL": url})
     assert status == 1
     assert reason in output
 
 
-async def test_a_service_does_not_start_with_keys_that_it_cannot_read(stopped_stack: Stack) -> None:
-    await stopped_stack.start_only(["postgres", "nats"])
-    await stopped_stack.migrate("payment")
-    file = stopped_stack.directory / "broken.json"
+async def test_a_service_does_not_start_with_keys_that_it_cannot_read(
+    stack_of_servers: Stack, tmp_path: Path
+) -> None:
+    file = tmp_path / "broken.json"
     file.write_text(json.dumps({"keys": [{"kty": "OKP"}]}))
-    program = service(stopped_stack, "payment")
+    program = service(stack_of_servers, "payment")
     status, output = await run_to_end(program, {"PAYMENT_AUTH_KEYS": str(file)})
     assert status == 1
     assert "broken.json" in output
@@ -60,17 +61,15 @@ async def test_a_service_does_not_start_with_keys_that_it_cannot_read(stopped_st
 )
 @pytest.mark.parametrize("text", [None, "nonsense"])
 async def test_a_service_does_not_start_with_certificates_that_it_cannot_read(
-    stopped_stack: Stack, settings_and_files: dict[str, str], text: str | None
+    stack_of_servers: Stack, tmp_path: Path, settings_and_files: dict[str, str], text: str | None
 ) -> None:
     """The file is missing or no PEM: exit status 1, and one line names it."""
-    await stopped_stack.start_only(["postgres", "nats"])
-    await stopped_stack.migrate("payment")
-    files = {name: stopped_stack.directory / file for name, file in settings_and_files.items()}
+    files = {name: tmp_path / file for name, file in settings_and_files.items()}
     if text:
         for file in files.values():
             file.write_text(text)
     environment = {name: str(file) for name, file in files.items()}
-    status, output = await run_to_end(service(stopped_stack, "payment"), environment)
+    status, output = await run_to_end(service(stack_of_servers, "payment"), environment)
     assert status == 1
     (line,) = [line for line in output.splitlines() if "could not start" in line]
     assert next(iter(settings_and_files.values())) in line

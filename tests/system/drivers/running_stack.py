@@ -1,5 +1,6 @@
 """A running stack as its clients and operators see it: calls, SQL, streams, mailbox, logs."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -69,6 +70,8 @@ class RunningStack:
 
     def __init__(self, devstack: Stack, clients: Clients) -> None:
         self.devstack, self.clients = devstack, clients
+        self._superuser: asyncpg.Connection[asyncpg.Record] | None = None
+        self._superuser_lock = asyncio.Lock()
 
     # Customers and callers
 
@@ -121,14 +124,18 @@ class RunningStack:
             await connection.execute(statement, *arguments)
 
     async def fetch_rows(self, query: str, *arguments: object) -> "Sequence[asyncpg.Record]":
-        """The rows that the superuser reads."""
-        async with self.sql() as connection:
-            return await connection.fetch(query, *arguments)
+        """The rows that the superuser reads, over a connection that is kept: a log-in is slow."""
+        if self._superuser_lock.locked():  # a query that waits delays no other
+            async with self.sql() as connection:
+                return await connection.fetch(query, *arguments)
+        async with self._superuser_lock:
+            if self._superuser is None or self._superuser.is_closed():
+                self._superuser = await self.devstack.postgres_server.connect(DATABASE)
+            return await self._superuser.fetch(query, *arguments, timeout=30)
 
     async def fetch_value(self, query: str, *arguments: object) -> Any:
-        """The single value that the superuser reads."""
-        async with self.sql() as connection:
-            return await connection.fetchval(query, *arguments)
+        """The single value that the superuser reads; None without a row."""
+        return next((row[0] for row in await self.fetch_rows(query, *arguments)), None)
 
     async def wait_until_true(self, query: str, *arguments: object) -> None:
         """Waits until a query's single value is true."""
@@ -140,12 +147,12 @@ class RunningStack:
 
     async def row_counts(self) -> Mapping[str, int]:
         """The number of rows of every table, without those that watermarks add all the time."""
-        tables = await self.fetch_rows(
-            "SELECT schemaname, tablename FROM pg_tables"
-            " WHERE schemaname IN ('payment', 'interview', 'notification')"
-            " AND tablename <> 'pending_watermarks'"
-        )
         async with self.sql() as connection:
+            tables = await connection.fetch(
+                "SELECT schemaname, tablename FROM pg_tables"
+                " WHERE schemaname IN ('payment', 'interview', 'notification')"
+                " AND tablename <> 'pending_watermarks'"
+            )
             return {
                 f"{schema}.{table}": await connection.fetchval(
                     f"SELECT count(*) FROM {schema}.{table}"  # noqa: S608  the catalogue's names
@@ -317,7 +324,11 @@ class RunningStack:
     def log_entries(self, component: str, **fields: object) -> list[dict[str, Any]]:
         """The structured log entries of a component that have these fields."""
         entries: list[dict[str, Any]] = []
+        # Logs are long and read often: only lines that contain the values are parsed.
+        texts = [json.dumps(value) for value in fields.values() if isinstance(value, str)]
         for line in self.devstack.log(component).read_text("utf-8").splitlines():
+            if not all(text in line for text in texts):
+                continue
             try:
                 entry = json.loads(line)
             except ValueError:

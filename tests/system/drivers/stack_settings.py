@@ -15,7 +15,7 @@ from tests.system.drivers.running_stack import RunningStack
 
 # The secret that the provider's current one has replaced; notifications may be signed with both.
 OLD_PROVIDER_SECRET = "the provider's old secret"
-# Delays that a person would sit out, cut short; and a provider's secret being replaced.
+# Short delays; no limit on failed validations; a provider secret in rotation.
 ENVIRONMENT = {
     "payment": {
         "PAYMENT_FAILED_VALIDATIONS_PER_STOREFRONT": "1000000",
@@ -37,7 +37,7 @@ ENVIRONMENT = {
         "INTERVIEW_VALIDATION_SECONDS": "3",
         # So long that no preview ends by its age during a test.
         "INTERVIEW_PREVIEW_SECONDS": "600",
-        # What the tests break on purpose, only they mend.
+        # No scheduled repair: the tests create inconsistencies and repair them.
         "INTERVIEW_CONSISTENCY_SECONDS": "86400",
         "INTERVIEW_METRICS_LISTEN": "127.0.0.1:0",
     },
@@ -56,32 +56,52 @@ _ACK_WAIT_SECONDS = 4
 
 
 def settings(directory: Path) -> Settings:
-    """Free ports, so that stacks run side by side; the platform's topology, but impatient."""
+    """Free ports, so that stacks run side by side, and the topology with a short ack_wait."""
     declared = (PROJECT / "deploy" / "nats" / "topology.toml").read_text("utf-8")
     topology = directory.with_suffix(".toml")
-    hurried = re.sub(r"ack_wait_seconds = \d+", f"ack_wait_seconds = {_ACK_WAIT_SECONDS}", declared)
-    topology.write_text(hurried, "utf-8")
+    shortened = re.sub(
+        r"ack_wait_seconds = \d+", f"ack_wait_seconds = {_ACK_WAIT_SECONDS}", declared
+    )
+    topology.write_text(shortened, "utf-8")
     return replace(
         Settings.on_free_ports(), fsync=False, environment=ENVIRONMENT, topology=topology
     )
 
 
-async def mend(stack: RunningStack) -> None:
-    """Brings every component back, and waits until each finds the others again."""
-    devstack, clients = stack.devstack, stack.clients
+def suspend(stack: RunningStack) -> None:
+    """Suspends every running component: an idle stack takes a tenth of a processor."""
     for name in COMPONENTS:
-        if devstack.is_running(name):
-            devstack.resume(name)
-        else:
+        if stack.devstack.is_running(name):
+            stack.devstack.suspend(name)
+
+
+def resume(stack: RunningStack) -> None:
+    """Resumes every running component."""
+    for name in COMPONENTS:
+        if stack.devstack.is_running(name):
+            stack.devstack.resume(name)
+
+
+async def restore(stack: RunningStack, without: str = "") -> None:
+    """Starts or resumes every component but one, and waits until they reach each other."""
+    devstack, clients = stack.devstack, stack.clients
+    resume(stack)
+    for name in COMPONENTS:
+        if name == without:
+            if devstack.is_running(name):
+                await devstack.terminate(name)
+        elif not devstack.is_running(name):
             await devstack.start(name)
     check = interview_service_pb2.CheckAccessCodeRequest(access_code="0000-0000-0000-0000")
-    listed = notification_service_pb2.ListNotificationsRequest(page_size=1)
-    await retry(lambda: clients.interviews.CheckAccessCode(check), "interview asks payment")
-    await retry(lambda: clients.notifications.ListNotifications(listed), "notification")
+    page = notification_service_pb2.ListNotificationsRequest(page_size=1)
 
-    async def provider_answers() -> bool:
+    async def payment_reaches_provider() -> bool:
         journey = stack.journey()
         payment = await journey.pay((await journey.order()).order_id, "sandbox_decline")
         return payment.status == payment_service_pb2.PAYMENT_STATUS_FAILED
 
-    await retry(provider_answers, "payment asks the provider")
+    await retry(lambda: clients.notifications.ListNotifications(page), "notification serves")
+    if without not in {"interview", "payment"}:
+        await retry(lambda: clients.interviews.CheckAccessCode(check), "interview reaches payment")
+    if without != "payment":
+        await retry(payment_reaches_provider, "payment reaches the provider")
