@@ -88,9 +88,7 @@ async def test_a_capture_after_the_cancellation_publishes_none(shared_stack: Run
     assert await order_statuses(shared_stack, order_id) == ("CANCELLED", ["CANCELLED"])
     (captured,) = await list_payments(shared_stack, order_id)
     assert captured.captured.amount_minor == PRICE
-    assert shared_stack.log_entries(
-        "payment", event="captured money backs no order", order_id=order_id
-    )
+    assert shared_stack.log_entries("payment", event="surplus money captured", order_id=order_id)
     assert await _published_count(shared_stack, order_id) == 0
     effects = await shared_stack.effects(order_id)
     assert (effects.codes, effects.sessions) == (0, 0)

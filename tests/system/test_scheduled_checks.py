@@ -20,7 +20,7 @@ FREQUENT_CHECKS = {
         "PAYMENT_METRICS_LISTEN": "127.0.0.1:0",
         "PAYMENT_BUS_RECONCILIATION_INTERVAL_SECONDS": "1",
         "PAYMENT_BUS_RECONCILIATION_REPAIR": "false",
-        "PAYMENT_REFUND_ASK_SECONDS": "1",
+        "PAYMENT_REFUND_REQUEST_REPEAT_SECONDS": "1",
         "PAYMENT_REFUND_OVERDUE_SECONDS": "3",
     },
     "interview": {
@@ -135,7 +135,7 @@ async def test_ledger_imbalances_are_counted_until_they_are_corrected(
     for order_id, captured, backing in ((captured_id, 20000, 19900), (refunded_id, 19900, 19800)):
         await stack.wait_for_log_entries(
             "payment",
-            event="money doesn't balance",
+            event="ledger imbalance",
             level="error",
             order_id=order_id,
             captured_minor=captured,

@@ -65,8 +65,8 @@ async def _wait_until_processed(stack: RunningStack, reply: Reply) -> tuple[str,
 
     async def read() -> tuple[str, str] | None:
         (row,) = await stack.fetch_rows(
-            "SELECT status, quarantine_reason FROM payment.payment_notifications"
-            " WHERE payment_notification_id = $1",
+            "SELECT status, quarantine_reason FROM payment.provider_notifications"
+            " WHERE provider_notification_id = $1",
             reply.notification.payment_notification_id,
         )
         return None if row["status"] == "RECEIVED" else (row["status"], row["quarantine_reason"])
@@ -210,7 +210,7 @@ async def test_a_repeated_notification_takes_effect_once(
     )
     assert (
         await disruptable_stack.fetch_value(
-            "SELECT deliveries FROM payment.payment_notifications WHERE payment_id = $1",
+            "SELECT deliveries FROM payment.provider_notifications WHERE payment_id = $1",
             payment.payment_id,
         )
         == times

@@ -3,7 +3,7 @@
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from importlib import import_module
 from inspect import getmembers, isclass
 from types import ModuleType
@@ -22,14 +22,17 @@ from notification_svc.domain import notifications as mails
 from notification_svc.grpc_server.errors import ERRORS as NOTIFICATION
 from payment_svc.domain import access_code_errors as codes
 from payment_svc.domain import (
-    access_codes,
-    orders,
-    payments,
+    order_errors,
+    payment_errors,
     products,
     provider_notifications,
-    refunds,
+    refund_errors,
 )
+from payment_svc.domain.access_code_status import AccessCodeStatus, Hold
+from payment_svc.domain.errors import IllegalTransition as IllegalPaymentTransition
 from payment_svc.domain.money import Money
+from payment_svc.domain.orders import OrderStatus
+from payment_svc.domain.payments import PaymentStatus
 from payment_svc.grpc_server.errors import ERRORS as PAYMENT
 from runtime.ops.errors import ERRORS as OPS
 from runtime.rpc.errors import ErrorMapper, ErrorTable
@@ -42,20 +45,6 @@ TABLES: Mapping[str, ErrorTable] = {
     "ops.v1": OPS,
 }
 PRICE = Money(19900, "CNY")
-
-
-def a_code(status: str) -> access_codes.AccessCode:
-    holds = [access_codes.Hold.OPERATOR] if status == "SUSPENDED" else []
-    return access_codes.AccessCode(
-        id="acc_1",
-        code="7ZK4-0PQX-M2A9-E5TB",
-        order_id="ord_1",
-        product_id="backend-60",
-        expire_at=NOW + timedelta(days=1),
-        issued_at=NOW,
-        status=access_codes.AccessCodeStatus(status),
-        holds=frozenset(holds),
-    )
 
 
 @dataclass(frozen=True)
@@ -78,37 +67,50 @@ ANSWERED = qa_records.QARecordStatus.ANSWERED
 REFUSALS: Mapping[str, list[Refusal]] = {
     "payment.v1": [
         *(
-            Refusal(error("ord_1", orders.OrderStatus(state)), ORDER, "ord_1", state, step)
+            Refusal(error("ord_1", OrderStatus(state)), ORDER, "ord_1", state, step)
             for error, state, step in (
-                (orders.OrderNotPayable, "PAID", "be paid"),
-                (orders.OrderNotCancellable, "EXPIRED", "be cancelled"),
-                (orders.OrderNotRefundable, "CANCELLED", "be refunded"),
+                (order_errors.OrderNotPayable, "PAID", "cannot be paid"),
+                (order_errors.OrderNotCancellable, "EXPIRED", "cannot be cancelled"),
+                (order_errors.OrderNotRefundable, "CANCELLED", "cannot be refunded"),
             )
         ),
-        Refusal(orders.RefundInProgress("ord_1"), ORDER, "ord_1", "REFUND_PENDING", "be refunded"),
         Refusal(
-            payments.PaymentInProgress("pay_1", payments.PaymentStatus.UNKNOWN, "paid by another"),
+            order_errors.RefundInProgress("ord_1", OrderStatus.REFUND_PENDING),
+            ORDER,
+            "ord_1",
+            "REFUND_PENDING",
+            "cannot be refunded",
+        ),
+        Refusal(
+            payment_errors.PaymentInProgress("ord_1", "pay_1", PaymentStatus.UNKNOWN, "paid again"),
             "PAYMENT_STATUS",
             "pay_1",
             "UNKNOWN",
-            "be paid by another",
+            "order ord_1 cannot be paid again",
         ),
         *(
-            Refusal(error(a_code(state), NOW), CODE, "acc_1", state, step)
-            for error, state, step in (
-                (codes.AccessCodeNotRevocable, "REDEEMED", "be revoked"),
-                (codes.AccessCodeNotSuspendable, "SUSPENDED", "be suspended"),
-                (codes.AccessCodeNotReinstatable, "ACTIVE", "be reinstated"),
-                (codes.AccessCodeNotReissuable, "REVOKED", "be reissued"),
-                (codes.AccessCodeUsed, "REDEEMED", "be refunded in full"),
+            Refusal(error("acc_1", AccessCodeStatus(state), holds), CODE, "acc_1", state, step)
+            for error, state, holds, step in (
+                (codes.AccessCodeNotRevocable, "REDEEMED", (), "cannot be revoked"),
+                (
+                    codes.AccessCodeNotSuspendable,
+                    "SUSPENDED",
+                    (Hold.OPERATOR,),
+                    "cannot be suspended",
+                ),
+                (codes.AccessCodeNotReinstatable, "ACTIVE", (), "cannot be reinstated"),
+                (codes.AccessCodeNotReissuable, "REVOKED", (), "cannot be reissued"),
+                (codes.AccessCodeUsed, "REDEEMED", (), "cannot be refunded in full"),
             )
         ),
         # These depend on what was asked for, not on a state.
         Refusal(
             products.PriceMismatch("backend-60", PRICE, PRICE), "PRICE", "backend-60", "", "costs"
         ),
-        Refusal(orders.AmountMismatch("ord_1", PRICE, PRICE), "AMOUNT", "ord_1", "", "costs"),
-        Refusal(orders.AmountNotLeft("ord_1", PRICE, PRICE), "AMOUNT", "ord_1", "", "left"),
+        Refusal(order_errors.AmountMismatch("ord_1", PRICE, PRICE), "AMOUNT", "ord_1", "", "costs"),
+        Refusal(
+            order_errors.AmountNotRefundable("ord_1", PRICE, PRICE), "AMOUNT", "ord_1", "", "left"
+        ),
     ],
     "interview.v1": [
         *(
@@ -197,20 +199,21 @@ REFUSALS: Mapping[str, list[Refusal]] = {
 
 # What no call raises, or what every call that meets it takes care of.
 INSIDE = {
-    codes.AccessCodeStepRefused,
+    IllegalPaymentTransition,
+    codes.IllegalAccessCodeTransition,
     codes.AccessCodeNotRedeemable,
     codes.AccessCodeNotExpirable,
-    orders.OrderNotExpirable,
-    orders.NoRefundPending,
-    payments.PaymentFinal,
-    payments.PaymentNotSubmitted,
-    payments.CurrencyCaptured,
+    order_errors.OrderNotExpirable,
+    order_errors.NoRefundPending,
+    payment_errors.PaymentFinal,
+    payment_errors.PaymentNotSubmitted,
+    payment_errors.WrongCurrencyCaptured,
     provider_notifications.ProviderNotificationNotFound,
-    provider_notifications.ProviderNotificationDone,
+    provider_notifications.ProviderNotificationFinal,
     provider_notifications.ProviderConfirmationNeeded,
-    refunds.RefundNotWaiting,
-    refunds.RefundNotReleased,
-    refunds.RefundFinal,
+    refund_errors.RefundNotWaiting,
+    refund_errors.RefundNotReleased,
+    refund_errors.RefundFinal,
     cached_code.CodeNotStartable,
     session_states.SessionStepRefused,
     session_states.SessionNotEnded,

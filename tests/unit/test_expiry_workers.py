@@ -9,9 +9,7 @@ from interview_svc.domain.questions import Question, QuestionBank, QuestionSet
 from interview_svc.use_cases.code_updates import apply_records
 from interview_svc.use_cases.ports import Preparation
 from interview_svc.workers.session_expiry import SessionExpiry
-from payment_svc.domain.access_codes import AccessCode
-from payment_svc.workers.access_code_expiry import AccessCodeExpiry
-from tests.fakes import interview, payment
+from tests.fakes import interview
 
 NOW = datetime.now(UTC) - timedelta(days=1)
 END = NOW + timedelta(hours=1)
@@ -30,18 +28,6 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[object]:
         yield self.uow
-
-
-async def test_codes_expire_by_the_databases_clock() -> None:
-    uow = payment.InMemory()
-    await uow.access_codes.save_many([AccessCode("acc_1", "", "ord_1", "", END, NOW)])
-    database = Database(uow)
-    sweeper = AccessCodeExpiry(database)  # type: ignore[arg-type]
-    await sweeper.run_round()
-    assert uow.access_codes.saved["acc_1"].status == "ACTIVE"
-    database.now = END
-    await sweeper.run_round()
-    assert uow.access_codes.saved["acc_1"].status == "EXPIRED"
 
 
 async def test_sessions_end_by_the_databases_clock() -> None:

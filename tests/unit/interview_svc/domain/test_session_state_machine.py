@@ -32,7 +32,15 @@ from interview_svc.domain.session_states import (
     SessionNotStarted,
 )
 from interview_svc.domain.sessions import Session
-from tests.unit.state_machines import LIVES, SESSION, allowed, finals, refused, taken_from, unmoved
+from tests.unit.state_machines import (
+    SESSION,
+    STATE_MACHINE_SETTINGS,
+    assert_refused,
+    assert_unchanged,
+    final_states,
+    is_allowed,
+    take_all,
+)
 
 NOW = datetime.fromisoformat("2026-01-02T12:00:00+00:00")
 MINUTE, GRACE_PERIOD = timedelta(minutes=1), timedelta(seconds=10)
@@ -88,7 +96,7 @@ class LivesOfSessions(RuleBasedStateMachine):
             return self.session.sync_with_code(entry, now)
 
         if self.status != "PREPARED" or status == "REDEEMED":
-            assert unmoved(follow, self.session, entry) is False
+            assert assert_unchanged(follow, self.session, entry) is False
         elif status in {"ACTIVE", "SUSPENDED"}:
             assert follow() == (self.code != code)
             self.code = code
@@ -141,7 +149,7 @@ class LivesOfSessions(RuleBasedStateMachine):
     def its_use_is_rejected(self, now: datetime) -> None:
         """A running one is called off, one that is over only says so."""
         if self.started_at is None:
-            unmoved(lambda: self.session.reject_use(now), self.session)
+            assert_unchanged(lambda: self.session.reject_use(now), self.session)
             return
         self.rejected = True
         self.session.reject_use(now)
@@ -180,7 +188,7 @@ class LivesOfSessions(RuleBasedStateMachine):
         if not self._runs(now):
             self._refuses(SessionNotInProgress, ask)
             return
-        asked = unmoved(ask, self.session, *self.records)
+        asked = assert_unchanged(ask, self.session, *self.records)
         if last and last.answered_at is None and now < last.answer_by:
             assert asked is last
         elif len(self.records) == len(QUESTIONS.questions):
@@ -254,7 +262,7 @@ class LivesOfSessions(RuleBasedStateMachine):
             self._refuses(SessionNotCompleted, self.session.check_completed)
             self._refuses(SessionNotCompleted, lambda: self.session.evaluate(feedback))
             return
-        unmoved(self.session.check_completed, self.session)
+        assert_unchanged(self.session.check_completed, self.session)
         self.session.evaluate(feedback)
         self._moves("EVALUATED")
         assert self._said(FeedbackPublished, now).rating == rating
@@ -262,11 +270,11 @@ class LivesOfSessions(RuleBasedStateMachine):
     # What a step did
 
     def _refuses(self, error: type[Exception], step: Callable[[], object]) -> None:
-        refused(error, "ses_1", step, self.session, *self.records)
+        assert_refused(error, "ses_1", step, self.session, *self.records)
 
     def _moves(self, to: str) -> None:
-        assert allowed(SESSION, self.status, to)
-        assert self.status not in finals(SESSION)
+        assert is_allowed(SESSION, self.status, to)
+        assert self.status not in final_states(SESSION)
         self.status = to
 
     def _ends(self, to: str, kind: type[object], now: datetime) -> Any:
@@ -281,7 +289,7 @@ class LivesOfSessions(RuleBasedStateMachine):
         assert cancelled.was_started == (self.started_at is not None)
 
     def _said(self, kind: type[object], now: datetime) -> Any:
-        [told] = taken_from(self.session.events)
+        [told] = take_all(self.session.events)
         assert type(told) is kind
         assert (told.session_id, told.order_id, told.occurred_at) == ("ses_1", "ord_1", now)
         self.told.append(told)
@@ -309,7 +317,7 @@ class LivesOfSessions(RuleBasedStateMachine):
         assert session.is_open == (session.ended_at is None)
         assert (session.cancel_reason is not None) == (session.status == "CANCELLED")
         wrong = self.rejected and self.status in {"COMPLETED", "EVALUATED"}
-        assert unmoved(lambda: session.used_without_right, session) == wrong
+        assert assert_unchanged(lambda: session.used_without_right, session) == wrong
 
     @invariant()
     def its_end_is_said_once(self) -> None:
@@ -325,4 +333,4 @@ class LivesOfSessions(RuleBasedStateMachine):
 
 
 TestLivesOfSessions = LivesOfSessions.TestCase
-TestLivesOfSessions.settings = LIVES
+TestLivesOfSessions.settings = STATE_MACHINE_SETTINGS

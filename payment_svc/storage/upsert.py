@@ -1,4 +1,4 @@
-"""How rows are saved: added, or updated where their primary key exists."""
+"""Inserts rows, or updates those whose primary key exists."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 async def upsert(
     connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Adds rows, or updates those whose primary key exists. All rows have the same columns."""
+    """Inserts or updates rows, all of which have the same columns."""
     if not rows:
         return
     statement = insert(table)
