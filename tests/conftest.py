@@ -10,7 +10,7 @@ from runtime import redaction
 from shared_model.access_code import mask_access_codes
 from tests.system.drivers.access_codes import wait_for_fresh_watermark
 from tests.system.drivers.running_stack import RunningStack
-from tests.system.drivers.stack_settings import mend
+from tests.system.drivers.stack_settings import restore_components
 from tests.system.drivers.stacks import started_stack
 
 # As every process of the platform does when it starts.
@@ -46,9 +46,9 @@ async def _disruptable_stack(
 @pytest_asyncio.fixture(loop_scope="session")
 async def disruptable_stack(_disruptable_stack: RunningStack) -> AsyncIterator[RunningStack]:
     """A running stack whose processes may be stopped, suspended and killed; restored afterwards."""
-    await mend(_disruptable_stack)
+    await restore_components(_disruptable_stack)
     yield _disruptable_stack
-    await mend(_disruptable_stack)
+    await restore_components(_disruptable_stack)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -58,7 +58,7 @@ async def stack_without_payment(_disruptable_stack: RunningStack) -> RunningStac
     Interview has no open dead letters. Payment stays stopped until `disruptable_stack` restores it.
     """
     if _disruptable_stack.devstack.is_running("payment"):
-        await mend(_disruptable_stack)
+        await restore_components(_disruptable_stack)
         await wait_for_fresh_watermark(_disruptable_stack)
         await _disruptable_stack.devstack.terminate("payment")
     async with _disruptable_stack.sql() as superuser:

@@ -17,7 +17,7 @@ from eventbus.event import split_subject
 from eventbus.jetstream import connect, subscribe
 from payment.v1 import payment_service_pb2
 from runtime.ops.event_json import to_json
-from shared_model.access_code import mask_access_codes
+from runtime.redaction import mask
 
 _MEASURED_JOURNEYS = 200
 _CONCURRENCY = 4
@@ -53,7 +53,7 @@ class Demo:
 
     def _print(self, kind: str, text: str) -> None:
         elapsed = (time.perf_counter() - self._started_at) * 1000
-        self._print_line(f"{elapsed:8.0f} ms  {kind:7} {mask_access_codes(text)}")
+        self._print_line(f"{elapsed:8.0f} ms  {kind:7} {mask(text)}")
 
     def _on_event(self, message: Any) -> None:
         self._event_times[message.subject] = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The settings of the stacks under test: free ports, and delays cut short."""
+"""Settings of the stacks under test: free ports and short delays."""
 
 import re
 from dataclasses import replace
@@ -13,9 +13,9 @@ from payment.v1 import payment_service_pb2
 from tests.system.drivers.grpc_calls import retry
 from tests.system.drivers.running_stack import RunningStack
 
-# The secret that the provider's current one has replaced; notifications may be signed with both.
+# The former secret of the provider; during a rotation, payment accepts both.
 OLD_PROVIDER_SECRET = "the provider's old secret"
-# Delays that a person would sit out, cut short; and a provider's secret being replaced.
+# Short delays; no limit on failed validations; a provider secret in rotation.
 ENVIRONMENT = {
     "payment": {
         "PAYMENT_FAILED_VALIDATIONS_PER_STOREFRONT": "1000000",
@@ -35,9 +35,9 @@ ENVIRONMENT = {
         "INTERVIEW_BUS_LEASE_SECONDS": "2",
         "INTERVIEW_BUS_MAX_ATTEMPTS": "6",
         "INTERVIEW_VALIDATION_SECONDS": "3",
-        # So long that no preview ends by its age during a test.
+        # Long enough that no preview expires during a test.
         "INTERVIEW_PREVIEW_SECONDS": "600",
-        # What the tests break on purpose, only they mend.
+        # No scheduled repair: the tests create inconsistencies and repair them.
         "INTERVIEW_CONSISTENCY_SECONDS": "86400",
         "INTERVIEW_METRICS_LISTEN": "127.0.0.1:0",
     },
@@ -51,23 +51,22 @@ ENVIRONMENT = {
     "provider": {"PROVIDER_SLOW_SECONDS": "1.5", "PROVIDER_LATE_SECONDS": "1"},
 }
 
-
 _ACK_WAIT_SECONDS = 4
 
 
 def settings(directory: Path) -> Settings:
-    """Free ports, so that stacks run side by side; the platform's topology, but impatient."""
+    """Free ports, so that stacks run in parallel; the platform's topology with a short ack wait."""
     declared = (PROJECT / "deploy" / "nats" / "topology.toml").read_text("utf-8")
     topology = directory.with_suffix(".toml")
-    hurried = re.sub(r"ack_wait_seconds = \d+", f"ack_wait_seconds = {_ACK_WAIT_SECONDS}", declared)
-    topology.write_text(hurried, "utf-8")
+    changed = re.sub(r"ack_wait_seconds = \d+", f"ack_wait_seconds = {_ACK_WAIT_SECONDS}", declared)
+    topology.write_text(changed, "utf-8")
     return replace(
         Settings.on_free_ports(), fsync=False, environment=ENVIRONMENT, topology=topology
     )
 
 
-async def mend(stack: RunningStack) -> None:
-    """Brings every component back, and waits until each finds the others again."""
+async def restore_components(stack: RunningStack) -> None:
+    """Starts or resumes every component, and waits until they have reconnected to each other."""
     devstack, clients = stack.devstack, stack.clients
     for name in COMPONENTS:
         if devstack.is_running(name):
@@ -75,13 +74,13 @@ async def mend(stack: RunningStack) -> None:
         else:
             await devstack.start(name)
     check = interview_service_pb2.CheckAccessCodeRequest(access_code="0000-0000-0000-0000")
-    listed = notification_service_pb2.ListNotificationsRequest(page_size=1)
-    await retry(lambda: clients.interviews.CheckAccessCode(check), "interview asks payment")
-    await retry(lambda: clients.notifications.ListNotifications(listed), "notification")
+    notifications = notification_service_pb2.ListNotificationsRequest(page_size=1)
+    await retry(lambda: clients.interviews.CheckAccessCode(check), "interview calls payment")
+    await retry(lambda: clients.notifications.ListNotifications(notifications), "notification")
 
-    async def provider_answers() -> bool:
+    async def payment_reaches_provider() -> bool:
         journey = stack.journey()
         payment = await journey.pay((await journey.order()).order_id, "sandbox_decline")
         return payment.status == payment_service_pb2.PAYMENT_STATUS_FAILED
 
-    await retry(provider_answers, "payment asks the provider")
+    await retry(payment_reaches_provider, "payment calls the provider")
