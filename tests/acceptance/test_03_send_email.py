@@ -13,7 +13,7 @@ async def test_one_mail_with_the_access_code_is_sent(shared_stack: RunningStack)
     """The mailbox has it once; its notification is SENT and names the event that caused it."""
     journey = shared_stack.journey()
     order_id = await journey.paid_order()
-    await journey.sent(order_id)
+    await journey.wait_for_sent_mail(order_id)
     await shared_stack.wait_for_effects(order_id, PAID)
     (mail,) = shared_stack.mails(journey)
     assert access_code_in(mail) == (await shared_stack.access_code(order_id)).code

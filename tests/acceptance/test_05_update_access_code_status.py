@@ -16,7 +16,7 @@ async def test_a_start_redeems_the_code_and_the_audit_cites_the_event(
     issued = await shared_stack.access_code(order_id)
     assert issued.status == access_code_pb2.ACCESS_CODE_STATUS_ACTIVE
     session = await journey.start(code)
-    record = await journey.redeemed(order_id)
+    record = await journey.wait_for_redemption(order_id)
     await shared_stack.wait_for_effects(order_id, STARTED)
     assert (record.redeemed_session_id, record.redeemed_at) == (
         session.session_id,

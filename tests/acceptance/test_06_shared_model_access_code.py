@@ -66,7 +66,7 @@ async def test_interview_stores_the_record_that_payment_publishes(
     """The event, payment's reply and interview's cached code agree."""
     journey, order_id, code = await shared_stack.prepare_session()
     await journey.start(code)
-    record = await journey.redeemed(order_id)
+    record = await journey.wait_for_redemption(order_id)
     await shared_stack.wait_for_effects(order_id, STARTED)
     event = await shared_stack.wait_for_event(events_pb2.AccessCodeRedeemed, order_id)
     assert event.record == record

@@ -136,7 +136,7 @@ async def test_a_suspended_code_starts_no_session_until_it_is_reinstated(
     await wait_for_cached_status(shared_stack, order_id, "ACTIVE")
     session = await journey.start(code)
     assert session.status == session_pb2.SESSION_STATUS_IN_PROGRESS
-    await journey.redeemed(order_id)
+    await journey.wait_for_redemption(order_id)
     await shared_stack.wait_until_idle()
     effects = await shared_stack.effects(order_id)
     assert (effects.redeemed, effects.redemptions) == (STARTED.redeemed, STARTED.redemptions)

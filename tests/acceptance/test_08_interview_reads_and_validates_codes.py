@@ -72,7 +72,7 @@ async def test_no_call_of_interview_writes_a_code(disruptable_stack: RunningStac
         for method in service.methods:
             known |= await _call(channel, method, known)
         assert "session_id" in known
-        await journey.redeemed(order_id)
+        await journey.wait_for_redemption(order_id)
         await disruptable_stack.wait_until_idle()
         assert await writes.roles_and_operations() == {("payment_runtime", "UPDATE")}
     effects = await disruptable_stack.effects(order_id)

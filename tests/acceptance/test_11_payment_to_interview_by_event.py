@@ -23,7 +23,7 @@ async def test_an_order_is_paid_while_interview_is_down(
     order_id = (await journey.order()).order_id
     payment = await journey.pay(order_id)
     assert payment.status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
-    await journey.sent(order_id)
+    await journey.wait_for_sent_mail(order_id)
     assert not disruptable_stack.devstack.is_running("interview")
     assert (await disruptable_stack.effects(order_id)).sessions == 0
     await disruptable_stack.devstack.start("interview")

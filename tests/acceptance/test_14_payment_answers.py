@@ -45,7 +45,7 @@ async def _suspended(stack: RunningStack) -> str:
 async def _redeemed(stack: RunningStack) -> str:
     journey, order_id, code = await stack.prepare_session()
     await journey.start(code)
-    await journey.redeemed(order_id)
+    await journey.wait_for_redemption(order_id)
     return code
 
 

@@ -34,7 +34,7 @@ async def test_the_running_service_writes_as_this_role(shared_stack: RunningStac
     """It issues and redeems a code, and connects as no other role."""
     journey, order_id, code = await shared_stack.prepare_session()
     await journey.start(code)
-    record = await journey.redeemed(order_id)
+    record = await journey.wait_for_redemption(order_id)
     status = "SELECT status FROM payment.access_codes WHERE id = $1"
     assert await shared_stack.fetch_value(status, record.id) == "REDEEMED"
     users = await shared_stack.fetch_rows(

@@ -76,7 +76,7 @@ async def test_the_others_serve_no_call_of_payment(shared_stack: RunningStack) -
     journey, order_id, code = await shared_stack.prepare_session()
     await journey.start(code)
     await shared_stack.wait_for_effects(order_id, STARTED)
-    await journey.sent(order_id)
+    await journey.wait_for_sent_mail(order_id)
     for other in ("interview", "notification"):
         callers = {call.get("caller", "") for call in shared_stack.log_entries(other, event="call")}
         assert callers

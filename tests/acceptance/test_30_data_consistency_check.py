@@ -127,7 +127,7 @@ async def test_a_started_session_whose_code_is_not_redeemed_is_published_again(
     order = await _started_order(shared_stack)
     await _lose_redemption(order, "ACTIVE")
     await order.check_and_repair(STARTED_NOT_REDEEMED)
-    record = await order.journey.redeemed(order.order_id)
+    record = await order.journey.wait_for_redemption(order.order_id)
     assert record.redeemed_session_id == order.session_id
     await wait_for_cached_status(shared_stack, order.order_id, "REDEEMED")
     first, repeated = await shared_stack.read_events(events_pb2.InterviewStarted, order.order_id)
@@ -247,7 +247,7 @@ async def test_an_event_that_was_never_handled_is_handled(shared_stack: RunningS
     """Interview finds an acknowledged message without an inbox row: it handles it, once."""
     journey, order_id, _ = await shared_stack.prepare_session()
     await shared_stack.wait_for_effects(order_id, PAID)
-    session = await journey.prepared(order_id)
+    session = await journey.wait_for_session(order_id)
     message = await shared_stack.wait_for_message(f"payment.v1.PaymentCompleted.{order_id}")
     unhandled_id = event_id(message)
     await shared_stack.execute("DELETE FROM interview.inbox WHERE event_id = $1", unhandled_id)
@@ -256,4 +256,4 @@ async def test_an_event_that_was_never_handled_is_handled(shared_stack: RunningS
     assert (await check(True)).get(unhandled_id) is True
     assert unhandled_id not in await check(False)
     await shared_stack.wait_for_effects(order_id, PAID)
-    assert await journey.prepared(order_id) == session
+    assert await journey.wait_for_session(order_id) == session

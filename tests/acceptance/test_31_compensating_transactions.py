@@ -101,7 +101,7 @@ async def test_a_refund_that_the_provider_declines_reinstates_the_code(
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     await pay_until_succeeded(journey, order_id, "sandbox_no_refund")
-    await journey.prepared(order_id)
+    await journey.wait_for_session(order_id)
     refund = await create_refund(shared_stack, order_id)
     refund = await wait_for_refund(shared_stack, refund, "FAILED")
     assert refund.failure_reason
@@ -114,7 +114,7 @@ async def test_a_refund_that_the_provider_declines_reinstates_the_code(
     assert violations(failed) == []
     await shared_stack.wait_until_idle()
     await journey.start(record.code)
-    await journey.redeemed(order_id)
+    await journey.wait_for_redemption(order_id)
 
 
 async def test_a_start_with_a_revoked_code_is_reverted(disruptable_stack: RunningStack) -> None:

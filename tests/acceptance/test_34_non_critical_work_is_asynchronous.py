@@ -29,7 +29,7 @@ async def test_payment_answers_while_smtp_is_blocked(
         order_id = (await journey.order()).order_id
         payment = await journey.pay(order_id)
     assert payment.status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
-    await journey.prepared(order_id)
+    await journey.wait_for_session(order_id)
     attempted = "SELECT attempts > 0 FROM notification.notifications WHERE order_id = $1"
     await disruptable_stack.wait_until_true(attempted, order_id)
     assert disruptable_stack.mails(journey) == []

@@ -51,13 +51,13 @@ async def test_a_customer_can_take_the_whole_journey(
     request = create_order_request(CUSTOMER, journey.email, request_id=journey.name)
     order = (await customer.payments.CreateOrder(request)).order
     await journey.pay(order.order_id)
-    await journey.prepared(order.order_id)
-    session = await journey.start(await journey.code_from_mail())
+    await journey.wait_for_session(order.order_id)
+    session = await journey.start(await journey.wait_for_mailed_code())
     found = await customer.interviews.GetSession(
         interview_service_pb2.GetSessionRequest(session_id=session.session_id)
     )
     assert found.session.customer_id == CUSTOMER
-    assert (await journey.sent(order.order_id)).order_id == order.order_id
+    assert (await journey.wait_for_sent_mail(order.order_id)).order_id == order.order_id
 
 
 async def test_objects_of_other_customers_are_not_found(
@@ -66,8 +66,8 @@ async def test_objects_of_other_customers_are_not_found(
     journey = shared_stack.journey()
     order = await journey.order()
     payment = await journey.pay(order.order_id)
-    session = await journey.prepared(order.order_id)
-    notification = await journey.sent(order.order_id)
+    session = await journey.wait_for_session(order.order_id)
+    notification = await journey.wait_for_sent_mail(order.order_id)
     calls: list[Callable[[], Awaitable[object]]] = [
         lambda: customer.payments.GetOrder(
             payment_service_pb2.GetOrderRequest(order_id=order.order_id)
@@ -97,8 +97,8 @@ async def test_lists_contain_the_customers_own_objects_only(
 ) -> None:
     journey = shared_stack.journey()
     order_id = await journey.paid_order()
-    await journey.prepared(order_id)
-    await journey.sent(order_id)
+    await journey.wait_for_session(order_id)
+    await journey.wait_for_sent_mail(order_id)
     own_orders = await customer.payments.ListOrders(payment_service_pb2.ListOrdersRequest())
     assert {order.customer_id for order in own_orders.orders} <= {CUSTOMER}
     orders = payment_service_pb2.ListOrdersRequest(customer_id=journey.name)
@@ -116,7 +116,7 @@ async def test_a_validation_returns_no_record_to_a_customer(
 ) -> None:
     journey = shared_stack.journey()
     await journey.paid_order()
-    reply = await validate_access_code(customer, await journey.code_from_mail())
+    reply = await validate_access_code(customer, await journey.wait_for_mailed_code())
     assert reply.valid
     assert not reply.HasField("record")
 

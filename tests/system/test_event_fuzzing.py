@@ -65,7 +65,7 @@ async def test_malformed_events_become_dead_letters_and_the_next_order_is_prepar
     await wait_until(all_are_dead_letters, "every malformed event is a dead letter", 60)
     journey = shared_stack.journey()
     order_id = await journey.paid_order()
-    assert (await journey.prepared(order_id)).order_id == order_id
+    assert (await journey.wait_for_session(order_id)).order_id == order_id
     await shared_stack.wait_until_idle()
     for dead_letter in await list_dead_letters(shared_stack):
         if dead_letter.event_id in event_ids:

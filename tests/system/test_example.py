@@ -30,7 +30,7 @@ async def test_the_example_leads_a_customer_from_order_to_interview(
     journey = shared_stack.journey()
     token = shared_stack.devstack.keys.token("a shop", Role.STOREFRONT)
     client = await start_example(shared_stack, token, journey.email)
-    code = await journey.code_from_mail()
+    code = await journey.wait_for_mailed_code()
     out, err = await client.communicate(f"{code}\n".encode())
     assert client.returncode == 0, err.decode()
     session_id = out.decode().rpartition("mail: ")[2].split()[0]

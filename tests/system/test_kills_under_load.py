@@ -43,7 +43,7 @@ class Load:
         self.step_count += 1
         await pay_until_succeeded(journey, order_id)
         self.step_count += 1
-        code = await journey.code_from_mail()
+        code = await journey.wait_for_mailed_code()
         self.step_count += 1
         await retry(lambda: journey.start(code), f"the interview of {order_id}")
         self.step_count += 1

@@ -59,7 +59,7 @@ async def test_a_mail_is_in_the_customers_language_as_text_and_html(
     """Both parts have the code, the order and the end of the code's time; the subject has none."""
     journey = shared_stack.journey(language_code=language)
     order_id = await journey.paid_order()
-    sent = await journey.sent(order_id)
+    sent = await journey.wait_for_sent_mail(order_id)
     (mail,) = shared_stack.mails(journey)
     code = (await shared_stack.access_code(order_id)).code
     expire_at = await shared_stack.fetch_value(
@@ -80,7 +80,7 @@ async def test_a_mail_is_in_the_customers_language_as_text_and_html(
 async def test_a_mail_without_a_language_is_in_chinese(shared_stack: RunningStack) -> None:
     journey = shared_stack.journey(language_code="")
     order_id = await journey.paid_order()
-    assert (await journey.sent(order_id)).language_code == "zh-CN"
+    assert (await journey.wait_for_sent_mail(order_id)).language_code == "zh-CN"
     (mail,) = shared_stack.mails(journey)
     assert mail["Content-Language"] == "zh-CN"
 
@@ -124,7 +124,7 @@ async def test_a_mail_is_deferred_while_the_mail_server_is_down(
     assert not deferred.HasField("sent_at")
     assert disruptable_stack.mails(journey) == []
     await disruptable_stack.devstack.start("mailbox")
-    sent = await journey.sent(order_id)
+    sent = await journey.wait_for_sent_mail(order_id)
     assert sent.attempts > deferred.attempts
     assert (sent.last_error, sent.HasField("next_attempt_at")) == ("", False)
     (mail,) = disruptable_stack.mails(journey)
@@ -154,7 +154,7 @@ async def test_a_mail_refused_permanently_is_failed(shared_stack: RunningStack) 
     failed = await _wait_for_mail(shared_stack, order_id, "FAILED")
     assert failed.last_error.startswith("550")
     assert (failed.attempts, failed.HasField("next_attempt_at")) == (1, False)
-    await journey.prepared(order_id)
+    await journey.wait_for_session(order_id)
     reply = await shared_stack.clients.notifications.GetNotification(
         notification_service_pb2.GetNotificationRequest(notification_id=failed.notification_id)
     )
@@ -172,7 +172,7 @@ async def test_a_mail_that_was_being_sent_when_notification_was_killed_is_sent_a
     await disruptable_stack.devstack.kill("notification")
     disruptable_stack.devstack.resume("mailbox")
     await disruptable_stack.devstack.start("notification")
-    sent = await journey.sent(order_id)
+    sent = await journey.wait_for_sent_mail(order_id)
     assert (sent.message_id, sent.attempts) == (sending.message_id, 2)
     await disruptable_stack.wait_for_effects(order_id, PAID)
     assert {mail["Message-ID"] for mail in disruptable_stack.mails(journey)} == {sent.message_id}

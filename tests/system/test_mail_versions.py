@@ -137,9 +137,9 @@ async def test_a_redeemed_code_is_not_sent(disruptable_stack: RunningStack) -> N
     await disruptable_stack.devstack.kill("mailbox")
     journey = disruptable_stack.journey()
     order_id = await journey.paid_order()
-    await journey.prepared(order_id)
+    await journey.wait_for_session(order_id)
     await journey.start((await get_access_code(disruptable_stack, order_id)).code)
-    await journey.redeemed(order_id)
+    await journey.wait_for_redemption(order_id)
     await disruptable_stack.wait_until_true(
         "SELECT status = 'REDEEMED' FROM notification.code_versions WHERE order_id = $1", order_id
     )

@@ -121,7 +121,7 @@ async def test_failed_validations_are_limited_by_caller_and_by_peer_but_not_for_
 async def test_a_valid_code_does_not_count_as_failed(shared_stack: RunningStack) -> None:
     journey = shared_stack.journey()
     await journey.paid_order()
-    code = await journey.code_from_mail()
+    code = await journey.wait_for_mailed_code()
     request = interview_service_pb2.CheckAccessCodeRequest(access_code=code)
     for _ in range(3 * FAILURES_PER_CALLER):
         assert (await shared_stack.clients.interviews.CheckAccessCode(request)).valid

@@ -138,7 +138,7 @@ async def test_sigterm_under_load_fails_calls_with_unavailable_only(
             order_id = (await retry(journey.order, "an order")).order_id
             await retry(lambda: journey.pay(order_id), "a payment")  # noqa: B023
             paid.append(order_id)
-            session = await retry(lambda: journey.prepared(order_id), "a session")  # noqa: B023
+            session = await retry(lambda: journey.wait_for_session(order_id), "a session")  # noqa: B023
             assert session.order_id == order_id
             code = (await disruptable_stack.access_code(order_id)).code
             await retry(lambda: journey.start(code), "an interview")  # noqa: B023

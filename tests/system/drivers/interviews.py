@@ -121,5 +121,5 @@ async def started_interview(stack: RunningStack) -> Interview:
     """A new customer's session that is started, with its code redeemed."""
     journey, order_id, code = await stack.prepare_session()
     session = await journey.start(code)
-    await journey.redeemed(order_id)
+    await journey.wait_for_redemption(order_id)
     return Interview(stack, session)

@@ -83,7 +83,7 @@ class RunningStack:
         """Pays an order as a new customer and waits for its session: journey, order id, code."""
         journey = self.journey()
         order_id = await journey.paid_order()
-        await journey.prepared(order_id)
+        await journey.wait_for_session(order_id)
         return journey, order_id, (await self.access_code(order_id)).code
 
     def token_for(self, method: str = "") -> str:

@@ -21,8 +21,8 @@ async def test_journey_shows_records_and_events_of_all_services_by_time(
     """Access code and mail address are masked without --reveal."""
     journey, order_id, code = await shared_stack.prepare_session()
     await journey.start(code)
-    await journey.redeemed(order_id)
-    await journey.sent(order_id)
+    await journey.wait_for_redemption(order_id)
+    await journey.wait_for_sent_mail(order_id)
     await shared_stack.wait_until_idle()
     result = await opsctl(shared_stack, "journey", order_id, "--json")
     assert result.status == 0
