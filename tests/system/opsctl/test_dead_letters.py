@@ -1,6 +1,7 @@
 """`opsctl dead-letters`: list, show, replay, discard."""
 
 from devstack.polling import wait_until
+from devstack.servers.postgres import SERVICES
 from tests.system.drivers.db_faults import failing_session_insert
 from tests.system.drivers.dead_letters import wait_for_dead_letter
 from tests.system.drivers.effects import PAID
@@ -59,6 +60,9 @@ async def test_dead_letters_are_replayed_by_type_and_failures_are_listed(
     disruptable_stack: RunningStack,
 ) -> None:
     """A failure does not stop the others; each event takes effect once."""
+    for service in SERVICES:  # dead letters of other tests would be replayed too
+        discard = f"UPDATE {service}.dead_letters SET resolution = 'DISCARDED'"  # noqa: S608
+        await disruptable_stack.execute(discard)
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     event_type = "payment.v1.PaymentCompleted"
