@@ -10,7 +10,7 @@ from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stack_settings import ENVIRONMENT
 
 METHOD = "/payment.v1.AccessCodeService/ValidateAccessCode"
-DEADLINE_SECONDS = float(ENVIRONMENT["interview"]["INTERVIEW_VALIDATION_SECONDS"])
+DEADLINE_SECONDS = float(ENVIRONMENT["interview"]["INTERVIEW_VALIDATION_TIMEOUT_SECONDS"])
 
 
 async def test_a_start_calls_validate_access_code(shared_stack: RunningStack) -> None:

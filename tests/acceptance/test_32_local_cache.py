@@ -25,7 +25,7 @@ async def _preview(stack: RunningStack, code: str) -> interview_service_pb2.Chec
 
 
 def test_no_cache_entry_ends_by_its_age_during_these_tests() -> None:
-    assert float(ENVIRONMENT["interview"]["INTERVIEW_PREVIEW_SECONDS"]) >= 600
+    assert float(ENVIRONMENT["interview"]["INTERVIEW_PREVIEW_CACHE_SECONDS"]) >= 600
 
 
 async def test_repeated_previews_make_one_call(shared_stack: RunningStack) -> None:

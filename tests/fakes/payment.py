@@ -4,8 +4,7 @@ As with the SQL repositories, what is read is a copy and what is saved is stored
 saved aggregates are collected in `events`, in the order in which they would enter the outbox.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import Any
@@ -205,20 +204,3 @@ class InMemoryUnitOfWork:
 
     async def catalogue(self) -> Catalogue:
         return Catalogue([PRODUCT])
-
-
-class InMemoryDatabase:
-    """Opens one unit of work again and again; `open` counts the open transactions."""
-
-    def __init__(self, uow: InMemoryUnitOfWork) -> None:
-        self.uow, self.open = uow, 0
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[InMemoryUnitOfWork]:
-        self.open += 1
-        try:
-            yield self.uow
-        finally:
-            self.open -= 1
-
-    read_only = transaction

@@ -13,7 +13,7 @@ _KEY = "caller = $1 AND method = $2 AND request_id = $3"
 async def test_repeated_feedback_whose_first_call_commits_meanwhile_gets_the_first_reply(
     shared_stack: RunningStack,
 ) -> None:
-    """The repeat finds no stored reply; when it reads the session, that is EVALUATED already."""
+    """The repeat waits at its claim until the first call commits; the session is EVALUATED then."""
     interview = await started_interview(shared_stack)
     await interview.complete()
     create_feedback = shared_stack.clients.interviews.CreateFeedback
@@ -28,9 +28,8 @@ async def test_repeated_feedback_whose_first_call_commits_meanwhile_gets_the_fir
         )
         key = (stored["caller"], stored["method"], stored["request_id"])
         await superuser.execute(f"DELETE FROM interview.request_replies WHERE {_KEY}", *key)  # noqa: S608
-        # The state before the first call commits: the repeat finds no stored reply.
+        # The state before the first call commits: its claim blocks the claim of the repeat.
         async with superuser.transaction():
-            await superuser.execute("LOCK TABLE interview.sessions IN ACCESS EXCLUSIVE MODE")
             await superuser.execute(
                 "INSERT INTO interview.request_replies VALUES ($1, $2, $3, $4, $5, $6)",
                 *stored.values(),
@@ -42,10 +41,10 @@ async def test_repeated_feedback_whose_first_call_commits_meanwhile_gets_the_fir
                     await shared_stack.fetch_value(
                         "SELECT EXISTS (SELECT FROM pg_stat_activity"
                         " WHERE usename = 'interview_runtime' AND wait_event_type = 'Lock'"
-                        " AND query LIKE '%' || $1 || '%session_id%')",
-                        "FROM interview.sessions",
+                        " AND query LIKE '%' || $1 || '%')",
+                        "INSERT INTO interview.request_replies",
                     )
                 )
 
-            await wait_until(repeat_waits, "the repeat's lock on the session")
+            await wait_until(repeat_waits, "the repeat's claim")
     assert await repeat == first

@@ -40,6 +40,6 @@ async def test_findings_of_checks_are_exported_before_the_first_check(
     """As zero, so that an alert can compare the first finding with it."""
     metrics = await scrape_metrics(shared_stack, "interview")
     for kind in DriftKind:
-        assert metrics[f'mockinterview_consistency_drifts{{kind="{kind}"}}'] == 0
+        assert metrics[f'mockinterview_reconciliation_drifts{{kind="{kind}"}}'] == 0
     for kind in ("lost", "unhandled"):
         assert f'mockinterview_bus_missing_events{{kind="{kind}"}}' in metrics

@@ -24,7 +24,7 @@ FREQUENT_CHECKS = {
         "PAYMENT_REFUND_OVERDUE_SECONDS": "3",
     },
     "interview": {
-        "INTERVIEW_CONSISTENCY_SECONDS": "1",
+        "INTERVIEW_RECONCILIATION_INTERVAL_SECONDS": "1",
         # A check covers the time of three intervals, in which a test has to seed its fault.
         "INTERVIEW_BUS_RECONCILIATION_INTERVAL_SECONDS": "6",
         "INTERVIEW_BUS_RECONCILIATION_REPAIR": "false",
@@ -35,7 +35,7 @@ FREQUENT_CHECKS = {
         "NOTIFICATION_BUS_RECONCILIATION_REPAIR": "false",
     },
 }
-NO_DRIFTS = {f'mockinterview_consistency_drifts{{kind="{kind}"}}': 0.0 for kind in DriftKind}
+NO_DRIFTS = {f'mockinterview_reconciliation_drifts{{kind="{kind}"}}': 0.0 for kind in DriftKind}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -93,8 +93,8 @@ async def test_drifts_are_counted_by_kind_while_payment_is_down_and_repaired_aft
         )
 
     drifts = {
-        'mockinterview_consistency_drifts{kind="CODE_WITHOUT_SESSION"}': 1.0,
-        'mockinterview_consistency_drifts{kind="STALE_ENTRY"}': 2.0,
+        'mockinterview_reconciliation_drifts{kind="CODE_WITHOUT_SESSION"}': 1.0,
+        'mockinterview_reconciliation_drifts{kind="STALE_ENTRY"}': 2.0,
     }
     await wait_for_metrics(stack, "interview", NO_DRIFTS | drifts)
     warning = {"event": "drift found", "level": "warning"}

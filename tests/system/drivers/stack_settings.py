@@ -36,9 +36,9 @@ ENVIRONMENT = {
         "INTERVIEW_BUS_MAX_ATTEMPTS": "6",
         "INTERVIEW_VALIDATION_SECONDS": "3",
         # So long that no preview ends by its age during a test.
-        "INTERVIEW_PREVIEW_SECONDS": "600",
+        "INTERVIEW_PREVIEW_CACHE_SECONDS": "600",
         # No scheduled repair: the tests create inconsistencies and repair them.
-        "INTERVIEW_CONSISTENCY_SECONDS": "86400",
+        "INTERVIEW_RECONCILIATION_INTERVAL_SECONDS": "86400",
         "INTERVIEW_METRICS_LISTEN": "127.0.0.1:0",
     },
     "notification": {

@@ -85,7 +85,7 @@ class ServiceModel:
         return self._transitions[number, name]
 
     def _add_state(self, store: Any) -> tuple[int, EventNames]:
-        events = store.events if hasattr(store, "events") else store.told
+        events = store.events
         sent = tuple(self._log.add(self._to_bus(event)) for event in events)
         events.clear()
         key = repr(self._key(store))

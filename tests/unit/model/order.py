@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from interview_svc.domain.questions import Question, QuestionBank, QuestionSet
+from interview_svc.domain.session_factory import SessionFactory
 from payment_svc.domain.access_codes import AccessCode, Cause
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order
@@ -33,6 +34,7 @@ BANK = QuestionBank(
     {("backend-60", "en"): QuestionSet("backend-60", 1, "en", (Question("q", "?", 60),))},
     "backend-60",
 )
+SESSIONS = SessionFactory(BANK, lambda: SESSION)
 
 
 def paid_store() -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from interview_svc.domain.cached_code import CodeStatus
 from interview_svc.domain.events import CancelReason
-from interview_svc.domain.session_states import SessionStatus
+from interview_svc.domain.session_state import SessionStatus
 from interview_svc.domain.sessions import Session
 from payment_svc.domain.access_code_status import AccessCodeStatus, Hold
 from payment_svc.domain.orders import OrderStatus

@@ -13,7 +13,7 @@ from interview_svc import event_handlers as interview_consumers
 from interview_svc.domain.cached_code import CachedCode, CodeStatus, CodeUpdate
 from interview_svc.domain.events import CancelReason
 from interview_svc.domain.sessions import Session
-from interview_svc.use_cases.code_updates import RefundAsk
+from interview_svc.use_cases.code_updates import RefundRequest
 from payment_svc import event_handlers as payment_consumers
 from payment_svc.domain import refunds as refund_domain
 from payment_svc.domain.access_code_events import AccessCodeRevoked
@@ -183,17 +183,19 @@ def _publish_the_old_code_at_a_reissue(patch: Patch) -> None:
 
 
 def _ignore_the_record_of_a_request(patch: Patch) -> None:
-    answer = interview_consumers.answer_refunds
+    answer = interview_consumers.answer_refund_requests
 
-    async def answering(asks: Sequence[RefundAsk], uow: Any, *, preparation: Any) -> None:
-        entries = await uow.entries.get_many([ORDER])
+    async def answering(requests: Sequence[RefundRequest], uow: Any, **ports: Any) -> None:
+        cached_codes = await uow.cached_codes.lock_many([ORDER])
         known = [
-            replace(ask, heard=CodeUpdate(entries[ORDER].record)) if ORDER in entries else ask
-            for ask in asks
+            replace(request, update=CodeUpdate(cached_codes[ORDER].record))
+            if ORDER in cached_codes
+            else request
+            for request in requests
         ]
-        await answer(known, uow, preparation=preparation)
+        await answer(known, uow, **ports)
 
-    patch.setattr(interview_consumers, "answer_refunds", answering)
+    patch.setattr(interview_consumers, "answer_refund_requests", answering)
 
 
 def _answer_nothing_for_started_sessions(patch: Patch) -> None:
@@ -201,10 +203,10 @@ def _answer_nothing_for_started_sessions(patch: Patch) -> None:
 
 
 def _answer_nothing_without_a_session(patch: Patch) -> None:
-    withhold = CachedCode.withhold
+    withhold = CachedCode.confirm_withheld_for_refund
     patch.setattr(
         CachedCode,
-        "withhold",
+        "confirm_withheld_for_refund",
         lambda cached, refund_id, session_id, now: (
             withhold(cached, refund_id, session_id, now) if session_id else None
         ),
@@ -212,19 +214,19 @@ def _answer_nothing_without_a_session(patch: Patch) -> None:
 
 
 def _ignore_old_requests(patch: Patch) -> None:
-    answer = interview_consumers.answer_refunds
+    answer = interview_consumers.answer_refund_requests
 
-    async def answering(asks: Sequence[RefundAsk], uow: Any, *, preparation: Any) -> None:
-        cached = (await uow.entries.get_many([ORDER])).get(ORDER)
+    async def answering(requests: Sequence[RefundRequest], uow: Any, **ports: Any) -> None:
+        cached = (await uow.cached_codes.lock_many([ORDER])).get(ORDER)
         known = cached.record.version if cached else 0
-        new = [ask for ask in asks if ask.heard.record.version >= known]
-        await answer(new, uow, preparation=preparation)
+        new = [request for request in requests if request.update.record.version >= known]
+        await answer(new, uow, **ports)
 
-    patch.setattr(interview_consumers, "answer_refunds", answering)
+    patch.setattr(interview_consumers, "answer_refund_requests", answering)
 
 
 def _answer_outdated_requests(patch: Patch) -> None:
-    patch.setattr(CachedCode, "withholds", True)
+    patch.setattr(CachedCode, "prevents_start", True)
 
 
 def _count_reverted_starts(patch: Patch) -> None:
@@ -232,16 +234,16 @@ def _count_reverted_starts(patch: Patch) -> None:
 
 
 def _apply_updates_by_arrival(patch: Patch) -> None:
-    patch.setattr(CachedCode, "apply", lambda cached, heard: cached._take(heard, newer=True))
+    patch.setattr(CachedCode, "apply", lambda cached, update: cached._merge(update, newer=True))
 
 
 def _ignore_late_payments(patch: Patch) -> None:
-    def taking(cached: CachedCode, heard: CodeUpdate, *, newer: bool) -> bool:
+    def merging(cached: CachedCode, update: CodeUpdate, *, newer: bool) -> bool:
         if newer:
-            cached.record, cached.refunded = heard.record, heard.refunded
+            cached.record, cached.refunded = update.record, update.refunded
         return newer
 
-    patch.setattr(CachedCode, "_take", taking)
+    patch.setattr(CachedCode, "_merge", merging)
 
 
 def _never_sync_sessions(patch: Patch) -> None:

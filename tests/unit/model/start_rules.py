@@ -11,14 +11,14 @@ from typing import Any
 
 from interview_svc.domain.cached_code import CachedCode, check_valid
 from interview_svc.domain.events import CancelReason
-from interview_svc.domain.session_states import SessionStatus
+from interview_svc.domain.session_state import SessionStatus
 from interview_svc.domain.sessions import Session
 from payment_svc.domain.access_code_errors import AccessCodeNotRedeemable
 from payment_svc.domain.access_code_status import AccessCodeStatus
 from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.refunds import Refund
 from payment_svc.use_cases import access_codes
-from tests.fakes.interview import EntriesInMemory
+from tests.fakes.interview import InMemoryCachedCodes
 from tests.unit.model.order import BEFORE_EXPIRY, ORDER
 from tests.unit.model.rules import Patch, Rule
 from tests.unit.model.world import Scenario
@@ -29,17 +29,17 @@ def _skip_the_check_of_the_cached_code(patch: Patch) -> None:
 
 
 def _find_the_order_by_any_code(patch: Patch) -> None:
-    async def entry_of_the_order(entries: EntriesInMemory, _code: str) -> CachedCode | None:
-        return (await entries.get_many([ORDER])).get(ORDER)
+    async def lock_by_order(cached_codes: InMemoryCachedCodes, _code: str) -> CachedCode | None:
+        return (await cached_codes.lock_many([ORDER])).get(ORDER)
 
-    patch.setattr(EntriesInMemory, "get_by_code", entry_of_the_order)
+    patch.setattr(InMemoryCachedCodes, "lock_by_code", lock_by_order)
 
 
 def _ignore_the_expiry(patch: Patch) -> None:
     patch.setattr(
         CachedCode,
         "check_startable",
-        lambda cached, _now: check_valid(cached.judge(BEFORE_EXPIRY)),
+        lambda cached, _now: check_valid(cached.validate(BEFORE_EXPIRY)),
     )
 
 

@@ -18,17 +18,18 @@ import pytest
 from eventbus import PermanentError
 from interview.v1 import events_pb2
 from interview_svc import event_handlers as interview_consumers
-from interview_svc.domain.cached_code import CachedCode, CodeNotStartable
-from interview_svc.domain.events import ValidationSource
-from interview_svc.domain.session_states import (
+from interview_svc.domain.cached_code import CachedCode
+from interview_svc.domain.errors import (
+    CodeNotStartable,
     SessionNotInProgress,
     SessionNotPrepared,
     SessionNotStartable,
     SessionNotStarted,
 )
+from interview_svc.domain.events import ValidationSource
 from interview_svc.domain.sessions import Session
 from interview_svc.messages import events as interview_messages
-from interview_svc.use_cases import interviews
+from interview_svc.use_cases import sessions
 from payment_svc import event_handlers as payment_consumers
 from payment_svc.domain.access_code_errors import IllegalAccessCodeTransition
 from payment_svc.domain.access_codes import AccessCode, ValidationReason
@@ -60,7 +61,6 @@ from tests.unit.model.actors import (
 from tests.unit.model.order import (
     AFTER_EXPIRY,
     AT_ONCE,
-    BANK,
     BEFORE_EXPIRY,
     GRACE_PERIOD,
     HALF,
@@ -68,6 +68,7 @@ from tests.unit.model.order import (
     ORDER,
     REISSUE_FACTORY,
     SESSION,
+    SESSIONS,
     numbered,
     paid_store,
 )
@@ -100,7 +101,6 @@ def in_memory_services() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (payment_consumers, interview_consumers):
             patch.setattr(module, "datetime", Clock)
-        patch.setattr(interview_consumers, "new_id", lambda _prefix: SESSION)
         yield patch
 
 
@@ -139,10 +139,10 @@ class Protocol:
             self._log,
         )
         self._interview = ServiceModel(
-            interview_fakes.InMemory(),
-            interview_consumers.handler_registry(BANK, UnitOfWorkAdapter),
+            interview_fakes.InMemoryUnitOfWork(),
+            interview_consumers.handler_registry(SESSIONS, UnitOfWorkAdapter),
             interview_messages.to_bus,
-            lambda store: (store.entries.saved, store.sessions.saved),
+            lambda store: (store.cached_codes.saved, store.sessions.saved),
             self._log,
         )
         remaining = tuple(sorted(vars(scenario).items()))
@@ -173,7 +173,9 @@ class Protocol:
 
     def cached_code(self, world: World) -> CachedCode | None:
         """The cached code of interview."""
-        found: CachedCode | None = self._interview.store(world.interview).entries.saved.get(ORDER)
+        found: CachedCode | None = self._interview.store(world.interview).cached_codes.saved.get(
+            ORDER
+        )
         return found
 
     def session(self, world: World) -> Session | None:
@@ -243,22 +245,22 @@ class Protocol:
             next_world = world._replace(validated=tuple(rest))
             yield f"start {text}", self._start(next_world, text, ValidationSource.PAYMENT)
         if used := world.use("complete"):
-            own = interviews.OwnSession(SESSION, None)
+            own = sessions.SessionRef(SESSION, None)
             yield (
                 "complete",
                 self._at_interview(
                     used,
                     f"complete {world.late}",
-                    lambda uow: interviews.complete_session(own, uow, now=Clock.at),
+                    lambda uow: sessions.complete_session(own, uow, now=Clock.at),
                 ),
             )
 
     def _start(self, world: World, code: str, source: ValidationSource) -> World:
-        command = interviews.StartSession(code, source)
+        command = sessions.StartSession(code, source)
         return self._at_interview(
             world,
             f"start {code} {source} {world.late}",
-            lambda uow: interviews.start_session(
+            lambda uow: sessions.start_session(
                 command, uow, now=Clock.at, grace_period=GRACE_PERIOD
             ),
         )
@@ -285,8 +287,8 @@ class Protocol:
                 self._at_interview(
                     used,
                     f"again {world.late}",
-                    lambda uow: interviews.announce_starts_again(
-                        [ORDER], uow, now=Clock.at, pause=AT_ONCE
+                    lambda uow: sessions.reannounce_starts(
+                        [ORDER], uow, now=Clock.at, interval=AT_ONCE
                     ),
                 ),
             )
@@ -355,7 +357,7 @@ class Protocol:
             self._at_interview(
                 world,
                 "sweep",
-                lambda uow: interviews.expire_sessions(uow, now=AFTER_EXPIRY, limit=10),
+                lambda uow: sessions.expire_sessions(uow, now=AFTER_EXPIRY, limit=10),
             ),
         )
 

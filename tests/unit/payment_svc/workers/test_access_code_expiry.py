@@ -2,7 +2,8 @@
 
 from payment_svc.workers.access_code_expiry import AccessCodeExpiry
 from tests.builders.payment import CODE_EXPIRE_AT, INSTANT, make_access_code
-from tests.fakes.payment import InMemoryDatabase, InMemoryUnitOfWork
+from tests.fakes.database import InMemoryDatabase
+from tests.fakes.payment import InMemoryUnitOfWork
 
 
 async def test_codes_expire_by_the_clock_of_the_database() -> None:

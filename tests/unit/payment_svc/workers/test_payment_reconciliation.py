@@ -10,7 +10,8 @@ from payment_svc.workers.payment_reconciliation import PaymentReconciliation
 from payment_svc.workflows.payments import PaymentWorkflow
 from runtime.workers import PollingWorker
 from tests.builders.payment import ACCESS_CODE_FACTORY, make_order, make_payment
-from tests.fakes.payment import InMemoryDatabase, InMemoryUnitOfWork
+from tests.fakes.database import InMemoryDatabase
+from tests.fakes.payment import InMemoryUnitOfWork
 
 _CONCURRENCY = 5
 

@@ -9,7 +9,8 @@ from payment_svc.domain.refunds import Refund
 from payment_svc.workers.refund_followup import RefundFollowup
 from runtime.ops.metrics import Metrics
 from tests.builders.payment_states import given_refunds
-from tests.fakes.payment import InMemoryDatabase, InMemoryUnitOfWork
+from tests.fakes.database import InMemoryDatabase
+from tests.fakes.payment import InMemoryUnitOfWork
 
 NOW = datetime.now(UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

@@ -18,7 +18,8 @@ from payment_svc.domain.refunds import (
 from payment_svc.workflows.refunds import RefundWorkflow
 from runtime.workers import PollingWorker
 from tests.builders.payment_states import given_refunds
-from tests.fakes.payment import InMemoryDatabase, InMemoryUnitOfWork
+from tests.fakes.database import InMemoryDatabase
+from tests.fakes.payment import InMemoryUnitOfWork
 
 NOW = datetime.now(UTC)
 

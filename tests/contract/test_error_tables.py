@@ -1,4 +1,4 @@
-"""What a caller is told when a state machine refuses a step: whose state it is, and which step."""
+"""The error tables of all services: every rejected action names the object, state and action."""
 
 import pkgutil
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,9 @@ import interview_svc.domain
 import notification_svc.domain
 import payment_svc.domain
 from eventbus.dead_letters import store
-from interview_svc.domain import cached_code, qa_records, session_states
+from interview_svc.domain import errors as interview_errors
+from interview_svc.domain.qa_records import QARecordStatus
+from interview_svc.domain.session_state import SessionStatus
 from interview_svc.grpc_server.errors import ERRORS as INTERVIEW
 from notification_svc.domain import notifications as mails
 from notification_svc.grpc_server.errors import ERRORS as NOTIFICATION
@@ -49,21 +51,19 @@ PRICE = Money(19900, "CNY")
 
 @dataclass(frozen=True)
 class Refusal:
-    """An error, and what must be told of it; no state if none is in the way."""
+    """An error, and what its status must name; `state` is empty if no state prevents the action."""
 
     error: Exception
     kind: str
     subject: str
     state: str
-    step: str
+    action: str
 
     def __str__(self) -> str:
         return f"{type(self.error).__name__} {self.state}"
 
 
-S = session_states.SessionStatus
 ORDER, CODE, SESSION = "ORDER_STATUS", "ACCESS_CODE_STATUS", "SESSION_STATUS"
-ANSWERED = qa_records.QARecordStatus.ANSWERED
 REFUSALS: Mapping[str, list[Refusal]] = {
     "payment.v1": [
         *(
@@ -114,60 +114,69 @@ REFUSALS: Mapping[str, list[Refusal]] = {
     ],
     "interview.v1": [
         *(
-            Refusal(error(), CODE, "access_code", state, "start an interview")
+            Refusal(error(), CODE, "access_code", state, "cannot be used to start an interview")
             for error, state in (
-                (cached_code.CodeRevoked, "REVOKED"),
-                (cached_code.CodeSuspended, "SUSPENDED"),
-                (cached_code.CodeRedeemed, "REDEEMED"),
-                (cached_code.CodeExpired, "EXPIRED"),
+                (interview_errors.CodeRevoked, "REVOKED"),
+                (interview_errors.CodeSuspended, "SUSPENDED"),
+                (interview_errors.CodeRedeemed, "REDEEMED"),
+                (interview_errors.CodeExpired, "EXPIRED"),
             )
         ),
-        # Told as the code's own are: whoever holds a code needn't learn whose session it is.
+        # Reported like the errors of the code: they do not reveal whose session it is.
         *(
-            Refusal(error, CODE, "access_code", state, "start an interview")
+            Refusal(error, CODE, "access_code", state, "cannot be used to start an interview")
             for error, state in (
-                (session_states.SessionNotStartable("ses_1", S.IN_PROGRESS), "REDEEMED"),
-                (session_states.SessionLapsed("ses_1", S.EXPIRED), "EXPIRED"),
-                (session_states.SessionCalledOff("ses_1", S.CANCELLED), "REVOKED"),
+                (
+                    interview_errors.SessionNotStartable("ses_1", SessionStatus.IN_PROGRESS),
+                    "REDEEMED",
+                ),
+                (
+                    interview_errors.SessionExpiredBeforeStart("ses_1", SessionStatus.EXPIRED),
+                    "EXPIRED",
+                ),
+                (
+                    interview_errors.SessionCancelledBeforeStart("ses_1", SessionStatus.CANCELLED),
+                    "REVOKED",
+                ),
             )
         ),
         *(
             Refusal(
-                session_states.SessionNotInProgress("ses_1", S.CANCELLED, step),
+                interview_errors.SessionNotInProgress("ses_1", SessionStatus.CANCELLED, step),
                 SESSION,
                 "ses_1",
                 "CANCELLED",
-                f"be {step}",
+                f"cannot be {step}",
             )
             for step in ("asked for a question", "answered", "completed", "cancelled")
         ),
         Refusal(
-            session_states.SessionNotCompleted("ses_1", S.EVALUATED),
+            interview_errors.SessionNotCompleted("ses_1", SessionStatus.EVALUATED),
             SESSION,
             "ses_1",
             "EVALUATED",
-            "be evaluated",
+            "cannot be evaluated",
         ),
         Refusal(
-            qa_records.QuestionNotOpen("ses_1", S.IN_PROGRESS, "q1", ANSWERED),
+            interview_errors.QuestionNotOpen("ses_1", "q1", QARecordStatus.ANSWERED),
             SESSION,
             "ses_1",
             "ANSWERED",
-            "be answered",
+            "cannot be answered",
         ),
         Refusal(
-            qa_records.QuestionNotOpen("ses_1", S.IN_PROGRESS, "q1", None),
+            interview_errors.QuestionNotOpen("ses_1", "q1", "not asked yet"),
             SESSION,
             "ses_1",
             "IN_PROGRESS",
-            "be answered",
+            "cannot be answered",
         ),
         Refusal(
-            qa_records.AnswerTooLate("ses_1", S.IN_PROGRESS, "q1", NOW),
+            interview_errors.AnswerTooLate("ses_1", "q1", NOW),
             SESSION,
             "ses_1",
             "MISSED",
-            "be answered",
+            "cannot be answered",
         ),
     ],
     "notification.v1": [
@@ -176,7 +185,7 @@ REFUSALS: Mapping[str, list[Refusal]] = {
             "NOTIFICATION_STATUS",
             "ntf_1",
             "DEFERRED",
-            "be sent again",
+            "cannot be sent again",
         )
     ],
     "ops.v1": [
@@ -185,20 +194,20 @@ REFUSALS: Mapping[str, list[Refusal]] = {
             "DEAD_LETTER",
             "dlq_1",
             "HANDLED",
-            "be replayed",
+            "cannot be replayed",
         ),
         Refusal(
             store.ReplayFailed("dlq_1", "replayed", "refused"),
             "DEAD_LETTER",
             "dlq_1",
             "OPEN",
-            "be replayed",
+            "cannot be replayed",
         ),
     ],
 }
 
-# What no call raises, or what every call that meets it takes care of.
-INSIDE = {
+# Errors that no call raises, or that every call handles.
+INTERNAL = {
     IllegalPaymentTransition,
     codes.IllegalAccessCodeTransition,
     codes.AccessCodeNotRedeemable,
@@ -214,18 +223,20 @@ INSIDE = {
     refund_errors.RefundNotWaiting,
     refund_errors.RefundNotReleased,
     refund_errors.RefundFinal,
-    cached_code.CodeNotStartable,
-    session_states.SessionStepRefused,
-    session_states.SessionNotEnded,
-    session_states.SessionNotStarted,
-    session_states.SessionNotCallable,
+    interview_errors.CodeNotStartable,
+    interview_errors.IllegalSessionTransition,
+    interview_errors.IllegalTransition,
+    interview_errors.QuestionNotAnswerable,
+    interview_errors.SessionNotExpirable,
+    interview_errors.SessionNotStarted,
+    interview_errors.SessionNotCancellable,
     mails.NotificationNotDue,
     mails.ClaimLost,
 }
 
 
-def told(domain: str, error: Exception) -> status_pb2.Status:
-    """All that a caller is told."""
+def status_of(domain: str, error: Exception) -> status_pb2.Status:
+    """The status that a caller gets."""
     status = ErrorMapper(TABLES[domain]).status(error, domain)
     details = dict(status.trailing_metadata)["grpc-status-details-bin"]
     return status_pb2.Status.FromString(details)
@@ -249,11 +260,11 @@ def errors_of_domains() -> Iterator[type[Exception]]:
     [(domain, one) for domain, refusals in REFUSALS.items() for one in refusals],
     ids=str,
 )
-def test_a_refusal_names_whose_state_is_in_the_way_and_which_step(
+def test_a_failed_precondition_names_the_object_its_state_and_the_action(
     domain: str, refusal: Refusal
 ) -> None:
-    """In one PreconditionFailure with one violation, and in the text for people."""
-    status = told(domain, refusal.error)
+    """In one PreconditionFailure with one violation, and in the message."""
+    status = status_of(domain, refusal.error)
     assert status.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
     kinds = [detail.TypeName() for detail in status.details]
     assert kinds.count("google.rpc.PreconditionFailure") == 1
@@ -263,43 +274,51 @@ def test_a_refusal_names_whose_state_is_in_the_way_and_which_step(
     assert (violation.type, violation.subject) == (refusal.kind, refusal.subject)
     assert violation.description == status.message
     assert refusal.state in violation.description
-    assert refusal.step in violation.description
+    assert refusal.action in violation.description
 
 
 @pytest.mark.parametrize("domain", TABLES)
-def test_every_failed_precondition_has_its_refusal_here(domain: str) -> None:
-    """A new one tells no less than those above."""
+def test_every_failed_precondition_of_a_table_is_tested_here(domain: str) -> None:
     table = TABLES[domain]
-    unmet = {
+    expected = {
         error
         for error, answer in table.items()
         if answer.code is grpc.StatusCode.FAILED_PRECONDITION
     }
-    assert unmet == {
+    assert expected == {
         next(base for base in type(one.error).__mro__ if base in table) for one in REFUSALS[domain]
     }
 
 
-def test_every_error_of_the_domains_is_answered_or_stays_inside() -> None:
-    """Nobody gets INTERNAL for a step that a state machine refuses."""
-    answered = {error for table in TABLES.values() for error in table}
-    unanswered = {error for error in errors_of_domains() if not answered & set(error.__mro__)}
-    assert unanswered == INSIDE
+def test_every_error_of_a_domain_is_in_a_table_or_internal() -> None:
+    """No rejected action ends with the status INTERNAL."""
+    reported = {error for table in TABLES.values() for error in table}
+    internal = {error for error in errors_of_domains() if not reported & set(error.__mro__)}
+    assert internal == INTERNAL
 
 
 @pytest.mark.parametrize(
-    ("noticed", "code"),
+    ("session_error", "code_error"),
     [
-        (session_states.SessionNotStartable("ses_1", S.COMPLETED), cached_code.CodeRedeemed()),
-        (session_states.SessionLapsed("ses_1", S.EXPIRED), cached_code.CodeExpired()),
-        (session_states.SessionCalledOff("ses_1", S.CANCELLED), cached_code.CodeRevoked()),
+        (
+            interview_errors.SessionNotStartable("ses_1", SessionStatus.COMPLETED),
+            interview_errors.CodeRedeemed(),
+        ),
+        (
+            interview_errors.SessionExpiredBeforeStart("ses_1", SessionStatus.EXPIRED),
+            interview_errors.CodeExpired(),
+        ),
+        (
+            interview_errors.SessionCancelledBeforeStart("ses_1", SessionStatus.CANCELLED),
+            interview_errors.CodeRevoked(),
+        ),
     ],
 )
-def test_a_worthless_code_is_told_in_the_same_words_whoever_noticed(
-    noticed: Exception, code: Exception
+def test_a_code_without_a_startable_session_gets_the_status_of_the_code(
+    session_error: Exception, code_error: Exception
 ) -> None:
-    """payment, or interview whose session has changed while payment hadn't heard of it."""
-    assert told("interview.v1", noticed) == told("interview.v1", code)
+    """The status does not reveal whether payment or interview rejected the code."""
+    assert status_of("interview.v1", session_error) == status_of("interview.v1", code_error)
 
 
 @pytest.mark.parametrize(
@@ -311,9 +330,7 @@ def test_a_worthless_code_is_told_in_the_same_words_whoever_noticed(
         if answer.code is grpc.StatusCode.INVALID_ARGUMENT
     ],
 )
-def test_an_argument_that_is_refused_is_named_by_its_field(
-    domain: str, error: type[Exception]
-) -> None:
+def test_an_invalid_argument_names_its_field(domain: str, error: type[Exception]) -> None:
     [details] = TABLES[domain][error].details(error("not that"))
     [violation] = details.field_violations
     assert violation.field

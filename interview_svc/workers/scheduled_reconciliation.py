@@ -1,16 +1,16 @@
-"""Compares interview's cached codes and sessions with payment's codes at an interval."""
+"""Runs the reconciliation with payment's access codes at an interval."""
 
 from collections import Counter
 from collections.abc import Sequence
 
 from interview_svc.domain.drifts import Drift, DriftKind
-from interview_svc.workflows.reconciliation import MOST_DRIFTS, CodeReconciliation
+from interview_svc.workflows.reconciliation import MAX_DRIFTS, CodeReconciliation
 from runtime.ops.metrics import Metrics
 from runtime.workers import PollingWorker
 
 
 class ScheduledReconciliation(PollingWorker):
-    """The comparison as it is done from time to time; the first one ever takes in everything."""
+    """Warms up the cache in the first round, then reconciles and counts the drifts."""
 
     def __init__(
         self,
@@ -20,10 +20,10 @@ class ScheduledReconciliation(PollingWorker):
         *,
         repair: bool,
     ) -> None:
-        super().__init__("code reconciliation", interval_seconds, self._check)
+        super().__init__("reconciliation", interval_seconds, self._run_round)
         self._reconciliation, self._repair, self._warm = reconciliation, repair, False
-        description = f"drifts found by the last check (capped at {MOST_DRIFTS})"
-        self._drifts = metrics.gauge("consistency_drifts", description, "kind")
+        description = f"drifts found by the last reconciliation (capped at {MAX_DRIFTS})"
+        self._drifts = metrics.gauge("reconciliation_drifts", description, "kind")
         self._count(())
 
     def stop(self) -> None:
@@ -31,15 +31,15 @@ class ScheduledReconciliation(PollingWorker):
         self._reconciliation.stop()
         super().stop()
 
-    async def _check(self) -> None:
-        # Right after a start much is under way: comparing begins a round later.
+    async def _run_round(self) -> None:
+        # After a start many events are in flight: the first comparison is one interval later.
         if not self._warm:
             await self._reconciliation.warm_up()
             self._warm = True
             return
-        # Counted before they are mended: payment may be away, and they stay then.
+        # Counts before the repair, which fails during an outage of payment.
         await self._reconciliation.check(
-            repair=self._repair, found=lambda report: self._count(report.drifts)
+            repair=self._repair, on_found=lambda report: self._count(report.drifts)
         )
 
     def _count(self, drifts: Sequence[Drift]) -> None:

@@ -1,4 +1,4 @@
-"""The operator's call that compares interview's half with the shared table."""
+"""The reconciliation with payment's access codes."""
 
 from interview.v1 import interview_service_pb2 as contract
 from interview_svc.grpc_server.dependencies import InterviewServicerBase
@@ -8,7 +8,7 @@ from runtime.rpc.interceptor import Context
 
 
 class ReconciliationServicer(InterviewServicerBase):
-    """Compare, and mend."""
+    """CheckConsistency."""
 
     async def CheckConsistency(  # noqa: N802
         self, request: contract.CheckConsistencyRequest, _context: Context
