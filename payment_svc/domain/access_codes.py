@@ -169,7 +169,7 @@ class AccessCode:
         )
 
     def revoke(self, cause: Cause, now: datetime) -> None:
-        """Invalidates the code for good; raises AccessCodeNotRevocable."""
+        """Invalidates the code permanently; raises AccessCodeNotRevocable."""
         if self.effective_status(now) not in _LIVE:
             raise self._error(AccessCodeNotRevocable, now)
         self._change(AccessCodeStatus.REVOKED, cause, now)
@@ -216,7 +216,7 @@ class AccessCode:
     def hold_for_refund(self, cause: Cause, now: datetime) -> None:
         """Adds a full refund's hold to a live code, so that it starts no interview meanwhile.
 
-        The version rises also if the code is already invalid. Raises AccessCodeUsed.
+        The version is incremented even if the code is already invalid. Raises AccessCodeUsed.
         """
         if self.status is AccessCodeStatus.REDEEMED:
             raise self._error(AccessCodeUsed, now)

@@ -111,7 +111,7 @@ class Payment:
                 return self.final and not same
 
     def accepts(self, outcome: Outcome | ChargeNotFound) -> bool:
-        """Whether `settle` accepts the outcome, be it new or a repeat."""
+        """Whether `settle` accepts the outcome, whether new or repeated."""
         if self.status is PaymentStatus.PENDING or isinstance(outcome, ChargeNotFound):
             return False
         if self._has_wrong_currency(outcome):

@@ -48,7 +48,7 @@ class RefundCompleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundFailed:
-    """The provider refused for good. `record` is None if the order never had an access code."""
+    """The provider refused permanently. `record` is None if the order never had an access code."""
 
     order_id: str
     record: AccessCodeSnapshot | None

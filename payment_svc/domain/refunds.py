@@ -2,7 +2,7 @@
 
 A full refund first requests interview's answer, which releases or rejects it. A partial refund and
 a refund of surplus money are released when they are created. Only a released refund is submitted
-to the provider; FAILED stands for a definite refusal only.
+to the provider; FAILED means that the provider definitively rejected the refund.
 """
 
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class RefundSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class RefundRefused:
-    """The provider refused the refund for good."""
+    """The provider refused the refund permanently."""
 
     reason: str
 

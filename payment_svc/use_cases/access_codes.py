@@ -61,7 +61,7 @@ async def redeem_access_codes(
 def _order_and_code(
     command: RedeemAccessCode, orders: Mapping[str, Order], codes: Mapping[str, AccessCode]
 ) -> tuple[Order, AccessCode]:
-    """The order of a start and its code; a replaced code stands for the order's current one."""
+    """The order of a start and its code; a replaced code resolves to the order's current code."""
     if (order := orders.get(command.order_id)) is None:
         raise OrderNotFound(f"no order {command.order_id}")
     code = codes.get(command.access_code_id)

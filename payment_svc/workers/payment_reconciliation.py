@@ -28,7 +28,7 @@ class PaymentReconciliation:
     async def process_due(self) -> bool:
         """Resumes some of the due payments; False if none was due.
 
-        A slow or failing payment delays only those of its own group.
+        A slow or failing payment delays only those of its own batch.
         """
         async with self._database.transaction() as uow:
             due = await uow.payments.take_due(self._retry_after, _CONCURRENCY)

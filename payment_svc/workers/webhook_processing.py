@@ -39,7 +39,7 @@ class WebhookProcessing:
     async def process_due(self) -> bool:
         """Processes some of the due notifications; False if none was due.
 
-        A slow or failing notification delays only those of its own group.
+        A slow or failing notification delays only those of its own batch.
         """
         async with self._database.read_only() as uow:
             due = await uow.notifications.find_due(_CONCURRENCY)
