@@ -1,4 +1,4 @@
-# Every target sets up what it needs. Python 3.11 or newer and make are enough to begin with.
+# Every target sets up what it needs. Requirements: Python 3.11 or newer, and make.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -20,21 +20,21 @@ UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes
 .DEFAULT_GOAL := help
 
 .PHONY: help
-help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Running it
+# Running
 
 .PHONY: demo
-demo: $(RUNTIME) ## Start everything, run the whole journey, show it, stop
+demo: $(RUNTIME) ## Start the whole stack, run the demo journey, print each step, stop
 	@$(BIN)/devstack demo
 
 .PHONY: up
-up: $(RUNTIME) ## Start everything and run until Ctrl-C
+up: $(RUNTIME) ## Start the whole stack and keep it running until Ctrl-C
 	@$(BIN)/devstack up
 
 .PHONY: clean
-clean: ## Remove the stack's data and all caches
+clean: ## Delete the stack's data and all caches
 	@if [ -x $(BIN)/devstack ]; then $(BIN)/devstack clean; \
 	elif [ -d .dev ]; then echo "make: run 'make setup clean' to remove .dev" >&2; exit 1; fi
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* \
@@ -42,45 +42,49 @@ clean: ## Remove the stack's data and all caches
 	@find . -path './$(VENV)' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: distclean
-distclean: clean ## Remove the virtual environment too
+distclean: clean ## Delete the virtual environment as well
 	@rm -rf $(VENV)
 
-# Working on it
+# Development
 
 .PHONY: setup
-setup: $(RUNTIME) $(DEVELOPMENT) ## Make the virtual environment with all that development needs
+setup: $(RUNTIME) $(DEVELOPMENT) ## Create the virtual environment with everything development needs
 
 .PHONY: gen
 gen: $(DEVELOPMENT) ## Compile the contracts into gen/
 	@$(BIN)/python protos/compile.py gen
 
+.PHONY: docs
+docs: $(RUNTIME) ## Generate docs/settings.md from the settings classes
+	@$(BIN)/python docs/generate_settings.py
+
 .PHONY: fuzz
-fuzz: $(RUNTIME) $(DEVELOPMENT) ## Send many more odd requests than the tests do
+fuzz: $(RUNTIME) $(DEVELOPMENT) ## Send many more random requests than the tests do
 	@FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest tests/system/test_fuzzing.py --timeout 7200 $(ARGS)
 
 .PHONY: explore
-explore: $(RUNTIME) $(DEVELOPMENT) ## Walk all interleavings of one order's life (minutes)
+explore: $(RUNTIME) $(DEVELOPMENT) ## Explore all interleavings of one order's life (minutes)
 	@EXPLORE=everything $(BIN)/python -m pytest tests/unit/model/test_exploration.py --timeout 3600 $(ARGS)
 
 .PHONY: publish-contracts
-publish-contracts: gen ## Note the contracts as published; refuses what would break them
+publish-contracts: gen ## Record the contracts as published; fails on breaking changes
 	@$(BIN)/python protos/publish.py
 
 .PHONY: test
 test: $(RUNTIME) $(DEVELOPMENT) ## Run all tests
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-.PHONY: proofs
-proofs: $(RUNTIME) $(DEVELOPMENT) ## Prove the mission row by row; print the table
-	@$(BIN)/python -m pytest -p tests.acceptance.proof_table tests/acceptance \
-		--numprocesses 2 --dist loadfile $(ARGS)
+.PHONY: acceptance
+acceptance: $(RUNTIME) $(DEVELOPMENT) ## Run the acceptance tests and print the table of the mission's elements
+	@$(BIN)/python -m pytest -p tests.acceptance.acceptance_table tests/acceptance \
+		--numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-unit
 test-unit: $(RUNTIME) $(DEVELOPMENT) ## Run the tests that need no server
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
 .PHONY: check
-check: check-style check-types check-imports check-contracts ## Run all static checks
+check: check-style check-types check-imports check-contracts check-docs ## Run all static checks
 
 .PHONY: check-style
 check-style: $(DEVELOPMENT)
@@ -103,43 +107,48 @@ check-contracts: $(DEVELOPMENT)
 	@$(BIN)/buf lint $(CONTRACT_IMAGE) --config '$(BUF_RULES)' \
 		$(foreach package,$(CONTRACT_PACKAGES),--path $(package))
 
+.PHONY: check-docs
+check-docs: $(RUNTIME)
+	@$(BIN)/python docs/generate_settings.py --check
+	@$(BIN)/python docs/check_references.py
+
 .PHONY: format
-format: $(DEVELOPMENT) ## Format the code and mend what ruff can
+format: $(DEVELOPMENT) ## Format the code and fix what ruff can fix
 	@$(BIN)/ruff check --fix --exit-zero --quiet .
 	@$(BIN)/ruff format .
 
 .PHONY: audit
-audit: $(RUNTIME) ## Look for known vulnerabilities in what is installed (needs pip-audit)
+audit: $(RUNTIME) ## Check the installed packages for known vulnerabilities (needs pip-audit)
 	@command -v pip-audit >/dev/null || { \
 		echo "make: pip-audit is needed for this: pip install pip-audit" >&2; exit 1; }
 	pip-audit --require-hashes --disable-pip -r requirements.txt
 
 .PHONY: requirements
-requirements: ## Pin all requirements anew, by hash (needs uv)
+requirements: ## Pin all requirements again, with hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make: uv is needed for this: pip install uv" >&2; exit 1; }
 	$(UV_COMPILE) --upgrade pyproject.toml -o requirements.txt
 	$(UV_COMPILE) --upgrade pyproject.toml --group dev -o requirements-dev.txt
 
-# Set-up. A stamp is written last, so that an interrupted set-up is done again.
+# Set-up. A stamp is written last, so that an interrupted set-up is repeated.
 
 $(VENV)/.python-stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "make: Python 3.11 or newer is needed; name one by: make PYTHON=/path/to/python3" >&2; \
 		exit 1; }
-	@echo "making $(VENV)"
+	@echo "creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(RUNTIME): requirements.txt pyproject.toml | $(VENV)/.python-stamp
-	@echo "installing what the stack needs"
+	@echo "installing the requirements of the stack"
 	@$(PIP) install --require-hashes -r requirements.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .
-# Packages that come later, and the generated ones, are found without another installation.
+# Makes new packages and the generated ones importable without another installation.
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' | { \
 		read -r site; printf '%s\n' "$$PWD" "$$PWD/gen" > "$$site/mock_interview.pth"; }
 	@touch $@
 
 $(DEVELOPMENT): requirements-dev.txt | $(VENV)/.python-stamp
-	@echo "installing what development needs"
+	@echo "installing the requirements of development"
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@

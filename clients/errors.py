@@ -1,4 +1,4 @@
-"""What a failed call says: status code, reason, message, retry delay and field violations."""
+"""Errors of failed calls: status code, reason, message, retry delay and field violations."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -293,6 +293,6 @@ class Consumer:
             await self.pull_consumer.nak(message, 1.0)
             return self._unhealthy(error)
         if added:
-            _log.error("dead letter", **dead_letter.log_fields())
+            _log.error("dead letter stored", **dead_letter.log_fields())
         await self.pull_consumer.term(message, reason)
         return True

@@ -28,7 +28,7 @@ _CRASHED = "the process ended during the attempt"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What an inbox row records of an event beside its state."""
+    """What an inbox row records of an event besides its state."""
 
     event_id: str
     key: str

@@ -39,7 +39,7 @@ class Republisher:
         self._tables = tables
 
     async def requeue_since(self, connection: AsyncConnection, moment: datetime) -> int:
-        """Requeues what was published at or after a moment; returns how many were not waiting.
+        """Requeues what was published at or after a moment; returns the number of requeued events.
 
         In the caller's transaction, which must roll back if this raises RepublishTooOld.
         """

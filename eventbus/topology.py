@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """A stream: the events of one publisher. `max_age_hours` 0 keeps messages for ever."""
+    """A stream: the events of one publisher. `max_age_hours` 0 keeps messages indefinitely."""
 
     name: str
     subjects: list[str]

@@ -49,7 +49,7 @@ class WatermarkPublisher:
         """The moment before which every committed event is published; None without the lease.
 
         Parked events count: they are committed and not in the stream, so that a later moment would
-        be wrong. While an event is parked, watermarks stand still, and copies that consumers keep
+        be wrong. While an event is parked, watermarks do not advance, and copies that consumers keep
         of the service's data count as stale, until an operator has it retried
         (`outbox.retry_parked`).
 

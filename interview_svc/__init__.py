@@ -1,7 +1,7 @@
-"""interview: lets the holder of a valid access code take one interview.
+"""interview: the holder of a valid access code takes one mock interview.
 
-Owns Session, QARecord and Feedback. Announces what becomes of sessions: SessionPrepared,
-InterviewStarted, InterviewCompleted, SessionWithheld, SessionCancelled, SessionExpired,
-FeedbackPublished. Listens to all that payment announces about codes and refunds, and to its
-Watermark. Calls payment only to ask: whether a code is valid, and for a code's record.
+Owns Session, QARecord and Feedback. Publishes SessionPrepared, InterviewStarted,
+InterviewCompleted, SessionWithheld, SessionCancelled, SessionExpired and FeedbackPublished.
+Consumes payment's events about access codes and refunds, and its Watermark. Calls payment for two
+queries only: whether a code is valid, and a code's record.
 """

@@ -7,19 +7,37 @@ from runtime.settings import ServiceSettings
 
 
 class InterviewSettings(ServiceSettings):
-    """Read from the environment variables INTERVIEW_…. Durations are seconds."""
+    """Read from the environment variables INTERVIEW_…."""
 
     model_config = SettingsConfigDict(env_prefix="INTERVIEW_", extra="ignore")
 
-    payment_target: str = Field(description="host:port of payment, or any gRPC target")
-    validation_seconds: float = Field(0.3, gt=0, description="deadline for asking payment")
-    breaker_failures: int = Field(5, ge=1, description="outages in a row until nobody asks payment")
-    breaker_seconds: float = Field(5.0, gt=0, description="how long nobody asks it then")
-    cache_seconds: float = Field(3600.0, ge=0, description="how old our copy may be to decide")
-    preview_seconds: float = Field(5.0, gt=0, description="how long a preview is remembered")
-    grace_period_seconds: float = Field(
-        300.0, ge=0, description="time beyond that of the questions"
+    payment_target: str = Field(description="gRPC target of payment, such as host:port")
+    validation_timeout_seconds: float = Field(
+        0.3, gt=0, description="deadline of a validation query to payment, in seconds"
     )
-    sweep_seconds: float = Field(5.0, gt=0, description="how often the clock's ends are noted")
-    consistency_seconds: float = Field(300.0, gt=0, description="how often to compare")
-    consistency_repair: bool = Field(True, description="whether the scheduled comparison mends")
+    breaker_failures: int = Field(
+        5, ge=1, description="failed validation queries in a row that open the circuit breaker"
+    )
+    breaker_open_seconds: float = Field(
+        5.0, gt=0, description="time until an open circuit breaker admits a probe, in seconds"
+    )
+    cache_max_staleness_seconds: float = Field(
+        3600.0,
+        ge=0,
+        description="maximum staleness at which the local cache accepts codes, in seconds",
+    )
+    preview_cache_seconds: float = Field(
+        5.0, gt=0, description="time to live of cached CheckAccessCode results, in seconds"
+    )
+    grace_period_seconds: float = Field(
+        300.0, ge=0, description="time of a session beyond that of its questions, in seconds"
+    )
+    expiry_interval_seconds: float = Field(
+        5.0, gt=0, description="interval of expiring sessions, in seconds"
+    )
+    reconciliation_interval_seconds: float = Field(
+        300.0, gt=0, description="interval of the reconciliation with payment, in seconds"
+    )
+    reconciliation_repair: bool = Field(
+        True, description="whether the scheduled reconciliation repairs what it finds"
+    )

@@ -9,69 +9,68 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus import HandlerRegistry, IncomingEvent, PermanentError
 from interview_svc.domain.cached_code import CodeUpdate
-from interview_svc.domain.questions import QuestionBank
+from interview_svc.domain.session_factory import SessionFactory
 from interview_svc.messages import payment_codes
 from interview_svc.storage.unit_of_work import UnitOfWork
 from interview_svc.use_cases.code_updates import (
-    RefundAsk,
-    UseRejected,
-    answer_refunds,
-    apply_records,
-    reject_uses,
+    RefundRequest,
+    UseRejection,
+    answer_refund_requests,
+    apply_code_updates,
+    apply_use_rejections,
 )
-from interview_svc.use_cases.ports import Preparation
 from payment.v1 import events_pb2
 from runtime.event_handlers import register_handlers
-from runtime.ids import new_id
 from runtime.protobuf import to_datetime
 
 _log = structlog.get_logger(__name__)
 
 
 class CodeEventHandlers:
-    """Applies payment's events about codes to cached codes and sessions, in one transaction."""
+    """Applies payment's events about access codes to cached codes and sessions."""
 
-    def __init__(self, bank: QuestionBank) -> None:
-        self._bank = bank
-
-    def _preparation(self) -> Preparation:
-        return Preparation(self._bank, lambda: new_id("ses"), datetime.now(UTC))
+    def __init__(self, factory: SessionFactory) -> None:
+        self._factory = factory
 
     async def on_payment_completed(self, uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
-        """Creates the session of each order and caches its code."""
-        updates = [payment_codes.issued(incoming.payload) for incoming in batch]
-        await apply_records(updates, uow, preparation=self._preparation())
+        """Caches the code of each order and prepares its session."""
+        updates = [payment_codes.from_payment_completed(incoming.payload) for incoming in batch]
+        await self._apply(updates, uow)
 
     async def on_code_changed(self, uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
-        """Applies the record of any other event. Without a record the order never had a code."""
+        """Applies the record. An event of an order without a code has none and is ignored."""
         updates = [
-            _record(incoming.payload) for incoming in batch if incoming.payload.HasField("record")
+            _update(incoming.payload) for incoming in batch if incoming.payload.HasField("record")
         ]
-        await apply_records(updates, uow, preparation=self._preparation())
+        await self._apply(updates, uow)
 
     async def on_refund_completed(self, uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
-        """Applies the record; after a full refund the code is worthless."""
+        """Applies the record and whether the order was refunded in full."""
         updates = [
-            _record(incoming.payload, refunded=incoming.payload.full)
+            _update(incoming.payload, refunded=incoming.payload.full)
             for incoming in batch
             if incoming.payload.HasField("record")
         ]
-        await apply_records(updates, uow, preparation=self._preparation())
+        await self._apply(updates, uow)
 
     async def on_refund_requested(self, uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
-        """Answers every request: the session is withheld, or the interview has started."""
+        """Answers each request with SessionWithheld or InterviewStarted."""
         requests = [
-            RefundAsk(_record(incoming.payload), incoming.payload.refund_id) for incoming in batch
-        ]
-        await answer_refunds(requests, uow, preparation=self._preparation())
-
-    async def on_use_rejected(self, uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
-        """Undoes the start, or reports it if the interview is already completed."""
-        rejections = [
-            UseRejected(_record(incoming.payload), incoming.payload.session_id)
+            RefundRequest(_update(incoming.payload), incoming.payload.refund_id)
             for incoming in batch
         ]
-        for session in await reject_uses(rejections, uow, preparation=self._preparation()):
+        now = datetime.now(UTC)
+        await answer_refund_requests(requests, uow, factory=self._factory, now=now)
+
+    async def on_use_rejected(self, uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
+        """Reverts the start; logs a warning if the interview is completed already."""
+        rejections = [
+            UseRejection(_update(incoming.payload), incoming.payload.session_id)
+            for incoming in batch
+        ]
+        now = datetime.now(UTC)
+        completed = await apply_use_rejections(rejections, uow, factory=self._factory, now=now)
+        for session in completed:
             _log.warning(
                 "code used without right",
                 order_id=session.order_id,
@@ -79,28 +78,31 @@ class CodeEventHandlers:
                 status=session.status,
             )
 
+    async def _apply(self, updates: Sequence[CodeUpdate], uow: UnitOfWork) -> None:
+        await apply_code_updates(updates, uow, factory=self._factory, now=datetime.now(UTC))
+
 
 async def on_watermark(uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
-    """Stores the watermarks; each counts once all events before it are handled."""
+    """Stores the watermarks; each is covered once every event before it is handled."""
     watermarks = [
         (incoming.stream_sequence, to_datetime(incoming.payload.as_of)) for incoming in batch
     ]
-    await uow.watermarks.note_many(watermarks)
+    await uow.watermarks.add_many(watermarks)
 
 
-def _record(message: Any, *, refunded: bool = False) -> CodeUpdate:
+def _update(message: Any, *, refunded: bool = False) -> CodeUpdate:
     if message.record.order_id != message.order_id:
         raise PermanentError(
-            f"the record is of {message.record.order_id}, not of the event's order"
+            f"the event is of order {message.order_id}, its record of {message.record.order_id}"
         )
     return CodeUpdate(payment_codes.record(message.record), refunded=refunded)
 
 
 def handler_registry(
-    bank: QuestionBank, unit_of_work: Callable[[AsyncConnection], UnitOfWork] = UnitOfWork
+    factory: SessionFactory, unit_of_work: Callable[[AsyncConnection], UnitOfWork] = UnitOfWork
 ) -> HandlerRegistry:
     """The handlers by event type."""
-    codes = CodeEventHandlers(bank)
+    codes = CodeEventHandlers(factory)
     return register_handlers(
         unit_of_work,
         {
@@ -122,12 +124,12 @@ def handler_registry(
 
 
 def after_commit(
-    wake: Callable[[], None], invalidate: Callable[[Sequence[str]], None]
+    wake_relay: Callable[[], None], invalidate_previews: Callable[[Sequence[str]], None]
 ) -> Callable[[Sequence[IncomingEvent]], None]:
-    """Effects in memory after a batch: previews of its orders are dropped, the relay is woken."""
+    """The effects in memory after a batch of events: invalidates previews and wakes the relay."""
 
     def run(batch: Sequence[IncomingEvent]) -> None:
-        invalidate([incoming.event.key for incoming in batch if incoming.event.key])
-        wake()
+        invalidate_previews([incoming.event.key for incoming in batch if incoming.event.key])
+        wake_relay()
 
     return run

@@ -33,7 +33,7 @@ async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
         sender.wake()
 
     service.add_consumer("PAYMENT", payment_events(ids), after_commit)
-    # A name of its own: sequences and dead composer of two streams are not comparable.
+    # Its own name: sequences and dead letters of two streams are not comparable.
     service.add_consumer("INTERVIEW", interview_events(ids), after_commit, "notification-interview")
     service.add_worker(sender)
     dependencies = Dependencies(service.database, service.idempotency, ids, composer)

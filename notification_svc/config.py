@@ -33,7 +33,7 @@ class NotificationSettings(ServiceSettings):
     )
     mail_max_retry_delay_seconds: float = Field(60.0, gt=0, description="cap of the retry delay")
     mail_claim_seconds: float = Field(
-        30.0, gt=0, description="after a kill, the mail in hand is sent again after this time"
+        30.0, gt=0, description="after a crash, the current mail is sent again after this time"
     )
     mail_concurrency: int = Field(8, ge=1, le=100, description="mails sent concurrently")
     mail_poll_interval_seconds: float = Field(

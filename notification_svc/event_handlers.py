@@ -31,7 +31,7 @@ def _registry(converters: Mapping[type[Message], Converter], ids: IdFactory) -> 
 
 def _handler(convert: Converter, ids: IdFactory) -> EventHandler[UnitOfWork]:
     async def handle(uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
-        """Raises code versions and queues mails."""
+        """Updates code versions and queues mails."""
         commands = [convert(incoming.event, incoming.payload) for incoming in batch]
         await handle_events(commands, uow, ids=ids, now=await uow.clock())
 

@@ -58,7 +58,7 @@ def of_refund(refund: payment_service_pb2.Refund) -> Iterator[Entry]:
     yield from _entry(refund.created_at, Service.PAYMENT, f"{kind} refund created", id_, *details)
     if refund.asks:
         requests = f"{refund.asks} requests so far"
-        event = "interview asked to withhold the session"
+        event = "session withholding requested"
         yield from _entry(refund.asked_at, Service.PAYMENT, event, id_, requests)
     event = "refund released to the provider"
     yield from _entry(refund.released_at, Service.PAYMENT, event, id_)

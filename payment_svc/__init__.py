@@ -1,8 +1,8 @@
-"""payment: sells interviews.
+"""payment: the service that sells interviews.
 
-Owns Order, Payment, Refund and AccessCode. Announces what becomes of payments and orders
+It owns orders, payments, refunds and access codes. It publishes events of orders and payments
 (PaymentCompleted, PaymentFailed, OrderExpired, OrderCancelled), of refunds (RefundRequested,
 RefundCompleted, RefundRejected, RefundFailed), of access codes (AccessCodeSuspended, …Reinstated,
-…Revoked, …Expired, …Redeemed, …Reissued, …UseRejected), and Watermark. Listens to interview's
-InterviewStarted and SessionWithheld. Calls nobody but the payment provider.
+…Revoked, …Expired, …Redeemed, …Reissued, …UseRejected), and Watermark. It handles interview's
+InterviewStarted and SessionWithheld. It calls no other service, only the payment provider.
 """

@@ -1,4 +1,4 @@
-"""payment's composition root: `python -m payment_svc` runs it with the settings PAYMENT_…."""
+"""payment's composition root: `python -m payment_svc`, with the settings PAYMENT_…."""
 
 import asyncio
 import secrets
@@ -37,35 +37,28 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
     """Builds the service and runs it until `stop` is set."""
     schema = ServiceSchema(NAME, bus, request_replies, UnitOfWork)
     service = Service(config, schema, watermark)
-    database, relay, every = service.database, service.relay, service.every
+    database = service.database
     provider = service.open_channel(config.provider_target, "provider")
-    gateway = SandboxGateway(provider, config.provider_secrets(), config.provider_seconds)
+    gateway = SandboxGateway(provider, config.provider_secrets(), config.provider_timeout_seconds)
     codes = AccessCodeFactory(lambda: new_id("acc"), lambda: generate(secrets.randbelow))
-
     payments = PaymentWorkflow(database, gateway, codes)
-    refunds = RefundWorkflow(database, gateway, config.reconcile_after)
-    refund_worker = PollingWorker("refunds", config.reconcile_seconds, refunds.process_due)
-    webhooks = WebhookProcessing(database, payments, codes)
-    webhook_worker = PollingWorker("webhooks", config.webhook_seconds, webhooks.process_due)
-    reconciliation = PaymentReconciliation(database, payments, config.reconcile_after)
-    followup = RefundFollowup(
-        database, service.metrics, config.refund_ask_seconds, config.refund_overdue_seconds
+    refunds = RefundWorkflow(database, gateway, config.reconciliation_retry_seconds)
+    refund_worker = PollingWorker(
+        "refunds", config.reconciliation_interval_seconds, refunds.process_due
     )
-    ledger = LedgerCheck(database, service.metrics)
+    webhooks = WebhookProcessing(database, payments, codes)
+    webhook_worker = PollingWorker(
+        "webhooks", config.webhook_interval_seconds, webhooks.process_due
+    )
 
     def after_commit(_handled: object) -> None:
-        relay.wake()
+        service.relay.wake()
         refund_worker.wake()
 
     service.add_consumer("INTERVIEW", handler_registry(), after_commit)
     service.add_worker(refund_worker)
     service.add_worker(webhook_worker)
-    every(config.reconcile_seconds, "payment reconciliation", reconciliation.process_due)
-    every(config.reconcile_seconds, "refund requests", followup.request_answers)
-    every(config.refund_ask_seconds, "overdue refunds", followup.report_overdue)
-    every(config.sweep_seconds, "order expiry", OrderExpiry(database, payments).run_round)
-    every(config.sweep_seconds, "access code expiry", AccessCodeExpiry(database).run_round)
-    every(config.bus_reconciliation_interval_seconds, "ledger check", ledger.run_round)
+    _add_periodic_work(service, config, payments)
     dependencies = Dependencies(
         database=database,
         idempotency=service.idempotency,
@@ -76,10 +69,30 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
         order_closing=OrderClosing(database, payments),
         webhooks=WebhookIntake(database, gateway, webhook_worker.wake),
         wake_refunds=refund_worker.wake,
-        refund_overdue_after=followup.overdue_after,
+        refund_overdue_after=config.refund_overdue_after(),
         time_to_pay=config.time_to_pay(),
     )
     await service.run(Api(registrations(dependencies), ERRORS, LOGGED_FIELDS), stop)
+
+
+def _add_periodic_work(
+    service: Service[UnitOfWork], config: PaymentSettings, payments: PaymentWorkflow
+) -> None:
+    database, every = service.database, service.every
+    reconciliation = PaymentReconciliation(database, payments, config.reconciliation_retry_seconds)
+    followup = RefundFollowup(
+        database, service.metrics, config.refund_repeat_after(), config.refund_overdue_after()
+    )
+    ledger = LedgerCheck(database, service.metrics)
+    reconciliation_seconds = config.reconciliation_interval_seconds
+    every(reconciliation_seconds, "payment reconciliation", reconciliation.process_due)
+    every(reconciliation_seconds, "refund requests", followup.repeat_requests)
+    every(config.refund_request_repeat_seconds, "overdue refunds", followup.report_overdue)
+    every(config.expiry_interval_seconds, "order expiry", OrderExpiry(database, payments).run_round)
+    every(
+        config.expiry_interval_seconds, "access code expiry", AccessCodeExpiry(database).run_round
+    )
+    every(config.bus_reconciliation_interval_seconds, "ledger check", ledger.run_round)
 
 
 if __name__ == "__main__":

@@ -10,47 +10,73 @@ from runtime.settings import ServiceSettings
 
 
 class PaymentSettings(ServiceSettings):
-    """Read from the environment variables PAYMENT_…."""
+    """The settings PAYMENT_…; durations are seconds."""
 
     model_config = SettingsConfigDict(env_prefix="PAYMENT_", extra="ignore")
 
     provider_target: str = Field(description="host:port of the payment provider")
-    provider_secret: SecretStr = Field(description="signs the provider's notifications")
+    provider_secret: SecretStr = Field(description="secret that signs the provider's notifications")
     provider_secret_old: SecretStr = Field(
-        SecretStr(""), description="the one before, while the provider still signs with it"
+        SecretStr(""),
+        description="previous secret, also valid during a rotation; empty for none",
     )
-    provider_seconds: float = Field(10.0, gt=0, description="how long to wait for its answer")
-    reconcile_seconds: float = Field(5.0, gt=0, description="how often open payments are looked at")
-    reconcile_after: float = Field(
-        15.0, gt=0, description="age at which they are asked about, and time between two askings"
+    provider_timeout_seconds: float = Field(
+        10.0, gt=0, description="seconds that a request to the provider may take"
     )
-    refund_ask_seconds: float = Field(
+    reconciliation_interval_seconds: float = Field(
+        5.0,
+        gt=0,
+        description="seconds between two searches for due payments and refunds",
+    )
+    reconciliation_retry_seconds: float = Field(
+        15.0,
+        gt=0,
+        description="seconds until an open payment is queried, and between two requests for the"
+        " same payment or refund; more than PAYMENT_PROVIDER_TIMEOUT_SECONDS",
+    )
+    refund_request_repeat_seconds: float = Field(
         30.0,
         gt=0,
-        description="how long a refund waits for an answer before it is asked for again",
+        description="seconds until an unanswered refund request is repeated",
     )
     refund_overdue_seconds: float = Field(
-        900.0, gt=0, description="age at which a refund without outcome is for an operator"
+        900.0,
+        gt=0,
+        description="seconds until an open refund is reported as overdue",
     )
-    sweep_seconds: float = Field(
-        5.0, gt=0, description="how often codes whose time is over are expired"
+    expiry_interval_seconds: float = Field(
+        5.0, gt=0, description="seconds between two expirations of orders and access codes"
     )
-
-    webhook_seconds: float = Field(
-        1.0, gt=0, description="how often the provider's notifications are looked for unasked"
+    webhook_interval_seconds: float = Field(
+        1.0,
+        gt=0,
+        description="seconds between two searches for unprocessed notifications; a new one is"
+        " processed at once",
     )
-    time_to_pay_seconds: float = Field(1800.0, gt=0, description="until an unpaid order lapses")
+    time_to_pay_seconds: float = Field(
+        1800.0, gt=0, description="seconds until an unpaid order expires"
+    )
 
     def time_to_pay(self) -> timedelta:
-        """How long an order waits for its payment."""
+        """The time after which an unpaid order expires."""
         return timedelta(seconds=self.time_to_pay_seconds)
 
+    def refund_repeat_after(self) -> timedelta:
+        """The time after which an unanswered refund request is repeated."""
+        return timedelta(seconds=self.refund_request_repeat_seconds)
+
+    def refund_overdue_after(self) -> timedelta:
+        """The age at which an open refund is overdue."""
+        return timedelta(seconds=self.refund_overdue_seconds)
+
     def provider_secrets(self) -> tuple[str, str]:
-        """Those that may sign the provider's notifications; an empty one is none."""
+        """The valid secrets for the provider's signatures; an empty one is not valid."""
         return self.provider_secret.get_secret_value(), self.provider_secret_old.get_secret_value()
 
     @model_validator(mode="after")
-    def _patient(self) -> Self:
-        if self.reconcile_after <= self.provider_seconds:
-            raise ValueError("reconcile_after must be more than provider_seconds")
+    def _retry_after_timeout(self) -> Self:
+        if self.reconciliation_retry_seconds <= self.provider_timeout_seconds:
+            raise ValueError(
+                "reconciliation_retry_seconds must be more than provider_timeout_seconds"
+            )
         return self

@@ -1,4 +1,4 @@
-"""payment's event handlers."""
+"""payment's handlers of interview's events."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from eventbus import HandlerRegistry, IncomingEvent, PermanentError
 from interview.v1 import events_pb2
 from payment_svc.domain.access_code_errors import AccessCodeNotFound, AccessCodeNotRedeemable
-from payment_svc.domain.orders import OrderNotFound
+from payment_svc.domain.order_errors import OrderNotFound
 from payment_svc.storage.unit_of_work import UnitOfWork
 from payment_svc.use_cases.access_codes import RedeemAccessCode, redeem_access_codes
 from payment_svc.use_cases.refunds import ReleaseRefund, release_refunds
@@ -17,7 +17,7 @@ from runtime.protobuf import to_datetime
 
 
 async def on_interview_started(uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
-    """Redeems the codes or rejects their use; rejects the refunds that wait for the answer."""
+    """Redeems the codes or rejects their use, and rejects the refunds that wait for an answer."""
     commands = [
         RedeemAccessCode(
             order_id=incoming.payload.order_id,
@@ -36,7 +36,7 @@ async def on_interview_started(uow: UnitOfWork, batch: Sequence[IncomingEvent]) 
 
 
 async def on_session_withheld(uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
-    """Releases the refunds that wait for this answer: they may go to the provider."""
+    """Releases the refunds that wait for this answer, so that they are submitted."""
     commands = [
         ReleaseRefund(incoming.payload.order_id, incoming.payload.refund_id) for incoming in batch
     ]
@@ -46,7 +46,7 @@ async def on_session_withheld(uow: UnitOfWork, batch: Sequence[IncomingEvent]) -
 def handler_registry(
     unit_of_work: Callable[[AsyncConnection], UnitOfWork] = UnitOfWork,
 ) -> HandlerRegistry:
-    """The handlers by event type."""
+    """The handlers, by type of event."""
     return register_handlers(
         unit_of_work,
         {

@@ -3,9 +3,9 @@
 `python protos/compile.py gen` writes the Python code, `python protos/compile.py --image FILE`
 the descriptor set that buf reads.
 
-buf/validate/validate.proto comes out of the protovalidate wheel as a descriptor: the constraints
-that a contract states and those that a service checks are then of one version, and no third-party
-file stands in the repository.
+buf/validate/validate.proto is taken from the protovalidate wheel as a descriptor: the constraints
+that a contract declares and those that a service checks have the same version, and the repository
+contains no third-party file.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def _contracts() -> list[str]:
     return sorted(path.relative_to(PROTOS).as_posix() for path in PROTOS.rglob("*.proto"))
 
 
-def _with_services() -> list[str]:
+def _contracts_with_services() -> list[str]:
     return [name for name in _contracts() if "\nservice " in (PROTOS / name).read_text("utf-8")]
 
 
@@ -41,11 +41,11 @@ def _protoc(*arguments: str) -> None:
         file.flush()
         command = ["protoc", f"--descriptor_set_in={file.name}", f"-I{PROTOS}", *arguments]
         if protoc.main(command) != 0:
-            raise SystemExit("protoc failed; its messages stand above")
+            raise SystemExit("protoc failed: see its messages above")
 
 
 def generate(out: Path) -> None:
-    """Replaces `out` by freshly generated modules and stubs."""
+    """Deletes `out` and writes the generated modules and stubs to it."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     plugins = [f"--plugin={Path(sys.executable).parent / name}" for name in PLUGINS]
@@ -55,7 +55,7 @@ def generate(out: Path) -> None:
         *plugins,
         f"--grpc_python_out={out}",
         f"--mypy_grpc_out=quiet:{out}",
-        *_with_services(),
+        *_contracts_with_services(),
     )
 
 

@@ -1,8 +1,8 @@
-"""Notes the contracts as published: `python protos/publish.py` (make publish-contracts).
+"""Records the contracts as published: `python protos/publish.py` (make publish-contracts).
 
-What is published can't be broken: the descriptor set and one encoded example of every version of
-every event are kept under tests/contract/golden, and the contract tests compare with them. This
-adds what is new and refuses what breaks; it changes no example that is there.
+A published contract must not break: the descriptor set and one encoded example of every version of
+every event are kept under tests/contract/golden, and the contract tests compare against them. This
+script adds new elements and fails on breaking changes; it never modifies an existing example.
 """
 
 import importlib
@@ -19,20 +19,20 @@ from google.protobuf.message import Message
 GOLDEN = PROTOS.parent / "tests" / "contract" / "golden"
 IMAGE = GOLDEN / "contracts.binpb"
 RULES = '{"version":"v2","breaking":{"use":["FILE"]}}'
-_MOMENT = 1_790_000_000
+_BASE_SECONDS = 1_790_000_000
 
 
-def breaks(image: Path, published: Path) -> str:
-    """What of the published contracts an image breaks; empty if nothing."""
+def breaking_changes(image: Path, published: Path) -> str:
+    """Reports the breaking changes of an image against a published one; empty if none."""
     buf = Path(sys.executable).parent / "buf"
     command = [buf, "breaking", image, "--against", published, "--config", RULES]
-    return subprocess.run(  # noqa: S603  our own tool and files
+    return subprocess.run(  # noqa: S603  own tool and files
         [str(part) for part in command], capture_output=True, text=True, check=False
     ).stdout
 
 
-def events(image: Path) -> list[str]:
-    """Full names of all events in an image."""
+def event_names(image: Path) -> list[str]:
+    """Returns the full names of all events in an image."""
     files = descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes()).file
     return [
         f"{file.package}.{message.name}"
@@ -43,13 +43,13 @@ def events(image: Path) -> list[str]:
 
 
 def message_class(name: str) -> type[Message]:
-    """The generated class of an event."""
+    """Returns the generated class of an event."""
     importlib.import_module(f"{name.rpartition('.')[0]}.events_pb2")
     return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(name))
 
 
 def example(message_type: type[Message]) -> Message:
-    """A message with every field set."""
+    """Returns a message with every field set."""
     message = message_type()
     for field in message.DESCRIPTOR.fields:
         _fill(message, field)
@@ -68,12 +68,12 @@ def _fill(message: Message, field: FieldDescriptor) -> None:
         else:
             setattr(message, field.name, value)
     elif field.message_type.full_name == "google.protobuf.Timestamp":
-        getattr(message, field.name).FromSeconds(_MOMENT + field.number)
+        getattr(message, field.name).FromSeconds(_BASE_SECONDS + field.number)
     else:
-        part = getattr(message, field.name)
-        part = part.add() if field.is_repeated else part
-        for inner in field.message_type.fields:
-            _fill(part, inner)
+        child = getattr(message, field.name)
+        child = child.add() if field.is_repeated else child
+        for child_field in field.message_type.fields:
+            _fill(child, child_field)
 
 
 def _without_comments(image: Path) -> bytes:
@@ -83,14 +83,14 @@ def _without_comments(image: Path) -> bytes:
     return files.SerializeToString(deterministic=True)
 
 
-def _keep_example(name: str) -> None:
+def _add_example(name: str) -> None:
     encoded = example(message_class(name)).SerializeToString(deterministic=True)
     directory = GOLDEN / "events" / name
     directory.mkdir(parents=True, exist_ok=True)
-    known = sorted(directory.glob("*.binpb"))
-    if any(path.read_bytes() == encoded for path in known):
+    examples = sorted(directory.glob("*.binpb"))
+    if any(path.read_bytes() == encoded for path in examples):
         return
-    number = len(known) + 1
+    number = len(examples) + 1
     (directory / f"{number}.binpb").write_bytes(encoded)
     decoded = json_format.MessageToJson(
         message_class(name).FromString(encoded), preserving_proto_field_name=True, sort_keys=True
@@ -103,11 +103,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         image = Path(directory) / "contracts.binpb"
         write_image(image)
-        if IMAGE.exists() and (broken := breaks(image, IMAGE)):
-            raise SystemExit(f"this would break what is published:\n{broken}")
+        if IMAGE.exists() and (report := breaking_changes(image, IMAGE)):
+            raise SystemExit(f"breaking changes against the published contracts:\n{report}")
         IMAGE.write_bytes(_without_comments(image))
-    for name in events(IMAGE):
-        _keep_example(name)
+    for name in event_names(IMAGE):
+        _add_example(name)
 
 
 if __name__ == "__main__":

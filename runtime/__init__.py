@@ -1,1 +1,1 @@
-"""What every service process needs and no domain has: server, errors, database, logs, life."""
+"""What every service process needs: server, errors, database, logging, process lifecycle."""

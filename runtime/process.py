@@ -1,8 +1,8 @@
 """The lifecycle of a service process: start, run until a signal, graceful shutdown.
 
 Shutdown: health reports NOT_SERVING; calls in flight finish within SHUTDOWN_GRACE_SECONDS; the
-workers finish the work in hand, concurrently and within one time limit; then the relay publishes
-what they committed; the broker connection is flushed, the pool closes. A kill at any point loses
+workers finish their current work, concurrently and within one time limit; then the relay publishes
+what they committed; the broker connection is flushed, the pool closes. A crash at any point loses
 nothing: what was committed is published at the next start.
 """
 

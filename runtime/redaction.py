@@ -1,4 +1,4 @@
-"""Redaction of all texts that people read: logs, error messages, operators' views.
+"""Redaction: masks secrets in all texts that people read: logs, error messages, operators' views.
 
 Mail addresses and the values that a database error quotes are masked. A program adds the rules of
 its domain.

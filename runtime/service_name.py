@@ -17,7 +17,7 @@ class ServiceName:
         return cls(package.removesuffix(_PACKAGE_SUFFIX))
 
     def __str__(self) -> str:
-        """The same name stands in tokens (audience), broker users and logs."""
+        """The name used in tokens (audience), broker users and logs."""
         return self.value
 
     @property

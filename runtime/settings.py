@@ -27,7 +27,7 @@ class CallSettings(BaseSettings):
 
 
 class ServiceSettings(CallSettings):
-    """Settings of every service. Durations are seconds unless the name says otherwise."""
+    """Settings of every service. Durations are seconds unless the name ends in another unit."""
 
     model_config = SettingsConfigDict(extra="ignore")
 
@@ -81,7 +81,7 @@ class ServiceSettings(CallSettings):
     bus_lease_seconds: float = Field(
         5.0,
         gt=1,
-        description="lease of a relay; after a kill another takes over then",
+        description="lease of a relay; after a crash another takes over then",
     )
     bus_published_retention_days: int = Field(
         7, ge=1, description="how many days published events are kept for requeueing"

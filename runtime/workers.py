@@ -13,20 +13,20 @@ _log = structlog.get_logger(__name__)
 
 
 class Worker(Protocol):
-    """Runs until stopped, then finishes the work in hand."""
+    """Runs until stopped, then finishes the current work."""
 
     async def run(self) -> None:
         """Works until `stop` was called; raises only for a defect."""
 
     def stop(self) -> None:
-        """Asks `run` to end after the work in hand."""
+        """Asks `run` to end after the current work."""
 
 
 class PollingWorker:
     """Repeats a piece of work at an interval, and at once when woken.
 
-    A failure is logged and the next round tries again, so that the worker outlives outages of what
-    the work needs. `wake` only saves time: no work depends on it.
+    A failure is logged and the next round tries again, so that the worker survives outages of what
+    the work needs. `wake` only reduces latency: no work depends on it.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class PollingWorker:
         self._woken.set()
 
     def stop(self) -> None:
-        """Ends `run` after the round in hand."""
+        """Ends `run` after the current round."""
         self.stopping = True
         self._woken.set()
 

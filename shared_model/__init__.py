@@ -1,5 +1,5 @@
-"""The shared model beside its messages: what more than one domain must know, and must know alike.
+"""The code that several services share: the format of access codes and currencies' decimals.
 
-Standard library only; no domain's rules, just the form of the access code, and the decimals of
-currencies.
+It contains no rules of a domain and uses the standard library only. The messages of the shared
+model are in protos/shared_model.
 """

@@ -1,8 +1,9 @@
-"""The form of an access code: `XXXX-XXXX-XXXX-XXXX` in Crockford base32, the last symbol a check.
+"""The format of access codes: `XXXX-XXXX-XXXX-XXXX` in Crockford base32.
 
-Fifteen random symbols (75 bits) and one check symbol over GF(32): the symbols, taken as the
-coefficients of a polynomial, vanish at a generator of the field. All powers of a generator up to
-the 31st differ and none is zero, so every single wrong symbol and every swap of neighbours shows.
+A code has fifteen random symbols (75 bits) and one check symbol over GF(32): the polynomial whose
+coefficients are the symbols is zero at a generator of the field. The first 31 powers of a generator
+are distinct and not zero, so that the check detects every single wrong symbol and every swap of
+two adjacent symbols.
 """
 
 import re
@@ -13,12 +14,12 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LENGTH = 16
 _GROUP = 4
 _VALUE = {symbol: value for value, symbol in enumerate(ALPHABET)} | {"I": 1, "L": 1, "O": 0}
-# Dashes of all kinds, and the minus sign that some keyboards make of them.
+# The minus sign is what some keyboards produce for a dash.
 _DASHES = frozenset("-_\u2212")
 _SYMBOL = f"[{ALPHABET}{ALPHABET.lower()}]"
 _UUID = r"(?P<uuid>[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12})"
-# Four groups of four anywhere except in a UUID. Without dashes: a word of its own in capitals that
-# has a digit, so that the longer ULIDs are left alone.
+# With dashes: four groups of four, except inside a UUID. Without dashes: a separate word of 16
+# capital symbols with at least one digit, so that words and the longer ULIDs do not match.
 _IN_TEXT = re.compile(
     rf"{_UUID}|(?:{_SYMBOL}{{4}}-){{3}}(?P<dashed>{_SYMBOL}{{4}})"
     rf"|(?<![0-9A-Za-z_-])(?=[A-Z]{{0,15}}[0-9])[{ALPHABET}]{{12}}"
@@ -27,23 +28,23 @@ _IN_TEXT = re.compile(
 
 
 class MalformedAccessCode(ValueError):
-    """Not an access code: wrong length or symbols, or the check symbol doesn't fit."""
+    """The text has a wrong length, a wrong symbol or a wrong check symbol."""
 
 
 def generate(random_below: Callable[[int], int]) -> str:
-    """A new code; `random_below(n)` gives a random integer in [0, n), as `secrets.randbelow`."""
+    """A new code; `random_below(n)` returns a random integer in [0, n), as `secrets.randbelow`."""
     values = [random_below(len(ALPHABET)) for _ in range(_LENGTH - 1)]
     return _text([*values, _times_generator(_evaluate(values))])
 
 
 def normalise(typed: str) -> str:
-    """The code that somebody typed, in its one form; raises MalformedAccessCode.
+    """The canonical form of a typed or copied code; raises MalformedAccessCode.
 
-    Case, full-width forms, dashes, spaces, line ends and what can't be seen don't matter: a code
-    may be copied from a mail with them. I and L count as 1, O as 0.
+    Case, full-width forms, dashes, white space, line ends and invisible characters are ignored. I
+    and L are read as 1, O as 0.
     """
     plain = unicodedata.normalize("NFKC", typed).upper()
-    symbols = [symbol for symbol in plain if not _separates(symbol)]
+    symbols = [symbol for symbol in plain if not _is_separator(symbol)]
     if len(symbols) != _LENGTH or any(symbol not in _VALUE for symbol in symbols):
         raise MalformedAccessCode
     values = [_VALUE[symbol] for symbol in symbols]
@@ -53,18 +54,18 @@ def normalise(typed: str) -> str:
 
 
 def mask_access_codes(text: str) -> str:
-    """Text whose access codes are masked but for the last four symbols; UUIDs and ULIDs stay."""
-    return _IN_TEXT.sub(_masked, text)
+    """Masks access codes in a text except their last four symbols; UUIDs and ULIDs stay."""
+    return _IN_TEXT.sub(_mask, text)
 
 
-def _masked(found: re.Match[str]) -> str:
-    if found["uuid"]:
-        return found[0]
-    return f"****-****-****-{found['dashed'] or found['plain']}"
+def _mask(match: re.Match[str]) -> str:
+    if match["uuid"]:
+        return match[0]
+    return f"****-****-****-{match['dashed'] or match['plain']}"
 
 
-def _separates(symbol: str) -> bool:
-    """Dashes, white space, and format characters such as a soft hyphen or a zero-width space."""
+def _is_separator(symbol: str) -> bool:
+    """Whether it is a dash, white space, or a format character such as a zero-width space."""
     invisible = symbol.isspace() or unicodedata.category(symbol) in {"Pd", "Cf"}
     return symbol in _DASHES or invisible
 

@@ -1,10 +1,10 @@
-"""How many decimals the currencies have in which amounts are counted.
+"""The decimals of currencies by ISO 4217.
 
-An amount is a whole number of its currency's minor units. ISO 4217 says how many of these make one
-unit: a hundred, unless the currency is named here.
+Amounts are whole numbers of the currency's minor unit; a currency with n decimals has 10^n minor
+units. Currencies that are not listed here have two decimals.
 """
 
-_USUALLY = 2
+_DEFAULT = 2
 _DECIMALS = {
     **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG"), 0),
     **dict.fromkeys(("RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"), 0),
@@ -14,5 +14,5 @@ _DECIMALS = {
 
 
 def decimals_of(currency_code: str) -> int:
-    """The decimals of a currency, by its ISO 4217 code."""
-    return _DECIMALS.get(currency_code, _USUALLY)
+    """The decimals of a currency with an ISO 4217 code."""
+    return _DECIMALS.get(currency_code, _DEFAULT)

@@ -58,7 +58,7 @@ class Journey:
         await self.pay(order.order_id)
         return order.order_id
 
-    async def prepared(self, order_id: str) -> session_pb2.Session:
+    async def wait_for_session(self, order_id: str) -> session_pb2.Session:
         """Waits until the order has a session."""
         request = interview_service_pb2.ListSessionsRequest(order_id=order_id)
 
@@ -68,7 +68,7 @@ class Journey:
 
         return await wait_until(find, f"a session for {order_id}")
 
-    async def code_from_mail(self) -> str:
+    async def wait_for_mailed_code(self) -> str:
         """Waits for the mail; returns the access code in it."""
 
         async def find() -> str | None:
@@ -77,7 +77,7 @@ class Journey:
 
         return await wait_until(find, f"a mail to {self.email}")
 
-    async def sent(self, order_id: str) -> notification_service_pb2.Notification:
+    async def wait_for_sent_mail(self, order_id: str) -> notification_service_pb2.Notification:
         """Waits until the order's first notification is SENT: the mail server has accepted it."""
         request = notification_service_pb2.ListNotificationsRequest(order_id=order_id)
 
@@ -96,7 +96,7 @@ class Journey:
         )
         return (await self.clients.interviews.StartSession(request)).session
 
-    async def redeemed(self, order_id: str) -> access_code_pb2.AccessCode:
+    async def wait_for_redemption(self, order_id: str) -> access_code_pb2.AccessCode:
         """Waits until the order's access code is REDEEMED."""
         request = access_code_service_pb2.GetAccessCodeRequest(order_id=order_id)
 

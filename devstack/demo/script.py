@@ -17,7 +17,7 @@ from eventbus.event import split_subject
 from eventbus.jetstream import connect, subscribe
 from payment.v1 import payment_service_pb2
 from runtime.ops.event_json import to_json
-from shared_model.access_code import mask_access_codes
+from runtime.redaction import mask
 
 _MEASURED_JOURNEYS = 200
 _CONCURRENCY = 4
@@ -53,7 +53,7 @@ class Demo:
 
     def _print(self, kind: str, text: str) -> None:
         elapsed = (time.perf_counter() - self._started_at) * 1000
-        self._print_line(f"{elapsed:8.0f} ms  {kind:7} {mask_access_codes(text)}")
+        self._print_line(f"{elapsed:8.0f} ms  {kind:7} {mask(text)}")
 
     def _on_event(self, message: Any) -> None:
         self._event_times[message.subject] = time.perf_counter()
@@ -71,16 +71,16 @@ class Demo:
 
     async def _run_journey(self, journey: Journey) -> None:
         order_id = await self._order_and_pay(journey)
-        session = await journey.prepared(order_id)
+        session = await journey.wait_for_session(order_id)
         self._print("state", f"{session.session_id} is prepared for {order_id}")
-        code = await journey.code_from_mail()
+        code = await journey.wait_for_mailed_code()
         mail = mails_to(self._stack.mail_dir, journey.email)[0]
         self._print("mail", f"to {journey.email}: {mail['subject']}, with the code {code}")
         started = await journey.start(code)
         self._print("call", f"StartSession with the mailed code: {started.session_id} starts")
         self._check("state", "the started session", started.session_id, session.session_id)
         await self._wait_for_event(f"interview.v1.InterviewStarted.{order_id}")
-        record = await journey.redeemed(order_id)
+        record = await journey.wait_for_redemption(order_id)
         self._check("state", "redeemed by", record.redeemed_session_id, session.session_id)
         await self._wait_for_event(f"payment.v1.AccessCodeRedeemed.{order_id}")
         await self._check_final_state(journey, order_id)
@@ -103,7 +103,7 @@ class Demo:
         order = (await journey.clients.payments.GetOrder(request)).order
         status = payment_service_pb2.OrderStatus.Name(order.status)
         self._check("state", "order", status.removeprefix("ORDER_STATUS_"), "PAID")
-        notification = await journey.sent(order_id)
+        notification = await journey.wait_for_sent_mail(order_id)
         self._print("state", f"notification: SENT after {notification.attempts} attempt(s)")
         self._print("state", "order PAID, code REDEEMED, session IN_PROGRESS, mail SENT")
 
@@ -135,7 +135,7 @@ class Demo:
         wall_clock, started_at = time.time(), time.perf_counter()
         await journey.pay(order_id)
         prepared_at = await self._wait_for_event(f"interview.v1.SessionPrepared.{order_id}")
-        notification = await journey.sent(order_id)
+        notification = await journey.wait_for_sent_mail(order_id)
         sent_at = notification.sent_at.ToNanoseconds() / 1e9
         return (prepared_at - started_at) * 1000, (sent_at - wall_clock) * 1000
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Connection:
-    """One connection. It reconnects for ever, also if it was never connected before.
+    """One connection. It reconnects indefinitely, also if it was never connected before.
 
     `request_seconds` is the time limit of a request.
     """

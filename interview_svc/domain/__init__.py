@@ -1,1 +1,1 @@
-"""interview's aggregates, their states and errors. Standard library only."""
+"""interview's aggregates, domain events and errors. Standard library only."""

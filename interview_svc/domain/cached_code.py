@@ -1,17 +1,25 @@
-"""CachedCode: interview's own copy of what payment announced about an order's access code.
+"""CachedCode: interview's local copy of payment's record of an order's access code.
 
-A table, not process memory: replicas share a consumer, and each event reaches one of them.
+The cache is a table and not process memory: replicas share one durable consumer, so that each event
+reaches one replica only.
 """
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from interview_svc.domain.errors import (
+    CodeExpired,
+    CodeNotStartable,
+    CodeRedeemed,
+    CodeRevoked,
+    CodeSuspended,
+)
 from interview_svc.domain.events import SessionWithheld
 
 
 class CodeStatus(StrEnum):
-    """Where payment said that a code stands."""
+    """The states of an access code, named as in payment's contract."""
 
     ACTIVE = "ACTIVE"
     REDEEMED = "REDEEMED"
@@ -21,7 +29,7 @@ class CodeStatus(StrEnum):
 
 
 class ValidationReason(StrEnum):
-    """Why a code that exists may start its interview, or may not."""
+    """Why an existing access code can or cannot start its interview."""
 
     VALID = "VALID"
     REVOKED = "REVOKED"
@@ -30,42 +38,7 @@ class ValidationReason(StrEnum):
     EXPIRED = "EXPIRED"
 
 
-class CodeNotStartable(Exception):
-    """The code is known and may not start its interview."""
-
-    # Whoever holds a code need not learn whose it is: the field that it came in, not its id.
-    subject = "access_code"
-    state: CodeStatus
-
-    def __init__(self) -> None:
-        super().__init__(f"the access code is {self.state}, which can't start an interview")
-
-
-class CodeRevoked(CodeNotStartable):
-    """The access code was withdrawn for good."""
-
-    state = CodeStatus.REVOKED
-
-
-class CodeSuspended(CodeNotStartable):
-    """The access code is held back for the time being."""
-
-    state = CodeStatus.SUSPENDED
-
-
-class CodeRedeemed(CodeNotStartable):
-    """The access code was used: its interview has started."""
-
-    state = CodeStatus.REDEEMED
-
-
-class CodeExpired(CodeNotStartable):
-    """The access code has expired."""
-
-    state = CodeStatus.EXPIRED
-
-
-_REFUSALS: dict[ValidationReason, type[CodeNotStartable]] = {
+_ERRORS: dict[ValidationReason, type[CodeNotStartable]] = {
     ValidationReason.REVOKED: CodeRevoked,
     ValidationReason.SUSPENDED: CodeSuspended,
     ValidationReason.REDEEMED: CodeRedeemed,
@@ -74,18 +47,14 @@ _REFUSALS: dict[ValidationReason, type[CodeNotStartable]] = {
 
 
 def check_valid(reason: ValidationReason) -> None:
-    """Raises the CodeNotStartable of a reason, unless it is VALID."""
+    """Raises the CodeNotStartable error of a reason other than VALID."""
     if reason is not ValidationReason.VALID:
-        raise _REFUSALS[reason]
-
-
-class CodeNotFound(LookupError):
-    """There is no such access code."""
+        raise _ERRORS[reason]
 
 
 @dataclass(frozen=True, slots=True)
 class CodeRecord:
-    """A code's record as an event carried it. The version counts changes per order."""
+    """payment's record of an access code. `version` counts the changes per order."""
 
     order_id: str
     access_code_id: str
@@ -96,13 +65,13 @@ class CodeRecord:
     product_id: str
 
     def is_live(self, now: datetime) -> bool:
-        """Whether it starts its interview, or will when it isn't held back any more."""
+        """Whether the code can start its interview, now or after a suspension ends."""
         return self.status in (CodeStatus.ACTIVE, CodeStatus.SUSPENDED) and now < self.expire_at
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Whose order it is and whom its code was sent to. It never changes."""
+    """The order's customer and the recipient of the access code. It never changes."""
 
     customer_id: str
     email: str
@@ -112,7 +81,11 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class CodeUpdate:
-    """What was heard of an order's code: its record, and what only some events tell beside it."""
+    """A record of an access code as an event or a reply of payment carries it.
+
+    `holder` is None where the event does not carry it. `refunded` marks the update of an order's
+    full refund.
+    """
 
     record: CodeRecord
     holder: Holder | None = None
@@ -121,10 +94,10 @@ class CodeUpdate:
 
 @dataclass(slots=True)
 class CachedCode:
-    """The newest record known of an order's code.
+    """The newest known record of an order's access code.
 
-    The holder is unknown until PaymentCompleted comes, which may be after other events.
-    `refunded` says that the newest record came with the order's full refund.
+    `holder` is None until PaymentCompleted is handled, which can be after other events.
+    `refunded` is true if the newest record came with the order's full refund.
     """
 
     record: CodeRecord
@@ -132,47 +105,54 @@ class CachedCode:
     refunded: bool = False
     events: list[SessionWithheld] = field(default_factory=list, compare=False)
 
-    def apply(self, heard: CodeUpdate) -> bool:
-        """Takes what is newer or was unknown; False if nothing is. Gaps in versions are normal."""
-        newer = heard.record.version > self.record.version
-        return self._take(heard, newer=newer)
+    def apply(self, update: CodeUpdate) -> bool:
+        """Applies a newer record, and the holder if unknown; returns whether anything changed.
 
-    def correct(self, heard: CodeUpdate, known: int) -> bool:
-        """Takes payment's answer, also for the version that is known: then ours was wrong.
-
-        `known` is the version that ours had before payment was asked. If it still has it, it can't
-        rightly be ahead of the answer: payment itself went back, as from a backup.
+        Gaps in the versions are normal.
         """
-        ours = self.record.version
-        current = (heard.record.version >= ours or ours == known) and heard.record != self.record
-        return self._take(heard, newer=current)
+        return self._merge(update, newer=update.record.version > self.record.version)
 
-    def _take(self, heard: CodeUpdate, *, newer: bool) -> bool:
-        fills = self.holder is None and heard.holder is not None
+    def correct(self, update: CodeUpdate, queried_version: int) -> bool:
+        """Applies payment's reply to a query; returns whether anything changed.
+
+        `queried_version` is the cached version before the query. A reply of the same version
+        replaces a cached record that differs. A reply of a lower version does so only if the cached
+        version is still `queried_version`: then the cache is ahead of payment, which is wrong (for
+        example after payment was restored from a backup).
+        """
+        cached = self.record.version
+        current = update.record.version >= cached or cached == queried_version
+        return self._merge(update, newer=current and update.record != self.record)
+
+    def _merge(self, update: CodeUpdate, *, newer: bool) -> bool:
+        adds_holder = self.holder is None and update.holder is not None
         if newer:
-            self.record, self.refunded = heard.record, heard.refunded
-        if fills:
-            self.holder = heard.holder
-        return newer or fills
+            self.record, self.refunded = update.record, update.refunded
+        if adds_holder:
+            self.holder = update.holder
+        return newer or adds_holder
 
-    def judge(self, now: datetime) -> ValidationReason:
-        """Whether the code may start its interview at `now`, as far as is known here."""
+    def validate(self, now: datetime) -> ValidationReason:
+        """Whether the code can start its interview at `now`, according to the cached record."""
         if self.record.status is not CodeStatus.ACTIVE:
             return ValidationReason(self.record.status)
         expired = now >= self.record.expire_at
         return ValidationReason.EXPIRED if expired else ValidationReason.VALID
 
     def check_startable(self, now: datetime) -> None:
-        """Raises a CodeNotStartable unless ACTIVE and not expired at `now`."""
-        check_valid(self.judge(now))
+        """Raises CodeNotStartable unless the code is ACTIVE and not expired at `now`."""
+        check_valid(self.validate(now))
 
     @property
-    def withholds(self) -> bool:
-        """Whether the session can't be started now: the promise that SessionWithheld makes."""
+    def prevents_start(self) -> bool:
+        """Whether the status prevents a start: the guarantee that SessionWithheld gives."""
         return self.record.status is not CodeStatus.ACTIVE
 
-    def withhold(self, refund_id: str, session_id: str, now: datetime) -> None:
-        """Answers a refund: the order's session, if there is one, has not started and won't."""
+    def confirm_withheld_for_refund(self, refund_id: str, session_id: str, now: datetime) -> None:
+        """Records that the order's session has not started and will not start during the refund.
+
+        `session_id` is empty if the order has no session.
+        """
         self.events.append(
             SessionWithheld(
                 order_id=self.record.order_id,

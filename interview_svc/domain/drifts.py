@@ -1,11 +1,11 @@
-"""Drifts: where interview's half and payment's shared table of codes tell different things."""
+"""Drifts: differences between interview's data and payment's shared table of access codes."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class DriftKind(StrEnum):
-    """How the halves differ."""
+    """The kinds of differences, named as in the contract, which describes them."""
 
     CODE_WITHOUT_SESSION = "CODE_WITHOUT_SESSION"
     STARTED_NOT_REDEEMED = "STARTED_NOT_REDEEMED"
@@ -14,15 +14,16 @@ class DriftKind(StrEnum):
     USED_WITHOUT_RIGHT = "USED_WITHOUT_RIGHT"
 
 
-# What payment's record mends. The others are mended by a fact announced again, or not at all.
-MENDED_BY_RECORD = frozenset(
+# These are repaired by applying payment's record. Of the others, STARTED_NOT_REDEEMED is repaired
+# by repeating an event, and USED_WITHOUT_RIGHT is only reported.
+REPAIRED_BY_RECORD = frozenset(
     {DriftKind.CODE_WITHOUT_SESSION, DriftKind.STALE_ENTRY, DriftKind.SESSION_WITHOUT_CODE}
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One difference. What isn't known or doesn't exist is empty; `detail` is for people."""
+    """One difference. Ids that are unknown or do not exist are empty; `detail` is for people."""
 
     kind: DriftKind
     order_id: str
@@ -34,6 +35,6 @@ class Drift:
     repaired: bool = False
 
     @property
-    def about(self) -> tuple[DriftKind, str, str]:
-        """What it is about: the same as long as it isn't mended."""
+    def key(self) -> tuple[DriftKind, str, str]:
+        """Identifies the drift in repeated comparisons until it is repaired."""
         return self.kind, self.access_code_id, self.session_id

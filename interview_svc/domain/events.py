@@ -1,4 +1,4 @@
-"""What interview's aggregates announce."""
+"""The domain events that interview's aggregates record."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,14 +6,14 @@ from enum import StrEnum
 
 
 class ValidationSource(StrEnum):
-    """Who found the code valid."""
+    """Where the validation of an access code came from."""
 
     PAYMENT = "PAYMENT"
     LOCAL_CACHE = "LOCAL_CACHE"
 
 
 class CancelReason(StrEnum):
-    """Why a session was called off."""
+    """Why a session was cancelled."""
 
     REFUNDED = "REFUNDED"
     ACCESS_CODE_REVOKED = "ACCESS_CODE_REVOKED"
@@ -23,7 +23,7 @@ class CancelReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Whom to tell what becomes of a session."""
+    """Where mails about a session go, and in which language."""
 
     email: str
     display_name: str
@@ -43,7 +43,10 @@ class SessionPrepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterviewStarted:
-    """An interview was started with an access code; told again to a refund that asks."""
+    """An interview was started with an access code.
+
+    Recorded again, with its `refund_id`, in reply to a refund request.
+    """
 
     session_id: str
     access_code: str
@@ -57,7 +60,7 @@ class InterviewStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionWithheld:
-    """The answer to a refund that asks: the interview hasn't started and won't meanwhile."""
+    """The reply to a refund request: the session has not started and will not start meanwhile."""
 
     order_id: str
     refund_id: str
@@ -78,7 +81,7 @@ class InterviewCompleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionCancelled:
-    """A session was called off."""
+    """A session was cancelled."""
 
     session_id: str
     order_id: str
@@ -92,7 +95,7 @@ class SessionCancelled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionExpired:
-    """A session was ended by the clock."""
+    """The time of a session ended."""
 
     session_id: str
     order_id: str
@@ -102,7 +105,7 @@ class SessionExpired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedbackPublished:
-    """Feedback on an interview was given."""
+    """Feedback on an interview was published."""
 
     session_id: str
     order_id: str

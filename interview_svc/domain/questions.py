@@ -1,4 +1,4 @@
-"""Question sets: what a session asks, taken from the bank when it is prepared."""
+"""Question sets and the bank from which a session gets its set when it is prepared."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One question, in one language, and the time to answer it."""
+    """One question in one language, and the time to answer it."""
 
     question_id: str
     text: str
@@ -16,7 +16,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class QuestionSet:
-    """A version of a set of questions, in one language. A session keeps its own copy."""
+    """One version of a set of questions in one language. A session stores its own copy."""
 
     question_set_id: str
     version: int
@@ -25,18 +25,20 @@ class QuestionSet:
 
     @property
     def time_limit(self) -> timedelta:
-        """The time for all questions together."""
-        return timedelta(seconds=sum(one.time_limit_seconds for one in self.questions))
+        """The sum of the questions' time limits."""
+        return timedelta(seconds=sum(question.time_limit_seconds for question in self.questions))
 
 
 class QuestionBank:
     """All question sets, by product and language."""
 
-    def __init__(self, sets: Mapping[tuple[str, str], QuestionSet], general: str) -> None:
-        """`general` is the product whose questions serve a product that has none of its own."""
-        self._sets, self._general = sets, general
+    def __init__(
+        self, sets: Mapping[tuple[str, str], QuestionSet], default_product_id: str
+    ) -> None:
+        """Products without a set of their own get the set of `default_product_id`."""
+        self._sets, self._default_product_id = sets, default_product_id
 
     def choose(self, product_id: str, language_code: str) -> QuestionSet:
-        """The newest questions for a product, in a language or else in English."""
-        product = product_id if (product_id, "en") in self._sets else self._general
+        """The question set of a product in a language, in English if there is no translation."""
+        product = product_id if (product_id, "en") in self._sets else self._default_product_id
         return self._sets.get((product, language_code)) or self._sets[product, "en"]

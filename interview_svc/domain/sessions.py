@@ -3,111 +3,75 @@
     PREPARED → IN_PROGRESS → COMPLETED → EVALUATED
     PREPARED | IN_PROGRESS → EXPIRED | CANCELLED
 
-Until it is started, a session is a function of its order's code entry; from then on the code
-doesn't matter any more, but for payment's word that its use was no right.
+A PREPARED session is a function of its order's cached code. After the start the code has no effect
+on the session, except that payment can reject its use.
 """
 
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from interview_svc.domain.cached_code import CachedCode, CodeStatus
+from interview_svc.domain.errors import (
+    QuestionNotOpen,
+    SessionCancelledBeforeStart,
+    SessionExpiredBeforeStart,
+    SessionNotCancellable,
+    SessionNotCompleted,
+    SessionNotExpirable,
+    SessionNotInProgress,
+    SessionNotStartable,
+    SessionNotStarted,
+)
 from interview_svc.domain.events import (
     CancelReason,
     FeedbackPublished,
     InterviewCompleted,
     InterviewStarted,
-    Recipient,
     SessionCancelled,
-    SessionEvent,
     SessionExpired,
     SessionPrepared,
     ValidationSource,
 )
 from interview_svc.domain.feedback import Feedback
-from interview_svc.domain.qa_records import AnswerTooLate, QARecord, QARecordStatus, QuestionNotOpen
-from interview_svc.domain.questions import Question, QuestionSet
-from interview_svc.domain.session_states import (
-    SessionNotCallable,
-    SessionNotCompleted,
-    SessionNotEnded,
-    SessionNotInProgress,
-    SessionNotStarted,
-    SessionStatus,
-    not_startable,
-)
+from interview_svc.domain.qa_records import QARecord, QARecordStatus
+from interview_svc.domain.session_state import SessionState, SessionStatus
 
-_OPEN = (SessionStatus.PREPARED, SessionStatus.IN_PROGRESS)
-_DONE = (SessionStatus.COMPLETED, SessionStatus.EVALUATED)
+_ENDED_BEFORE_START = {
+    SessionStatus.EXPIRED: SessionExpiredBeforeStart,
+    SessionStatus.CANCELLED: SessionCancelledBeforeStart,
+}
 
 
-@dataclass(slots=True)
-class Session:
-    """One interview, with the questions it was prepared with."""
+class Session(SessionState):
+    """One interview: the transitions of its state."""
 
-    session_id: str
-    order_id: str
-    customer_id: str
-    recipient: Recipient
-    product_id: str
-    access_code_id: str
-    question_set: QuestionSet
-    prepared_at: datetime
-    status: SessionStatus = SessionStatus.PREPARED
-    # What it was started with; the rest of its life doesn't change it.
-    access_code: str | None = None
-    started_at: datetime | None = None
-    validated_by: ValidationSource | None = None
-    deadline_at: datetime | None = None
-    ended_at: datetime | None = None
-    cancel_reason: CancelReason | None = None
-    answered_count: int = 0
-    # payment found out that the code which started it gave no right to it.
-    use_rejected: bool = False
-    announced_again_at: datetime | None = None
-    events: list[SessionEvent] = field(default_factory=list, compare=False)
-
-    @property
-    def was_started(self) -> bool:
-        """Whether the interview has begun, whatever became of it."""
-        return self.started_at is not None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the interview is yet to be done."""
-        return self.status in _OPEN
-
-    @property
-    def start_reverted(self) -> bool:
-        """Whether its start was undone: the customer had no interview, and won't."""
-        return self.cancel_reason is CancelReason.USE_REJECTED
-
-    @property
-    def used_without_right(self) -> bool:
-        """Whether an interview was completed that payment judged to be without right."""
-        return self.use_rejected and self.status in _DONE
+    __slots__ = ()
 
     # Before the start
 
-    def sync_with_code(self, entry: CachedCode, now: datetime) -> bool:
-        """Makes a PREPARED session what its code's entry implies; False if that changes nothing."""
+    def sync_with_code(self, cached: CachedCode, now: datetime) -> bool:
+        """Applies the cached code to a PREPARED session; returns whether the session changed."""
         if self.status is not SessionStatus.PREPARED:
             return False
         before = self.status, self.access_code_id
-        match entry.record.status:
+        match cached.record.status:
             case CodeStatus.ACTIVE | CodeStatus.SUSPENDED:
-                self.bind(entry.record.access_code_id)
+                self.bind(cached.record.access_code_id)
             case CodeStatus.REVOKED:
-                refunded = CancelReason.REFUNDED if entry.refunded else None
+                refunded = CancelReason.REFUNDED if cached.refunded else None
                 self._cancel(refunded or CancelReason.ACCESS_CODE_REVOKED, now)
             case CodeStatus.EXPIRED:
                 self._expire(now)
             case CodeStatus.REDEEMED:
-                # Only a start redeems a code. Whoever redeemed it, it starts nothing more.
+                # Only a start redeems a code. A redeemed code starts no other session.
                 pass
         return before != (self.status, self.access_code_id)
 
+    def bind(self, access_code_id: str) -> None:
+        """Sets the access code of the session, also in place of one that does not exist."""
+        self.access_code_id = access_code_id
+
     def announce_prepared(self) -> None:
-        """Says that the session waits for its code."""
+        """Records SessionPrepared."""
         self.events.append(
             SessionPrepared(
                 session_id=self.session_id,
@@ -125,27 +89,28 @@ class Session:
         now: datetime,
         grace_period: timedelta,
     ) -> None:
-        """Starts the interview; it ends after its questions' time and the grace period.
+        """Starts the interview. Its deadline is after the questions' time and the grace period.
 
         Raises SessionNotStartable unless PREPARED.
         """
         if self.status is not SessionStatus.PREPARED:
-            raise not_startable(self.session_id, self.status, was_started=self.was_started)
+            ended = None if self.was_started else _ENDED_BEFORE_START.get(self.status)
+            raise (ended or SessionNotStartable)(self.session_id, self.status)
         self.status, self.started_at = SessionStatus.IN_PROGRESS, now
         self.access_code, self.validated_by = access_code, validated_by
         self.deadline_at = now + self.question_set.time_limit + grace_period
         self._announce_start(now, "")
 
-    # The refund saga's questions, and what payment judges afterwards
+    # Replies to payment
 
     def confirm_started_for_refund(self, refund_id: str, now: datetime) -> None:
-        """Tells a refund that asks that the interview has started; raises SessionNotStarted."""
+        """Records InterviewStarted in reply to a refund request; raises SessionNotStarted."""
         self._announce_start(now, refund_id)
 
-    def announce_start_again(self, now: datetime) -> None:
-        """Says again that it has started, for those who lost it; raises SessionNotStarted."""
+    def reannounce_start(self, now: datetime) -> None:
+        """Records InterviewStarted again, for consumers that lost it; raises SessionNotStarted."""
         self._announce_start(now, "")
-        self.announced_again_at = now
+        self.start_reannounced_at = now
 
     def _announce_start(self, now: datetime, refund_id: str) -> None:
         if self.started_at is None or self.validated_by is None or self.access_code is None:
@@ -164,9 +129,10 @@ class Session:
         )
 
     def reject_use(self, now: datetime) -> None:
-        """The start was without right, as payment judged: a running interview is called off.
+        """Applies payment's rejection of the start: cancels an IN_PROGRESS session.
 
-        One that is over stays so, and says so; one that never started has nothing to undo.
+        A session that has ended keeps its state and stores the rejection. A session that was never
+        started does not change.
         """
         if not self.was_started:
             return
@@ -174,54 +140,50 @@ class Session:
         if self.status is SessionStatus.IN_PROGRESS:
             self._cancel(CancelReason.USE_REJECTED, now)
 
-    def bind(self, access_code_id: str) -> None:
-        """Names the order's code, in place of one that doesn't exist."""
-        self.access_code_id = access_code_id
-
     def cancel_orphaned(self, now: datetime) -> None:
-        """Ends it since payment knows no code for it; raises SessionNotCallable if it is over."""
+        """Cancels a session whose order has no code in payment; raises SessionNotCancellable."""
         if not self.is_open:
-            raise SessionNotCallable(self.session_id, self.status)
+            raise SessionNotCancellable(self.session_id, self.status)
         self._cancel(CancelReason.ACCESS_CODE_REVOKED, now)
 
-    # While it runs
+    # In progress
 
-    def ask(self, last: QARecord | None, now: datetime) -> QARecord | None:
-        """The open question, or else the next, or None after all; `last` is the latest one asked.
+    def ask(self, latest: QARecord | None, now: datetime) -> QARecord | None:
+        """Returns the open question, or else asks the next one; None after the last question.
 
-        Raises SessionNotInProgress.
+        `latest` is the question asked most recently, None if none was. Raises SessionNotInProgress.
         """
-        deadline = self._check_running(now, "asked for a question")
-        if last and last.status_at(now) is QARecordStatus.OPEN:
-            return last
-        number = last.number + 1 if last else 1
+        deadline = self._check_in_progress(now, "asked for a question")
+        if latest and latest.status_at(now) is QARecordStatus.OPEN:
+            return latest
+        number = latest.number + 1 if latest else 1
         if number > len(self.question_set.questions):
             return None
         question = self.question_set.questions[number - 1]
         answer_by = min(now + timedelta(seconds=question.time_limit_seconds), deadline)
         return QARecord(self.session_id, number, question.question_id, now, answer_by)
 
-    def take_answer(
+    def accept_answer(
         self, question_id: str, record: QARecord | None, answer: str, now: datetime
     ) -> QARecord:
-        """The question's record with its answer; `record` is None if it wasn't asked yet.
+        """Stores the answer in the question's record, which is None if it was not asked yet.
 
         Raises SessionNotInProgress, QuestionNotOpen, AnswerTooLate.
         """
         if self.status is not SessionStatus.IN_PROGRESS or self.deadline_at is None:
             raise SessionNotInProgress(self.session_id, self.status, "answered")
-        if record is None or record.answered_at is not None:
-            asked = record.status_at(now) if record else None
-            raise QuestionNotOpen(self.session_id, self.status, question_id, asked)
-        if now >= (answer_by := min(record.answer_by, self.deadline_at)):
-            raise AnswerTooLate(self.session_id, self.status, question_id, answer_by)
-        record.answer, record.answered_at = answer, now
+        if record is None:
+            raise QuestionNotOpen(self.session_id, question_id, "not asked yet")
+        record.accept_answer(answer, now, self.deadline_at)
         self.answered_count += 1
         return record
 
     def complete(self, now: datetime) -> None:
-        """The interview is done, also early; raises SessionNotInProgress."""
-        self._check_running(now, "completed")
+        """Completes the interview, possibly before its last question.
+
+        Raises SessionNotInProgress.
+        """
+        self._check_in_progress(now, "completed")
         self.status, self.ended_at = SessionStatus.COMPLETED, now
         self.events.append(
             InterviewCompleted(
@@ -234,31 +196,31 @@ class Session:
         )
 
     def cancel(self, now: datetime) -> None:
-        """Somebody calls the running interview off; raises SessionNotInProgress."""
-        self._check_running(now, "cancelled")
+        """Cancels an IN_PROGRESS session on request; raises SessionNotInProgress."""
+        self._check_in_progress(now, "cancelled")
         self._cancel(CancelReason.REQUESTED, now)
 
-    def _check_running(self, now: datetime, step: str) -> datetime:
-        """Its deadline; raises SessionNotInProgress, also if the sweeper is late."""
+    def _check_in_progress(self, now: datetime, action: str) -> datetime:
+        """Returns the deadline; raises SessionNotInProgress, also before the expiry worker runs."""
         if self.status is not SessionStatus.IN_PROGRESS or self.deadline_at is None:
-            raise SessionNotInProgress(self.session_id, self.status, step)
+            raise SessionNotInProgress(self.session_id, self.status, action)
         if now >= self.deadline_at:
-            raise SessionNotInProgress(self.session_id, SessionStatus.EXPIRED, step)
+            raise SessionNotInProgress(self.session_id, SessionStatus.EXPIRED, action)
         return self.deadline_at
 
-    # Its end
+    # The end
 
-    def expire(self, now: datetime, expire_at: datetime | None = None) -> None:
-        """The clock ends it: at its deadline or, if it wasn't started, at its code's `expire_at`.
+    def expire(self, now: datetime, code_expire_at: datetime | None = None) -> None:
+        """Expires the session: IN_PROGRESS at its deadline, PREPARED at its code's `expire_at`.
 
-        Raises SessionNotEnded if the time isn't over or the session is.
+        Raises SessionNotExpirable before that time and in every other state.
         """
         ends_at = {
-            SessionStatus.PREPARED: expire_at,
+            SessionStatus.PREPARED: code_expire_at,
             SessionStatus.IN_PROGRESS: self.deadline_at,
         }.get(self.status)
         if ends_at is None or now < ends_at:
-            raise SessionNotEnded(self.session_id, self.status)
+            raise SessionNotExpirable(self.session_id, self.status)
         self._expire(now)
 
     def _expire(self, now: datetime) -> None:
@@ -288,14 +250,10 @@ class Session:
             )
         )
 
-    def check_completed(self) -> None:
-        """Raises SessionNotCompleted unless it waits for feedback."""
+    def evaluate(self, feedback: Feedback) -> None:
+        """Accepts feedback, once; raises SessionNotCompleted."""
         if self.status is not SessionStatus.COMPLETED:
             raise SessionNotCompleted(self.session_id, self.status)
-
-    def evaluate(self, feedback: Feedback) -> None:
-        """Feedback was given; raises SessionNotCompleted."""
-        self.check_completed()
         self.status = SessionStatus.EVALUATED
         self.events.append(
             FeedbackPublished(
@@ -309,7 +267,3 @@ class Session:
                 occurred_at=feedback.created_at,
             )
         )
-
-    def question(self, record: QARecord) -> Question:
-        """The question that a record is about."""
-        return self.question_set.questions[record.number - 1]

@@ -1,1 +1,1 @@
-"""payment, as interview sees it: whom to ask about access codes. Queries only."""
+"""interview's client of payment. Queries only."""

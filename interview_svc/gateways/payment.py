@@ -1,19 +1,24 @@
-"""payment's AccessCodeService, as interview asks it."""
+"""The client of payment's AccessCodeService."""
 
 import grpc
 import structlog
 
-from interview_svc.domain.cached_code import CodeNotFound, CodeUpdate, ValidationReason
-from interview_svc.gateways.breaker import Breaker, BreakerOpen
+from interview_svc.domain.cached_code import CodeUpdate, ValidationReason
+from interview_svc.domain.errors import CodeNotFound
+from interview_svc.gateways.circuit_breaker import CircuitBreaker, CircuitOpen
 from interview_svc.messages import payment_codes
-from interview_svc.use_cases.validation import PaymentAway, PaymentFailed, Validation
+from interview_svc.use_cases.code_validation import (
+    PaymentQueryFailed,
+    PaymentUnreachable,
+    Validation,
+)
 from payment.v1 import access_code_service_pb2, access_code_service_pb2_grpc
 from runtime.rpc.deadlines import DeadlineExceeded, seconds_left
 
 _log = structlog.get_logger(__name__)
 _Code = grpc.StatusCode
 
-# Within the call's deadline; hedging does not work in this library, so only these retries.
+# Retries within the call's deadline. grpcio does not implement the hedging policy.
 SERVICE_CONFIG = """{
   "loadBalancingConfig": [{"round_robin": {}}],
   "methodConfig": [{
@@ -27,33 +32,34 @@ SERVICE_CONFIG = """{
     }
   }]
 }"""
-_RECORD_SECONDS = 5.0
-_TICK_SECONDS = 0.01
+_QUERY_TIMEOUT_SECONDS = 5.0
+_CLOCK_TOLERANCE_SECONDS = 0.01
 
 
 class PaymentAccessCodes:
-    """payment's AccessCodeService. A call takes no longer than what is left of the caller's."""
+    """payment's AccessCodeService. No call outlasts the deadline of interview's own caller."""
 
-    def __init__(self, channel: grpc.aio.Channel, seconds: float, breaker: Breaker) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, validation_timeout_seconds: float, breaker: CircuitBreaker
+    ) -> None:
         self._service = access_code_service_pb2_grpc.AccessCodeServiceStub(channel)
-        self._seconds, self._breaker = seconds, breaker
+        self._validation_timeout, self._breaker = validation_timeout_seconds, breaker
 
     async def validate(self, code: str) -> Validation:
-        """Whether a code is valid now, by payment.
-
-        Raises CodeNotFound, PaymentAway, PaymentFailed.
-        """
+        """Validates a code now; raises CodeNotFound, PaymentUnreachable, PaymentQueryFailed."""
         try:
-            return await self._breaker.call(lambda: self._validate(code), PaymentAway)
-        except BreakerOpen as error:
-            raise PaymentAway(str(error)) from error
+            return await self._breaker.call(lambda: self._validate(code), PaymentUnreachable)
+        except CircuitOpen as error:
+            raise PaymentUnreachable(str(error)) from error
 
     async def _validate(self, code: str) -> Validation:
         request = access_code_service_pb2.ValidateAccessCodeRequest(access_code=code)
         try:
-            reply = await self._service.ValidateAccessCode(request, timeout=self._seconds)
+            reply = await self._service.ValidateAccessCode(
+                request, timeout=self._validation_timeout
+            )
         except grpc.aio.AioRpcError as error:
-            raise _named(error) from error
+            raise _domain_error(error) from error
         if not reply.HasField("record"):
             raise CodeNotFound
         reason = access_code_service_pb2.ValidationReason.Name(reply.reason)
@@ -62,29 +68,35 @@ class PaymentAccessCodes:
             payment_codes.record(reply.record),
         )
 
-    async def record(self, *, order_id: str = "", access_code_id: str = "") -> CodeUpdate | None:
-        """All that payment knows of an order's current code, or of one code; None if it has none.
+    async def get_update(
+        self, *, order_id: str = "", access_code_id: str = ""
+    ) -> CodeUpdate | None:
+        """Queries the record of an order's current code, or of one code; None if there is none.
 
-        Raises PaymentAway, PaymentFailed.
+        Raises PaymentUnreachable, PaymentQueryFailed.
         """
-        name = {"order_id": order_id} if order_id else {"access_code_id": access_code_id}
-        request = access_code_service_pb2.GetAccessCodeRequest(**name)
+        key = {"order_id": order_id} if order_id else {"access_code_id": access_code_id}
+        request = access_code_service_pb2.GetAccessCodeRequest(**key)
         try:
-            reply = await self._service.GetAccessCode(request, timeout=_RECORD_SECONDS)
+            reply = await self._service.GetAccessCode(request, timeout=_QUERY_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() is _Code.NOT_FOUND:
                 return None
-            raise _named(error) from error
-        return payment_codes.answered(reply)
+            raise _domain_error(error) from error
+        return payment_codes.from_reply(reply)
 
 
-def _named(error: grpc.aio.AioRpcError) -> Exception:
-    """What a failed call says of payment."""
+def _domain_error(error: grpc.aio.AioRpcError) -> Exception:
+    """Distinguishes the end of our caller's deadline, an outage of payment and its other errors."""
     left = seconds_left()
-    if error.code() is _Code.DEADLINE_EXCEEDED and left is not None and left < _TICK_SECONDS:
-        return DeadlineExceeded()  # the caller's time ran out, not payment's
+    if (
+        error.code() is _Code.DEADLINE_EXCEEDED
+        and left is not None
+        and left < _CLOCK_TOLERANCE_SECONDS
+    ):
+        return DeadlineExceeded()
     text = f"payment answered {error.code().name}"
     if error.code() in {_Code.UNAVAILABLE, _Code.DEADLINE_EXCEEDED}:
-        return PaymentAway(text)
-    _log.error("payment fails", status=error.code().name, details=error.details())
-    return PaymentFailed(text)
+        return PaymentUnreachable(text)
+    _log.error("payment query failed", status=error.code().name, details=error.details())
+    return PaymentQueryFailed(text)

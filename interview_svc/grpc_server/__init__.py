@@ -1,16 +1,15 @@
-"""interview's gRPC service: a request becomes a command, its result a reply."""
+"""interview's gRPC server: converts requests to commands and results to replies."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from interview.v1 import interview_service_pb2_grpc
-from interview_svc.grpc_server.consistency import ReconciliationServicer
 from interview_svc.grpc_server.dependencies import Dependencies
 from interview_svc.grpc_server.errors import ERRORS
 from interview_svc.grpc_server.feedback import FeedbackServicer
-from interview_svc.grpc_server.interviews import RunningSessionServicer
-from interview_svc.grpc_server.queries import QueryServicer
-from interview_svc.grpc_server.sessions import StartServicer
+from interview_svc.grpc_server.qa_records import QARecordServicer
+from interview_svc.grpc_server.reconciliation import ReconciliationServicer
+from interview_svc.grpc_server.sessions import SessionServicer
 from runtime.rpc.server import ServiceRegistration
 
 __all__ = ["ERRORS", "LOGGED_FIELDS", "InterviewServicer", "registrations"]
@@ -19,10 +18,9 @@ LOGGED_FIELDS = ("order_id", "session_id")
 
 
 class InterviewServicer(
-    StartServicer,
-    RunningSessionServicer,
+    SessionServicer,
+    QARecordServicer,
     FeedbackServicer,
-    QueryServicer,
     ReconciliationServicer,
     interview_service_pb2_grpc.InterviewServiceServicer,
 ):
@@ -30,7 +28,7 @@ class InterviewServicer(
 
 
 def registrations(dependencies: Dependencies) -> Sequence[ServiceRegistration]:
-    """The service that interview serves."""
+    """The gRPC services of interview."""
     add: Any = interview_service_pb2_grpc.add_InterviewServiceServicer_to_server
     return [
         ServiceRegistration("interview.v1.InterviewService", add, InterviewServicer(dependencies))

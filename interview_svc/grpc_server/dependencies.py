@@ -1,4 +1,4 @@
-"""What interview's servicers work with."""
+"""What interview's servicers use, and their base class."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,14 +13,14 @@ from runtime.rpc.servicer import Servicer
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What the servicers work with."""
+    """What the servicers use."""
 
     database: Database
     idempotency: IdempotencyStore
     failed_attempts: FailedAttemptLimiter
     code_validation: CodeValidation
     reconciliation: CodeReconciliation
-    # Time that a session has beyond that of its questions.
+    # The time of a session beyond that of its questions.
     grace_period: timedelta
 
 

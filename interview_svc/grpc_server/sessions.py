@@ -1,82 +1,138 @@
-"""Calls with an access code: preview it, start its interview."""
+"""Sessions: validate a code, start, read, complete, cancel."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from interview.v1 import interview_service_pb2
-from interview_svc.domain.cached_code import CodeNotFound, CodeNotStartable, check_valid
+from interview.v1 import interview_service_pb2 as contract
+from interview_svc.domain.cached_code import check_valid
+from interview_svc.domain.errors import CodeNotFound, CodeNotStartable
 from interview_svc.grpc_server.dependencies import InterviewServicerBase
-from interview_svc.messages import replies
+from interview_svc.messages import replies, requests
+from interview_svc.storage.sessions import SessionFilter
 from interview_svc.storage.unit_of_work import UnitOfWork
-from interview_svc.use_cases.interviews import StartSession, start_session
-from interview_svc.use_cases.validation import Validation
+from interview_svc.use_cases.code_validation import Validation
+from interview_svc.use_cases.sessions import (
+    SessionRef,
+    StartSession,
+    cancel_session,
+    complete_session,
+    start_session,
+)
 from payment.v1 import access_code_service_pb2
+from runtime.auth.authentication import current_caller
 from runtime.protobuf import to_timestamp
 from runtime.rpc.interceptor import Context
+from runtime.rpc.pagination import Page
 from shared_model.access_code import MalformedAccessCode, normalise
 
 
-class StartServicer(InterviewServicerBase):
-    """Preview a code, start its interview."""
+class SessionServicer(InterviewServicerBase):
+    """CheckAccessCode and the methods about sessions."""
 
-    async def _judge(
-        self, typed: str, context: Context, judge: Callable[[str], Awaitable[Validation]]
+    async def CheckAccessCode(  # noqa: N802
+        self, request: contract.CheckAccessCodeRequest, context: Context
+    ) -> contract.CheckAccessCodeResponse:
+        preview = self._dependencies.code_validation.preview
+        try:
+            validation = await self._validate(request.access_code, context, preview)
+        except (MalformedAccessCode, CodeNotFound):
+            return contract.CheckAccessCodeResponse(
+                reason=access_code_service_pb2.VALIDATION_REASON_NOT_FOUND
+            )
+        async with self._database.read_only() as uow:
+            prepared = await uow.sessions.exists(validation.record.order_id)
+        name = f"VALIDATION_REASON_{validation.reason_at(datetime.now(UTC))}"
+        reason = access_code_service_pb2.ValidationReason.Value(name)
+        return contract.CheckAccessCodeResponse(
+            valid=reason == access_code_service_pb2.VALIDATION_REASON_VALID,
+            reason=reason,
+            product_id=validation.record.product_id,
+            expire_at=to_timestamp(validation.record.expire_at),
+            session_prepared=prepared,
+        )
+
+    async def StartSession(  # noqa: N802
+        self, request: contract.StartSessionRequest, context: Context
+    ) -> contract.StartSessionResponse:
+        reply = contract.StartSessionResponse
+        if stored := await self.stored_reply(request, reply):
+            return stored
+        validate = self._dependencies.code_validation.validate
+        validation = await self._validate(request.access_code, context, validate)
+        try:
+            check_valid(validation.reason)
+        except CodeNotStartable:
+            # The first request with this request_id may have started the session meanwhile.
+            if stored := await self.stored_reply(request, reply):
+                return stored
+            raise
+        command = StartSession(validation.record.code, validation.validated_by)
+        grace_period = self._dependencies.grace_period
+
+        async def handler(uow: UnitOfWork) -> contract.StartSessionResponse:
+            now = datetime.now(UTC)
+            session = await start_session(command, uow, now=now, grace_period=grace_period)
+            return reply(session=replies.session(session))
+
+        return await self.run_once(request, reply, handler)
+
+    async def _validate(
+        self, text: str, context: Context, validate: Callable[[str], Awaitable[Validation]]
     ) -> Validation:
-        """What is found out about a code.
+        """Validates a code as a person typed it; counts malformed and unknown codes as failures.
 
         Raises MalformedAccessCode, CodeNotFound, PaymentUnavailable, TooManyFailedAttempts.
         """
         async with self._dependencies.failed_attempts.attempt(context) as attempt:
             try:
-                return await judge(normalise(typed))
+                return await validate(normalise(text))
             except (MalformedAccessCode, CodeNotFound):
                 attempt.mark_failed()
                 raise
 
-    async def CheckAccessCode(  # noqa: N802
-        self, request: interview_service_pb2.CheckAccessCodeRequest, context: Context
-    ) -> interview_service_pb2.CheckAccessCodeResponse:
-        reply = interview_service_pb2.CheckAccessCodeResponse
-        preview = self._dependencies.code_validation.preview
-        try:
-            found = await self._judge(request.access_code, context, preview)
-        except (MalformedAccessCode, CodeNotFound):
-            return reply(reason=access_code_service_pb2.VALIDATION_REASON_NOT_FOUND)
+    async def GetSession(  # noqa: N802
+        self, request: contract.GetSessionRequest, _context: Context
+    ) -> contract.GetSessionResponse:
+        customer_id = current_caller().customer
         async with self._database.read_only() as uow:
-            prepared = await uow.sessions.exists(found.record.order_id)
-        name = f"VALIDATION_REASON_{found.reason_at(datetime.now(UTC))}"
-        reason = access_code_service_pb2.ValidationReason.Value(name)
-        return reply(
-            valid=reason == access_code_service_pb2.VALIDATION_REASON_VALID,
-            reason=reason,
-            product_id=found.record.product_id,
-            expire_at=to_timestamp(found.record.expire_at),
-            session_prepared=prepared,
-        )
+            session = await uow.sessions.get(request.session_id, customer_id=customer_id)
+        return contract.GetSessionResponse(session=replies.session(session))
 
-    async def StartSession(  # noqa: N802
-        self, request: interview_service_pb2.StartSessionRequest, context: Context
-    ) -> interview_service_pb2.StartSessionResponse:
-        reply = interview_service_pb2.StartSessionResponse
-        if stored := await self.stored_reply(request, reply):
-            return stored
-        found = await self._judge(
-            request.access_code, context, self._dependencies.code_validation.validate
-        )
-        try:
-            check_valid(found.reason)
-        except CodeNotStartable:
-            # Our own first call may have started it while this repeat of it was on its way.
-            if stored := await self.stored_reply(request, reply):
-                return stored
-            raise
-        command = StartSession(found.record.code, found.validated_by)
-
-        async def work(uow: UnitOfWork) -> interview_service_pb2.StartSessionResponse:
-            now = datetime.now(UTC)
-            session = await start_session(
-                command, uow, now=now, grace_period=self._dependencies.grace_period
+    async def ListSessions(  # noqa: N802
+        self, request: contract.ListSessionsRequest, _context: Context
+    ) -> contract.ListSessionsResponse:
+        page = Page.of(request, "ses")
+        status = requests.session_status(request)
+        filters = SessionFilter(request.order_id, request.customer_id, status)
+        customer_id = current_caller().customer
+        async with self._database.read_only() as uow:
+            sessions = await uow.sessions.page(
+                filters, page.after, page.limit, customer_id=customer_id
             )
-            return reply(session=replies.session(session))
+        sessions, next_page_token = page.split(sessions, "session_id")
+        return contract.ListSessionsResponse(
+            sessions=[replies.session(session) for session in sessions],
+            next_page_token=next_page_token,
+        )
 
-        return await self.run_once(request, reply, work)
+    async def CompleteSession(  # noqa: N802
+        self, request: contract.CompleteSessionRequest, _context: Context
+    ) -> contract.CompleteSessionResponse:
+        command = SessionRef(request.session_id, current_caller().customer)
+
+        async def handler(uow: UnitOfWork) -> contract.CompleteSessionResponse:
+            session = await complete_session(command, uow, now=datetime.now(UTC))
+            return contract.CompleteSessionResponse(session=replies.session(session))
+
+        return await self.run_once(request, contract.CompleteSessionResponse, handler)
+
+    async def CancelSession(  # noqa: N802
+        self, request: contract.CancelSessionRequest, _context: Context
+    ) -> contract.CancelSessionResponse:
+        command = SessionRef(request.session_id, current_caller().customer)
+
+        async def handler(uow: UnitOfWork) -> contract.CancelSessionResponse:
+            session = await cancel_session(command, uow, now=datetime.now(UTC))
+            return contract.CancelSessionResponse(session=replies.session(session))
+
+        return await self.run_once(request, contract.CancelSessionResponse, handler)

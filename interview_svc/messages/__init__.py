@@ -1,1 +1,1 @@
-"""interview's domain in protobuf: events for the bus, what payment says, replies for calls."""
+"""Conversion between interview's domain and the contracts' messages."""

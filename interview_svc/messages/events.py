@@ -1,4 +1,7 @@
-"""What interview announces, as it travels."""
+"""Converts interview's domain events to events of the bus."""
+
+from collections.abc import Callable
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -12,26 +15,8 @@ SOURCE = "interview"
 
 
 def to_bus(event: events.DomainEvent) -> Event:
-    """A domain event as it travels."""
-    return to_event(_message(event), SOURCE, event.occurred_at)
-
-
-def _message(event: events.DomainEvent) -> Message:  # noqa: PLR0911  one per event
-    match event:
-        case events.SessionPrepared():
-            return _session_prepared(event)
-        case events.InterviewStarted():
-            return _interview_started(event)
-        case events.SessionWithheld():
-            return _session_withheld(event)
-        case events.InterviewCompleted():
-            return _interview_completed(event)
-        case events.SessionCancelled():
-            return _session_cancelled(event)
-        case events.SessionExpired():
-            return _session_expired(event)
-        case events.FeedbackPublished():
-            return _feedback_published(event)
+    """A domain event as an event of the bus."""
+    return to_event(_CONVERTERS[type(event)](event), SOURCE, event.occurred_at)
 
 
 def _session_prepared(event: events.SessionPrepared) -> events_pb2.SessionPrepared:
@@ -117,3 +102,14 @@ def _recipient(recipient: events.Recipient) -> access_code_pb2.Recipient:
         display_name=recipient.display_name,
         language_code=recipient.language_code,
     )
+
+
+_CONVERTERS: dict[type[events.DomainEvent], Callable[[Any], Message]] = {
+    events.SessionPrepared: _session_prepared,
+    events.InterviewStarted: _interview_started,
+    events.SessionWithheld: _session_withheld,
+    events.InterviewCompleted: _interview_completed,
+    events.SessionCancelled: _session_cancelled,
+    events.SessionExpired: _session_expired,
+    events.FeedbackPublished: _feedback_published,
+}

@@ -1,15 +1,15 @@
-"""What payment says, by event or in answer to a query, as interview's domain takes it in."""
+"""Converts payment's events and replies about access codes to updates of cached codes."""
 
 from interview_svc.domain.cached_code import CodeRecord, CodeStatus, CodeUpdate, Holder
 from payment.v1 import access_code_pb2, access_code_service_pb2, events_pb2
 from runtime.protobuf import to_datetime
 
-# What the contract says of a recipient without a language.
-_LANGUAGE = "zh-CN"
+# The contract's default for a recipient without a language.
+_DEFAULT_LANGUAGE = "zh-CN"
 
 
-def issued(message: events_pb2.PaymentCompleted) -> CodeUpdate:
-    """The record of a code that was just issued, and whose it is."""
+def from_payment_completed(message: events_pb2.PaymentCompleted) -> CodeUpdate:
+    """The record of a newly issued code, with its holder."""
     issued_record = CodeRecord(
         order_id=message.order_id,
         access_code_id=message.access_code_id,
@@ -22,13 +22,13 @@ def issued(message: events_pb2.PaymentCompleted) -> CodeUpdate:
     return CodeUpdate(issued_record, _holder(message.customer_id, message.recipient))
 
 
-def answered(message: access_code_service_pb2.GetAccessCodeResponse) -> CodeUpdate:
-    """All that payment knows of a code."""
+def from_reply(message: access_code_service_pb2.GetAccessCodeResponse) -> CodeUpdate:
+    """The record of a code, with its holder."""
     return CodeUpdate(record(message.record), _holder(message.customer_id, message.recipient))
 
 
 def record(message: access_code_pb2.AccessCode) -> CodeRecord:
-    """A code's record."""
+    """The record of a code."""
     status = access_code_pb2.AccessCodeStatus.Name(message.status)
     return CodeRecord(
         order_id=message.order_id,
@@ -46,5 +46,5 @@ def _holder(customer_id: str, recipient: access_code_pb2.Recipient) -> Holder:
         customer_id=customer_id,
         email=recipient.email,
         display_name=recipient.display_name,
-        language_code=recipient.language_code or _LANGUAGE,
+        language_code=recipient.language_code or _DEFAULT_LANGUAGE,
     )

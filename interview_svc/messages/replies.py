@@ -1,23 +1,19 @@
-"""interview's domain as calls are answered."""
+"""Converts interview's domain objects to messages of its replies."""
 
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from interview.v1 import interview_service_pb2, session_pb2
-from interview_svc.domain import feedback as domain_feedback
 from interview_svc.domain.drifts import Drift
+from interview_svc.domain.feedback import Feedback
 from interview_svc.domain.qa_records import QARecord, QARecordStatus
 from interview_svc.domain.sessions import Session
 from runtime.protobuf import to_timestamp
 
 
-def _moment(moment: datetime | None) -> Timestamp | None:
-    return to_timestamp(moment) if moment else None
-
-
 def session(aggregate: Session) -> session_pb2.Session:
-    """A session as a message."""
+    """A session."""
     questions = aggregate.question_set
     source = aggregate.validated_by or "UNSPECIFIED"
     reason = aggregate.cancel_reason or "UNSPECIFIED"
@@ -35,10 +31,10 @@ def session(aggregate: Session) -> session_pb2.Session:
             question_count=len(questions.questions),
         ),
         prepared_at=to_timestamp(aggregate.prepared_at),
-        started_at=_moment(aggregate.started_at),
+        started_at=_optional_timestamp(aggregate.started_at),
         validated_by=session_pb2.ValidationSource.Value(f"VALIDATION_SOURCE_{source}"),
-        deadline_at=_moment(aggregate.deadline_at),
-        ended_at=_moment(aggregate.ended_at),
+        deadline_at=_optional_timestamp(aggregate.deadline_at),
+        ended_at=_optional_timestamp(aggregate.ended_at),
         cancel_reason=session_pb2.SessionCancelReason.Value(f"SESSION_CANCEL_REASON_{reason}"),
         answered_count=aggregate.answered_count,
         used_without_right=aggregate.used_without_right,
@@ -46,7 +42,7 @@ def session(aggregate: Session) -> session_pb2.Session:
 
 
 def asked_question(aggregate: Session, record: QARecord) -> interview_service_pb2.AskedQuestion:
-    """A question as it was asked."""
+    """A question that a session has asked."""
     return interview_service_pb2.AskedQuestion(
         question_id=record.question_id,
         number=record.number,
@@ -60,7 +56,7 @@ def asked_question(aggregate: Session, record: QARecord) -> interview_service_pb
 def qa_record(
     aggregate: Session, record: QARecord, now: datetime
 ) -> interview_service_pb2.QARecord:
-    """A question and what became of it; once the session has ended, nothing is open any more."""
+    """A question and its answer; after the end of the session no question is OPEN."""
     status = record.status_at(now)
     if status is QARecordStatus.OPEN and aggregate.ended_at:
         status = QARecordStatus.MISSED
@@ -69,29 +65,31 @@ def qa_record(
         question=asked_question(aggregate, record),
         status=interview_service_pb2.QARecordStatus.Value(f"QA_RECORD_STATUS_{status}"),
         answer=record.answer,
-        answered_at=_moment(record.answered_at),
+        answered_at=_optional_timestamp(record.answered_at),
     )
 
 
-def feedback(given: domain_feedback.Feedback) -> interview_service_pb2.Feedback:
-    """Feedback as a message."""
-    assessment = given.assessment
+def feedback(published: Feedback) -> interview_service_pb2.Feedback:
+    """Feedback on a session."""
+    assessment = published.assessment
     return interview_service_pb2.Feedback(
-        feedback_id=given.feedback_id,
-        session_id=given.session_id,
+        feedback_id=published.feedback_id,
+        session_id=published.session_id,
         rating=assessment.rating,
         summary=assessment.summary,
         comments=[
-            interview_service_pb2.QuestionComment(question_id=one.question_id, text=one.text)
-            for one in assessment.comments
+            interview_service_pb2.QuestionComment(
+                question_id=comment.question_id, text=comment.text
+            )
+            for comment in assessment.comments
         ],
-        given_by=given.given_by,
-        created_at=to_timestamp(given.created_at),
+        given_by=published.given_by,
+        created_at=to_timestamp(published.created_at),
     )
 
 
 def drift(found: Drift) -> interview_service_pb2.Drift:
-    """A drift as a message."""
+    """A drift."""
     return interview_service_pb2.Drift(
         kind=interview_service_pb2.DriftKind.Value(f"DRIFT_KIND_{found.kind}"),
         order_id=found.order_id,
@@ -100,3 +98,7 @@ def drift(found: Drift) -> interview_service_pb2.Drift:
         detail=found.detail,
         repaired=found.repaired,
     )
+
+
+def _optional_timestamp(moment: datetime | None) -> Timestamp | None:
+    return to_timestamp(moment) if moment else None

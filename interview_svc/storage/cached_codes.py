@@ -1,4 +1,4 @@
-"""The copies of access codes, in the transaction they are given."""
+"""The local cache of access codes, in PostgreSQL."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,53 +16,54 @@ _HOLDER = ("customer_id", "email", "display_name", "language_code")
 
 
 class SqlCachedCodes:
-    """The copies of access codes."""
+    """The cached codes of one transaction."""
 
     def __init__(self, connection: AsyncConnection, collect_events: CollectEvents) -> None:
         self._connection, self._collect_events = connection, collect_events
 
-    async def get_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
-        """Those that exist, by order, locked in the order of their ids."""
+    async def lock_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
+        """Locks and returns the existing cached codes, by order, in the order of their ids."""
         if not order_ids:
             return {}
         statement = select(cached_codes).where(cached_codes.c.order_id.in_(order_ids))
         statement = statement.order_by(cached_codes.c.order_id).with_for_update()
-        return {row.order_id: _entry(row) for row in await self._connection.execute(statement)}
+        rows = await self._connection.execute(statement)
+        return {row.order_id: _cached_code(row) for row in rows}
 
     async def versions(self, order_ids: Sequence[str]) -> dict[str, int]:
-        """The versions of those that exist, by order, as they stand."""
+        """The versions of the existing cached codes, by order, without locks."""
         columns = cached_codes.c.order_id, cached_codes.c.version
         statement = select(*columns).where(cached_codes.c.order_id.in_(order_ids))
         return {row.order_id: row.version for row in await self._connection.execute(statement)}
 
-    async def get_by_code(self, code: str) -> CachedCode | None:
-        """The entry of a code, locked."""
+    async def lock_by_code(self, code: str) -> CachedCode | None:
+        """Locks and returns the cached code with this code text."""
         statement = select(cached_codes).where(cached_codes.c.code == code).with_for_update()
         row = (await self._connection.execute(statement)).first()
-        return _entry(row) if row else None
+        return _cached_code(row) if row else None
 
-    async def find_by_code(self, code: str) -> CachedCode | None:
-        """The entry of a code, as it stands."""
+    async def get_by_code(self, code: str) -> CachedCode | None:
+        """The cached code with this code text, without a lock."""
         statement = select(cached_codes).where(cached_codes.c.code == code)
         row = (await self._connection.execute(statement)).first()
-        return _entry(row) if row else None
+        return _cached_code(row) if row else None
 
-    async def add_many(self, entries: Sequence[CachedCode]) -> set[str]:
-        """Adds those whose order has none yet; returns the orders of those added.
+    async def add_many(self, cached: Sequence[CachedCode]) -> set[str]:
+        """Inserts those whose order has none yet; returns the order ids of the inserted ones.
 
-        Waits for another transaction that adds the same orders, so that it can be read then.
+        Waits for a concurrent transaction that inserts the same orders, so that the caller can
+        then lock them.
         """
-        if not entries:
+        if not cached:
             return set()
-        rows = [_row(entry) for entry in entries]
-        statement = insert(cached_codes).values(rows)
+        statement = insert(cached_codes).values([_row(code) for code in cached])
         statement = statement.on_conflict_do_nothing(index_elements=["order_id"])
         added = await self._connection.execute(statement.returning(cached_codes.c.order_id))
         return set(added.scalars())
 
-    async def save_many(self, entries: Sequence[CachedCode]) -> None:
-        """Updates; they are locked."""
-        if not entries:
+    async def save_many(self, cached: Sequence[CachedCode]) -> None:
+        """Updates locked cached codes."""
+        if not cached:
             return
         statement = insert(cached_codes)
         new = statement.excluded
@@ -72,22 +73,22 @@ class SqlCachedCodes:
             if column.name != "order_id"
         }
         statement = statement.on_conflict_do_update(index_elements=["order_id"], set_=changed)
-        await self._connection.execute(statement, [_row(entry) for entry in entries])
-        self._collect_events(entries)
+        await self._connection.execute(statement, [_row(code) for code in cached])
+        self._collect_events(cached)
 
-    async def remove_many(self, order_ids: Sequence[str]) -> None:
-        """Forgets orders that payment doesn't know."""
+    async def delete_many(self, order_ids: Sequence[str]) -> None:
+        """Deletes the cached codes of orders."""
         await self._connection.execute(
             delete(cached_codes).where(cached_codes.c.order_id.in_(order_ids))
         )
 
 
-def _row(entry: CachedCode) -> dict[str, Any]:
-    holder = asdict(entry.holder) if entry.holder else dict.fromkeys(_HOLDER)
-    return {**asdict(entry.record), "refunded": entry.refunded, **holder}
+def _row(cached: CachedCode) -> dict[str, Any]:
+    holder = asdict(cached.holder) if cached.holder else dict.fromkeys(_HOLDER)
+    return {**asdict(cached.record), "refunded": cached.refunded, **holder}
 
 
-def _entry(row: Row[Any]) -> CachedCode:
+def _cached_code(row: Row[Any]) -> CachedCode:
     record = CodeRecord(
         order_id=row.order_id,
         access_code_id=row.access_code_id,

@@ -1,4 +1,4 @@
-"""Questions, answers and feedback, in the transaction they are given."""
+"""The questions that sessions have asked, and the answers, in PostgreSQL."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,34 +7,38 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from interview_svc.domain.feedback import Assessment, Feedback, FeedbackNotFound, QuestionComment
 from interview_svc.domain.qa_records import QARecord
-from interview_svc.storage.tables import feedback, qa_records, sessions
+from interview_svc.storage.tables import qa_records
 
 
 class SqlQARecords:
-    """The questions that sessions have asked; guarded by the lock on the session."""
+    """The records of one transaction. The lock on the session protects them."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
     async def latest(self, session_id: str) -> QARecord | None:
-        """The one asked last."""
+        """The record of the question asked most recently."""
         statement = select(qa_records).where(qa_records.c.session_id == session_id)
         statement = statement.order_by(qa_records.c.number.desc()).limit(1)
         row = (await self._connection.execute(statement)).first()
         return _record(row) if row else None
 
-    async def find(self, session_id: str, question_id: str) -> QARecord | None:
-        """The record of a question, if it was asked."""
+    async def get(self, session_id: str, question_id: str) -> QARecord | None:
+        """The record of a question, None if it was not asked."""
         statement = select(qa_records).where(
             qa_records.c.session_id == session_id, qa_records.c.question_id == question_id
         )
         row = (await self._connection.execute(statement)).first()
         return _record(row) if row else None
 
+    async def asked_question_ids(self, session_id: str) -> set[str]:
+        """The ids of all questions that the session has asked."""
+        statement = select(qa_records.c.question_id).where(qa_records.c.session_id == session_id)
+        return set((await self._connection.execute(statement)).scalars())
+
     async def page(self, session_id: str, after: int, limit: int) -> Sequence[QARecord]:
-        """A session's records after a number, in the order in which they were asked."""
+        """A session's records with numbers after `after`, in the order of their numbers."""
         statement = select(qa_records).where(
             qa_records.c.session_id == session_id, qa_records.c.number > after
         )
@@ -42,11 +46,11 @@ class SqlQARecords:
         return [_record(row) for row in await self._connection.execute(statement)]
 
     async def add(self, record: QARecord) -> None:
-        """A question was asked."""
+        """Inserts the record of a question that is asked."""
         await self._connection.execute(insert(qa_records).values(asdict(record)))
 
     async def save(self, record: QARecord) -> None:
-        """It was answered."""
+        """Updates the answer of a record."""
         await self._connection.execute(
             update(qa_records)
             .where(qa_records.c.session_id == record.session_id)
@@ -55,39 +59,5 @@ class SqlQARecords:
         )
 
 
-class SqlFeedback:
-    """The feedback on sessions."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
-
-    async def add(self, given: Feedback) -> None:
-        """Feedback was given."""
-        assessment = asdict(given.assessment)
-        row = {name: getattr(given, name) for name in _FEEDBACK_COLUMNS}
-        await self._connection.execute(insert(feedback).values(**row, **assessment))
-
-    async def get(self, session_id: str, *, only: str | None) -> Feedback:
-        """The feedback on a session, if `only` may see that; raises FeedbackNotFound."""
-        statement = select(feedback).where(feedback.c.session_id == session_id)
-        if only is not None:
-            mine = select(sessions.c.session_id).where(sessions.c.customer_id == only)
-            statement = statement.where(feedback.c.session_id.in_(mine))
-        if (row := (await self._connection.execute(statement)).first()) is None:
-            raise FeedbackNotFound(f"no feedback on session {session_id}")
-        return _feedback(row)
-
-
-_FEEDBACK_COLUMNS = ("feedback_id", "session_id", "given_by", "created_at")
-
-
 def _record(row: Row[Any]) -> QARecord:
     return QARecord(**row._mapping)  # noqa: SLF001  SQLAlchemy's public name for it
-
-
-def _feedback(row: Row[Any]) -> Feedback:
-    comments = tuple(QuestionComment(**comment) for comment in row.comments)
-    return Feedback(
-        assessment=Assessment(row.rating, row.summary, comments),
-        **{name: getattr(row, name) for name in _FEEDBACK_COLUMNS},
-    )

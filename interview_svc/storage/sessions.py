@@ -1,7 +1,7 @@
-"""The sessions, in the transaction they are given."""
+"""The sessions, in PostgreSQL."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,19 +10,19 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from interview_svc.domain.cached_code import CodeStatus
+from interview_svc.domain.errors import SessionNotFound
 from interview_svc.domain.events import CancelReason, Recipient, ValidationSource
 from interview_svc.domain.questions import Question, QuestionSet
-from interview_svc.domain.session_states import SessionNotFound, SessionStatus
+from interview_svc.domain.session_state import SessionStatus
 from interview_svc.domain.sessions import Session
 from interview_svc.storage.tables import cached_codes, sessions
 from runtime.database.unit_of_work import CollectEvents
-from runtime.rpc.pagination import after
+from runtime.rpc import pagination
 
 _RECIPIENT = ("email", "display_name", "language_code")
 _COLUMNS = [
     column.name for column in sessions.columns if column.name not in {*_RECIPIENT, "question_set"}
 ]
-# What changes in a session's life.
 _CHANGING = (
     "access_code_id",
     "status",
@@ -34,35 +34,49 @@ _CHANGING = (
     "cancel_reason",
     "answered_count",
     "use_rejected",
-    "announced_again_at",
+    "start_reannounced_at",
 )
-_HELD_BACK_OR_NOT = (CodeStatus.ACTIVE, CodeStatus.SUSPENDED)
+_LIVE = (CodeStatus.ACTIVE, CodeStatus.SUSPENDED)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFilter:
+    """Restricts a list of sessions; an empty field does not restrict."""
+
+    order_id: str = ""
+    customer_id: str = ""
+    status: SessionStatus | None = None
 
 
 class SqlSessions:
-    """The sessions."""
+    """The sessions of one transaction."""
 
     def __init__(self, connection: AsyncConnection, collect_events: CollectEvents) -> None:
         self._connection, self._collect_events = connection, collect_events
 
-    async def get(self, session_id: str, *, only: str | None) -> Session:
-        """One session, if `only` may see it; raises SessionNotFound."""
-        return await self._one(session_id, only, select(sessions))
+    async def get(self, session_id: str, *, customer_id: str | None) -> Session:
+        """One session without a lock; `customer_id` restricts to a customer's sessions.
 
-    async def lock(self, session_id: str, *, only: str | None) -> Session:
-        """The same, locked."""
-        return await self._one(session_id, only, select(sessions).with_for_update())
+        Raises SessionNotFound.
+        """
+        return await self._get(session_id, customer_id, select(sessions))
 
-    async def _one(self, session_id: str, only: str | None, statement: Select[Any]) -> Session:
+    async def lock(self, session_id: str, *, customer_id: str | None) -> Session:
+        """Like `get`, and locks the session."""
+        return await self._get(session_id, customer_id, select(sessions).with_for_update())
+
+    async def _get(
+        self, session_id: str, customer_id: str | None, statement: Select[Any]
+    ) -> Session:
         statement = statement.where(sessions.c.session_id == session_id)
-        if only is not None:
-            statement = statement.where(sessions.c.customer_id == only)
+        if customer_id is not None:
+            statement = statement.where(sessions.c.customer_id == customer_id)
         if (row := (await self._connection.execute(statement)).first()) is None:
-            raise SessionNotFound(f"no session {session_id}")
+            raise SessionNotFound(f"there is no session {session_id}")
         return _session(row)
 
-    async def get_many(self, order_ids: Sequence[str]) -> dict[str, Session]:
-        """Those that exist, by order, locked in the order of these."""
+    async def lock_many(self, order_ids: Sequence[str]) -> dict[str, Session]:
+        """Locks and returns the existing sessions, by order, in the order of their order ids."""
         if not order_ids:
             return {}
         statement = select(sessions).where(sessions.c.order_id.in_(order_ids))
@@ -70,45 +84,51 @@ class SqlSessions:
         return {row.order_id: _session(row) for row in await self._connection.execute(statement)}
 
     async def exists(self, order_id: str) -> bool:
-        """Whether an order has one."""
+        """Whether the order has a session."""
         statement = select(sessions.c.session_id).where(sessions.c.order_id == order_id)
         return (await self._connection.execute(statement)).first() is not None
 
     async def page(
-        self,
-        order_id: str,
-        customer_id: str,
-        status: str,
-        last: str,
-        limit: int,
-        *,
-        only: str | None,
+        self, filters: SessionFilter, after: str, limit: int, *, customer_id: str | None
     ) -> list[Session]:
-        """Sessions after `last`, newest first; "" doesn't restrict. `only` is who may see them."""
+        """Sessions after the id `after`, newest first.
+
+        `customer_id` restricts to the sessions that the caller may see.
+        """
         statement: Select[Any] = select(sessions)
-        if only is not None:
-            statement = statement.where(sessions.c.customer_id == only)
-        wanted = {"order_id": order_id, "customer_id": customer_id, "status": status}
-        for name, value in wanted.items():
-            statement = statement.where(sessions.c[name] == value) if value else statement
-        statement = after(statement, sessions.c.session_id, last, limit, newest_first=True)
+        if customer_id is not None:
+            statement = statement.where(sessions.c.customer_id == customer_id)
+        for name in ("order_id", "customer_id", "status"):
+            if value := getattr(filters, name):
+                statement = statement.where(sessions.c[name] == value)
+        statement = pagination.after(
+            statement, sessions.c.session_id, after, limit, newest_first=True
+        )
         return [_session(row) for row in await self._connection.execute(statement)]
 
-    async def overdue(self, now: datetime, limit: int) -> Sequence[Session]:
-        """Some that run past their deadline, locked; those that somebody holds are left out."""
+    async def lock_overdue(self, now: datetime, limit: int) -> Sequence[Session]:
+        """Locks and returns up to `limit` IN_PROGRESS sessions past their deadline.
+
+        Skips sessions that another transaction has locked.
+        """
         statement = select(sessions).where(
             sessions.c.status == SessionStatus.IN_PROGRESS, sessions.c.deadline_at <= now
         )
         statement = statement.limit(limit).with_for_update(skip_locked=True)
         return [_session(row) for row in await self._connection.execute(statement)]
 
-    async def lapsed(self, now: datetime, limit: int) -> Sequence[tuple[Session, datetime]]:
-        """Some PREPARED ones past their code's `expire_at`, and that; likewise."""
+    async def lock_with_expired_code(
+        self, now: datetime, limit: int
+    ) -> Sequence[tuple[Session, datetime]]:
+        """Locks and returns up to `limit` PREPARED sessions past their code's `expire_at`.
+
+        Each with that time. Skips sessions that another transaction has locked.
+        """
         statement = (
             select(sessions, cached_codes.c.expire_at)
             .join(cached_codes, cached_codes.c.order_id == sessions.c.order_id)
             .where(sessions.c.status == SessionStatus.PREPARED)
-            .where(cached_codes.c.status.in_(_HELD_BACK_OR_NOT), cached_codes.c.expire_at <= now)
+            .where(cached_codes.c.status.in_(_LIVE), cached_codes.c.expire_at <= now)
             .limit(limit)
             .with_for_update(of=sessions, skip_locked=True)
         )
@@ -116,7 +136,7 @@ class SqlSessions:
         return [(_session(row), row.expire_at) for row in rows]
 
     async def add_many(self, new: Sequence[Session]) -> set[str]:
-        """Adds those whose order has none yet; returns the ids of those added."""
+        """Inserts those whose order has none yet; returns the ids of the inserted ones."""
         if not new:
             return set()
         statement = insert(sessions).values([_row(session) for session in new])
@@ -126,14 +146,8 @@ class SqlSessions:
         self._collect_events(session for session in new if session.session_id in added)
         return added
 
-    async def remove_many(self, session_ids: Sequence[str]) -> None:
-        """Removes sessions that never began."""
-        await self._connection.execute(
-            delete(sessions).where(sessions.c.session_id.in_(session_ids))
-        )
-
     async def save_many(self, changed: Sequence[Session]) -> None:
-        """Updates what changes in a session's life."""
+        """Updates the columns that can change."""
         if not changed:
             return
         statement = (
@@ -142,11 +156,20 @@ class SqlSessions:
             .values({name: bindparam(f"new_{name}") for name in _CHANGING})
         )
         rows = [
-            {"id": one.session_id, **{f"new_{name}": getattr(one, name) for name in _CHANGING}}
-            for one in changed
+            {
+                "id": session.session_id,
+                **{f"new_{name}": getattr(session, name) for name in _CHANGING},
+            }
+            for session in changed
         ]
         await self._connection.execute(statement, rows)
         self._collect_events(changed)
+
+    async def delete_many(self, session_ids: Sequence[str]) -> None:
+        """Deletes sessions that were never started."""
+        await self._connection.execute(
+            delete(sessions).where(sessions.c.session_id.in_(session_ids))
+        )
 
 
 def _row(session: Session) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""interview's tables. Of payment's, it may read four columns of one: see `drifts`."""
+"""interview's tables.
+
+Of payment's tables interview may read four columns of one: see `drifts`.
+"""
 
 from sqlalchemy import (
     BigInteger,
@@ -35,16 +38,16 @@ cached_codes = Table(
     Column("version", BigInteger, nullable=False),
     Column("product_id", Text, nullable=False),
     Column("refunded", Boolean, nullable=False, server_default="false"),
-    # Who holds the code: unknown until PaymentCompleted comes, which may be after other events.
+    # The holder: NULL until PaymentCompleted is handled, which can be after other events.
     Column("customer_id", Text),
     Column("email", Text),
     Column("display_name", Text),
     Column("language_code", Text),
-    Index("code_entries_code_idx", "code", unique=True),
-    Index("code_entries_access_code_idx", "access_code_id"),
-    # Those that the clock may end: few are past it, since payment says so soon.
+    Index("cached_codes_code_idx", "code", unique=True),
+    Index("cached_codes_access_code_idx", "access_code_id"),
+    # For session expiry. Few rows are past `expire_at`: payment expires their codes soon.
     Index(
-        "code_entries_open_idx",
+        "cached_codes_live_idx",
         "expire_at",
         postgresql_where="status IN ('ACTIVE', 'SUSPENDED')",
     ),
@@ -72,11 +75,11 @@ sessions = Table(
     Column("cancel_reason", Text),
     Column("answered_count", Integer, nullable=False, server_default="0"),
     Column("use_rejected", Boolean, nullable=False, server_default="false"),
-    Column("announced_again_at", DateTime(timezone=True)),
+    Column("start_reannounced_at", DateTime(timezone=True)),
     UniqueConstraint("order_id"),
     Index("sessions_customer_idx", "customer_id", "session_id"),
     Index("sessions_access_code_idx", "access_code_id"),
-    Index("sessions_running_idx", "deadline_at", postgresql_where="status = 'IN_PROGRESS'"),
+    Index("sessions_in_progress_idx", "deadline_at", postgresql_where="status = 'IN_PROGRESS'"),
 )
 
 qa_records = Table(
@@ -106,9 +109,9 @@ feedback = Table(
     UniqueConstraint("session_id"),
 )
 
-# How fresh the copies of codes are. One row, there from the beginning: payment's newest watermark,
-# the newest one whose every predecessor in the stream was handled, and when interview took in what
-# payment had before it listened; NULL until there is one.
+# How fresh the local cache is, in one row that the migration inserts: payment's newest watermark
+# (as_of, stream_sequence), the newest one before which every event is handled (covered_as_of), and
+# when the codes issued before interview consumed payment's events were cached (warmed_up_at).
 payment_watermark = Table(
     "payment_watermark",
     metadata,
@@ -125,7 +128,7 @@ payment_watermark = Table(
     Column("warmed_up_at", DateTime(timezone=True)),
 )
 
-# Watermarks that wait until all before them in the stream is handled.
+# Watermarks before which some events of the stream may still be unhandled.
 pending_watermarks = Table(
     "pending_watermarks",
     metadata,

@@ -1,14 +1,15 @@
-"""One transaction of interview and its repositories."""
+"""interview's unit of work: one transaction and its repositories."""
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from interview_svc.messages.events import to_bus
 from interview_svc.storage.cached_codes import SqlCachedCodes
-from interview_svc.storage.drifts import Drifts
-from interview_svc.storage.qa_records import SqlFeedback, SqlQARecords
+from interview_svc.storage.drifts import SqlDrifts
+from interview_svc.storage.feedback import SqlFeedbacks
+from interview_svc.storage.qa_records import SqlQARecords
 from interview_svc.storage.sessions import SqlSessions
 from interview_svc.storage.tables import bus
-from interview_svc.storage.watermarks import Watermarks
+from interview_svc.storage.watermarks import SqlWatermarks
 from runtime.database import unit_of_work
 from runtime.database.transactions import Transactions
 
@@ -18,12 +19,12 @@ class UnitOfWork(unit_of_work.UnitOfWork):
 
     def __init__(self, connection: AsyncConnection) -> None:
         super().__init__(connection, bus, to_bus)
-        self.entries = SqlCachedCodes(connection, self.collect_events)
+        self.cached_codes = SqlCachedCodes(connection, self.collect_events)
         self.sessions = SqlSessions(connection, self.collect_events)
         self.qa_records = SqlQARecords(connection)
-        self.feedback = SqlFeedback(connection)
-        self.watermarks = Watermarks(connection)
-        self.drifts = Drifts(connection)
+        self.feedback = SqlFeedbacks(connection)
+        self.watermarks = SqlWatermarks(connection)
+        self.drifts = SqlDrifts(connection)
 
 
 Database = Transactions[UnitOfWork]

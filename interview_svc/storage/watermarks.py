@@ -1,7 +1,7 @@
-"""How fresh the copies of codes are: a property of the feed, not of an entry.
+"""How fresh the local cache is, in PostgreSQL: a property of the event stream, not of a code.
 
-A watermark counts once everything before it in the stream was handled. The newest that counts is
-kept, so that a restart while the broker is away loses nothing of what is known.
+A watermark is covered once every event before it in the stream is handled. The newest covered one
+is stored, so that a restart during an outage of the broker loses no knowledge.
 """
 
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ from eventbus.dead_letters.store import DeadLetterKind
 from interview_svc.storage.tables import bus, payment_watermark, pending_watermarks
 
 
-class Watermarks:
-    """payment's watermarks, in the transaction they are given."""
+class SqlWatermarks:
+    """payment's watermarks, in one transaction."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def note_many(self, marks: Sequence[tuple[int, datetime]]) -> None:
-        """Notes watermarks, each with its stream sequence; they don't count yet."""
+    async def add_many(self, watermarks: Sequence[tuple[int, datetime]]) -> None:
+        """Adds watermarks, each with its stream sequence, as not covered yet."""
         rows: list[dict[str, Any]] = [
-            {"stream_sequence": sequence, "as_of": as_of} for sequence, as_of in marks
+            {"stream_sequence": sequence, "as_of": as_of} for sequence, as_of in watermarks
         ]
         await self._connection.execute(
             insert(pending_watermarks).values(rows).on_conflict_do_nothing()
@@ -38,7 +38,7 @@ class Watermarks:
         )
 
     async def cover(self, ack_floor: int) -> None:
-        """Lets those count that stand in the stream at or before `ack_floor`."""
+        """Marks the watermarks at or before the stream sequence `ack_floor` as covered."""
         covered = (
             delete(pending_watermarks)
             .where(pending_watermarks.c.stream_sequence <= ack_floor)
@@ -46,48 +46,48 @@ class Watermarks:
             .cte("covered")
         )
         newest = select(func.max(covered.c.as_of)).scalar_subquery()
-        # Nobody can promise what is yet to come: a moment ahead of our clock would stay the newest
-        # until it is past, and copies would count as fresh for as long.
-        promised = func.least(newest, func.clock_timestamp())
+        # A watermark ahead of this database's clock is capped: otherwise it would remain the newest
+        # until its time, and the cache would count as fresh until then.
+        capped = func.least(newest, func.clock_timestamp())
         await self._connection.execute(
             update(payment_watermark)
             .where(exists().select_from(covered))
-            .values(covered_as_of=func.greatest(payment_watermark.c.covered_as_of, promised))
+            .values(covered_as_of=func.greatest(payment_watermark.c.covered_as_of, capped))
         )
 
-    async def warmed_up(self) -> bool:
-        """Whether interview has taken in what payment had before it listened."""
+    async def is_warmed_up(self) -> bool:
+        """Whether the codes issued before interview consumed payment's events are cached."""
         moment = await self._connection.scalar(select(payment_watermark.c.warmed_up_at))
         return moment is not None
 
-    async def note_warm_up(self) -> None:
-        """It has."""
+    async def set_warmed_up(self) -> None:
+        """Stores that these codes are cached."""
         await self._connection.execute(
             update(payment_watermark).values(warmed_up_at=func.clock_timestamp())
         )
 
     async def covered_as_of(self) -> datetime | None:
-        """The moment before which nothing that payment committed is unheard; None if unknown."""
+        """The time before which every event that payment committed is handled; None if unknown."""
         statement = select(payment_watermark.c.covered_as_of)
         return (await self._connection.execute(statement)).scalar_one_or_none()
 
-    async def is_fresh(self, order_id: str, most: timedelta) -> bool:
-        """Whether the copy of an order's code may be relied on, by the database's clock.
+    async def is_fresh(self, order_id: str, max_staleness: timedelta) -> bool:
+        """Whether the cached code of an order is reliable, by the database's clock.
 
-        A dead letter of the order makes its copy stale; one that can't be told to be another
-        order's makes every copy stale.
+        An open dead letter of the order makes its cached code stale. An open dead letter whose
+        order is unknown makes every cached code stale.
         """
-        age = func.clock_timestamp() - payment_watermark.c.covered_as_of
-        statement = select(age <= most, ~_dead_letter(order_id))
+        staleness = func.clock_timestamp() - payment_watermark.c.covered_as_of
+        statement = select(staleness <= max_staleness, ~_has_dead_letter(order_id))
         row = (await self._connection.execute(statement)).first()
         return row is not None and bool(row[0]) and bool(row[1])
 
 
-def _dead_letter(order_id: str) -> ColumnElement[bool]:
-    letters = bus.dead_letters
-    malformed = letters.c.kind == DeadLetterKind.MALFORMED
+def _has_dead_letter(order_id: str) -> ColumnElement[bool]:
+    dead_letters = bus.dead_letters
+    malformed = dead_letters.c.kind == DeadLetterKind.MALFORMED
     return exists().where(
-        letters.c.consumer == "interview",
-        letters.c.resolution.is_(None),
-        or_(letters.c.key.in_(["", order_id]), malformed),
+        dead_letters.c.consumer == "interview",
+        dead_letters.c.resolution.is_(None),
+        or_(dead_letters.c.key.in_(["", order_id]), malformed),
     )

@@ -1,1 +1,1 @@
-"""What interview does, one function each: load, tell an aggregate one verb, add it back."""
+"""interview's use cases, one transaction each: load an aggregate, call one method, save it."""

@@ -1,132 +1,141 @@
-"""What payment says of codes: into the entries, and on to the sessions that depend on them.
+"""Applies payment's records of access codes to the cached codes and to their sessions.
 
-Every event with a record goes through `apply_records`, and so does every repair: the entry takes
-what is newest, and the order's session becomes what the entry implies, in one transaction.
+Every event with a record is applied by `apply_code_updates`, and every repair takes the same path:
+the cached code keeps the newest record and the order's session follows it, in one transaction.
+Cached codes are locked before sessions, and both in the order of their order ids.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from interview_svc.domain.cached_code import CachedCode, CodeUpdate, Holder
-from interview_svc.domain.events import Recipient
+from interview_svc.domain.cached_code import CachedCode, CodeUpdate
+from interview_svc.domain.session_factory import SessionFactory
 from interview_svc.domain.sessions import Session
-from interview_svc.use_cases.ports import Preparation, UnitOfWork
+from interview_svc.use_cases.ports import UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
-class RefundAsk:
-    """A refund asks whether its order's interview has started."""
+class RefundRequest:
+    """A refund that waits for the reply whether its order's interview has started."""
 
-    heard: CodeUpdate
+    update: CodeUpdate
     refund_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class UseRejected:
-    """payment judged that a session was started without right."""
+class UseRejection:
+    """payment's rejection of the use of a code that started a session."""
 
-    heard: CodeUpdate
+    update: CodeUpdate
     session_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Orders:
-    """Entries and sessions by order, locked; `changed` are the sessions to be saved."""
+    """Locked cached codes and sessions, by order; `changed` are the sessions still to be saved."""
 
-    entries: dict[str, CachedCode]
+    cached_codes: dict[str, CachedCode]
     sessions: dict[str, Session]
     changed: dict[str, Session]
 
 
-async def apply_records(
-    heard: Sequence[CodeUpdate], uow: UnitOfWork, *, preparation: Preparation
+async def apply_code_updates(
+    updates: Sequence[CodeUpdate], uow: UnitOfWork, *, factory: SessionFactory, now: datetime
 ) -> None:
-    """Takes what is newer into the entries, and lets the sessions follow. No order twice."""
-    orders = await _sync_sessions(heard, uow, preparation, CachedCode.apply)
+    """Applies newer records to the cached codes and their sessions; at most one per order."""
+    orders = await _sync_sessions(updates, uow, factory, now, CachedCode.apply)
     await uow.sessions.save_many(list(orders.changed.values()))
 
 
-async def correct_records(
-    heard: Sequence[CodeUpdate],
-    known: Mapping[str, int],
+async def correct_cached_codes(
+    updates: Sequence[CodeUpdate],
+    queried_versions: Mapping[str, int],
     uow: UnitOfWork,
     *,
-    preparation: Preparation,
+    factory: SessionFactory,
+    now: datetime,
 ) -> None:
-    """The same for what payment answered: it replaces what ours is at that version.
+    """Applies payment's replies to queries: they also replace records of the same version.
 
-    `known` are the versions that ours had, by order, before payment was asked.
+    `queried_versions` are the cached versions before the query, by order.
     """
 
-    def correct(entry: CachedCode, one: CodeUpdate) -> bool:
-        return entry.correct(one, known.get(one.record.order_id, 0))
+    def correct(cached: CachedCode, update: CodeUpdate) -> bool:
+        return cached.correct(update, queried_versions.get(update.record.order_id, 0))
 
-    orders = await _sync_sessions(heard, uow, preparation, correct)
+    orders = await _sync_sessions(updates, uow, factory, now, correct)
     await uow.sessions.save_many(list(orders.changed.values()))
 
 
 async def delete_stale_sessions(
-    heard: Sequence[CodeUpdate], uow: UnitOfWork, *, now: datetime
+    updates: Sequence[CodeUpdate], uow: UnitOfWork, *, now: datetime
 ) -> None:
-    """Removes sessions that ended before they began although their codes are live.
+    """Deletes sessions that ended before their start although their order's code is live.
 
-    One order has one session: their orders get another, for which they were only in the way.
+    An order has one session: the ended one prevents the preparation of another.
     """
-    live = [one.record.order_id for one in heard if one.record.is_live(now)]
-    await uow.entries.get_many(live)  # locked first, as everywhere
-    sessions = await uow.sessions.get_many(live)
-    await uow.sessions.remove_many(
-        [one.session_id for one in sessions.values() if not one.is_open and not one.was_started]
-    )
+    live = [update.record.order_id for update in updates if update.record.is_live(now)]
+    await uow.cached_codes.lock_many(live)
+    sessions = await uow.sessions.lock_many(live)
+    stale = [
+        session.session_id
+        for session in sessions.values()
+        if not session.is_open and not session.was_started
+    ]
+    await uow.sessions.delete_many(stale)
 
 
-async def bind_sessions(order_ids: Sequence[str], uow: UnitOfWork) -> None:
-    """Names the orders' codes in sessions whose own doesn't exist."""
-    entries = await uow.entries.get_many(order_ids)
-    sessions = await uow.sessions.get_many(list(entries))
+async def rebind_sessions(order_ids: Sequence[str], uow: UnitOfWork) -> None:
+    """Binds the sessions of orders to their cached codes."""
+    cached_codes = await uow.cached_codes.lock_many(order_ids)
+    sessions = await uow.sessions.lock_many(list(cached_codes))
     for order_id, session in sessions.items():
-        session.bind(entries[order_id].record.access_code_id)
+        session.bind(cached_codes[order_id].record.access_code_id)
     await uow.sessions.save_many(list(sessions.values()))
 
 
-async def answer_refunds(
-    asks: Sequence[RefundAsk], uow: UnitOfWork, *, preparation: Preparation
+async def answer_refund_requests(
+    requests: Sequence[RefundRequest], uow: UnitOfWork, *, factory: SessionFactory, now: datetime
 ) -> None:
-    """Answers every refund that asks: the interview has started, or it is withheld.
+    """Answers each refund request with InterviewStarted or SessionWithheld.
 
-    A start that payment had undone counts as none: who gets no interview gets the money back.
+    A start that was reverted counts as no start: a customer without an interview gets the refund.
 
-    An ask that is overtaken isn't answered: the entry is ACTIVE, so nothing withholds the session,
-    and the refund has found its end without us.
+    A request whose cached code is ACTIVE again gets no answer: a newer event has ended that refund,
+    and nothing prevents the session's start.
     """
-    orders = await _sync_sessions([ask.heard for ask in asks], uow, preparation, CachedCode.apply)
-    for ask in asks:
-        entry = orders.entries[ask.heard.record.order_id]
-        session = orders.sessions.get(ask.heard.record.order_id)
-        if not entry.withholds:
+    updates = [request.update for request in requests]
+    orders = await _sync_sessions(updates, uow, factory, now, CachedCode.apply)
+    for request in requests:
+        cached = orders.cached_codes[request.update.record.order_id]
+        session = orders.sessions.get(request.update.record.order_id)
+        if not cached.prevents_start:
             continue
         if session and session.was_started and not session.start_reverted:
-            session.confirm_started_for_refund(ask.refund_id, preparation.now)
+            session.confirm_started_for_refund(request.refund_id, now)
             orders.changed[session.order_id] = session
         else:
             session_id = session.session_id if session else ""
-            entry.withhold(ask.refund_id, session_id, preparation.now)
-    await uow.entries.save_many([entry for entry in orders.entries.values() if entry.events])
+            cached.confirm_withheld_for_refund(request.refund_id, session_id, now)
+    await uow.cached_codes.save_many(
+        [cached for cached in orders.cached_codes.values() if cached.events]
+    )
     await uow.sessions.save_many(list(orders.changed.values()))
 
 
-async def reject_uses(
-    rejections: Sequence[UseRejected], uow: UnitOfWork, *, preparation: Preparation
+async def apply_use_rejections(
+    rejections: Sequence[UseRejection], uow: UnitOfWork, *, factory: SessionFactory, now: datetime
 ) -> Sequence[Session]:
-    """Undoes starts that payment rejected; returns the sessions that were used without right."""
-    orders = await _sync_sessions(
-        [one.heard for one in rejections], uow, preparation, CachedCode.apply
-    )
-    named = {rejection.session_id for rejection in rejections}
-    rejected = [one for one in orders.sessions.values() if one.session_id in named]
+    """Reverts the starts that payment rejected; returns the sessions that are completed already."""
+    updates = [rejection.update for rejection in rejections]
+    orders = await _sync_sessions(updates, uow, factory, now, CachedCode.apply)
+    session_ids = {rejection.session_id for rejection in rejections}
+    rejected = [
+        session for session in orders.sessions.values() if session.session_id in session_ids
+    ]
     for session in rejected:
-        session.reject_use(preparation.now)
+        session.reject_use(now)
         orders.changed[session.order_id] = session
     await uow.sessions.save_many(list(orders.changed.values()))
     return [session for session in rejected if session.used_without_right]
@@ -135,87 +144,72 @@ async def reject_uses(
 async def delete_unknown_orders(
     order_ids: Sequence[str], uow: UnitOfWork, *, now: datetime
 ) -> None:
-    """Orders of which payment knows no code: what isn't over is called off, their entries go."""
-    await uow.entries.get_many(order_ids)
-    sessions = await uow.sessions.get_many(order_ids)
+    """Deletes the cached codes of orders without a code in payment; cancels their open sessions."""
+    await uow.cached_codes.lock_many(order_ids)
+    sessions = await uow.sessions.lock_many(order_ids)
     unfinished = [session for session in sessions.values() if session.is_open]
     for session in unfinished:
         session.cancel_orphaned(now)
     await uow.sessions.save_many(unfinished)
-    await uow.entries.remove_many(order_ids)
+    await uow.cached_codes.delete_many(order_ids)
 
 
 async def _sync_sessions(
-    heard: Sequence[CodeUpdate],
+    updates: Sequence[CodeUpdate],
     uow: UnitOfWork,
-    preparation: Preparation,
-    take: Callable[[CachedCode, CodeUpdate], bool],
+    factory: SessionFactory,
+    now: datetime,
+    merge: Callable[[CachedCode, CodeUpdate], bool],
 ) -> _Orders:
-    """Entries with what was heard, and their sessions; the sessions are to be saved yet."""
-    entries = await _upsert_cache(heard, uow, take)
-    sessions = await uow.sessions.get_many(list(entries))
+    """Updates the cached codes, syncs existing sessions and adds missing ones.
+
+    Changed sessions are not saved yet.
+    """
+    cached_codes = await _upsert_cache(updates, uow, merge)
+    sessions = await uow.sessions.lock_many(list(cached_codes))
     changed = {
         order_id: session
         for order_id, session in sessions.items()
-        if session.sync_with_code(entries[order_id], preparation.now)
+        if session.sync_with_code(cached_codes[order_id], now)
     }
-    await _prepare(
-        [entry for order_id, entry in entries.items() if order_id not in sessions],
-        uow,
-        preparation,
-    )
-    return _Orders(entries, sessions, changed)
+    # Without a holder the order's PaymentCompleted is still to come, and the session with it.
+    missing = [
+        factory.create(cached, cached.holder, now)
+        for order_id, cached in cached_codes.items()
+        if order_id not in sessions and cached.holder is not None
+    ]
+    await uow.sessions.add_many(missing)
+    return _Orders(cached_codes, sessions, changed)
 
 
 async def _upsert_cache(
-    heard: Sequence[CodeUpdate], uow: UnitOfWork, take: Callable[[CachedCode, CodeUpdate], bool]
+    updates: Sequence[CodeUpdate],
+    uow: UnitOfWork,
+    merge: Callable[[CachedCode, CodeUpdate], bool],
 ) -> dict[str, CachedCode]:
-    """The entries, locked in the order of their orders, with what was heard."""
-    by_order = {one.record.order_id: one for one in sorted(heard, key=_order_of)}
-    entries = await uow.entries.get_many(list(by_order))
-    new = [
-        CachedCode(one.record, one.holder, one.refunded)
-        for order_id, one in by_order.items()
-        if order_id not in entries
+    """Inserts missing cached codes and merges the updates into the others; returns all, locked."""
+    by_order = {update.record.order_id: update for update in sorted(updates, key=_order_id)}
+    cached_codes = await uow.cached_codes.lock_many(list(by_order))
+    missing = [
+        CachedCode(update.record, update.holder, update.refunded)
+        for order_id, update in by_order.items()
+        if order_id not in cached_codes
     ]
-    added = await uow.entries.add_many(new)
-    entries |= {entry.record.order_id: entry for entry in new if entry.record.order_id in added}
-    # Another replica added these meanwhile, from another event of the same order.
-    raced = [order_id for order_id in by_order if order_id not in entries]
-    entries |= await uow.entries.get_many(raced) if raced else {}
-    await uow.entries.save_many(
-        [entries[order_id] for order_id, one in by_order.items() if take(entries[order_id], one)]
-    )
-    return entries
-
-
-def _order_of(heard: CodeUpdate) -> str:
-    return heard.record.order_id
-
-
-async def _prepare(
-    entries: Sequence[CachedCode], uow: UnitOfWork, preparation: Preparation
-) -> None:
-    """Each order that is known to be paid gets its one session, as its entry implies."""
-    sessions = [
-        _prepared(entry, entry.holder, preparation) for entry in entries if entry.holder is not None
+    added = await uow.cached_codes.add_many(missing)
+    cached_codes |= {
+        cached.record.order_id: cached for cached in missing if cached.record.order_id in added
+    }
+    # Another replica has inserted these meanwhile, for another event of the same order.
+    raced = [order_id for order_id in by_order if order_id not in cached_codes]
+    cached_codes |= await uow.cached_codes.lock_many(raced) if raced else {}
+    merged = [
+        cached_codes[order_id]
+        for order_id, update in by_order.items()
+        if merge(cached_codes[order_id], update)
     ]
-    await uow.sessions.add_many(sessions)
+    await uow.cached_codes.save_many(merged)
+    return cached_codes
 
 
-def _prepared(entry: CachedCode, holder: Holder, preparation: Preparation) -> Session:
-    record = entry.record
-    session = Session(
-        session_id=preparation.new_id(),
-        order_id=record.order_id,
-        customer_id=holder.customer_id,
-        recipient=Recipient(holder.email, holder.display_name, holder.language_code),
-        product_id=record.product_id,
-        access_code_id=record.access_code_id,
-        question_set=preparation.bank.choose(record.product_id, holder.language_code),
-        prepared_at=preparation.now,
-    )
-    session.sync_with_code(entry, preparation.now)
-    if not session.events:
-        session.announce_prepared()
-    return session
+def _order_id(update: CodeUpdate) -> str:
+    return update.record.order_id

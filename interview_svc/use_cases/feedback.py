@@ -1,18 +1,15 @@
-"""Feedback on an interview: somebody evaluates it, then it is published."""
+"""Feedback on a completed interview."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from interview_svc.domain.feedback import Assessment, Feedback, QuestionUnknown
-from interview_svc.domain.qa_records import QARecord
-from interview_svc.domain.sessions import Session
+from interview_svc.domain.feedback import Assessment, Feedback
 from interview_svc.use_cases.ports import UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
-class PublishFeedback:
-    """Somebody gives an assessment of a session."""
+class CreateFeedback:
+    """Publishes an assessment of a session."""
 
     feedback_id: str
     session_id: str
@@ -20,29 +17,18 @@ class PublishFeedback:
     given_by: str
 
 
-class GivenByPeople:
-    """The Evaluator that adds nothing of its own: what a person said is the assessment."""
+async def create_feedback(command: CreateFeedback, uow: UnitOfWork, *, now: datetime) -> Feedback:
+    """Publishes feedback; the session becomes EVALUATED.
 
-    async def evaluate(
-        self, session: Session, records: Sequence[QARecord], given: Assessment
-    ) -> Assessment:
-        """See `Evaluator`."""
-        asked = {record.question_id for record in records}
-        for comment in given.comments:
-            if comment.question_id not in asked:
-                raise QuestionUnknown(
-                    f"session {session.session_id} did not ask {comment.question_id}"
-                )
-        return given
-
-
-async def publish_feedback(command: PublishFeedback, uow: UnitOfWork, *, now: datetime) -> Feedback:
-    """The session is EVALUATED; raises SessionNotFound, SessionNotCompleted."""
-    session = await uow.sessions.lock(command.session_id, only=None)
+    Raises SessionNotFound, SessionNotCompleted, and QuestionUnknown if a comment refers to a
+    question that the session has not asked.
+    """
+    session = await uow.sessions.lock(command.session_id, customer_id=None)
     feedback = Feedback(
         command.feedback_id, command.session_id, command.assessment, command.given_by, now
     )
     session.evaluate(feedback)
+    feedback.check_comments(await uow.qa_records.asked_question_ids(session.session_id))
     await uow.feedback.add(feedback)
     await uow.sessions.save_many([session])
     return feedback

@@ -1,89 +1,101 @@
-"""What the use cases need of the outside: repositories, and who evaluates an interview."""
+"""The ports of the use cases: the repositories of one transaction."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
 from interview_svc.domain.cached_code import CachedCode
-from interview_svc.domain.feedback import Assessment, Feedback
+from interview_svc.domain.feedback import Feedback
 from interview_svc.domain.qa_records import QARecord
-from interview_svc.domain.questions import QuestionBank
 from interview_svc.domain.sessions import Session
 
 
 class CachedCodes(Protocol):
-    """The copies of access codes. What is loaded is locked until the end of the transaction."""
+    """The local cache of access codes. Locks are held until the end of the transaction."""
 
-    async def get_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
-        """Those that exist, by order."""
+    async def lock_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
+        """Locks and returns the existing cached codes, by order."""
 
-    async def get_by_code(self, code: str) -> CachedCode | None:
-        """The entry of a code."""
+    async def lock_by_code(self, code: str) -> CachedCode | None:
+        """Locks and returns the cached code with this code text."""
 
-    async def add_many(self, entries: Sequence[CachedCode]) -> set[str]:
-        """Adds those whose order has none yet; returns the orders of those added."""
+    async def add_many(self, cached: Sequence[CachedCode]) -> set[str]:
+        """Inserts those whose order has none yet; returns the order ids of the inserted ones."""
 
-    async def save_many(self, entries: Sequence[CachedCode]) -> None:
-        """Updates."""
+    async def save_many(self, cached: Sequence[CachedCode]) -> None:
+        """Updates locked cached codes."""
 
-    async def remove_many(self, order_ids: Sequence[str]) -> None:
-        """Forgets orders that payment doesn't know."""
+    async def delete_many(self, order_ids: Sequence[str]) -> None:
+        """Deletes the cached codes of orders."""
 
 
 class Sessions(Protocol):
-    """The sessions. What is loaded is locked until the end of the transaction."""
+    """The sessions. Locks are held until the end of the transaction."""
 
-    async def lock(self, session_id: str, *, only: str | None) -> Session:
-        """One session, if the customer `only` may see it; raises SessionNotFound."""
+    async def lock(self, session_id: str, *, customer_id: str | None) -> Session:
+        """Locks and returns one session; `customer_id` restricts to a customer's sessions.
 
-    async def get_many(self, order_ids: Sequence[str]) -> dict[str, Session]:
-        """Those that exist, by order."""
+        Raises SessionNotFound.
+        """
+
+    async def lock_many(self, order_ids: Sequence[str]) -> dict[str, Session]:
+        """Locks and returns the existing sessions, by order."""
+
+    async def lock_overdue(self, now: datetime, limit: int) -> Sequence[Session]:
+        """Locks and returns up to `limit` IN_PROGRESS sessions past their deadline.
+
+        Skips sessions that another transaction has locked.
+        """
+
+    async def lock_with_expired_code(
+        self, now: datetime, limit: int
+    ) -> Sequence[tuple[Session, datetime]]:
+        """Locks and returns up to `limit` PREPARED sessions past their code's `expire_at`.
+
+        Each with that time. Skips sessions that another transaction has locked.
+        """
 
     async def add_many(self, sessions: Sequence[Session]) -> set[str]:
-        """Adds those whose order has none yet; returns the ids of those added."""
+        """Inserts those whose order has none yet; returns the ids of the inserted ones."""
 
     async def save_many(self, sessions: Sequence[Session]) -> None:
-        """Updates."""
+        """Updates locked sessions."""
 
-    async def remove_many(self, session_ids: Sequence[str]) -> None:
-        """Removes sessions that never began."""
-
-    async def overdue(self, now: datetime, limit: int) -> Sequence[Session]:
-        """Some that run past their deadline; those that somebody else holds are left out."""
-
-    async def lapsed(self, now: datetime, limit: int) -> Sequence[tuple[Session, datetime]]:
-        """Some PREPARED ones past their code's `expire_at`, and that; likewise."""
+    async def delete_many(self, session_ids: Sequence[str]) -> None:
+        """Deletes sessions that were never started."""
 
 
 class QARecords(Protocol):
-    """The questions that sessions have asked; guarded by the lock on the session."""
+    """The questions that sessions have asked. The lock on the session protects them."""
 
     async def latest(self, session_id: str) -> QARecord | None:
-        """The one asked last."""
+        """The record of the question asked most recently."""
 
-    async def find(self, session_id: str, question_id: str) -> QARecord | None:
-        """The record of a question, if it was asked."""
+    async def get(self, session_id: str, question_id: str) -> QARecord | None:
+        """The record of a question, None if it was not asked."""
+
+    async def asked_question_ids(self, session_id: str) -> set[str]:
+        """The ids of all questions that the session has asked."""
 
     async def add(self, record: QARecord) -> None:
-        """A question was asked."""
+        """Inserts the record of a question that is asked."""
 
     async def save(self, record: QARecord) -> None:
-        """It was answered."""
+        """Updates the answer of a record."""
 
 
 class Feedbacks(Protocol):
     """The feedback on sessions."""
 
     async def add(self, feedback: Feedback) -> None:
-        """Feedback was given."""
+        """Inserts feedback."""
 
 
 class UnitOfWork(Protocol):
-    """What one transaction changes; what the aggregates announce commits with it."""
+    """One transaction. The events of saved aggregates commit with it."""
 
     @property
-    def entries(self) -> CachedCodes: ...
+    def cached_codes(self) -> CachedCodes: ...
 
     @property
     def sessions(self) -> Sessions: ...
@@ -93,21 +105,3 @@ class UnitOfWork(Protocol):
 
     @property
     def feedback(self) -> Feedbacks: ...
-
-
-class Evaluator(Protocol):
-    """Makes an assessment of a completed interview. May take its time: it is in no transaction."""
-
-    async def evaluate(
-        self, session: Session, records: Sequence[QARecord], given: Assessment
-    ) -> Assessment:
-        """The assessment to publish; `given` is what a person said. Raises QuestionUnknown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """What a new session is made from."""
-
-    bank: QuestionBank
-    new_id: Callable[[], str]
-    now: datetime

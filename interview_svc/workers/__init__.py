@@ -1,1 +1,1 @@
-"""Background work, driven by the clock."""
+"""Background work that a timer starts."""

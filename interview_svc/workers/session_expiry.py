@@ -1,22 +1,25 @@
-"""Writes down what the database's clock has decided: sessions whose time is over have ended."""
+"""Expires sessions whose time is over, by the database's clock."""
 
 from interview_svc.storage.unit_of_work import Database
-from interview_svc.use_cases.interviews import expire_sessions
+from interview_svc.use_cases.sessions import expire_sessions
 
-_BATCH = 200
+_BATCH_SIZE = 200
 
 
 class SessionExpiry:
-    """Ends sessions in batches. Replicas share the work; a late one changes nothing but the row."""
+    """Expires sessions in batches. Replicas share the work.
+
+    A late round changes nothing for customers: the aggregates check the time themselves.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def run_round(self) -> None:
-        """Ends all whose time is over."""
-        while await self._expire_batch() >= _BATCH:
+        """Expires all sessions whose time is over."""
+        while await self._expire_batch() >= _BATCH_SIZE:
             pass
 
     async def _expire_batch(self) -> int:
         async with self._database.transaction() as uow:
-            return await expire_sessions(uow, now=await uow.clock(), limit=_BATCH)
+            return await expire_sessions(uow, now=await uow.clock(), limit=_BATCH_SIZE)

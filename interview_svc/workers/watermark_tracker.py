@@ -1,17 +1,17 @@
-"""Keeps note of how fresh interview's copies are: which of payment's watermarks count."""
+"""Tracks which of payment's watermarks are covered, which is how fresh the local cache is."""
 
 from eventbus.broker import BrokerUnavailable, PullConsumer
 from interview_svc.storage.unit_of_work import Database
 
 
 class WatermarkTracker:
-    """A watermark counts once everything before it in the stream was handled."""
+    """Marks watermarks as covered once every event before them is handled."""
 
     def __init__(self, database: Database, source: PullConsumer) -> None:
         self._database, self._source = database, source
 
     async def update(self) -> None:
-        """Asks the broker how far we are. While it is away, what is known stays."""
+        """Covers watermarks up to the consumer's ack floor; changes nothing without the broker."""
         try:
             lag = await self._source.lag()
         except BrokerUnavailable:

@@ -1,1 +1,1 @@
-"""Work of several transactions and a remote call."""
+"""Operations of several transactions and calls to payment."""

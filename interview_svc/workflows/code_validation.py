@@ -1,9 +1,9 @@
-"""Finding out whether a code may start its interview: payment is asked, or else our own copy.
+"""Validates access codes: by payment, and from the local cache during an outage of payment.
 
-payment knows the truth and is asked first. Only while it is away does the copy decide, and only
-what it can know: a code that it holds as negative or run out is denied, an ACTIVE one is VALID if
-the copy is fresh, and anything else isn't guessed. A preview may be answered from the answers of
-the last seconds; a start never is.
+payment owns the codes and is always queried first. Only while it is unreachable does the local
+cache decide, and only what it can know: it rejects a code that it holds as expired or not ACTIVE,
+it accepts an ACTIVE code if the cache is fresh, and in every other case the result is
+PaymentUnavailable. A preview can be answered from the replies of the last seconds; a start cannot.
 """
 
 import time
@@ -17,59 +17,63 @@ from cachetools import TTLCache
 from interview_svc.domain.cached_code import ValidationReason
 from interview_svc.domain.events import ValidationSource
 from interview_svc.storage.unit_of_work import Database
-from interview_svc.use_cases.validation import (
+from interview_svc.use_cases.code_validation import (
     AccessCodes,
-    PaymentAway,
     PaymentUnavailable,
+    PaymentUnreachable,
     Validation,
 )
 
 _log = structlog.get_logger(__name__)
-_MOST_PREVIEWS = 10_000
+_MAX_PREVIEWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """What payment said, and when it began to be asked."""
+class _Preview:
+    """A reply of payment, and when its query began."""
 
     validation: Validation
-    asked_at: float
+    queried_at: float
 
 
 class PreviewCache:
-    """Answers of the last seconds, in this process; an event about an order ends its answers."""
+    """payment's replies of the last seconds, by code, in the memory of this process.
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    Guarantee: no reply whose query began before an event about its order was handled in this
+    process is returned after that event.
+    """
+
+    def __init__(self, ttl_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._answers: TTLCache[str, _Answer] = TTLCache(_MOST_PREVIEWS, seconds, clock)
-        # When something was heard of an order. Unbounded: it must outlast what it ends.
-        self._heard_at: TTLCache[str, float] = TTLCache(float("inf"), seconds, clock)
+        self._previews: TTLCache[str, _Preview] = TTLCache(_MAX_PREVIEWS, ttl_seconds, clock)
+        # Unbounded: no entry may leave the cache before the previews that it invalidates.
+        self._invalidated_at: TTLCache[str, float] = TTLCache(float("inf"), ttl_seconds, clock)
 
-    def find(self, code: str) -> Validation | None:
-        """The answer about a code, unless something was heard since it was asked for."""
-        if (answer := self._answers.get(code)) is None:
+    def get(self, code: str) -> Validation | None:
+        """The reply about a code, unless its order was invalidated since the query began."""
+        if (preview := self._previews.get(code)) is None:
             return None
-        heard_at = self._heard_at.get(answer.validation.record.order_id)
-        if heard_at is not None and heard_at >= answer.asked_at:
+        invalidated_at = self._invalidated_at.get(preview.validation.record.order_id)
+        if invalidated_at is not None and invalidated_at >= preview.queried_at:
             return None
-        return answer.validation
+        return preview.validation
 
     def now(self) -> float:
-        """The moment to note before asking."""
+        """The time of the cache's clock, to be taken before a query."""
         return self._clock()
 
-    def keep(self, validation: Validation, asked_at: float) -> None:
-        """Keeps what was answered to a question that began at `asked_at`."""
-        self._answers[validation.record.code] = _Answer(validation, asked_at)
+    def put(self, validation: Validation, queried_at: float) -> None:
+        """Stores the reply to a query that began at `queried_at`."""
+        self._previews[validation.record.code] = _Preview(validation, queried_at)
 
-    def heard(self, order_ids: Iterable[str]) -> None:
-        """Something about these orders has taken effect."""
+    def invalidate(self, order_ids: Iterable[str]) -> None:
+        """Invalidates the replies about orders; call it after an event about them is handled."""
         for order_id in order_ids:
-            self._heard_at[order_id] = self._clock()
+            self._invalidated_at[order_id] = self._clock()
 
 
 class CodeValidation:
-    """Judges codes. Codes come in their one form."""
+    """Validates codes in their normalised form."""
 
     def __init__(
         self,
@@ -78,39 +82,44 @@ class CodeValidation:
         previews: PreviewCache,
         max_staleness: timedelta,
     ) -> None:
-        """The copy is fresh while what was heard of payment is at most `max_staleness` old."""
+        """The local cache accepts codes while its staleness is at most `max_staleness`."""
         self._database, self._codes, self._previews = database, codes, previews
-        self._most_stale = max_staleness
+        self._max_staleness = max_staleness
 
     async def preview(self, code: str) -> Validation:
-        """Whether a code could start its interview, as of a few seconds ago.
+        """Validates a code; the result can be some seconds old.
 
         Raises CodeNotFound, PaymentUnavailable.
         """
-        if known := self._previews.find(code):
-            return known
-        asked_at = self._previews.now()
+        if cached := self._previews.get(code):
+            return cached
+        queried_at = self._previews.now()
         validation = await self.validate(code)
         if validation.validated_by is ValidationSource.PAYMENT:
-            self._previews.keep(validation, asked_at)
+            self._previews.put(validation, queried_at)
         return validation
 
     async def validate(self, code: str) -> Validation:
-        """Whether a code may start its interview now; raises CodeNotFound, PaymentUnavailable."""
+        """Validates a code now; raises CodeNotFound, PaymentUnavailable."""
         try:
             return await self._codes.validate(code)
-        except PaymentAway as away:
-            return await self._by_copy(code, away)
+        except PaymentUnreachable as outage:
+            return await self._validate_from_cache(code, outage)
 
-    async def _by_copy(self, code: str, away: PaymentAway) -> Validation:
+    async def _validate_from_cache(self, code: str, outage: PaymentUnreachable) -> Validation:
         async with self._database.read_only() as uow:
-            if (entry := await uow.entries.find_by_code(code)) is None:
-                raise PaymentUnavailable(str(away)) from away
-            reason = entry.judge(datetime.now(UTC))
-            order_id = entry.record.order_id
+            if (cached := await uow.cached_codes.get_by_code(code)) is None:
+                raise PaymentUnavailable(str(outage)) from outage
+            reason = cached.validate(datetime.now(UTC))
+            order_id = cached.record.order_id
             if reason is ValidationReason.VALID and not await uow.watermarks.is_fresh(
-                order_id, self._most_stale
+                order_id, self._max_staleness
             ):
-                raise PaymentUnavailable(f"{away}; our copy of the code is stale") from away
-        _log.info("judged by the copy", order_id=order_id, reason=reason, away=str(away))
-        return Validation(reason, entry.record, ValidationSource.LOCAL_CACHE)
+                raise PaymentUnavailable(f"{outage}; the local cache is stale") from outage
+        _log.info(
+            "code validated from local cache",
+            order_id=order_id,
+            reason=reason,
+            outage=str(outage),
+        )
+        return Validation(reason, cached.record, ValidationSource.LOCAL_CACHE)

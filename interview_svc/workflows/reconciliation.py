@@ -1,9 +1,11 @@
-"""Compares interview's half with the shared table of codes, and mends what has drifted apart.
+"""Compares interview's data with the shared table of access codes, and repairs what has drifted.
 
-What is just under way is no drift: it is gone at the second look, which waits until everything is
-handled that payment had committed by the first. It doesn't wait for long: while events are held up,
-what they bring counts as drift. The table only shows that something is wrong; what is right comes
-from payment by query, and takes the way that an event would take.
+Changes in flight are no drifts: a difference counts only if a second comparison finds it again,
+after everything that payment had committed by the first one is handled. The wait is bounded: while
+the consumer is blocked, the changes it has not handled count as drifts.
+
+The shared table only detects drifts. A repair takes payment's record from a query and applies it in
+the same way as an event.
 """
 
 import asyncio
@@ -15,34 +17,32 @@ from typing import TypeVar
 import structlog
 
 from interview_svc.domain.cached_code import CodeUpdate
-from interview_svc.domain.drifts import MENDED_BY_RECORD, Drift, DriftKind
-from interview_svc.domain.questions import QuestionBank
+from interview_svc.domain.drifts import REPAIRED_BY_RECORD, Drift, DriftKind
+from interview_svc.domain.session_factory import SessionFactory
 from interview_svc.storage.unit_of_work import Database
 from interview_svc.use_cases.code_updates import (
-    bind_sessions,
-    correct_records,
+    correct_cached_codes,
     delete_stale_sessions,
     delete_unknown_orders,
+    rebind_sessions,
 )
-from interview_svc.use_cases.interviews import announce_starts_again
-from interview_svc.use_cases.ports import Preparation
-from interview_svc.use_cases.validation import AccessCodes
-from runtime.ids import new_id
+from interview_svc.use_cases.code_validation import AccessCodes
+from interview_svc.use_cases.sessions import reannounce_starts
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
-MOST_DRIFTS = 1000
-_BATCH = 100
-_ASKED_AT_ONCE = 16
-_PATIENCE_SECONDS = 8.0
-_LOOK_SECONDS = 0.2
-# payment may be away for long; until then it isn't told over and over.
-_ANNOUNCE_PAUSE = timedelta(minutes=10)
+MAX_DRIFTS = 1000
+_BATCH_SIZE = 100
+_MAX_CONCURRENT_QUERIES = 16
+_CATCH_UP_SECONDS = 8.0
+_POLL_SECONDS = 0.2
+# An outage of payment can be long: InterviewStarted is not repeated in every round of it.
+_REANNOUNCE_INTERVAL = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a comparison found, as of a moment of the database's clock."""
+    """The result of a comparison; `as_of` is a time of the database's clock."""
 
     drifts: Sequence[Drift]
     compared_count: int
@@ -51,28 +51,28 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What is compared: everything, or one order and the code that payment names for it."""
+    """What is compared: everything, or one order and the code that payment has for it."""
 
     order_id: str = ""
     access_code_id: str = ""
 
 
 class CodeReconciliation:
-    """Compares and mends. Replicas may do it at once: what one mended the other finds mended."""
+    """Compares and repairs. Replicas may run it concurrently: repairs are idempotent."""
 
     def __init__(
         self,
         database: Database,
         codes: AccessCodes,
         update_watermark: Callable[[], Awaitable[None]],
-        bank: QuestionBank,
+        factory: SessionFactory,
     ) -> None:
         self._database, self._codes, self._update_watermark = database, codes, update_watermark
-        self._bank = bank
+        self._factory = factory
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Waits for nothing any more."""
+        """Ends all waiting and the warm-up soon."""
         self._stopping.set()
 
     async def check(
@@ -80,154 +80,165 @@ class CodeReconciliation:
         *,
         repair: bool,
         order_id: str = "",
-        found: Callable[[Report], None] = lambda _: None,
+        on_found: Callable[[Report], None] = lambda _: None,
     ) -> Report:
-        """Compares, looks again at what differs, and mends it if asked to.
+        """Compares twice and, with `repair`, repairs the drifts found both times.
 
-        `found` hears what differs before it is mended. Raises PaymentUnavailable if payment has to
-        be asked and can't be; what was found is in the log then too.
+        `on_found` gets the drifts before the repair. Raises PaymentUnavailable if payment has to be
+        queried and cannot be; the drifts are logged in that case too.
         """
-        scope = _Scope(order_id, await self._code_of(order_id) if order_id else "")
-        report = await self._look(scope)
+        scope = _Scope(order_id, await self._access_code_id(order_id) if order_id else "")
+        report = await self._compare(scope)
         if report.drifts:
-            suspected = set(report.drifts)
-            await self._catch_up(report.as_of)
-            report = await self._look(scope)
-            report = replace(report, drifts=[one for one in report.drifts if one in suspected])
-        found(report)
+            first = set(report.drifts)
+            await self._wait_until_handled(report.as_of)
+            report = await self._compare(scope)
+            report = replace(report, drifts=[drift for drift in report.drifts if drift in first])
+        on_found(report)
         try:
             if repair and report.drifts:
                 report = replace(report, drifts=await self._repair(report.drifts, scope))
         finally:
             for drift in report.drifts:
-                _tell(drift)
+                _log_drift(drift)
         return report
 
     async def warm_up(self) -> bool:
-        """Takes in what payment had before we listened.
+        """Fills the cache with the codes that payment issued before interview consumed its events.
 
-        False if that was done before, or if it was stopped: then the next start goes on with it.
+        Returns False if that was done before, or if it was stopped: then the next start of the
+        service continues.
         """
         async with self._database.read_only() as uow:
-            if await uow.watermarks.warmed_up():
+            if await uow.watermarks.is_warmed_up():
                 return False
-        _log.info("warming up")
+        _log.info("cache warm-up started")
         while True:
             report = await self.check(repair=True)
             if self._stopping.is_set():
                 return False
             repaired = [drift for drift in report.drifts if drift.repaired]
-            if len(report.drifts) < MOST_DRIFTS or not repaired:
+            if len(report.drifts) < MAX_DRIFTS or not repaired:
                 break
         async with self._database.transaction() as uow:
-            await uow.watermarks.note_warm_up()
-        _log.info("warmed up", compared_count=report.compared_count)
+            await uow.watermarks.set_warmed_up()
+        _log.info("cache warm-up finished", compared_count=report.compared_count)
         return True
 
-    async def _code_of(self, order_id: str) -> str:
-        """The code that payment has for an order of which we have no session."""
+    async def _access_code_id(self, order_id: str) -> str:
+        """The code that payment has for an order without a session; empty with a session."""
         async with self._database.read_only() as uow:
             if await uow.sessions.exists(order_id):
                 return ""
-        told = await self._codes.record(order_id=order_id)
-        return told.record.access_code_id if told else ""
+        update = await self._codes.get_update(order_id=order_id)
+        return update.record.access_code_id if update else ""
 
-    async def _look(self, scope: _Scope) -> Report:
-        where = scope.order_id, scope.access_code_id
+    async def _compare(self, scope: _Scope) -> Report:
+        key = scope.order_id, scope.access_code_id
         async with self._database.read_only() as uow:
-            drifts = await uow.drifts.find(*where, MOST_DRIFTS)
-            count = await uow.drifts.compared_count(*where)
-            # Last: whatever was seen had been committed by then.
+            drifts = await uow.drifts.compare(*key, MAX_DRIFTS)
+            count = await uow.drifts.compared_count(*key)
+            # Read last: everything that the queries saw was committed before it.
             return Report(drifts, count, await uow.drifts.clock())
 
-    async def _catch_up(self, moment: datetime) -> None:
-        """Waits until all is handled that payment committed before `moment`, or for a while."""
-        deadline = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+    async def _wait_until_handled(self, moment: datetime) -> None:
+        """Waits until all events that payment committed before `moment` are handled, or a limit."""
+        deadline = asyncio.get_running_loop().time() + _CATCH_UP_SECONDS
         while asyncio.get_running_loop().time() < deadline and not self._stopping.is_set():
             await self._update_watermark()
             async with self._database.read_only() as uow:
                 covered = await uow.watermarks.covered_as_of()
             if covered and covered >= moment:
                 return
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _repair(self, drifts: Sequence[Drift], scope: _Scope) -> Sequence[Drift]:
-        """Mends what can be; the same drifts, each with what became of it."""
+        """Repairs what can be repaired; returns the drifts with `repaired` set."""
         async with self._database.read_only() as uow:
-            known = await uow.entries.versions([drift.order_id for drift in drifts])
-        answers = await self._ask([one for one in drifts if one.kind in MENDED_BY_RECORD])
-        await self._take_in([heard for heard in answers.values() if heard], known, drifts)
-        await self._forget(
+            versions = await uow.cached_codes.versions([drift.order_id for drift in drifts])
+        replies = await self._query([drift for drift in drifts if drift.kind in REPAIRED_BY_RECORD])
+        updates = [update for update in replies.values() if update]
+        await self._apply(updates, versions, drifts)
+        await self._delete_unknown(
             [drift.order_id for drift in drifts if drift.code_missing and drift.order_id],
-            answers,
+            replies,
         )
-        unredeemed = [one for one in drifts if one.kind is DriftKind.STARTED_NOT_REDEEMED]
-        announced = await self._announce([drift.order_id for drift in unredeemed])
-        left = {drift.about for drift in (await self._look(scope)).drifts}
-        told = {drift.about for drift in unredeemed if drift.order_id in announced}
-        return [replace(drift, repaired=drift.about not in left - told) for drift in drifts]
+        unredeemed = [drift for drift in drifts if drift.kind is DriftKind.STARTED_NOT_REDEEMED]
+        announced = await self._reannounce([drift.order_id for drift in unredeemed])
+        remaining = {drift.key for drift in (await self._compare(scope)).drifts}
+        # These are repaired when payment handles the event.
+        remaining -= {drift.key for drift in unredeemed if drift.order_id in announced}
+        return [replace(drift, repaired=drift.key not in remaining) for drift in drifts]
 
-    async def _ask(self, drifts: Sequence[Drift]) -> dict[str, CodeUpdate | None]:
-        """What payment answers, by order or, where that isn't known, by code."""
-        names = {
+    async def _query(self, drifts: Sequence[Drift]) -> dict[str, CodeUpdate | None]:
+        """Queries payment; returns replies by order id or, without one, by access code id."""
+        keys = {
             drift.order_id or drift.access_code_id: {"order_id": drift.order_id}
             if drift.order_id
             else {"access_code_id": drift.access_code_id}
             for drift in drifts
         }
-        limit = asyncio.Semaphore(_ASKED_AT_ONCE)
+        limit = asyncio.Semaphore(_MAX_CONCURRENT_QUERIES)
 
-        async def ask(name: dict[str, str]) -> CodeUpdate | None:
+        async def query(key: dict[str, str]) -> CodeUpdate | None:
             async with limit:
-                return await self._codes.record(**name)
+                return await self._codes.get_update(**key)
 
-        answers = await asyncio.gather(*(ask(name) for name in names.values()))
-        return dict(zip(names, answers, strict=True))
+        replies = await asyncio.gather(*(query(key) for key in keys.values()))
+        return dict(zip(keys, replies, strict=True))
 
-    async def _take_in(
-        self, told: Sequence[CodeUpdate], known: Mapping[str, int], drifts: Sequence[Drift]
+    async def _apply(
+        self,
+        updates: Sequence[CodeUpdate],
+        queried_versions: Mapping[str, int],
+        drifts: Sequence[Drift],
     ) -> None:
-        unbound = _orders_of(drifts, DriftKind.SESSION_WITHOUT_CODE)
-        unserved = _orders_of(drifts, DriftKind.CODE_WITHOUT_SESSION)
-        by_order = {heard.record.order_id: heard for heard in told}
+        unbound = _order_ids(drifts, DriftKind.SESSION_WITHOUT_CODE)
+        without_session = _order_ids(drifts, DriftKind.CODE_WITHOUT_SESSION)
+        by_order = {update.record.order_id: update for update in updates}
         for batch in _batches(list(by_order.values())):
-            preparation = Preparation(self._bank, lambda: new_id("ses"), datetime.now(UTC))
-            orders = unbound & {heard.record.order_id for heard in batch}
-            without = [heard for heard in batch if heard.record.order_id in unserved]
+            now = datetime.now(UTC)
+            rebound = unbound & {update.record.order_id for update in batch}
+            missing = [update for update in batch if update.record.order_id in without_session]
             async with self._database.transaction() as uow:
-                await delete_stale_sessions(without, uow, now=preparation.now)
-                await correct_records(batch, known, uow, preparation=preparation)
-                await bind_sessions(sorted(orders), uow)
+                await delete_stale_sessions(missing, uow, now=now)
+                await correct_cached_codes(
+                    batch, queried_versions, uow, factory=self._factory, now=now
+                )
+                await rebind_sessions(sorted(rebound), uow)
 
-    async def _forget(
-        self, order_ids: Sequence[str], answers: dict[str, CodeUpdate | None]
+    async def _delete_unknown(
+        self, order_ids: Sequence[str], replies: Mapping[str, CodeUpdate | None]
     ) -> None:
-        unknown = sorted({one for one in order_ids if one in answers and answers[one] is None})
-        for batch in _batches(unknown):
+        """Deletes the orders for which payment replied that it has no code."""
+        unknown = {
+            order_id for order_id in order_ids if order_id in replies and replies[order_id] is None
+        }
+        for batch in _batches(sorted(unknown)):
             async with self._database.transaction() as uow:
                 await delete_unknown_orders(batch, uow, now=datetime.now(UTC))
 
-    async def _announce(self, order_ids: Sequence[str]) -> set[str]:
-        """The orders whose start was said again; payment was told of the others lately."""
+    async def _reannounce(self, order_ids: Sequence[str]) -> set[str]:
+        """Publishes InterviewStarted again; returns the orders for which it was due."""
         announced: set[str] = set()
         for batch in _batches(sorted(order_ids)):
             async with self._database.transaction() as uow:
-                announced |= await announce_starts_again(
-                    batch, uow, now=datetime.now(UTC), pause=_ANNOUNCE_PAUSE
+                announced |= await reannounce_starts(
+                    batch, uow, now=datetime.now(UTC), interval=_REANNOUNCE_INTERVAL
                 )
         return announced
 
 
 def _batches(items: Sequence[T]) -> list[Sequence[T]]:
-    return [items[start : start + _BATCH] for start in range(0, len(items), _BATCH)]
+    return [items[start : start + _BATCH_SIZE] for start in range(0, len(items), _BATCH_SIZE)]
 
 
-def _orders_of(drifts: Sequence[Drift], kind: DriftKind) -> set[str]:
+def _order_ids(drifts: Sequence[Drift], kind: DriftKind) -> set[str]:
     return {drift.order_id for drift in drifts if drift.kind is kind}
 
 
-def _tell(drift: Drift) -> None:
-    told = {
+def _log_drift(drift: Drift) -> None:
+    fields = {
         "kind": drift.kind,
         "order_id": drift.order_id,
         "access_code_id": drift.access_code_id,
@@ -235,6 +246,6 @@ def _tell(drift: Drift) -> None:
         "detail": drift.detail,
     }
     if drift.repaired:
-        _log.info("drift repaired", **told)
+        _log.info("drift repaired", **fields)
     else:
-        _log.warning("drift found", **told)
+        _log.warning("drift found", **fields)

@@ -78,9 +78,9 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryContext:
-    """What may speak against a mail, as context when it is claimed.
+    """The facts that may suppress a mail, as context when it is claimed.
 
-    `code` is the newest that payment said of the order's access code.
+    `code` is the newest known version of the order's access code.
     """
 
     code: CodeVersion | None = None
@@ -90,7 +90,7 @@ class DeliveryContext:
 
 @dataclass(frozen=True, slots=True)
 class NotificationFailed:
-    """The mail server refused a mail for good; `reason` contains no code and no address."""
+    """The mail server refused a mail permanently; `reason` contains no code and no address."""
 
     notification_id: str
     order_id: str
@@ -149,7 +149,7 @@ class Notification:
     def _suppression_reason(
         self, now: datetime, context: DeliveryContext
     ) -> SuppressionReason | None:
-        # The code first: one held back for its version may be line again later.
+        # The code first: one held back for its version may be queued again.
         if isinstance(self.content, AccessCodeContent):
             if now >= self.content.expire_at:
                 return SuppressionReason.CODE_EXPIRED

@@ -10,14 +10,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """The mail server was unavailable or asked to try later."""
+    """The mail server was unavailable or replied with a temporary failure (4xx)."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The mail server refused this mail for good; with `bad_address`, every mail to the address."""
+    """The mail server refused this mail permanently; with `bad_address`, every mail to the address."""
 
     reason: str
     bad_address: bool = False

@@ -19,7 +19,7 @@ def without_code(text: str, access_code: str) -> str:
 
 
 def without_address(text: str, email: str) -> str:
-    """Text without the address, and without what stands before its @."""
+    """Text without the address, and without its local part."""
     local_part = email.rpartition("@")[0]
     address = rf"{re.escape(email)}|(?<!\w){re.escape(local_part)}(?!\w)"
     return re.sub(address, "***", text, flags=re.IGNORECASE)

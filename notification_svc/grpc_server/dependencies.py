@@ -1,4 +1,4 @@
-"""What notification's servicers work with."""
+"""The dependencies of notification's servicers."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from runtime.rpc.servicer import Servicer
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What the servicers work with."""
+    """The dependencies of the servicers."""
 
     database: Database
     idempotency: IdempotencyStore

@@ -1,4 +1,4 @@
-"""Which status each of notification's errors gets."""
+"""The gRPC status of each of notification's errors."""
 
 import grpc
 

@@ -33,11 +33,11 @@ class NotificationServicer(
     ) -> notification_service_pb2.ListNotificationsResponse:
         page = Page.of(request, "ntf")
         status = notification_service_pb2.NotificationStatus.Name(request.status)
-        wanted = status.removeprefix("NOTIFICATION_STATUS_") if request.status else ""
+        status_filter = status.removeprefix("NOTIFICATION_STATUS_") if request.status else ""
         async with self._database.read_only() as uow:
             found = await uow.notifications.page(
                 request.order_id,
-                wanted,
+                status_filter,
                 page.after,
                 page.limit,
                 customer_id=current_caller().customer,

@@ -20,7 +20,7 @@ from notification_svc.domain.notifications import Notification
 from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refused
 from notification_svc.mail.composer import MailComposer
 
-_REFUSED_FOR_GOOD = 500
+_PERMANENT_FAILURE = 500
 # Authentication is required or failed: the settings are wrong, not the mail.
 _AUTHENTICATION_CODES = frozenset({530, 534, 535, 538})
 # No such mailbox, not a local user, mailbox name not allowed.
@@ -33,7 +33,7 @@ QUIT_SECONDS = 1.0
 
 
 class MailTransport(Protocol):
-    """Hands mails over for delivery."""
+    """Submits mails to the mail server."""
 
     async def send(self, notification: Notification) -> Outcome:
         """Sends a notification's mail and returns the outcome.
@@ -91,7 +91,7 @@ class SmtpTransport:
 
 def _envelope(mail: EmailMessage) -> tuple[str, list[str]]:
     sender, recipients = mail["From"].addresses, mail["To"].addresses
-    return sender[0].addr_spec, [one.addr_spec for one in recipients]
+    return sender[0].addr_spec, [recipient.addr_spec for recipient in recipients]
 
 
 async def _quit(client: SMTP) -> None:
@@ -110,14 +110,14 @@ def classify(error: Exception) -> Outcome:
     match error:
         case SMTPRecipientsRefused(recipients=[refusal, *_]):
             return classify(refusal)
-        case SMTPRecipientRefused(code=code) | SMTPDataError(code=code) if _is_for_good(code):
+        case SMTPRecipientRefused(code=code) | SMTPDataError(code=code) if _is_permanent(code):
             return Refused(_describe(error), bad_address=_is_bad_address(error))
         case _:
             return Deferred(_describe(error))
 
 
-def _is_for_good(code: int) -> bool:
-    return code >= _REFUSED_FOR_GOOD and code not in _AUTHENTICATION_CODES
+def _is_permanent(code: int) -> bool:
+    return code >= _PERMANENT_FAILURE and code not in _AUTHENTICATION_CODES
 
 
 def _is_bad_address(error: SMTPResponseException) -> bool:

@@ -46,12 +46,12 @@ class SqlNotifications:
         if not notifications:
             return
         # In a fixed order: two replicas that add the same would deadlock otherwise.
-        ordered = sorted(notifications, key=lambda one: (one.event_id, one.recipient.email))
+        ordered = sorted(notifications, key=lambda mail: (mail.event_id, mail.recipient.email))
         statement = insert(table).on_conflict_do_nothing(
             index_elements=[table.c.event_id, table.c.email],
             index_where=table.c.resend_of == literal_column("''"),
         )
-        await self._connection.execute(statement, [_row(one) for one in ordered])
+        await self._connection.execute(statement, [_row(mail) for mail in ordered])
 
     async def get(
         self, notification_id: str, *, lock: bool = True, customer_id: str | None = None
@@ -122,8 +122,8 @@ class SqlNotifications:
             .values({name: bindparam(f"new_{name}") for name in _STATE})
         )
         rows = [
-            {"id": one.notification_id, **{f"new_{name}": getattr(one, name) for name in _STATE}}
-            for one in notifications
+            {"id": mail.notification_id, **{f"new_{name}": getattr(mail, name) for name in _STATE}}
+            for mail in notifications
         ]
         await self._connection.execute(statement, rows)
         self._collect_events(notifications)

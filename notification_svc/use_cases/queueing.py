@@ -91,7 +91,7 @@ async def requeue_suppressed(
     Guarantee: every customer gets their code. If the newest version of an order's code is ACTIVE,
     the last mail with this code was not suppressed as outdated, or is queued again with the newest
     version. So after a failed refund, which has no mail of its own, the customer gets the mail that
-    the refund's request had suppressed. The rule is applied whenever one of its sides changes:
+    the refund's request had suppressed. The rule is applied whenever one of its inputs changes:
     when an event is handled (with `lock`, so that a concurrent claim ends first), and when a mail
     has just been suppressed.
     """

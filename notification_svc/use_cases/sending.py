@@ -38,7 +38,7 @@ async def claim_notifications(
     """Returns the due mails: the caller sends those that are SENDING; the others are SUPPRESSED.
 
     The delivery context is read after the mails are locked, so everything committed before counts.
-    A code version that is committed later meets a mail that is already being sent.
+    A code version that is committed later does not affect a mail that is already being sent.
     """
     due = await uow.notifications.due(now, command.limit)
     contexts = await _delivery_contexts(due, uow)

@@ -1,9 +1,9 @@
 """Sends the mails that are due.
 
 Guarantee: a mail is claimed in one short transaction, sent outside any, and its outcome is recorded
-in another. A process that dies in between leaves a claim; after the claim has expired, the mail is
+in another. A process that crashes in between leaves a claim; after the claim has expired, the mail is
 sent again. So a mail that the server accepted, but whose outcome was not recorded, may be sent
-twice, with the same Message-ID; no mail is lost. `wake` only saves time: the worker polls.
+twice, with the same Message-ID; no mail is lost. `wake` only reduces latency: the worker polls.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class MailSender:
         self._woken.set()
 
     async def run(self) -> None:
-        """Sends until stopped; outlives outages of the mail server and the database."""
+        """Sends until stopped; survives outages of the mail server and the database."""
         failures = 0
         try:
             while not self._stopped:

@@ -51,8 +51,8 @@ def list_(
     found, errors = run(context.obj, lambda clients: _list(clients, services))
     if as_json:
         entries = [
-            {"service": letter.service, **to_dict(letter.message, with_defaults=True)}
-            for letter in found
+            {"service": dead_letter.service, **to_dict(dead_letter.message, with_defaults=True)}
+            for dead_letter in found
         ]
         print_json({"dead_letters": entries, "errors": errors})
     else:
@@ -70,11 +70,11 @@ def show(
 ) -> None:
     """Show a dead letter and its event."""
     service, reply = run(context.obj, lambda clients: _get(clients, dead_letter_id))
-    letter = reply.dead_letter
-    rows = [("service", service), *to_dict(letter, with_defaults=True).items()]
+    dead_letter = reply.dead_letter
+    rows = [("service", service), *to_dict(dead_letter, with_defaults=True).items()]
     rows += [(f"header {name}", value) for name, value in sorted(reply.headers.items())]
     out = console()
-    out.print(table("Dead letter", ["field", "value"], rows))
+    out.print(table("Dead dead_letter", ["field", "value"], rows))
     if body := _body(reply, reveal=reveal):
         out.print(printable(body), soft_wrap=True)
     else:
@@ -101,10 +101,10 @@ def replay(
 
     async def replay_selected(clients: Clients) -> int:
         if replay_all:
-            letters = await _all_of_type(clients, event_type)
+            dead_letters = await _all_of_type(clients, event_type)
         else:
-            letters = [await _find(clients, id_) for id_ in dead_letter_ids or ()]
-        return await _replay(clients, letters)
+            dead_letters = [await _find(clients, id_) for id_ in dead_letter_ids or ()]
+        return await _replay(clients, dead_letters)
 
     if run(context.obj, replay_selected):
         raise typer.Exit(1)
@@ -118,15 +118,15 @@ def discard(
 ) -> None:
     """Discard an event permanently."""
     target: Target = context.obj
-    letter = run(target, lambda clients: _find(clients, dead_letter_id))
-    event_type, key = printable(letter.message.event_type), printable(letter.message.key)
-    label = f"{event_type or 'message'} {key} of {letter.service}"
+    dead_letter = run(target, lambda clients: _find(clients, dead_letter_id))
+    event_type, key = printable(dead_letter.message.event_type), printable(dead_letter.message.key)
+    label = f"{event_type or 'message'} {key} of {dead_letter.service}"
     if not yes:
         typer.confirm(f"Discard {label} permanently?", abort=True)
     request = ops_service_pb2.DiscardDeadLetterRequest(
         dead_letter_id=dead_letter_id, request_id=new_request_id()
     )
-    run(target, lambda clients: clients.ops[letter.service].DiscardDeadLetter(request))
+    run(target, lambda clients: clients.ops[dead_letter.service].DiscardDeadLetter(request))
     typer.echo(f"discarded {dead_letter_id}: {label}")
 
 
@@ -141,23 +141,27 @@ async def _list(
         messages = pages(method, request, lambda reply: reply.dead_letters)
         return [_DeadLetter(service, message) async for message in messages]
 
-    letters: list[_DeadLetter] = []
+    dead_letters: list[_DeadLetter] = []
     errors: list[str] = []
     for outcome in (await call_each(services, read)).values():
         if isinstance(outcome, ClientError):
             errors.append(describe(outcome))
         else:
-            letters += outcome
-    letters.sort(key=lambda letter: letter.message.dead_letter_id, reverse=True)
-    return letters, errors
+            dead_letters += outcome
+    dead_letters.sort(key=lambda dead_letter: dead_letter.message.dead_letter_id, reverse=True)
+    return dead_letters, errors
 
 
 async def _all_of_type(clients: Clients, event_type: str) -> list[_DeadLetter]:
     """Open dead letters of a type, or of all types, oldest first; prints errors."""
-    letters, errors = await _list(clients, Service)
+    dead_letters, errors = await _list(clients, Service)
     for error in errors:
         typer.echo(f"opsctl: {error}", err=True)
-    return [letter for letter in reversed(letters) if event_type in ("", letter.message.event_type)]
+    return [
+        dead_letter
+        for dead_letter in reversed(dead_letters)
+        if event_type in ("", dead_letter.message.event_type)
+    ]
 
 
 async def _get(
@@ -182,31 +186,31 @@ async def _find(clients: Clients, dead_letter_id: str) -> _DeadLetter:
     return _DeadLetter(service, reply.dead_letter)
 
 
-async def _replay(clients: Clients, letters: Sequence[_DeadLetter]) -> int:
+async def _replay(clients: Clients, dead_letters: Sequence[_DeadLetter]) -> int:
     """Replays one dead letter after the other and returns how many failed."""
     lines: list[str] = []
     failure_count = 0
     columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        for letter in progress.track(letters, total=len(letters)):
-            id_ = letter.message.dead_letter_id
+        for dead_letter in progress.track(dead_letters, total=len(dead_letters)):
+            id_ = dead_letter.message.dead_letter_id
             try:
-                lines.append(f"replayed {id_}{await _replay_one(clients, letter)}")
+                lines.append(f"replayed {id_}{await _replay_one(clients, dead_letter)}")
             except CallFailed as error:
                 failure_count += 1
                 lines.append(f"failed   {id_}: {describe(error)}")
     for line in lines:
         typer.echo(printable(line))
-    typer.echo(f"{len(letters) - failure_count} of {len(letters)} dead letters replayed")
+    typer.echo(f"{len(dead_letters) - failure_count} of {len(dead_letters)} dead letters replayed")
     return failure_count
 
 
-async def _replay_one(clients: Clients, letter: _DeadLetter) -> str:
+async def _replay_one(clients: Clients, dead_letter: _DeadLetter) -> str:
     """Replays a dead letter; returns a note on the order of events, or ""."""
     request = ops_service_pb2.ReplayDeadLetterRequest(
-        dead_letter_id=letter.message.dead_letter_id, request_id=new_request_id()
+        dead_letter_id=dead_letter.message.dead_letter_id, request_id=new_request_id()
     )
-    reply = await clients.ops[letter.service].ReplayDeadLetter(request)
+    reply = await clients.ops[dead_letter.service].ReplayDeadLetter(request)
     return ", after later events of the same key" if reply.later_events_passed else ""
 
 
@@ -220,20 +224,20 @@ def _body(reply: ops_service_pb2.GetDeadLetterResponse, *, reveal: bool) -> str:
         return ""
 
 
-def _print_list(letters: Sequence[_DeadLetter], errors: Sequence[str]) -> None:
+def _print_list(dead_letters: Sequence[_DeadLetter], errors: Sequence[str]) -> None:
     rows = [
         (
-            letter.message.dead_letter_id,
-            letter.service,
-            letter.message.event_type,
-            letter.message.key,
-            letter.message.attempts,
-            timestamp(letter.message.dead_at),
-            letter.message.reason,
+            dead_letter.message.dead_letter_id,
+            dead_letter.service,
+            dead_letter.message.event_type,
+            dead_letter.message.key,
+            dead_letter.message.attempts,
+            timestamp(dead_letter.message.dead_at),
+            dead_letter.message.reason,
         )
-        for letter in letters
+        for dead_letter in dead_letters
     ]
     out = console()
-    out.print(table("Dead letters", _COLUMNS, rows) if rows else "no open dead letters")
+    out.print(table("Dead dead_letters", _COLUMNS, rows) if rows else "no open dead letters")
     for error in errors:
         out.print(f"! could not be read: {printable(error)}")

@@ -1,1 +1,1 @@
-"""payment's aggregates, their states and errors. Standard library only."""
+"""payment's domain: aggregates, their state machines, events and errors. Standard library only."""

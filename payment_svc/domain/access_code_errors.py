@@ -1,66 +1,65 @@
-"""What can't be done with an access code as it stands."""
+"""Errors of access codes."""
 
-from datetime import datetime
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-if TYPE_CHECKING:  # the aggregate raises these, and they describe it
-    from payment_svc.domain.access_codes import AccessCode
+from payment_svc.domain.access_code_status import AccessCodeStatus, Hold
+from payment_svc.domain.errors import IllegalTransition
 
 
 class AccessCodeNotFound(LookupError):
     """There is no such access code."""
 
 
-class AccessCodeStepRefused(Exception):
-    """The code can't take the step as it stands."""
+class IllegalAccessCodeTransition(IllegalTransition):
+    """The code's state does not allow the action."""
 
-    step = "changed"
+    action = "changed"
 
-    def __init__(self, code: "AccessCode", now: datetime) -> None:
-        """Says how the code stands and what it can't be."""
-        holds = f" ({', '.join(sorted(code.holds))})" if code.holds else ""
-        standing = f"{code.standing(now)}{holds}"
-        super().__init__(f"code {code.id} is {standing}, which can't be {self.step}")
-        self.subject = code.id
-
-
-class AccessCodeNotRedeemable(AccessCodeStepRefused):
-    """The code was redeemed by another session."""
-
-    step = "redeemed by another session"
+    def __init__(
+        self, access_code_id: str, status: AccessCodeStatus, holds: Iterable[Hold] = ()
+    ) -> None:
+        names = ", ".join(sorted(holds))
+        state = f"{status} ({names})" if names else status
+        super().__init__("access code", access_code_id, state, self.action)
 
 
-class AccessCodeNotExpirable(AccessCodeStepRefused):
-    """The code doesn't run out, or not yet."""
+class AccessCodeNotRedeemable(IllegalAccessCodeTransition):
+    """Another session redeemed the code."""
 
-    step = "expired"
-
-
-class AccessCodeNotSuspendable(AccessCodeStepRefused):
-    """Only a live code that no operator holds yet can be suspended."""
-
-    step = "suspended"
+    action = "redeemed by another session"
 
 
-class AccessCodeNotReinstatable(AccessCodeStepRefused):
-    """Only a live code that an operator holds can be reinstated."""
+class AccessCodeNotExpirable(IllegalAccessCodeTransition):
+    """The code is neither ACTIVE nor SUSPENDED, or its `expire_at` is in the future."""
 
-    step = "reinstated"
-
-
-class AccessCodeNotRevocable(AccessCodeStepRefused):
-    """Only a live code can be revoked."""
-
-    step = "revoked"
+    action = "expired"
 
 
-class AccessCodeNotReissuable(AccessCodeStepRefused):
-    """Only an ACTIVE, unexpired code can be replaced."""
+class AccessCodeNotSuspendable(IllegalAccessCodeTransition):
+    """Only an ACTIVE or SUSPENDED code without an operator's hold can be suspended."""
 
-    step = "reissued"
+    action = "suspended"
 
 
-class AccessCodeUsed(AccessCodeStepRefused):
-    """The interview was taken: what the code is worth can't be refunded in full."""
+class AccessCodeNotReinstatable(IllegalAccessCodeTransition):
+    """Only an unexpired code with an operator's hold can be reinstated."""
 
-    step = "refunded in full"
+    action = "reinstated"
+
+
+class AccessCodeNotRevocable(IllegalAccessCodeTransition):
+    """Only an ACTIVE or SUSPENDED code can be revoked."""
+
+    action = "revoked"
+
+
+class AccessCodeNotReissuable(IllegalAccessCodeTransition):
+    """Only an ACTIVE, unexpired code can be reissued."""
+
+    action = "reissued"
+
+
+class AccessCodeUsed(IllegalAccessCodeTransition):
+    """The interview has started: the order cannot be refunded in full."""
+
+    action = "refunded in full"

@@ -1,100 +1,109 @@
-"""What becomes known of an access code: its announcements, and its audit."""
+"""Domain events of access codes, and the entries of their audit."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the aggregate announces these, and they carry it
-    from payment_svc.domain.access_codes import AccessCode, AccessCodeStatus
+from payment_svc.domain.access_code_status import AccessCodeStatus, Hold
+from payment_svc.domain.recipient import Recipient
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One change of a code: when, who, from what to what, caused by which event, and why."""
+    """One change of a code: when, by whom, the statuses, the causing event, and the reason."""
 
     access_code_id: str
     version: int
     changed_at: datetime
     actor: str
-    before: "AccessCodeStatus | None"
-    after: "AccessCodeStatus"
+    before: AccessCodeStatus | None
+    after: AccessCodeStatus
     cause_event_id: str
     reason: str = ""
 
     @property
-    def place(self) -> str:
-        """Its place in the code's audit, in the form of an id: pages are cut by it."""
+    def page_key(self) -> str:
+        """The entry's key for pagination: it has the form of an id and sorts by version."""
         return f"aud_{self.version:026d}"
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Whose code it is and who gets it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessCodeSnapshot:
+    """The state of an access code at one version."""
 
-    customer_id: str
-    email: str
-    display_name: str
-    language_code: str
+    id: str
+    code: str
+    order_id: str
+    product_id: str
+    expire_at: datetime
+    issued_at: datetime
+    status: AccessCodeStatus
+    version: int
+    redeemed_session_id: str
+    redeemed_at: datetime | None
+    holds: frozenset[Hold]
+    replaced_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _AboutCode:
+class _AccessCodeEvent:
     """`record` is the code after the change."""
 
-    record: "AccessCode"
+    record: AccessCodeSnapshot
     occurred_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccessCodeRedeemed(_AboutCode):
-    """A code was used to start its interview."""
+class AccessCodeRedeemed(_AccessCodeEvent):
+    """An interview was started with the code."""
 
     cause_event_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccessCodeUseRejected(_AboutCode):
-    """An interview was started with a code that gave no right to it."""
+class AccessCodeUseRejected(_AccessCodeEvent):
+    """An interview was started although the code was not valid."""
 
     session_id: str
-    judged_as: "AccessCodeStatus"
+    judged_as: AccessCodeStatus
     cause_event_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccessCodeExpired(_AboutCode):
-    """A code ran out before it was used."""
+class AccessCodeExpired(_AccessCodeEvent):
+    """The code expired before it was used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccessCodeSuspended(_AboutCode):
-    """An operator held a code back."""
+class AccessCodeSuspended(_AccessCodeEvent):
+    """An operator suspended the code."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccessCodeReinstated(_AboutCode):
-    """An operator lifted their hold."""
+class AccessCodeReinstated(_AccessCodeEvent):
+    """An operator lifted the operators' hold."""
 
     reason: str
-    holder: Holder
+    customer_id: str
+    recipient: Recipient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccessCodeRevoked(_AboutCode):
-    """An operator withdrew a code for good."""
+class AccessCodeRevoked(_AccessCodeEvent):
+    """An operator revoked the code."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccessCodeReissued(_AboutCode):
-    """A code was replaced; `record` is the new one."""
+class AccessCodeReissued(_AccessCodeEvent):
+    """The code replaces another one; `record` is the new code."""
 
     replaced_id: str
     reason: str
-    holder: Holder
+    customer_id: str
+    recipient: Recipient
 
 
 AccessCodeEvent = (

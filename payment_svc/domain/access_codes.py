@@ -1,11 +1,12 @@
-"""AccessCode: the right to take one interview. payment creates and changes it, nobody else.
+"""AccessCode: the right to take one interview. Only payment creates and changes it.
 
 ACTIVE → REDEEMED | EXPIRED | SUSPENDED | REVOKED; SUSPENDED → ACTIVE | REDEEMED | EXPIRED |
-REVOKED; EXPIRED → REDEEMED by a start that was in time. SUSPENDED carries holds and ends with the
-last of them. The version counts the changes to an order's codes, across a reissue.
+REVOKED; EXPIRED → REDEEMED by a start that happened in time. A SUSPENDED code has at least one
+hold; it is SUSPENDED until the last hold is lifted. The version counts all changes of an order's
+codes and continues across a reissue.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 
@@ -17,6 +18,7 @@ from payment_svc.domain.access_code_errors import (
     AccessCodeNotRevocable,
     AccessCodeNotSuspendable,
     AccessCodeUsed,
+    IllegalAccessCodeTransition,
 )
 from payment_svc.domain.access_code_events import (
     AccessCodeEvent,
@@ -25,32 +27,17 @@ from payment_svc.domain.access_code_events import (
     AccessCodeReinstated,
     AccessCodeReissued,
     AccessCodeRevoked,
+    AccessCodeSnapshot,
     AccessCodeSuspended,
     AccessCodeUseRejected,
     AuditEntry,
-    Holder,
 )
-
-
-class AccessCodeStatus(StrEnum):
-    """Where an access code stands."""
-
-    ACTIVE = "ACTIVE"
-    REDEEMED = "REDEEMED"
-    EXPIRED = "EXPIRED"
-    SUSPENDED = "SUSPENDED"
-    REVOKED = "REVOKED"
-
-
-class Hold(StrEnum):
-    """Why a code is SUSPENDED. Each side lifts only its own."""
-
-    OPERATOR = "OPERATOR"
-    REFUND = "REFUND"
+from payment_svc.domain.access_code_status import AccessCodeStatus, Hold
+from payment_svc.domain.recipient import Recipient
 
 
 class ValidationReason(StrEnum):
-    """Why a code is valid or isn't, the first that applies."""
+    """Why a code is valid or not: the first reason that applies."""
 
     MALFORMED = "MALFORMED"
     NOT_FOUND = "NOT_FOUND"
@@ -64,16 +51,16 @@ class ValidationReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Who changes a code and why, and the event that made them, for the audit."""
+    """Who changes a code, why, and the event that caused it, for the audit."""
 
     actor: str
     reason: str = ""
     event_id: str = ""
 
 
-CLOCK = Cause("payment")
+BY_PAYMENT = Cause("payment")
 _LIVE = frozenset({AccessCodeStatus.ACTIVE, AccessCodeStatus.SUSPENDED})
-_NOTHING: frozenset[Hold] = frozenset()
+_NO_HOLDS: frozenset[Hold] = frozenset()
 
 
 @dataclass(slots=True)
@@ -90,26 +77,27 @@ class AccessCode:
     version: int = 1
     redeemed_session_id: str = ""
     redeemed_at: datetime | None = None
-    holds: frozenset[Hold] = _NOTHING
+    holds: frozenset[Hold] = _NO_HOLDS
     replaced_by: str = ""
     events: list[AccessCodeEvent] = field(default_factory=list, compare=False)
     audit: list[AuditEntry] = field(default_factory=list, compare=False)
 
-    def record_issue(self, cause: Cause = CLOCK) -> None:
-        """Notes in the audit that it was issued."""
-        self._note(None, cause, self.issued_at)
+    def record_issue(self, cause: Cause = BY_PAYMENT) -> None:
+        """Adds the audit entry of the issue."""
+        self._add_audit_entry(None, cause, self.issued_at)
 
-    def record(self) -> "AccessCode":
-        """A copy as it stands, for an announcement."""
-        return replace(self, events=[], audit=[])
+    def snapshot(self) -> AccessCodeSnapshot:
+        """The present state, for an event."""
+        names = (field.name for field in fields(AccessCodeSnapshot))
+        return AccessCodeSnapshot(**{name: getattr(self, name) for name in names})
 
-    def standing(self, now: datetime) -> AccessCodeStatus:
-        """Its status by the clock: a late sweeper changes nothing."""
-        lapsed = self.status in _LIVE and now >= self.expire_at
-        return AccessCodeStatus.EXPIRED if lapsed else self.status
+    def effective_status(self, now: datetime) -> AccessCodeStatus:
+        """The status at `now`: EXPIRED from `expire_at` on, even if `expire` runs later."""
+        expired = self.status in _LIVE and now >= self.expire_at
+        return AccessCodeStatus.EXPIRED if expired else self.status
 
     def validate(self, product_id: str, now: datetime) -> ValidationReason:
-        """Whether it may start an interview of `product_id` ("" for any) at `now`."""
+        """Whether an interview of `product_id` ("" for any) may be started at `now`."""
         if self.status is not AccessCodeStatus.ACTIVE:
             return ValidationReason(self.status)
         if now >= self.expire_at:
@@ -121,15 +109,15 @@ class AccessCode:
     def redeem(
         self, session_id: str, started_at: datetime, cause_event_id: str, now: datetime
     ) -> None:
-        """The code's interview has started: REDEEMED, or the use is rejected.
+        """Records that the interview has started: the code is REDEEMED, or the use is rejected.
 
-        A suspension blocks starts and never undoes one; a start in time counts, however late it is
-        heard of. Again for the same session, a REDEEMED code doesn't change. Raises
-        AccessCodeNotRedeemable if another session redeemed it.
+        A suspension prevents starts but never undoes one. A start before `expire_at` counts even
+        if its event arrives later. A repeat for the same session changes nothing. Raises
+        AccessCodeNotRedeemable if another session redeemed the code.
         """
         if self.status is AccessCodeStatus.REDEEMED:
             if self.redeemed_session_id != session_id:
-                raise AccessCodeNotRedeemable(self, now)
+                raise self._error(AccessCodeNotRedeemable, now)
             return
         cause = Cause("interview", event_id=cause_event_id)
         if self.status is AccessCodeStatus.REVOKED:
@@ -143,52 +131,64 @@ class AccessCode:
             self._change(AccessCodeStatus.REDEEMED, cause, now)
             self.events.append(
                 AccessCodeRedeemed(
-                    record=self.record(), occurred_at=now, cause_event_id=cause_event_id
+                    record=self.snapshot(), occurred_at=now, cause_event_id=cause_event_id
                 )
             )
 
     def expire(self, now: datetime) -> None:
-        """Its time is over; raises AccessCodeNotExpirable."""
+        """Sets EXPIRED once `expire_at` has passed; raises AccessCodeNotExpirable."""
         if self.status not in _LIVE or now < self.expire_at:
-            raise AccessCodeNotExpirable(self, now)
-        self._change(AccessCodeStatus.EXPIRED, CLOCK, now)
-        self.events.append(AccessCodeExpired(record=self.record(), occurred_at=now))
+            raise self._error(AccessCodeNotExpirable, now)
+        self._change(AccessCodeStatus.EXPIRED, BY_PAYMENT, now)
+        self.events.append(AccessCodeExpired(record=self.snapshot(), occurred_at=now))
 
     def suspend(self, cause: Cause, now: datetime) -> None:
-        """An operator holds it back; raises AccessCodeNotSuspendable."""
-        if self.standing(now) not in _LIVE or Hold.OPERATOR in self.holds:
-            raise AccessCodeNotSuspendable(self, now)
+        """Adds the operators' hold; raises AccessCodeNotSuspendable."""
+        if self.effective_status(now) not in _LIVE or Hold.OPERATOR in self.holds:
+            raise self._error(AccessCodeNotSuspendable, now)
         self._change(AccessCodeStatus.SUSPENDED, cause, now, self.holds | {Hold.OPERATOR})
         self.events.append(
-            AccessCodeSuspended(record=self.record(), occurred_at=now, reason=cause.reason)
+            AccessCodeSuspended(record=self.snapshot(), occurred_at=now, reason=cause.reason)
         )
 
-    def reinstate(self, cause: Cause, holder: Holder, now: datetime) -> None:
-        """The operators' hold is lifted, in time; raises AccessCodeNotReinstatable."""
-        if self.standing(now) not in _LIVE or Hold.OPERATOR not in self.holds:
-            raise AccessCodeNotReinstatable(self, now)
+    def reinstate(
+        self, cause: Cause, customer_id: str, recipient: Recipient, now: datetime
+    ) -> None:
+        """Lifts the operators' hold of an unexpired code; raises AccessCodeNotReinstatable."""
+        if self.effective_status(now) not in _LIVE or Hold.OPERATOR not in self.holds:
+            raise self._error(AccessCodeNotReinstatable, now)
         self._lift(Hold.OPERATOR, cause, now)
         self.events.append(
             AccessCodeReinstated(
-                record=self.record(), occurred_at=now, reason=cause.reason, holder=holder
+                record=self.snapshot(),
+                occurred_at=now,
+                reason=cause.reason,
+                customer_id=customer_id,
+                recipient=recipient,
             )
         )
 
     def revoke(self, cause: Cause, now: datetime) -> None:
-        """Withdrawn for good; raises AccessCodeNotRevocable."""
-        if self.standing(now) not in _LIVE:
-            raise AccessCodeNotRevocable(self, now)
+        """Invalidates the code permanently; raises AccessCodeNotRevocable."""
+        if self.effective_status(now) not in _LIVE:
+            raise self._error(AccessCodeNotRevocable, now)
         self._change(AccessCodeStatus.REVOKED, cause, now)
         self.events.append(
-            AccessCodeRevoked(record=self.record(), occurred_at=now, reason=cause.reason)
+            AccessCodeRevoked(record=self.snapshot(), occurred_at=now, reason=cause.reason)
         )
 
     def reissue(
-        self, new_id: str, new_code: str, cause: Cause, holder: Holder, now: datetime
+        self,
+        new_id: str,
+        new_code: str,
+        cause: Cause,
+        customer_id: str,
+        recipient: Recipient,
+        now: datetime,
     ) -> "AccessCode":
-        """The code that replaces it from now on; raises AccessCodeNotReissuable."""
-        if self.standing(now) is not AccessCodeStatus.ACTIVE:
-            raise AccessCodeNotReissuable(self, now)
+        """Revokes the code and returns its replacement; raises AccessCodeNotReissuable."""
+        if self.effective_status(now) is not AccessCodeStatus.ACTIVE:
+            raise self._error(AccessCodeNotReissuable, now)
         self.replaced_by = new_id
         self._change(AccessCodeStatus.REVOKED, cause, now)
         issued = AccessCode(
@@ -203,37 +203,41 @@ class AccessCode:
         issued.record_issue(cause)
         issued.events.append(
             AccessCodeReissued(
-                record=issued.record(),
+                record=issued.snapshot(),
                 occurred_at=now,
                 replaced_id=self.id,
                 reason=cause.reason,
-                holder=holder,
+                customer_id=customer_id,
+                recipient=recipient,
             )
         )
         return issued
 
     def hold_for_refund(self, cause: Cause, now: datetime) -> None:
-        """A full refund waits: what is live starts nothing meanwhile. Raises AccessCodeUsed."""
+        """Adds a full refund's hold to a live code, so that it starts no interview meanwhile.
+
+        The version is incremented even if the code is already invalid. Raises AccessCodeUsed.
+        """
         if self.status is AccessCodeStatus.REDEEMED:
-            raise AccessCodeUsed(self, now)
+            raise self._error(AccessCodeUsed, now)
         if self.status in _LIVE:
             self._change(AccessCodeStatus.SUSPENDED, cause, now, self.holds | {Hold.REFUND})
         else:
             self._change(self.status, cause, now)
 
     def lift_refund_hold(self, cause: Cause, now: datetime) -> None:
-        """The refund came to nothing. A code that it doesn't hold any more stays as it is."""
+        """Lifts the hold of a refund that was rejected or failed; nothing changes without one."""
         if Hold.REFUND in self.holds:
             self._lift(Hold.REFUND, cause, now)
 
     def revoke_for_refund(self, cause: Cause, now: datetime) -> None:
-        """Its price went back. What gives no right any more stays what it is."""
+        """Revokes a live code whose price was refunded; another one keeps its status."""
         live = self.status in _LIVE
         self._change(AccessCodeStatus.REVOKED if live else self.status, cause, now)
 
     def _lift(self, hold: Hold, cause: Cause, now: datetime) -> None:
-        if left := self.holds - {hold}:
-            self._change(AccessCodeStatus.SUSPENDED, cause, now, left)
+        if remaining := self.holds - {hold}:
+            self._change(AccessCodeStatus.SUSPENDED, cause, now, remaining)
         elif now >= self.expire_at:
             self._change(AccessCodeStatus.EXPIRED, cause, now)
         else:
@@ -242,7 +246,7 @@ class AccessCode:
     def _reject_use(self, session_id: str, cause_event_id: str, now: datetime) -> None:
         self.events.append(
             AccessCodeUseRejected(
-                record=self.record(),
+                record=self.snapshot(),
                 occurred_at=now,
                 session_id=session_id,
                 judged_as=self.status,
@@ -255,13 +259,15 @@ class AccessCode:
         after: AccessCodeStatus,
         cause: Cause,
         now: datetime,
-        holds: frozenset[Hold] = _NOTHING,
+        holds: frozenset[Hold] = _NO_HOLDS,
     ) -> None:
         before, self.status, self.holds = self.status, after, holds
         self.version += 1
-        self._note(before, cause, now)
+        self._add_audit_entry(before, cause, now)
 
-    def _note(self, before: AccessCodeStatus | None, cause: Cause, now: datetime) -> None:
+    def _add_audit_entry(
+        self, before: AccessCodeStatus | None, cause: Cause, now: datetime
+    ) -> None:
         self.audit.append(
             AuditEntry(
                 access_code_id=self.id,
@@ -274,3 +280,8 @@ class AccessCode:
                 reason=cause.reason,
             )
         )
+
+    def _error(
+        self, kind: type[IllegalAccessCodeTransition], now: datetime
+    ) -> IllegalAccessCodeTransition:
+        return kind(self.id, self.effective_status(now), self.holds)

@@ -1,11 +1,11 @@
-"""Calls that must take effect once, however late they are repeated."""
+"""The key of a request that takes effect once, however late it is repeated."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """Whose call it was, which, and a hash of its body."""
+    """The caller, its request id, and a hash of the request."""
 
     caller: str
     request_id: str

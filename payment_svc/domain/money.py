@@ -11,5 +11,5 @@ class Money:
     currency_code: str
 
     def __str__(self) -> str:
-        """For people: `19900 CNY (minor units)`."""
+        """For error texts: `19900 CNY (minor units)`."""
         return f"{self.amount_minor} {self.currency_code} (minor units)"

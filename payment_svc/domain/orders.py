@@ -1,23 +1,40 @@
-"""Order: one interview, ordered. PENDING_PAYMENT → PAID | EXPIRED | CANCELLED.
+"""Order: the purchase of one interview. PENDING_PAYMENT → PAID | EXPIRED | CANCELLED.
 
-PAID | PARTIALLY_REFUNDED → REFUND_PENDING, one refund at a time. With none pending, the status
-follows from what was refunded: PAID, PARTIALLY_REFUNDED or REFUNDED.
+PAID | PARTIALLY_REFUNDED → REFUND_PENDING, one refund at a time. Without a pending refund, the
+status follows from the refunded amount: PAID, PARTIALLY_REFUNDED or REFUNDED.
 """
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from payment_svc.domain.access_code_events import Holder
 from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.money import Money
+from payment_svc.domain.order_errors import (
+    AmountMismatch,
+    AmountNotRefundable,
+    NoRefundPending,
+    OrderNotCancellable,
+    OrderNotExpirable,
+    OrderNotFound,
+    OrderNotPayable,
+    OrderNotRefundable,
+    RefundInProgress,
+)
+from payment_svc.domain.order_events import (
+    OrderCancelled,
+    OrderEvent,
+    OrderExpired,
+    PaymentCompleted,
+)
 from payment_svc.domain.products import Product
+from payment_svc.domain.recipient import Recipient
 
 TIME_TO_PAY = timedelta(minutes=30)
 
 
 class OrderStatus(StrEnum):
-    """Where an order stands."""
+    """The state of an order."""
 
     PENDING_PAYMENT = "PENDING_PAYMENT"
     PAID = "PAID"
@@ -31,126 +48,9 @@ class OrderStatus(StrEnum):
 _REFUNDABLE = frozenset({OrderStatus.PAID, OrderStatus.PARTIALLY_REFUNDED})
 
 
-class OrderNotFound(LookupError):
-    """There is no such order."""
-
-
-class OrderNotPayable(Exception):
-    """The order doesn't wait for a payment."""
-
-    def __init__(self, order_id: str, state: str) -> None:
-        super().__init__(f"order {order_id} is {state}, which can't be paid")
-        self.subject = order_id
-
-
-class OrderNotCancellable(Exception):
-    """The order can't be cancelled as it stands."""
-
-    def __init__(self, order_id: str, status: OrderStatus) -> None:
-        super().__init__(f"order {order_id} is {status}, which can't be cancelled")
-        self.subject = order_id
-
-
-class OrderNotExpirable(Exception):
-    """The order can't expire: it doesn't wait for a payment, or has time left."""
-
-    def __init__(self, order_id: str, status: OrderStatus) -> None:
-        super().__init__(f"order {order_id} is {status}, which can't expire now")
-        self.subject = order_id
-
-
-class AmountMismatch(Exception):
-    """The amount isn't the order's price."""
-
-    def __init__(self, order_id: str, amount: Money, price: Money) -> None:
-        super().__init__(f"order {order_id} costs {price}, not {amount}")
-        self.subject = order_id
-
-
-class AmountNotLeft(AmountMismatch):
-    """The amount can't be refunded: another currency, nothing, or more than is left."""
-
-    def __init__(self, order_id: str, amount: Money, left: Money) -> None:
-        Exception.__init__(self, f"order {order_id} has {left} left to refund, not {amount}")
-        self.subject = order_id
-
-
-class OrderNotRefundable(Exception):
-    """Nothing of the order can be refunded."""
-
-    def __init__(self, order_id: str, status: OrderStatus) -> None:
-        super().__init__(f"order {order_id} is {status}, which can't be refunded")
-        self.subject = order_id
-
-
-class RefundInProgress(Exception):
-    """Another refund of the order has no outcome yet."""
-
-    def __init__(self, order_id: str) -> None:
-        super().__init__(f"order {order_id} is REFUND_PENDING, which can't be refunded meanwhile")
-        self.subject = order_id
-
-
-class NoRefundPending(Exception):
-    """The order waits for no refund's outcome."""
-
-    def __init__(self, order_id: str, status: OrderStatus) -> None:
-        super().__init__(f"order {order_id} is {status}, which can't end a refund")
-        self.subject = order_id
-
-
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """Who gets the access code."""
-
-    email: str
-    display_name: str
-    language_code: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentCompleted:
-    """An order was paid and its access code issued."""
-
-    order_id: str
-    customer_id: str
-    payment_id: str
-    access_code_id: str
-    access_code: str
-    expire_at: datetime
-    version: int
-    product_id: str
-    email: str
-    display_name: str
-    language_code: str
-    occurred_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderCancelled:
-    """An order was cancelled before it was paid."""
-
-    order_id: str
-    customer_id: str
-    occurred_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderExpired:
-    """An order was not paid in time: it lapsed at `expired_at`."""
-
-    order_id: str
-    customer_id: str
-    expired_at: datetime
-    occurred_at: datetime
-
-
-OrderEvent = PaymentCompleted | OrderCancelled | OrderExpired
-
-
 @dataclass(slots=True)
 class Order:
-    """One interview, ordered."""
+    """The purchase of one interview."""
 
     order_id: str
     customer_id: str
@@ -167,7 +67,7 @@ class Order:
     events: list[OrderEvent] = field(default_factory=list, compare=False)
 
     @classmethod
-    def place(
+    def create(
         cls,
         order_id: str,
         customer_id: str,
@@ -176,7 +76,7 @@ class Order:
         now: datetime,
         time_to_pay: timedelta = TIME_TO_PAY,
     ) -> "Order":
-        """A new order at the catalogue's price."""
+        """A new order at the catalogue's price; it expires unless it is paid in time."""
         return cls(
             order_id=order_id,
             customer_id=customer_id,
@@ -187,13 +87,13 @@ class Order:
             expire_at=now + time_to_pay,
         )
 
-    def check_visible(self, customer: str | None) -> None:
-        """Raises OrderNotFound unless it is this customer's; None may see all."""
-        if customer is not None and customer != self.customer_id:
+    def check_visible(self, customer_id: str | None) -> None:
+        """Raises OrderNotFound unless the order is this customer's; None may see all orders."""
+        if customer_id is not None and customer_id != self.customer_id:
             raise OrderNotFound(f"no order {self.order_id}")
 
     def check_payable(self, amount: Money | None, now: datetime) -> None:
-        """Raises OrderNotPayable or AmountMismatch if a payment may not begin now."""
+        """Raises OrderNotPayable or AmountMismatch if no payment may be created now."""
         if self.status is not OrderStatus.PENDING_PAYMENT:
             raise OrderNotPayable(self.order_id, self.status)
         if now >= self.expire_at:
@@ -202,9 +102,9 @@ class Order:
             raise AmountMismatch(self.order_id, amount, self.price)
 
     def complete_payment(self, payment_id: str, code: AccessCode, now: datetime) -> None:
-        """The order is paid and `code` is issued for it; raises OrderNotPayable.
+        """Marks the order PAID, with `code` as its access code; raises OrderNotPayable.
 
-        A payment that began in time counts, also if the provider took until after `expire_at`.
+        A payment that was created before `expire_at` counts even if it is captured later.
         """
         if self.status is not OrderStatus.PENDING_PAYMENT:
             raise OrderNotPayable(self.order_id, self.status)
@@ -214,75 +114,68 @@ class Order:
             PaymentCompleted(
                 order_id=self.order_id,
                 customer_id=self.customer_id,
+                recipient=self.recipient,
                 payment_id=payment_id,
                 access_code_id=code.id,
                 access_code=code.code,
                 expire_at=code.expire_at,
                 version=code.version,
                 product_id=self.product_id,
-                email=self.recipient.email,
-                display_name=self.recipient.display_name,
-                language_code=self.recipient.language_code,
                 occurred_at=now,
             )
         )
 
     @property
     def refunded(self) -> Money:
-        """How much of the price went back."""
+        """The refunded part of the price."""
         return Money(self.refunded_minor, self.price.currency_code)
 
     @property
-    def left(self) -> Money:
-        """How much of the price is still with us."""
+    def refundable(self) -> Money:
+        """The part of the price that was not refunded."""
         return Money(self.price.amount_minor - self.refunded_minor, self.price.currency_code)
 
-    @property
-    def holder(self) -> Holder:
-        """Whose access code it is and who gets it."""
-        to = self.recipient
-        return Holder(self.customer_id, to.email, to.display_name, to.language_code)
-
     def begin_refund(self, amount: Money | None) -> Money:
-        """REFUND_PENDING; returns the amount: all that is left, if none is named.
+        """Sets REFUND_PENDING; returns the amount, which is all that is refundable by default.
 
-        Raises RefundInProgress, OrderNotRefundable, AmountNotLeft.
+        Raises RefundInProgress, OrderNotRefundable, AmountNotRefundable.
         """
         if self.status is OrderStatus.REFUND_PENDING:
-            raise RefundInProgress(self.order_id)
+            raise RefundInProgress(self.order_id, self.status)
         if self.status not in _REFUNDABLE:
             raise OrderNotRefundable(self.order_id, self.status)
-        left, wanted = self.left, amount or self.left
-        fits = 0 < wanted.amount_minor <= left.amount_minor
-        if not fits or wanted.currency_code != left.currency_code:
-            raise AmountNotLeft(self.order_id, wanted, left)
+        refundable = self.refundable
+        amount = amount or refundable
+        fits = 0 < amount.amount_minor <= refundable.amount_minor
+        if not fits or amount.currency_code != refundable.currency_code:
+            raise AmountNotRefundable(self.order_id, amount, refundable)
         self.status = OrderStatus.REFUND_PENDING
-        return wanted
+        return amount
 
-    def end_refund(self, paid_back_minor: int = 0) -> None:
-        """The pending refund has its outcome, and so much went back.
+    def end_refund(self, refunded_minor: int = 0) -> None:
+        """Ends the pending refund, of which `refunded_minor` was paid.
 
-        Raises NoRefundPending, AmountNotLeft.
+        Raises NoRefundPending, AmountNotRefundable.
         """
         if self.status is not OrderStatus.REFUND_PENDING:
             raise NoRefundPending(self.order_id, self.status)
-        if not 0 <= paid_back_minor <= self.left.amount_minor:
-            paid_back = Money(paid_back_minor, self.price.currency_code)
-            raise AmountNotLeft(self.order_id, paid_back, self.left)
-        self.refunded_minor += paid_back_minor
+        if not 0 <= refunded_minor <= self.refundable.amount_minor:
+            amount = Money(refunded_minor, self.price.currency_code)
+            raise AmountNotRefundable(self.order_id, amount, self.refundable)
+        self.refunded_minor += refunded_minor
         if not self.refunded_minor:
             self.status = OrderStatus.PAID
-        elif self.left.amount_minor:
+        elif self.refundable.amount_minor:
             self.status = OrderStatus.PARTIALLY_REFUNDED
         else:
             self.status = OrderStatus.REFUNDED
 
     def replace_code(self, code: AccessCode) -> None:
-        """`code` is its access code from now on."""
+        """Makes `code` the order's current access code."""
         self.access_code_id = code.id
 
     def cancel(self, now: datetime) -> None:
-        """Nobody will pay it any more; raises OrderNotCancellable, also if the sweeper is late."""
+        """Cancels an unpaid order; raises OrderNotCancellable, also after `expire_at`."""
         if self.status is not OrderStatus.PENDING_PAYMENT:
             raise OrderNotCancellable(self.order_id, self.status)
         if now >= self.expire_at:
@@ -293,7 +186,7 @@ class Order:
         )
 
     def expire(self, now: datetime) -> None:
-        """Its time to be paid is over; raises OrderNotExpirable."""
+        """Expires an order that was not paid before `expire_at`; raises OrderNotExpirable."""
         if self.status is not OrderStatus.PENDING_PAYMENT or now < self.expire_at:
             raise OrderNotExpirable(self.order_id, self.status)
         self.status = OrderStatus.EXPIRED

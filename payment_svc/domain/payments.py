@@ -1,7 +1,8 @@
 """Payment: one attempt to pay an order.
 
 PENDING → PROCESSING → SUCCEEDED | FAILED | CANCELLED; PROCESSING ↔ UNKNOWN until the provider
-tells. Money captured later than that changes no status: it is recorded, to be given back.
+reports an outcome. Money captured after a final outcome does not change the status: it is recorded
+and refunded.
 """
 
 from dataclasses import dataclass, field
@@ -9,10 +10,16 @@ from datetime import datetime
 from enum import StrEnum
 
 from payment_svc.domain.money import Money
+from payment_svc.domain.payment_errors import (
+    PaymentFinal,
+    PaymentNotSubmitted,
+    WrongCurrencyCaptured,
+)
+from payment_svc.domain.payment_events import PaymentFailed
 
 
 class PaymentStatus(StrEnum):
-    """Where a payment stands."""
+    """The state of a payment."""
 
     PENDING = "PENDING"
     PROCESSING = "PROCESSING"
@@ -26,97 +33,46 @@ FINAL = frozenset({PaymentStatus.SUCCEEDED, PaymentStatus.FAILED, PaymentStatus.
 WRONG_AMOUNT = "WRONG_AMOUNT_CAPTURED"
 
 
-class PaymentNotFound(LookupError):
-    """There is no such payment."""
-
-
-class PaymentInProgress(Exception):
-    """Another attempt to pay the order has no outcome yet."""
-
-    def __init__(self, payment_id: str, status: PaymentStatus, step: str) -> None:
-        """`step` is what its order can't be until its outcome is known."""
-        super().__init__(f"payment {payment_id} is {status}, its order can't be {step} meanwhile")
-        self.subject = payment_id
-
-
-class PaymentFinal(Exception):
-    """The payment has its outcome; it can't get another."""
-
-    def __init__(self, payment_id: str, status: PaymentStatus) -> None:
-        super().__init__(f"payment {payment_id} is {status}, which can't change any more")
-        self.subject = payment_id
-
-
-class PaymentNotSubmitted(Exception):
-    """The provider has not been asked yet, so it can't have told anything."""
-
-    def __init__(self, payment_id: str) -> None:
-        super().__init__(f"payment {payment_id} is PENDING, which can't be settled")
-        self.subject = payment_id
-
-
-class CurrencyCaptured(Exception):
-    """The provider captured another currency than it was asked for."""
-
-    def __init__(self, payment_id: str, captured: Money) -> None:
-        super().__init__(f"of payment {payment_id}, {captured} were captured")
-        self.subject = payment_id
-
-
-class PaymentMethodUnknown(ValueError):
-    """The provider doesn't know this means of payment."""
-
-
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """The provider captured so much money."""
+    """The provider captured this amount."""
 
     amount: Money
 
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The provider refused."""
+    """The provider declined the charge."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The provider has closed the charge: it captured nothing, and won't any more."""
+    """The provider closed the charge: nothing was captured, and nothing will be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider has the charge and will tell later."""
+    """The provider accepted the charge and reports its outcome later."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeUnknown:
-    """The provider's answer didn't arrive: the charge may stand or not."""
+    """The provider's response was lost: the charge may exist or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChargeNotFound:
-    """The provider has not got the charge so far."""
+    """The provider has no such charge so far."""
 
 
 Outcome = Captured | Declined | Cancelled | Accepted | OutcomeUnknown
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentFailed:
-    """An attempt to pay an order failed."""
-
-    order_id: str
-    payment_id: str
-    failure_reason: str
-    occurred_at: datetime
-
-
 @dataclass(slots=True)
 class Payment:
-    """One attempt to pay. `request` names the call that began it; a repeat finds it again."""
+    """One attempt to pay. A repeat of the request that created it finds it by `request_id`."""
 
     payment_id: str
     order_id: str
@@ -134,55 +90,55 @@ class Payment:
 
     @property
     def final(self) -> bool:
-        """Whether the outcome is known for good."""
+        """Whether the outcome is final."""
         return self.status in FINAL
 
-    def ask(self, now: datetime) -> None:
-        """The provider is going to be asked; raises PaymentFinal."""
+    def submit(self, now: datetime) -> None:
+        """Sets PROCESSING before a request to the provider; raises PaymentFinal."""
         if self.final:
             raise PaymentFinal(self.payment_id, self.status)
         self.status, self.updated_at = PaymentStatus.PROCESSING, now
 
     def contradicts(self, outcome: Outcome) -> bool:
-        """Whether what is known for good says otherwise."""
+        """Whether a final outcome differs from this one."""
         match outcome:
             case Accepted() | OutcomeUnknown():
                 return False
             case Captured(amount):
                 return self.final and self.captured != amount
             case Declined() | Cancelled():
-                same = self.status is _status(outcome) and self.captured is None
+                same = self.status is _status_of(outcome) and self.captured is None
                 return self.final and not same
 
-    def takes(self, outcome: Outcome | ChargeNotFound) -> bool:
-        """Whether `record` would take it, be it new or known."""
+    def accepts(self, outcome: Outcome | ChargeNotFound) -> bool:
+        """Whether `settle` accepts the outcome, whether new or repeated."""
         if self.status is PaymentStatus.PENDING or isinstance(outcome, ChargeNotFound):
             return False
-        if self._is_foreign(outcome):
+        if self._has_wrong_currency(outcome):
             return False
-        return not self.contradicts(outcome) or self._is_captured_late_by(outcome)
+        return not self.contradicts(outcome) or self._is_late_capture(outcome)
 
-    def record(self, outcome: Outcome, now: datetime) -> Money | None:
-        """Takes the provider's word; returns the money that it captured, if that is news.
+    def settle(self, outcome: Outcome, now: datetime) -> Money | None:
+        """Applies the provider's outcome; returns the captured money if it was not known before.
 
-        The same outcome again changes nothing. Raises PaymentNotSubmitted, CurrencyCaptured, and
-        PaymentFinal if it contradicts a final one.
+        A repeat of the same outcome changes nothing. Raises PaymentNotSubmitted,
+        WrongCurrencyCaptured, and PaymentFinal if the outcome contradicts a final one.
         """
         if self.status is PaymentStatus.PENDING:
             raise PaymentNotSubmitted(self.payment_id)
-        if isinstance(outcome, Captured) and self._is_foreign(outcome):
-            raise CurrencyCaptured(self.payment_id, outcome.amount)
-        if not self.takes(outcome):
+        if isinstance(outcome, Captured) and self._has_wrong_currency(outcome):
+            raise WrongCurrencyCaptured(self.payment_id, outcome.amount)
+        if not self.accepts(outcome):
             raise PaymentFinal(self.payment_id, self.status)
         if not self.final:
-            self._settle(outcome, now)
+            self._set_status(outcome, now)
         if not isinstance(outcome, Captured) or self.captured is not None:
             return None
         self.captured, self.updated_at = outcome.amount, now
         return self.captured
 
-    def _settle(self, outcome: Outcome, now: datetime) -> None:
-        status, reason = _status(outcome), ""
+    def _set_status(self, outcome: Outcome, now: datetime) -> None:
+        status, reason = _status_of(outcome), ""
         if isinstance(outcome, Declined):
             reason = outcome.reason
         elif isinstance(outcome, Captured) and outcome.amount != self.amount:
@@ -199,16 +155,16 @@ class Payment:
             )
             self.events.append(failed)
 
-    def _is_foreign(self, outcome: Outcome) -> bool:
+    def _has_wrong_currency(self, outcome: Outcome) -> bool:
         currency_code = self.amount.currency_code
         return isinstance(outcome, Captured) and outcome.amount.currency_code != currency_code
 
-    def _is_captured_late_by(self, outcome: Outcome) -> bool:
-        nothing_yet = self.status is not PaymentStatus.SUCCEEDED and self.captured is None
-        return isinstance(outcome, Captured) and nothing_yet
+    def _is_late_capture(self, outcome: Outcome) -> bool:
+        without_capture = self.status is not PaymentStatus.SUCCEEDED and self.captured is None
+        return isinstance(outcome, Captured) and without_capture
 
 
-def _status(outcome: Outcome) -> PaymentStatus:
+def _status_of(outcome: Outcome) -> PaymentStatus:
     match outcome:
         case Captured():
             return PaymentStatus.SUCCEEDED

@@ -1,4 +1,4 @@
-"""What is on sale."""
+"""The catalogue: products and their prices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ class ProductNotFound(LookupError):
 
 
 class CurrencyNotSupported(ValueError):
-    """Nothing is sold in this currency."""
+    """No product is sold in this currency."""
 
 
 class PriceMismatch(Exception):
-    """The expected price isn't the catalogue's."""
+    """The expected price differs from the catalogue's."""
 
     def __init__(self, product_id: str, expected: Money, price: Money) -> None:
-        super().__init__(f"{product_id} costs {price}, not {expected}")
+        super().__init__(f"product {product_id} costs {price}, not {expected}")
         self.subject = product_id
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """One kind of interview on sale. Its access code is valid for `validity` after payment."""
+    """A kind of interview. Its access code is valid for `validity` after the payment."""
 
     product_id: str
     title_zh: str
@@ -41,7 +41,7 @@ class Catalogue:
         self._products = {product.product_id: product for product in products}
 
     def quote(self, product_id: str, expected: Money | None) -> Product:
-        """The product, if it costs what the customer saw.
+        """The product, if its price is the one that the customer expects.
 
         Raises ProductNotFound, CurrencyNotSupported, PriceMismatch.
         """
@@ -51,6 +51,6 @@ class Catalogue:
         if expected is not None and expected != product.price:
             currencies = {other.price.currency_code for other in self._products.values()}
             if expected.currency_code not in currencies:
-                raise CurrencyNotSupported(f"nothing is sold in {expected.currency_code}")
+                raise CurrencyNotSupported(f"no product is sold in {expected.currency_code}")
             raise PriceMismatch(product_id, expected, product.price)
         return product

@@ -1,13 +1,14 @@
-"""ProviderNotification: what the payment provider told us. RECEIVED → PROCESSED | QUARANTINED.
+"""ProviderNotification: a webhook of the payment provider. RECEIVED → PROCESSED | QUARANTINED.
 
-Its signature was verified before anything in it was believed. One that fits our records is taken
-at its word; for one that doesn't, the provider is asked, and its answer counts.
+Only notifications with a valid signature are stored. A notification that is consistent with the
+payment is applied directly; otherwise the provider is queried, and its response decides.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from payment_svc.domain.errors import IllegalTransition
 from payment_svc.domain.money import Money
 from payment_svc.domain.payments import (
     Captured,
@@ -19,7 +20,7 @@ from payment_svc.domain.payments import (
 
 
 class ProviderNotificationStatus(StrEnum):
-    """What became of a notification."""
+    """The state of a notification."""
 
     RECEIVED = "RECEIVED"
     PROCESSED = "PROCESSED"
@@ -27,7 +28,7 @@ class ProviderNotificationStatus(StrEnum):
 
 
 class QuarantineReason(StrEnum):
-    """Why a notification is put aside."""
+    """Why a notification was not applied."""
 
     UNKNOWN_PAYMENT = "UNKNOWN_PAYMENT"
     ORDER_MISMATCH = "ORDER_MISMATCH"
@@ -40,27 +41,26 @@ class ProviderNotificationNotFound(LookupError):
     """There is no such notification."""
 
 
-class ProviderNotificationDone(Exception):
-    """What becomes of the notification is decided."""
+class ProviderNotificationFinal(IllegalTransition):
+    """The notification was processed or quarantined before."""
 
     def __init__(self, notification_id: str, status: ProviderNotificationStatus) -> None:
-        super().__init__(f"notification {notification_id} is {status}, which can't change any more")
-        self.subject = notification_id
+        super().__init__("notification", notification_id, status, "changed")
 
 
 class ProviderConfirmationNeeded(Exception):
-    """The notification doesn't fit our records: the provider is to be asked."""
+    """The notification is not consistent with the payment: the provider has to be queried."""
 
     def __init__(self, payment: Payment) -> None:
-        super().__init__(f"what became of payment {payment.payment_id} isn't certain")
+        super().__init__(f"the outcome of payment {payment.payment_id} needs confirmation")
         self.payment = payment
 
 
 @dataclass(slots=True, kw_only=True)
 class ProviderNotification:
-    """What was told about a payment. The same body again is the same notification."""
+    """A notification about a payment. A repeat of the same body is the same notification."""
 
-    payment_notification_id: str
+    provider_notification_id: str
     digest: bytes
     body: bytes
     payment_id: str
@@ -73,53 +73,56 @@ class ProviderNotification:
     quarantine_reason: str = ""
 
     @property
-    def done(self) -> bool:
-        """Whether it is decided what becomes of it."""
+    def final(self) -> bool:
+        """Whether it was processed or quarantined."""
         return self.status is not ProviderNotificationStatus.RECEIVED
 
-    def judge(
-        self, payment: Payment | None, word: Outcome | ChargeNotFound | None = None
+    def decide(
+        self, payment: Payment | None, confirmed: Outcome | ChargeNotFound | None = None
     ) -> Outcome | None:
-        """Decides what becomes of it; returns what the payment is to be settled by, if anything.
+        """Sets PROCESSED or QUARANTINED; returns the outcome to settle the payment with, if any.
 
-        `payment` is the one that it names, `word` is what the provider said when it was asked.
-        Raises ProviderConfirmationNeeded, ProviderNotificationDone.
+        `payment` is the payment that the notification names; `confirmed` is the provider's
+        response to a query, if it was queried. Raises ProviderConfirmationNeeded,
+        ProviderNotificationFinal.
         """
-        if self.done:
-            raise ProviderNotificationDone(self.payment_notification_id, self.status)
+        if self.final:
+            raise ProviderNotificationFinal(self.provider_notification_id, self.status)
         if payment is None or payment.order_id != self.order_id:
             unknown, other = QuarantineReason.UNKNOWN_PAYMENT, QuarantineReason.ORDER_MISMATCH
-            self._put_aside(other if payment else unknown)
+            self._quarantine(other if payment else unknown)
             return None
-        misfit = self._misfit(payment)
-        if word is None:
-            if misfit or self._is_doubtful(payment):
+        mismatch = self._mismatch(payment)
+        if confirmed is None:
+            if mismatch or self._needs_confirmation(payment):
                 raise ProviderConfirmationNeeded(payment)
-            word = self.outcome
-        if misfit:
-            self._put_aside(misfit)
-        elif self._is_confirmed_by(word) and payment.takes(word):
+            confirmed = self.outcome
+        if mismatch:
+            self._quarantine(mismatch)
+        elif self._is_confirmed_by(confirmed) and payment.accepts(confirmed):
             self.status = ProviderNotificationStatus.PROCESSED
         else:
-            self._put_aside(QuarantineReason.CONTRADICTS_PROVIDER)
-        return word if not isinstance(word, ChargeNotFound) and payment.takes(word) else None
+            self._quarantine(QuarantineReason.CONTRADICTS_PROVIDER)
+        if isinstance(confirmed, ChargeNotFound) or not payment.accepts(confirmed):
+            return None
+        return confirmed
 
-    def _misfit(self, payment: Payment) -> QuarantineReason | None:
+    def _mismatch(self, payment: Payment) -> QuarantineReason | None:
         if self.amount.currency_code != payment.amount.currency_code:
             return QuarantineReason.CURRENCY_MISMATCH
         if self.amount != payment.amount:
             return QuarantineReason.AMOUNT_MISMATCH
         return None
 
-    def _is_doubtful(self, payment: Payment) -> bool:
-        # Nobody can know the outcome of what was never asked for.
+    def _needs_confirmation(self, payment: Payment) -> bool:
+        # A PENDING payment was not submitted, so that no outcome of it is expected.
         return payment.status is PaymentStatus.PENDING or payment.contradicts(self.outcome)
 
-    def _is_confirmed_by(self, word: Outcome | ChargeNotFound) -> bool:
+    def _is_confirmed_by(self, confirmed: Outcome | ChargeNotFound) -> bool:
         if isinstance(self.outcome, Captured):
-            return word == self.outcome
-        return type(word) is type(self.outcome)
+            return confirmed == self.outcome
+        return type(confirmed) is type(self.outcome)
 
-    def _put_aside(self, reason: QuarantineReason) -> None:
+    def _quarantine(self, reason: QuarantineReason) -> None:
         self.status = ProviderNotificationStatus.QUARANTINED
         self.quarantine_reason = reason

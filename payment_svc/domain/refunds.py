@@ -1,8 +1,8 @@
 """Refund: one repayment. PENDING → SUCCEEDED | FAILED | REJECTED; UNKNOWN until reconciled.
 
-A full refund asks interview first and is released by its answer; a partial one, and one of money
-that never backed the order, are released from the beginning. Only a released refund goes to the
-provider, and FAILED is only for a definite refusal.
+A full refund first requests interview's answer, which releases or rejects it. A partial refund and
+a refund of surplus money are released when they are created. Only a released refund is submitted
+to the provider; FAILED means that the provider definitively rejected the refund.
 """
 
 from dataclasses import dataclass, field
@@ -13,6 +13,11 @@ from payment_svc.domain.access_codes import AccessCode, Cause
 from payment_svc.domain.idempotency_key import IdempotencyKey
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order
+from payment_svc.domain.refund_errors import (
+    RefundFinal,
+    RefundNotReleased,
+    RefundNotWaiting,
+)
 from payment_svc.domain.refund_events import (
     RefundCompleted,
     RefundEvent,
@@ -23,7 +28,7 @@ from payment_svc.domain.refund_events import (
 
 
 class RefundStatus(StrEnum):
-    """Where a refund stands."""
+    """The state of a refund."""
 
     PENDING = "PENDING"
     SUCCEEDED = "SUCCEEDED"
@@ -35,62 +40,38 @@ class RefundStatus(StrEnum):
 OPEN = frozenset({RefundStatus.PENDING, RefundStatus.UNKNOWN})
 
 
-class RefundNotFound(LookupError):
-    """There is no such refund."""
-
-
-class RefundNotWaiting(Exception):
-    """The refund doesn't wait for interview's word."""
-
-    def __init__(self, refund: "Refund", step: str) -> None:
-        super().__init__(f"refund {_standing(refund)}, which can't be {step}")
-        self.subject = refund.refund_id
-
-
-class RefundNotReleased(Exception):
-    """The refund may not go to the provider yet, so the provider can't have an outcome."""
-
-    def __init__(self, refund: "Refund") -> None:
-        super().__init__(f"refund {_standing(refund)}, which can't be settled yet")
-        self.subject = refund.refund_id
-
-
-class RefundFinal(Exception):
-    """The refund has its outcome; it can't get another."""
-
-    def __init__(self, refund: "Refund") -> None:
-        super().__init__(f"refund {_standing(refund)}, which can't be settled again")
-        self.subject = refund.refund_id
-
-
 @dataclass(frozen=True, slots=True)
-class PaidBack:
-    """The money went back."""
+class RefundSucceeded:
+    """The provider paid the refund."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefundRefused:
-    """The provider will never pay it back."""
+    """The provider refused the refund permanently."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class RefundProcessing:
-    """The provider has it; ask again."""
+    """The provider accepted the refund; its outcome has to be queried again."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefundOutcomeUnknown:
-    """The provider's answer didn't arrive: the money may have gone back or not."""
+    """The provider's response was lost: the refund may have been paid or not."""
 
 
-RefundOutcome = PaidBack | RefundRefused | RefundProcessing | RefundOutcomeUnknown
+RefundOutcome = RefundSucceeded | RefundRefused | RefundProcessing | RefundOutcomeUnknown
 
 
 @dataclass(slots=True, kw_only=True)
 class Refund:
-    """One repayment. At `released_at` the way to the provider was free; `call` asked for it."""
+    """One repayment. From `released_at` on it may be submitted to the provider.
+
+    `asks` and `asked_at` count and date the requests for interview's answer. `idempotency_key` is
+    of the request that created the refund; refunds of surplus money have none.
+    """
 
     refund_id: str
     order_id: str
@@ -106,25 +87,25 @@ class Refund:
     asks: int = 0
     asked_at: datetime | None = None
     released_at: datetime | None = None
-    call: IdempotencyKey | None = None
+    idempotency_key: IdempotencyKey | None = None
     events: list[RefundEvent] = field(default_factory=list, compare=False)
 
     @classmethod
     def of_order(
         cls, refund_id: str, order: Order, amount: Money | None, reason: str, now: datetime
     ) -> "Refund":
-        """Begins to pay back `amount` of an order's price, or all that is left.
+        """A refund of `amount` of an order's price, or of all that is refundable.
 
-        Raises RefundInProgress, OrderNotRefundable, AmountNotLeft.
+        Raises RefundInProgress, OrderNotRefundable, AmountNotRefundable.
         """
-        left = order.left
-        paid_back = order.begin_refund(amount)
-        full = paid_back == left
+        refundable = order.refundable
+        amount = order.begin_refund(amount)
+        full = amount == refundable
         return cls(
             refund_id=refund_id,
             order_id=order.order_id,
             payment_id=order.payment_id,
-            amount=paid_back,
+            amount=amount,
             full=full,
             surplus=False,
             reason=reason,
@@ -137,7 +118,7 @@ class Refund:
     def of_surplus(
         cls, refund_id: str, order_id: str, payment_id: str, captured: Money, now: datetime
     ) -> "Refund":
-        """Pays back captured money that doesn't back its order."""
+        """A refund of captured money that does not pay its order."""
         return cls(
             refund_id=refund_id,
             order_id=order_id,
@@ -145,7 +126,7 @@ class Refund:
             amount=captured,
             full=False,
             surplus=True,
-            reason="captured money backs no order",
+            reason="surplus money",
             created_at=now,
             updated_at=now,
             released_at=now,
@@ -153,39 +134,39 @@ class Refund:
 
     @property
     def final(self) -> bool:
-        """Whether the outcome is known for good."""
+        """Whether the outcome is final."""
         return self.status not in OPEN
 
     @property
     def waiting(self) -> bool:
-        """Whether it depends on interview's word."""
+        """Whether it waits for interview's answer."""
         return self.full and self.status is RefundStatus.PENDING and self.released_at is None
 
-    def is_rejected_by(self, cited: str) -> bool:
-        """Whether a start that answers the refund `cited`, or none (""), rejects this one."""
-        return self.waiting and cited in {"", self.refund_id}
+    def is_rejected_by(self, refund_id: str) -> bool:
+        """Whether a start that answers the refund `refund_id` ("" for none) rejects this one."""
+        return self.waiting and refund_id in {"", self.refund_id}
 
     def is_overdue(self, now: datetime, after: timedelta) -> bool:
-        """Whether it has no outcome for longer than `after`."""
+        """Whether it has had no final outcome for `after` or longer."""
         return not self.final and now - self.created_at >= after
 
     def is_unanswered(self, now: datetime, after: timedelta) -> bool:
-        """Whether interview was asked so long ago that it is to be asked again."""
+        """Whether interview's answer was requested `after` ago or earlier, and has not arrived."""
         return self.waiting and self.asked_at is not None and now - self.asked_at >= after
 
     def hold(self, code: AccessCode, now: datetime) -> None:
-        """Holds the order's code back and asks interview; raises AccessCodeUsed."""
+        """Suspends the order's code and requests interview's answer; raises AccessCodeUsed."""
         code.hold_for_refund(self._cause, now)
-        self.ask(code, now)
+        self.request_answer(code, now)
 
-    def ask(self, code: AccessCode, now: datetime) -> None:
-        """Asks interview, once more, whether the interview has started; raises RefundNotWaiting."""
+    def request_answer(self, code: AccessCode, now: datetime) -> None:
+        """Requests, possibly again, whether the interview has started; raises RefundNotWaiting."""
         if not self.waiting:
-            raise RefundNotWaiting(self, "asked about")
+            raise RefundNotWaiting(self.refund_id, self._state, "requested again")
         self.asks, self.asked_at = self.asks + 1, now
         self.events.append(
             RefundRequested(
-                record=code.record(),
+                record=code.snapshot(),
                 refund_id=self.refund_id,
                 ask=self.asks,
                 requested_at=self.created_at,
@@ -194,9 +175,9 @@ class Refund:
         )
 
     def release(self, now: datetime) -> None:
-        """Interview withholds the session: the way is free; raises RefundNotWaiting."""
+        """Interview withholds the session: the refund may be paid; raises RefundNotWaiting."""
         if not self.waiting:
-            raise RefundNotWaiting(self, "released")
+            raise RefundNotWaiting(self.refund_id, self._state, "released")
         self.released_at = self.updated_at = now
 
     def reject(
@@ -204,14 +185,14 @@ class Refund:
     ) -> None:
         """The interview has started: no refund. Raises RefundNotWaiting."""
         if not self.waiting:
-            raise RefundNotWaiting(self, "rejected")
+            raise RefundNotWaiting(self.refund_id, self._state, "rejected")
         self.status, self.failure_reason = RefundStatus.REJECTED, "INTERVIEW_STARTED"
         self.updated_at = now
         code.lift_refund_hold(self._cause, now)
         order.end_refund()
         self.events.append(
             RefundRejected(
-                record=code.record(),
+                record=code.snapshot(),
                 refund_id=self.refund_id,
                 session_id=session_id,
                 cause_event_id=cause_event_id,
@@ -222,18 +203,18 @@ class Refund:
     def settle(
         self, outcome: RefundOutcome, order: Order, code: AccessCode | None, now: datetime
     ) -> None:
-        """Takes the provider's word; `code` is the order's current one.
+        """Applies the provider's outcome; `code` is the order's current access code.
 
-        The same outcome again, or none after one, changes nothing. Raises RefundNotReleased, and
-        RefundFinal if it contradicts a final one.
+        After a final outcome, the same one or one that is not final changes nothing. Raises
+        RefundNotReleased, and RefundFinal if the outcome contradicts a final one.
         """
-        status, reason = _status(outcome)
+        status, reason = _status_of(outcome)
         if self.final:
             if status not in OPEN and status is not self.status:
-                raise RefundFinal(self)
+                raise RefundFinal(self.refund_id, self._state)
             return
         if self.released_at is None:
-            raise RefundNotReleased(self)
+            raise RefundNotReleased(self.refund_id, self._state)
         if status is not self.status:
             self.status, self.failure_reason, self.updated_at = status, reason, now
         if status is RefundStatus.SUCCEEDED:
@@ -249,13 +230,14 @@ class Refund:
         self.events.append(
             RefundCompleted(
                 order_id=self.order_id,
-                record=code.record() if code else None,
+                record=code.snapshot() if code else None,
                 refund_id=self.refund_id,
                 payment_id=self.payment_id,
                 amount=self.amount,
                 full=self.full,
                 surplus=self.surplus,
-                holder=order.holder,
+                customer_id=order.customer_id,
+                recipient=order.recipient,
                 occurred_at=now,
             )
         )
@@ -268,7 +250,7 @@ class Refund:
         self.events.append(
             RefundFailed(
                 order_id=self.order_id,
-                record=code.record() if code else None,
+                record=code.snapshot() if code else None,
                 refund_id=self.refund_id,
                 failure_reason=self.failure_reason,
                 occurred_at=now,
@@ -279,16 +261,17 @@ class Refund:
     def _cause(self) -> Cause:
         return Cause("payment", f"refund {self.refund_id}")
 
+    @property
+    def _state(self) -> str:
+        """The state for error texts: `PENDING (released)`."""
+        if self.final:
+            return self.status
+        return f"{self.status} ({'released' if self.released_at else 'not released'})"
 
-def _standing(refund: Refund) -> str:
-    """Which refund, and where it stands: `ref_… is PENDING (released)`."""
-    released = " (released)" if refund.released_at and not refund.final else ""
-    return f"{refund.refund_id} is {refund.status}{released}"
 
-
-def _status(outcome: RefundOutcome) -> tuple[RefundStatus, str]:
+def _status_of(outcome: RefundOutcome) -> tuple[RefundStatus, str]:
     match outcome:
-        case PaidBack():
+        case RefundSucceeded():
             return RefundStatus.SUCCEEDED, ""
         case RefundRefused(reason):
             return RefundStatus.FAILED, reason

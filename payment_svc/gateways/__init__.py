@@ -1,4 +1,4 @@
-"""The payment provider, as payment sees it: a port, and the sandbox provider behind it."""
+"""The port to a payment provider, and its implementation for the sandbox provider."""
 
 from payment_svc.gateways.port import (
     PaymentGateway,

@@ -1,4 +1,4 @@
-"""What payment wants of a payment provider."""
+"""The port to a payment provider."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class SignatureInvalid(Exception):
 
 
 class WebhookMalformed(ValueError):
-    """The notification is signed, but can't be read."""
+    """The notification is signed but cannot be parsed."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookPayload:
-    """What a verified notification says."""
+    """The content of a verified notification."""
 
     payment_id: str
     order_id: str
@@ -29,26 +29,28 @@ class WebhookPayload:
 
 
 class PaymentGateway(Protocol):
-    """Charges means of payment and pays back.
+    """Charges payment methods and pays refunds.
 
-    The payment's id is the idempotency key of its charge, the refund's id that of its refund. No
-    call raises if the provider doesn't answer: that is an outcome too.
+    The payment's id is the idempotency key of its charge, the refund's id that of its refund. A
+    lost response is an outcome: no method raises because the provider is unavailable.
     """
 
-    def accepts(self, payment_method: str) -> bool:
-        """Whether the provider knows this means of payment."""
+    def supports(self, payment_method: str) -> bool:
+        """Whether the provider supports a payment method."""
 
-    async def charge(self, payment: Payment) -> Outcome:
-        """Makes the payment's charge, or finds it made; OutcomeUnknown if no word came back."""
+    async def create_charge(self, payment: Payment) -> Outcome:
+        """Creates the payment's charge or returns the existing one; or OutcomeUnknown."""
 
-    async def find(self, payment_id: str) -> Outcome | ChargeNotFound:
-        """How a charge stands; ChargeNotFound if the provider has not got it."""
+    async def get_charge(self, payment_id: str) -> Outcome | ChargeNotFound:
+        """The state of a charge; ChargeNotFound if the provider does not have it."""
 
-    async def cancel(self, payment_id: str) -> Outcome:
-        """Closes a charge that isn't captured; one that the provider never got, it never will."""
+    async def cancel_charge(self, payment_id: str) -> Outcome:
+        """Closes a charge that is not captured; one that does not exist cannot be created later."""
 
-    async def refund(self, refund: Refund) -> RefundOutcome:
-        """Makes the refund, or finds it made; RefundOutcomeUnknown if no word came back."""
+    async def create_refund(self, refund: Refund) -> RefundOutcome:
+        """Creates the refund or returns the existing one; or RefundOutcomeUnknown."""
 
-    def verify(self, body: bytes, headers: Mapping[str, str], now: datetime) -> WebhookPayload:
-        """Reads a notification; raises SignatureInvalid, WebhookMalformed."""
+    def parse_webhook(
+        self, body: bytes, headers: Mapping[str, str], now: datetime
+    ) -> WebhookPayload:
+        """Verifies and parses a notification; raises SignatureInvalid, WebhookMalformed."""

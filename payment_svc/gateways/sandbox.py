@@ -1,4 +1,4 @@
-"""The sandbox provider, over gRPC."""
+"""The gateway to the sandbox provider, over gRPC."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -17,12 +17,12 @@ from payment_svc.domain.payments import (
     Payment,
 )
 from payment_svc.domain.refunds import (
-    PaidBack,
     Refund,
     RefundOutcome,
     RefundOutcomeUnknown,
     RefundProcessing,
     RefundRefused,
+    RefundSucceeded,
 )
 from payment_svc.gateways import webhooks
 from payment_svc.gateways.port import WebhookPayload
@@ -44,20 +44,20 @@ _METHODS = frozenset(
 
 
 class SandboxGateway:
-    """See `PaymentGateway`. A notification may be signed by any of the `secrets`."""
+    """A `PaymentGateway`. Each of the `secrets` is valid for signatures of notifications."""
 
-    def __init__(self, channel: grpc.aio.Channel, secrets: Sequence[str], seconds: float) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, secrets: Sequence[str], timeout_seconds: float
+    ) -> None:
         self._provider = provider_service_pb2_grpc.ProviderServiceStub(channel)
-        # An empty secret would let everybody sign.
+        # With an empty secret anybody could sign.
         self._secrets = [secret.encode() for secret in secrets if secret]
-        self._seconds = seconds
+        self._timeout = timeout_seconds
 
-    def accepts(self, payment_method: str) -> bool:
-        """See `PaymentGateway`."""
+    def supports(self, payment_method: str) -> bool:
         return payment_method in _METHODS
 
-    async def charge(self, payment: Payment) -> Outcome:
-        """See `PaymentGateway`."""
+    async def create_charge(self, payment: Payment) -> Outcome:
         request = provider_service_pb2.CreateChargeRequest(
             idempotency_key=payment.payment_id,
             order_id=payment.order_id,
@@ -66,50 +66,48 @@ class SandboxGateway:
             payment_method=payment.payment_method,
         )
         try:
-            reply = await self._provider.CreateCharge(request, timeout=self._seconds)
+            reply = await self._provider.CreateCharge(request, timeout=self._timeout)
         except grpc.aio.AioRpcError:
             return OutcomeUnknown()
         return _outcome(reply.charge)
 
-    async def find(self, payment_id: str) -> Outcome | ChargeNotFound:
-        """See `PaymentGateway`."""
+    async def get_charge(self, payment_id: str) -> Outcome | ChargeNotFound:
         request = provider_service_pb2.GetChargeRequest(idempotency_key=payment_id)
         try:
-            reply = await self._provider.GetCharge(request, timeout=self._seconds)
+            reply = await self._provider.GetCharge(request, timeout=self._timeout)
         except grpc.aio.AioRpcError as error:
             return (
                 ChargeNotFound() if error.code() is grpc.StatusCode.NOT_FOUND else OutcomeUnknown()
             )
         return _outcome(reply.charge)
 
-    async def cancel(self, payment_id: str) -> Outcome:
-        """See `PaymentGateway`."""
+    async def cancel_charge(self, payment_id: str) -> Outcome:
         request = provider_service_pb2.CancelChargeRequest(idempotency_key=payment_id)
         try:
-            reply = await self._provider.CancelCharge(request, timeout=self._seconds)
+            reply = await self._provider.CancelCharge(request, timeout=self._timeout)
         except grpc.aio.AioRpcError:
             return OutcomeUnknown()
         return _outcome(reply.charge)
 
-    async def refund(self, refund: Refund) -> RefundOutcome:
-        """See `PaymentGateway`."""
+    async def create_refund(self, refund: Refund) -> RefundOutcome:
         request = provider_service_pb2.CreateRefundRequest(
             idempotency_key=refund.refund_id,
             charge_key=refund.payment_id,
             amount_minor=refund.amount.amount_minor,
         )
         try:
-            reply = await self._provider.CreateRefund(request, timeout=self._seconds)
+            reply = await self._provider.CreateRefund(request, timeout=self._timeout)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return RefundRefused("CHARGE_NOT_FOUND")
             return RefundOutcomeUnknown()
         return _refund_outcome(reply.refund)
 
-    def verify(self, body: bytes, headers: Mapping[str, str], now: datetime) -> WebhookPayload:
-        """See `PaymentGateway`."""
+    def parse_webhook(
+        self, body: bytes, headers: Mapping[str, str], now: datetime
+    ) -> WebhookPayload:
         webhooks.check_signature(body, headers, self._secrets, now)
-        return webhooks.read(body)
+        return webhooks.parse(body)
 
 
 def _outcome(charge: provider_service_pb2.Charge) -> Outcome:
@@ -129,7 +127,7 @@ def _outcome(charge: provider_service_pb2.Charge) -> Outcome:
 def _refund_outcome(refund: provider_service_pb2.Refund) -> RefundOutcome:
     match refund.status:
         case provider_service_pb2.REFUND_STATUS_SUCCEEDED:
-            return PaidBack()
+            return RefundSucceeded()
         case provider_service_pb2.REFUND_STATUS_REFUSED:
             return RefundRefused(refund.refusal_reason)
         case provider_service_pb2.REFUND_STATUS_PROCESSING:

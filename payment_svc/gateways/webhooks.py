@@ -1,4 +1,4 @@
-"""The sandbox provider's notifications: who sent one, when, and what it says."""
+"""Notifications of the sandbox provider: signature and content."""
 
 import hashlib
 import hmac
@@ -17,25 +17,25 @@ _PAYMENT_ID = re.compile(r"pay_[0-9A-HJKMNP-TV-Z]{26}")
 _ORDER_ID = re.compile(r"ord_[0-9A-HJKMNP-TV-Z]{26}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _REASON = re.compile(r"[ -~]{0,100}")
-_STAMP = re.compile(r"[0-9]{1,12}")
-_MOST_MINOR = 10**15
+_TIMESTAMP = re.compile(r"[0-9]{1,12}")
+_MAX_AMOUNT_MINOR = 10**15
 
 
 def check_signature(
     body: bytes, headers: Mapping[str, str], secrets: Sequence[bytes], now: datetime
 ) -> None:
-    """HMAC-SHA256 over `<t>.<body>` by one of the secrets; raises SignatureInvalid."""
-    stated = dict(
+    """Checks the HMAC-SHA256 of `<t>.<body>` by one of the secrets; raises SignatureInvalid."""
+    fields = dict(
         part.strip().partition("=")[::2] for part in headers.get(SIGNATURE_HEADER, "").split(",")
     )
-    signed = stated.get("t", "").encode() + b"." + body
-    given = stated.get("v1", "").encode()
-    # All are compared, each in constant time: the time it takes tells nothing.
-    fits = [hmac.compare_digest(_signature(signed, secret), given) for secret in secrets]
-    if not any(fits):
+    signed = fields.get("t", "").encode() + b"." + body
+    given = fields.get("v1", "").encode()
+    # Constant time, also over the secrets, so that the duration reveals nothing.
+    matches = [hmac.compare_digest(_signature(signed, secret), given) for secret in secrets]
+    if not any(matches):
         raise SignatureInvalid
-    # Both skews: a signature from the future is as wrong as an old one.
-    if not _is_current(stated.get("t", ""), now):
+    # Symmetric: a signature from the future is as invalid as an old one.
+    if not _is_current(fields.get("t", ""), now):
         raise SignatureInvalid("the signature is stale or from the future")
 
 
@@ -43,14 +43,14 @@ def _signature(signed: bytes, secret: bytes) -> bytes:
     return hmac.new(secret, signed, hashlib.sha256).hexdigest().encode()
 
 
-def _is_current(stamp: str, now: datetime) -> bool:
-    # int() alone takes signs, blanks and digits of other scripts, and there is no end to its size.
-    stated = int(stamp) if _STAMP.fullmatch(stamp) else 0
-    return abs(now.timestamp() - stated) <= _TOLERANCE_SECONDS
+def _is_current(timestamp: str, now: datetime) -> bool:
+    # int() alone accepts signs, blanks, digits of other scripts, and any length.
+    seconds = int(timestamp) if _TIMESTAMP.fullmatch(timestamp) else 0
+    return abs(now.timestamp() - seconds) <= _TOLERANCE_SECONDS
 
 
-def read(body: bytes) -> WebhookPayload:
-    """What a body says; raises WebhookMalformed."""
+def parse(body: bytes) -> WebhookPayload:
+    """Parses a body; raises WebhookMalformed."""
     try:
         charge = json.loads(body)["charge"]
         amount = Money(
@@ -63,20 +63,20 @@ def read(body: bytes) -> WebhookPayload:
             outcome=_outcome(charge["status"], amount, charge.get("decline_reason", "")),
         )
     except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise WebhookMalformed("the body is no notification of a charge") from error
+        raise WebhookMalformed("the body is not a notification of a charge") from error
 
 
 def _amount(value: object) -> int:
-    """An amount of money; raises ValueError for what can't be one."""
-    if type(value) is not int or not 0 < value <= _MOST_MINOR:
-        raise ValueError("not an amount")
+    """Raises ValueError unless the value is a valid amount."""
+    if type(value) is not int or not 0 < value <= _MAX_AMOUNT_MINOR:
+        raise ValueError("the value is not an amount")
     return value
 
 
 def _matching(pattern: re.Pattern[str], value: object) -> str:
-    """A text of this form; raises ValueError for anything else."""
+    """Raises ValueError unless the value is a string that matches."""
     if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise ValueError("not of the form that it has to have")
+        raise ValueError("the value does not match its pattern")
     return value
 
 
@@ -91,4 +91,4 @@ def _outcome(status: object, amount: Money, reason: object) -> Outcome:
         case "PROCESSING":
             return Accepted()
         case _:
-            raise ValueError("no status of a charge")
+            raise ValueError("the value is not a status of a charge")

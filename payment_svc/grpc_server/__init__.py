@@ -1,4 +1,4 @@
-"""payment's gRPC services: a request becomes a command, its result a reply."""
+"""payment's servicers: they convert requests to commands and results to replies."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ LOGGED_FIELDS = ("order_id", "payment_id", "access_code_id")
 
 
 def registrations(dependencies: Dependencies) -> Sequence[ServiceRegistration]:
-    """The services that payment serves."""
+    """The gRPC services of payment."""
     add_payments: Any = payment_service_pb2_grpc.add_PaymentServiceServicer_to_server
     add_codes: Any = access_code_service_pb2_grpc.add_AccessCodeServiceServicer_to_server
     return [

@@ -1,4 +1,4 @@
-"""payment.v1.AccessCodeService, its calls that change codes: request → command → reply."""
+"""payment.v1.AccessCodeService: the methods that change a code."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ UseCase = Callable[[ChangeAccessCode, UnitOfWork], Awaitable[AccessCode]]
 
 
 class AccessCodeOperations(PaymentServicerBase):
-    """The methods of payment.v1.AccessCodeService that change a code."""
+    """Methods of payment.v1.AccessCodeService that change a code."""
 
     async def RevokeAccessCode(  # noqa: N802
         self, request: access_code_service_pb2.RevokeAccessCodeRequest, _context: Context
@@ -74,14 +74,14 @@ class AccessCodeOperations(PaymentServicerBase):
         command = ChangeAccessCode(request.access_code_id, cause)
 
         async def change(uow: UnitOfWork) -> Reply:
-            return reply(record=_shown(await use_case(command, uow)))
+            return reply(record=_visible_record(await use_case(command, uow)))
 
         return await self.run_once(request, reply, change)
 
 
-def _shown(code: AccessCode) -> access_code_pb2.AccessCode:
-    """The record; the code itself is for operators, and for the customer by mail."""
-    record = replies.access_code(code)
+def _visible_record(code: AccessCode) -> access_code_pb2.AccessCode:
+    """The record; only operators see the code itself, customers get it by mail."""
+    record = replies.access_code(code.snapshot())
     if Role.OPERATOR not in current_caller().roles:
         record.ClearField("code")
     return record

@@ -1,4 +1,4 @@
-"""payment.v1.AccessCodeService: request → command → reply."""
+"""payment.v1.AccessCodeService: validation and queries."""
 
 from datetime import UTC, datetime
 
@@ -21,26 +21,26 @@ from shared_model.access_code import MalformedAccessCode, normalise
 class AccessCodeServicer(
     AccessCodeOperations, access_code_service_pb2_grpc.AccessCodeServiceServicer
 ):
-    """payment.v1.AccessCodeService; its contract says what each call does."""
+    """payment.v1.AccessCodeService; its contract describes each method."""
 
     async def ValidateAccessCode(  # noqa: N802
         self, request: access_code_service_pb2.ValidateAccessCodeRequest, context: Context
     ) -> access_code_service_pb2.ValidateAccessCodeResponse:
         async with self._dependencies.failed_attempts.attempt(context) as attempt:
             try:
-                found = await self._dependencies.access_codes.find(normalise(request.access_code))
+                code = await self._dependencies.access_codes.load(normalise(request.access_code))
                 missing = ValidationReason.NOT_FOUND
             except MalformedAccessCode:
-                found, missing = None, ValidationReason.MALFORMED
-            if found is None:
+                code, missing = None, ValidationReason.MALFORMED
+            if code is None:
                 attempt.mark_failed()
         now = datetime.now(UTC)
         customer = Role.CUSTOMER in current_caller().roles
-        if found is None:
+        if code is None:
             return _validation(ValidationReason.NOT_FOUND if customer else missing, None, now)
-        # A code proves nothing about whose order it is: customers learn no more than its validity.
-        shown = None if customer else found
-        return _validation(found.validate(request.product_id, now), shown, now)
+        # A code does not prove who the customer is: customers see only whether it is valid.
+        visible = None if customer else code
+        return _validation(code.validate(request.product_id, now), visible, now)
 
     async def GetAccessCode(  # noqa: N802
         self, request: access_code_service_pb2.GetAccessCodeRequest, _context: Context
@@ -50,11 +50,11 @@ class AccessCodeServicer(
         column = {"access_code_id": "id", "access_code": "code"}.get(name, name)
         value = normalise(value) if column == "code" else value
         async with self._database.read_only() as uow:
-            if (found := await uow.access_codes.find(column, value)) is None:
+            if (code := await uow.access_codes.find_newest(column, value)) is None:
                 raise AccessCodeNotFound("no such access code")
-            order = await uow.orders.get(found.order_id, lock=False)
+            order = await uow.orders.get(code.order_id, lock=False)
         return access_code_service_pb2.GetAccessCodeResponse(
-            record=replies.access_code(found),
+            record=replies.access_code(code.snapshot()),
             recipient=replies.recipient(order.recipient),
             customer_id=order.customer_id,
             payment_id=order.payment_id,
@@ -66,12 +66,12 @@ class AccessCodeServicer(
     ) -> access_code_service_pb2.ListAccessCodesResponse:
         page = Page.of(request, "acc")
         status = access_code_pb2.AccessCodeStatus.Name(request.status)
-        wanted = status.removeprefix("ACCESS_CODE_STATUS_") if request.status else ""
+        status = status.removeprefix("ACCESS_CODE_STATUS_") if request.status else ""
         async with self._database.read_only() as uow:
-            codes = await uow.access_codes.page(request.order_id, wanted, page.after, page.limit)
+            codes = await uow.access_codes.page(request.order_id, status, page.after, page.limit)
         codes, token = page.split(codes, "id")
         return access_code_service_pb2.ListAccessCodesResponse(
-            records=[replies.access_code(code) for code in codes], next_page_token=token
+            records=[replies.access_code(code.snapshot()) for code in codes], next_page_token=token
         )
 
     async def ListAccessCodeEvents(  # noqa: N802
@@ -79,22 +79,22 @@ class AccessCodeServicer(
     ) -> access_code_service_pb2.ListAccessCodeEventsResponse:
         page = Page.of(request, "aud")
         async with self._database.read_only() as uow:
-            await uow.access_codes.order_of(request.access_code_id)
+            await uow.access_codes.order_id_of(request.access_code_id)
             audit = await uow.access_codes.audit_page(
                 request.access_code_id, page.after, page.limit
             )
-        audit, token = page.split(audit, "place")
+        audit, token = page.split(audit, "page_key")
         return access_code_service_pb2.ListAccessCodeEventsResponse(
             events=[replies.audit_entry(entry) for entry in audit], next_page_token=token
         )
 
 
 def _validation(
-    reason: ValidationReason, found: AccessCode | None, now: datetime
+    reason: ValidationReason, code: AccessCode | None, now: datetime
 ) -> access_code_service_pb2.ValidateAccessCodeResponse:
     return access_code_service_pb2.ValidateAccessCodeResponse(
         valid=reason is ValidationReason.VALID,
         reason=access_code_service_pb2.ValidationReason.Value(f"VALIDATION_REASON_{reason}"),
-        record=replies.access_code(found) if found else None,
+        record=replies.access_code(code.snapshot()) if code else None,
         as_of=to_timestamp(now),
     )

@@ -1,4 +1,4 @@
-"""What payment's servicers work with."""
+"""The dependencies of payment's servicers, and their base class."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from runtime.rpc.shielding import CancellationShield
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What the servicers work with. `time_to_pay` is how long a new order waits for payment."""
+    """The dependencies of the servicers. `time_to_pay` is a new order's time to expiry."""
 
     database: Database
     idempotency: IdempotencyStore

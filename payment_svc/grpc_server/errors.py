@@ -1,4 +1,4 @@
-"""Which status each of payment's errors gets."""
+"""The gRPC status, reason and Chinese text of each of payment's errors."""
 
 import grpc
 
@@ -10,7 +10,7 @@ from payment_svc.domain.access_code_errors import (
     AccessCodeNotSuspendable,
     AccessCodeUsed,
 )
-from payment_svc.domain.orders import (
+from payment_svc.domain.order_errors import (
     AmountMismatch,
     OrderNotCancellable,
     OrderNotFound,
@@ -18,9 +18,13 @@ from payment_svc.domain.orders import (
     OrderNotRefundable,
     RefundInProgress,
 )
-from payment_svc.domain.payments import PaymentInProgress, PaymentMethodUnknown, PaymentNotFound
+from payment_svc.domain.payment_errors import (
+    PaymentInProgress,
+    PaymentMethodUnknown,
+    PaymentNotFound,
+)
 from payment_svc.domain.products import CurrencyNotSupported, PriceMismatch, ProductNotFound
-from payment_svc.domain.refunds import RefundNotFound
+from payment_svc.domain.refund_errors import RefundNotFound
 from payment_svc.gateways import SignatureInvalid, WebhookMalformed
 from payment_svc.workflows.payments import ProviderUnavailable
 from runtime.database.idempotency import RequestIdReused
@@ -36,8 +40,8 @@ from runtime.rpc.failed_attempt_limit import TOO_MANY_FAILED_ATTEMPTS, TooManyFa
 from shared_model.access_code import MalformedAccessCode
 
 
-class NotTheirs(Exception):
-    """A customer may order for themselves only."""
+class ForeignCustomerId(Exception):
+    """Customers may create orders for themselves only."""
 
 
 _Code = grpc.StatusCode
@@ -45,46 +49,50 @@ _CODE_STATUS = "ACCESS_CODE_STATUS"
 _NO_CODE = ErrorSpec(_Code.NOT_FOUND, "ACCESS_CODE_NOT_FOUND", "访问码不存在")
 
 
-def _unmet(reason: str, zh: str, kind: str) -> ErrorSpec:
+def _precondition(reason: str, zh: str, kind: str) -> ErrorSpec:
     return ErrorSpec(_Code.FAILED_PRECONDITION, reason, zh, precondition(kind))
 
 
-def _wrong(reason: str, zh: str, field: str) -> ErrorSpec:
+def _invalid(reason: str, zh: str, field: str) -> ErrorSpec:
     return ErrorSpec(_Code.INVALID_ARGUMENT, reason, zh, bad_field(field))
 
 
 ERRORS: ErrorTable = {
     ProductNotFound: ErrorSpec(_Code.NOT_FOUND, "PRODUCT_NOT_FOUND", "商品不存在"),
-    CurrencyNotSupported: _wrong(
+    CurrencyNotSupported: _invalid(
         "CURRENCY_NOT_SUPPORTED", "不支持该币种", "expected_price.currency_code"
     ),
-    PriceMismatch: _unmet("PRICE_MISMATCH", "价格与商品目录不符", "PRICE"),
-    NotTheirs: ErrorSpec(_Code.PERMISSION_DENIED, "NOT_YOUR_CUSTOMER_ID", "只能为自己下单"),
+    PriceMismatch: _precondition("PRICE_MISMATCH", "价格与商品目录不符", "PRICE"),
+    ForeignCustomerId: ErrorSpec(_Code.PERMISSION_DENIED, "NOT_YOUR_CUSTOMER_ID", "只能为自己下单"),
     OrderNotFound: ErrorSpec(_Code.NOT_FOUND, "ORDER_NOT_FOUND", "订单不存在"),
-    OrderNotPayable: _unmet("ORDER_NOT_PAYABLE", "订单当前不能支付", "ORDER_STATUS"),
-    OrderNotCancellable: _unmet("ORDER_NOT_CANCELLABLE", "订单当前不能取消", "ORDER_STATUS"),
+    OrderNotPayable: _precondition("ORDER_NOT_PAYABLE", "订单当前不能支付", "ORDER_STATUS"),
+    OrderNotCancellable: _precondition("ORDER_NOT_CANCELLABLE", "订单当前不能取消", "ORDER_STATUS"),
     ProviderUnavailable: ErrorSpec(
         _Code.UNAVAILABLE,
         "PROVIDER_UNAVAILABLE",
         "支付渠道暂时不可用,请稍后再试",
         retry_after(2.0),
     ),
-    AmountMismatch: _unmet("AMOUNT_MISMATCH", "金额与订单不符", "AMOUNT"),
+    AmountMismatch: _precondition("AMOUNT_MISMATCH", "金额与订单不符", "AMOUNT"),
     PaymentNotFound: ErrorSpec(_Code.NOT_FOUND, "PAYMENT_NOT_FOUND", "支付记录不存在"),
-    PaymentInProgress: _unmet("PAYMENT_IN_PROGRESS", "另一笔支付尚未完成", "PAYMENT_STATUS"),
-    PaymentMethodUnknown: _wrong("PAYMENT_METHOD_UNKNOWN", "不支持该支付方式", "payment_method"),
-    OrderNotRefundable: _unmet("ORDER_NOT_REFUNDABLE", "订单当前不能退款", "ORDER_STATUS"),
-    RefundInProgress: _unmet("REFUND_IN_PROGRESS", "另一笔退款尚未完成", "ORDER_STATUS"),
+    PaymentInProgress: _precondition("PAYMENT_IN_PROGRESS", "另一笔支付尚未完成", "PAYMENT_STATUS"),
+    PaymentMethodUnknown: _invalid("PAYMENT_METHOD_UNKNOWN", "不支持该支付方式", "payment_method"),
+    OrderNotRefundable: _precondition("ORDER_NOT_REFUNDABLE", "订单当前不能退款", "ORDER_STATUS"),
+    RefundInProgress: _precondition("REFUND_IN_PROGRESS", "另一笔退款尚未完成", "ORDER_STATUS"),
     RefundNotFound: ErrorSpec(_Code.NOT_FOUND, "REFUND_NOT_FOUND", "退款记录不存在"),
-    AccessCodeUsed: _unmet("ACCESS_CODE_REDEEMED", "访问码已使用,不能全额退款", _CODE_STATUS),
-    AccessCodeNotRevocable: _unmet("ACCESS_CODE_NOT_REVOCABLE", "访问码当前不能撤销", _CODE_STATUS),
-    AccessCodeNotSuspendable: _unmet(
+    AccessCodeUsed: _precondition(
+        "ACCESS_CODE_REDEEMED", "访问码已使用,不能全额退款", _CODE_STATUS
+    ),
+    AccessCodeNotRevocable: _precondition(
+        "ACCESS_CODE_NOT_REVOCABLE", "访问码当前不能撤销", _CODE_STATUS
+    ),
+    AccessCodeNotSuspendable: _precondition(
         "ACCESS_CODE_NOT_SUSPENDABLE", "访问码当前不能暂停", _CODE_STATUS
     ),
-    AccessCodeNotReinstatable: _unmet(
+    AccessCodeNotReinstatable: _precondition(
         "ACCESS_CODE_NOT_REINSTATABLE", "访问码当前不能恢复", _CODE_STATUS
     ),
-    AccessCodeNotReissuable: _unmet(
+    AccessCodeNotReissuable: _precondition(
         "ACCESS_CODE_NOT_REISSUABLE", "访问码当前不能补发", _CODE_STATUS
     ),
     AccessCodeNotFound: _NO_CODE,
@@ -93,6 +101,6 @@ ERRORS: ErrorTable = {
     SignatureInvalid: ErrorSpec(
         _Code.UNAUTHENTICATED, "NOTIFICATION_SIGNATURE_INVALID", "通知签名无效"
     ),
-    WebhookMalformed: _wrong("NOTIFICATION_MALFORMED", "通知内容无法解析", "body"),
+    WebhookMalformed: _invalid("NOTIFICATION_MALFORMED", "通知内容无法解析", "body"),
     TooManyFailedAttempts: TOO_MANY_FAILED_ATTEMPTS,
 }

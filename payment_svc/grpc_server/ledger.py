@@ -1,4 +1,4 @@
-"""payment.v1.PaymentService: the ledger."""
+"""payment.v1.PaymentService: ledger."""
 
 from payment.v1 import payment_service_pb2
 from payment_svc.grpc_server.dependencies import PaymentServicerBase

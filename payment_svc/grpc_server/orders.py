@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from payment.v1 import payment_service_pb2
 from payment_svc.grpc_server.dependencies import PaymentServicerBase
-from payment_svc.grpc_server.errors import NotTheirs
-from payment_svc.messages import replies
+from payment_svc.grpc_server.errors import ForeignCustomerId
+from payment_svc.messages import replies, requests
 from payment_svc.storage.unit_of_work import UnitOfWork
 from payment_svc.use_cases.orders import CancelOrder, CreateOrder, cancel_order, create_order
 from runtime.auth.authentication import current_caller
@@ -21,14 +21,14 @@ class OrderServicer(PaymentServicerBase):
         self, request: payment_service_pb2.CreateOrderRequest, _context: Context
     ) -> payment_service_pb2.CreateOrderResponse:
         if current_caller().customer not in {None, request.customer_id}:
-            raise NotTheirs
+            raise ForeignCustomerId
         expected = request.expected_price if request.HasField("expected_price") else None
         command = CreateOrder(
             order_id=new_id("ord"),
             customer_id=request.customer_id,
             product_id=request.product_id,
-            expected_price=replies.from_money(expected) if expected else None,
-            recipient=replies.from_recipient(request.recipient),
+            expected_price=requests.from_money(expected) if expected else None,
+            recipient=requests.from_recipient(request.recipient),
             time_to_pay=self._dependencies.time_to_pay,
         )
 
@@ -51,10 +51,14 @@ class OrderServicer(PaymentServicerBase):
     ) -> payment_service_pb2.ListOrdersResponse:
         page = Page.of(request, "ord")
         status = payment_service_pb2.OrderStatus.Name(request.status)
-        wanted = status.removeprefix("ORDER_STATUS_") if request.status else ""
+        status = status.removeprefix("ORDER_STATUS_") if request.status else ""
         async with self._database.read_only() as uow:
             orders = await uow.orders.page(
-                request.customer_id, wanted, page.after, page.limit, only=current_caller().customer
+                request.customer_id,
+                status,
+                page.after,
+                page.limit,
+                visible_to=current_caller().customer,
             )
         orders, token = page.split(orders, "order_id")
         return payment_service_pb2.ListOrdersResponse(
@@ -75,7 +79,7 @@ class OrderServicer(PaymentServicerBase):
         command = CancelOrder(request.order_id, current_caller().customer)
         async with self._database.read_only() as uow:
             order = await uow.orders.get(request.order_id, lock=False)
-        order.check_visible(command.customer)  # before any payment is closed
+        order.check_visible(command.customer_id)  # before any payment is closed
 
         async def cancel(uow: UnitOfWork) -> payment_service_pb2.CancelOrderResponse:
             cancelled = await cancel_order(command, uow, now=datetime.now(UTC))

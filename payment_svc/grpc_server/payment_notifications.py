@@ -7,7 +7,7 @@ from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import Page
 
 
-class ProviderNotificationServicer(PaymentServicerBase):
+class PaymentNotificationServicer(PaymentServicerBase):
     """Notification methods of payment.v1.PaymentService."""
 
     async def IngestPaymentNotification(  # noqa: N802
@@ -26,11 +26,11 @@ class ProviderNotificationServicer(PaymentServicerBase):
     ) -> payment_service_pb2.ListPaymentNotificationsResponse:
         page = Page.of(request, "pnt")
         status = payment_service_pb2.PaymentNotificationStatus.Name(request.status)
-        wanted = status.removeprefix("PAYMENT_NOTIFICATION_STATUS_") if request.status else ""
+        status = status.removeprefix("PAYMENT_NOTIFICATION_STATUS_") if request.status else ""
         async with self._database.read_only() as uow:
-            notifications = await uow.notifications.page(wanted, page.after, page.limit)
-        notifications, token = page.split(notifications, "payment_notification_id")
+            notifications = await uow.notifications.page(status, page.after, page.limit)
+        notifications, token = page.split(notifications, "provider_notification_id")
         return payment_service_pb2.ListPaymentNotificationsResponse(
-            notifications=[replies.payment_notification(one) for one in notifications],
+            notifications=[replies.payment_notification(entry) for entry in notifications],
             next_page_token=token,
         )

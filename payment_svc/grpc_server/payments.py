@@ -1,4 +1,4 @@
-"""payment.v1.PaymentService: products and payments; the other nouns have files of their own."""
+"""payment.v1.PaymentService: payments; the other nouns are in files of their own."""
 
 from payment.v1 import (
     payment_service_pb2,
@@ -6,9 +6,10 @@ from payment.v1 import (
 )
 from payment_svc.grpc_server.ledger import LedgerServicer
 from payment_svc.grpc_server.orders import OrderServicer
-from payment_svc.grpc_server.payment_notifications import ProviderNotificationServicer
+from payment_svc.grpc_server.payment_notifications import PaymentNotificationServicer
+from payment_svc.grpc_server.products import ProductServicer
 from payment_svc.grpc_server.refunds import RefundServicer
-from payment_svc.messages import replies
+from payment_svc.messages import replies, requests
 from payment_svc.use_cases.payments import CreatePayment
 from runtime.auth.authentication import current_caller
 from runtime.database.idempotency import hash_of
@@ -18,38 +19,30 @@ from runtime.rpc.pagination import Page
 
 
 class PaymentServicer(
+    ProductServicer,
     OrderServicer,
     RefundServicer,
-    ProviderNotificationServicer,
+    PaymentNotificationServicer,
     LedgerServicer,
     payment_service_pb2_grpc.PaymentServiceServicer,
 ):
     """payment.v1.PaymentService; its contract describes each method."""
 
-    async def ListProducts(  # noqa: N802
-        self, _request: payment_service_pb2.ListProductsRequest, _context: Context
-    ) -> payment_service_pb2.ListProductsResponse:
-        async with self._database.read_only() as uow:
-            products = await uow.products.all()
-        return payment_service_pb2.ListProductsResponse(
-            products=[replies.product(product) for product in products]
-        )
-
     async def CreatePayment(  # noqa: N802
         self, request: payment_service_pb2.CreatePaymentRequest, _context: Context
     ) -> payment_service_pb2.CreatePaymentResponse:
-        amount = replies.from_money(request.amount) if request.HasField("amount") else None
+        amount = requests.from_money(request.amount) if request.HasField("amount") else None
         command = CreatePayment(
             payment_id=new_id("pay"),
             order_id=request.order_id,
             amount=amount,
             payment_method=request.payment_method,
-            customer=current_caller().customer,
+            customer_id=current_caller().customer,
             caller=current_caller().scope,
             request_id=request.request_id,
             request_hash=hash_of(request),
         )
-        payment = await self._shield.run(self._dependencies.payments.pay(command))
+        payment = await self._shield.run(self._dependencies.payments.create(command))
         return payment_service_pb2.CreatePaymentResponse(payment=replies.payment(payment))
 
     async def GetPayment(  # noqa: N802
@@ -57,7 +50,7 @@ class PaymentServicer(
     ) -> payment_service_pb2.GetPaymentResponse:
         async with self._database.read_only() as uow:
             payment = await uow.payments.get(
-                request.payment_id, lock=False, only=current_caller().customer
+                request.payment_id, lock=False, customer_id=current_caller().customer
             )
         return payment_service_pb2.GetPaymentResponse(payment=replies.payment(payment))
 
@@ -67,7 +60,7 @@ class PaymentServicer(
         page = Page.of(request, "pay")
         async with self._database.read_only() as uow:
             payments = await uow.payments.page(
-                request.order_id, page.after, page.limit, only=current_caller().customer
+                request.order_id, page.after, page.limit, customer_id=current_caller().customer
             )
         payments, token = page.split(payments, "payment_id")
         return payment_service_pb2.ListPaymentsResponse(

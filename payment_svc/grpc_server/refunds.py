@@ -6,7 +6,7 @@ from payment.v1 import payment_service_pb2
 from payment_svc.domain.idempotency_key import IdempotencyKey
 from payment_svc.domain.refunds import Refund
 from payment_svc.grpc_server.dependencies import PaymentServicerBase
-from payment_svc.messages import replies
+from payment_svc.messages import replies, requests
 from payment_svc.storage.unit_of_work import UnitOfWork
 from payment_svc.use_cases.refunds import CreateRefund, create_refund
 from runtime.auth.authentication import current_caller
@@ -23,16 +23,17 @@ class RefundServicer(PaymentServicerBase):
     async def CreateRefund(  # noqa: N802
         self, request: payment_service_pb2.CreateRefundRequest, _context: Context
     ) -> payment_service_pb2.CreateRefundResponse:
-        amount = replies.from_money(request.amount) if request.HasField("amount") else None
+        amount = requests.from_money(request.amount) if request.HasField("amount") else None
         if amount and not amount.amount_minor:
             raise InvalidRequest([("amount.amount_minor", "must be more than zero")])
         key = IdempotencyKey(current_caller().scope, request.request_id, hash_of(request))
         command = CreateRefund(new_id("ref"), request.order_id, amount, request.reason, key)
 
         async def create(uow: UnitOfWork) -> payment_service_pb2.CreateRefundResponse:
-            # Stored replies expire; the refund keeps its own request for good.
+            # Stored replies are deleted after some time; the refund keeps its idempotency key.
             refund = await create_refund(command, uow, now=datetime.now(UTC))
-            if refund.call and refund.call.request_hash != key.request_hash:
+            stored = refund.idempotency_key
+            if stored and stored.request_hash != key.request_hash:
                 raise RequestIdReused(key.request_id)
             return payment_service_pb2.CreateRefundResponse(refund=self._message(refund))
 
@@ -45,7 +46,7 @@ class RefundServicer(PaymentServicerBase):
     ) -> payment_service_pb2.GetRefundResponse:
         async with self._database.read_only() as uow:
             refund = await uow.refunds.get(
-                request.refund_id, lock=False, only=current_caller().customer
+                request.refund_id, lock=False, customer_id=current_caller().customer
             )
         return payment_service_pb2.GetRefundResponse(refund=self._message(refund))
 
@@ -54,8 +55,8 @@ class RefundServicer(PaymentServicerBase):
     ) -> payment_service_pb2.ListRefundsResponse:
         page = Page.of(request, "ref")
         status = payment_service_pb2.RefundStatus.Name(request.status)
-        wanted = status.removeprefix("REFUND_STATUS_") if request.status else ""
-        overdue = (
+        status = status.removeprefix("REFUND_STATUS_") if request.status else ""
+        created_before = (
             datetime.now(UTC) - self._dependencies.refund_overdue_after
             if request.overdue_only
             else None
@@ -63,11 +64,11 @@ class RefundServicer(PaymentServicerBase):
         async with self._database.read_only() as uow:
             refunds = await uow.refunds.page(
                 request.order_id,
-                wanted,
-                overdue,
+                status,
+                created_before,
                 page.after,
                 page.limit,
-                only=current_caller().customer,
+                customer_id=current_caller().customer,
             )
         refunds, token = page.split(refunds, "refund_id")
         return payment_service_pb2.ListRefundsResponse(

@@ -1,1 +1,1 @@
-"""Contract messages to and from the domain."""
+"""Conversion between the contract's messages and the domain."""

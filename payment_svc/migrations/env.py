@@ -1,4 +1,4 @@
-"""Alembic's environment for payment's schema."""
+"""Alembic environment of the schema payment."""
 
 from payment_svc.storage.tables import metadata
 from runtime.database.migrate import run_environment

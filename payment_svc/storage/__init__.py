@@ -1,1 +1,1 @@
-"""payment's tables, repositories and unit of work."""
+"""payment's tables and repositories: one file per aggregate."""

@@ -1,4 +1,4 @@
-"""Looks codes up in batches: calls that come in one turn of the event loop share one query."""
+"""Loads access codes in batches: requests in one turn of the event loop share one query."""
 
 import asyncio
 from collections import defaultdict
@@ -18,20 +18,20 @@ _QUERY = select(access_codes).where(
 
 
 class AccessCodeLoader:
-    """Reads the truth: what is committed when the query runs."""
+    """Reads what is committed when the query runs; it caches nothing."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._waiting: defaultdict[str, list[asyncio.Future[AccessCode | None]]] = defaultdict(list)
         self._task: asyncio.Task[None] | None = None
 
-    async def find(self, code: str) -> AccessCode | None:
-        """The code's record; raises what the database raises."""
+    async def load(self, code: str) -> AccessCode | None:
+        """Returns the code; raises what the database raises."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[AccessCode | None] = loop.create_future()
         self._waiting[code].append(future)
         if len(self._waiting) == 1 and len(self._waiting[code]) == 1:
-            # The task starts in the next turn: whoever comes in this one shares its query.
+            # The task starts in the next turn, so that all requests of this turn share its query.
             self._task = loop.create_task(self._query())
         return await future
 
@@ -41,7 +41,7 @@ class AccessCodeLoader:
             async with self._engine.connect() as connection:
                 rows = await connection.execute(_QUERY, {"codes": list(waiting)})
                 found = {row.code: access_code(row) for row in rows}
-        except Exception as error:  # noqa: BLE001  every caller gets it
+        except Exception as error:  # noqa: BLE001  passed to every caller
             for future in _open(waiting):
                 future.set_exception(error)
             return

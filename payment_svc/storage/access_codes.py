@@ -10,14 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payment_svc.domain.access_code_errors import AccessCodeNotFound
 from payment_svc.domain.access_code_events import AuditEntry
-from payment_svc.domain.access_codes import AccessCode, AccessCodeStatus, Hold
-from payment_svc.storage import tables
-from payment_svc.storage.saving import upsert
+from payment_svc.domain.access_code_status import AccessCodeStatus, Hold
+from payment_svc.domain.access_codes import AccessCode
+from payment_svc.storage.tables import access_code_events as audit
+from payment_svc.storage.tables import access_codes as table
+from payment_svc.storage.upsert import upsert
 from runtime.database.unit_of_work import CollectEvents
-from runtime.rpc.pagination import after
+from runtime.rpc.pagination import after as entries_after
 
-_COLUMNS = [column.name for column in tables.access_codes.columns]
-_table = tables.access_codes
+_COLUMNS = [column.name for column in table.columns]
 
 
 class SqlAccessCodes:
@@ -26,67 +27,69 @@ class SqlAccessCodes:
     def __init__(self, connection: AsyncConnection, collect_events: CollectEvents) -> None:
         self._connection, self._collect_events = connection, collect_events
 
-    async def order_of(self, access_code_id: str) -> str:
-        """The order that a code belongs to, for good; raises AccessCodeNotFound."""
-        statement = select(_table.c.order_id).where(_table.c.id == access_code_id)
+    async def order_id_of(self, access_code_id: str) -> str:
+        """Returns the code's order, which never changes; raises AccessCodeNotFound."""
+        statement = select(table.c.order_id).where(table.c.id == access_code_id)
         order_id: str | None = await self._connection.scalar(statement)
         if order_id is None:
             raise AccessCodeNotFound(f"no access code {access_code_id}")
         return order_id
 
     async def get(self, access_code_id: str) -> AccessCode:
-        """One code, locked; raises AccessCodeNotFound."""
+        """Locks and returns a code; raises AccessCodeNotFound."""
         codes = await self.get_many([access_code_id])
         if access_code_id not in codes:
             raise AccessCodeNotFound(f"no access code {access_code_id}")
         return codes[access_code_id]
 
     async def get_many(self, ids: Sequence[str]) -> dict[str, AccessCode]:
-        """Those that exist, by id, locked in the order of their ids."""
-        statement = select(_table).where(_table.c.id.in_(ids)).order_by(_table.c.id)
+        """Locks the existing codes, sorted by id, and returns them by id."""
+        statement = select(table).where(table.c.id.in_(ids)).order_by(table.c.id)
         return {code.id: code for code in await self._all(statement.with_for_update())}
 
-    async def lapsed(self, now: datetime, limit: int) -> Sequence[AccessCode]:
-        """Live codes past their time, locked; without those that others have locked."""
+    async def get_due_to_expire(self, now: datetime, limit: int) -> Sequence[AccessCode]:
+        """Locks and returns ACTIVE or SUSPENDED codes past `expire_at`; skips locked ones."""
         statement = (
-            select(_table)
-            .where(_table.c.status.in_(["ACTIVE", "SUSPENDED"]), _table.c.expire_at <= now)
-            .order_by(_table.c.expire_at)
+            select(table)
+            .where(table.c.status.in_(["ACTIVE", "SUSPENDED"]), table.c.expire_at <= now)
+            .order_by(table.c.expire_at)
             .limit(limit)
         )
         return await self._all(statement.with_for_update(skip_locked=True))
 
-    async def find(self, column: str, value: str) -> AccessCode | None:
-        """The newest code whose `column` has a value: "id", "code" or "order_id"."""
-        statement = select(_table).where(_table.c[column] == value)
-        statement = statement.order_by(_table.c.version.desc()).limit(1)
+    async def find_newest(self, column: str, value: str) -> AccessCode | None:
+        """Returns the newest code with a value in "id", "code" or "order_id", without a lock."""
+        statement = select(table).where(table.c[column] == value)
+        statement = statement.order_by(table.c.version.desc()).limit(1)
         return next(iter(await self._all(statement)), None)
 
-    async def page(self, order_id: str, status: str, last: str, limit: int) -> Sequence[AccessCode]:
-        """Codes after `last`, newest first; "" doesn't restrict."""
-        statement: Select[Any] = select(_table)
+    async def page(
+        self, order_id: str, status: str, after: str, limit: int
+    ) -> Sequence[AccessCode]:
+        """Codes after the id `after`, newest first; "" does not filter."""
+        statement: Select[Any] = select(table)
         if order_id:
-            statement = statement.where(_table.c.order_id == order_id)
+            statement = statement.where(table.c.order_id == order_id)
         if status:
-            statement = statement.where(_table.c.status == status)
-        return await self._all(after(statement, _table.c.id, last, limit, newest_first=True))
+            statement = statement.where(table.c.status == status)
+        statement = entries_after(statement, table.c.id, after, limit, newest_first=True)
+        return await self._all(statement)
 
-    async def audit_page(self, access_code_id: str, last: str, limit: int) -> Sequence[AuditEntry]:
-        """A code's audit after the entry whose place is `last`, oldest first."""
-        table = tables.access_code_events
-        statement = select(table).where(table.c.access_code_id == access_code_id)
-        if last:
-            place = func.lpad(cast(table.c.version, Text), 26, "0")
-            statement = statement.where(place > last.partition("_")[2])
-        rows = await self._connection.execute(statement.order_by(table.c.version).limit(limit))
+    async def audit_page(self, access_code_id: str, after: str, limit: int) -> Sequence[AuditEntry]:
+        """A code's audit entries after the page key `after`, oldest first."""
+        statement = select(audit).where(audit.c.access_code_id == access_code_id)
+        if after:
+            key = func.lpad(cast(audit.c.version, Text), 26, "0")
+            statement = statement.where(key > after.partition("_")[2])
+        rows = await self._connection.execute(statement.order_by(audit.c.version).limit(limit))
         return [_entry(row) for row in rows]
 
     async def save_many(self, codes: Sequence[AccessCode]) -> None:
-        """Adds or updates, and writes what their audit has new."""
-        await upsert(self._connection, _table, [_row(code) for code in codes])
+        """Inserts or updates, and appends the new audit entries."""
+        await upsert(self._connection, table, [_row(code) for code in codes])
         entries = [asdict(entry) for code in codes for entry in code.audit]
         if entries:
-            await self._connection.execute(insert(tables.access_code_events), entries)
+            await self._connection.execute(insert(audit), entries)
         for code in codes:
             code.audit.clear()
         self._collect_events(codes)
@@ -113,7 +116,7 @@ def _entry(row: Any) -> AuditEntry:
 
 
 def access_code(row: Any) -> AccessCode:
-    """A row of `access_codes` as the aggregate."""
+    """Reads a row of `access_codes`."""
     return AccessCode(
         id=row.id,
         code=row.code,

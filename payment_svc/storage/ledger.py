@@ -1,4 +1,4 @@
-"""Sums up the money of orders: one statement, so that it sees one moment."""
+"""The ledger check in one SQL statement, so that it sees one consistent moment."""
 
 from typing import Any
 
@@ -7,28 +7,28 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
 from payment_svc.storage import tables
-from payment_svc.use_cases.ledger import MOST_IMBALANCES, LedgerEntry, LedgerReport
+from payment_svc.use_cases.ledger import MAX_IMBALANCES, LedgerEntry, LedgerReport
 
-# By name, whatever the domain knows of them: what a paid order is worth backs its price.
+# Spelled out, so that the check does not depend on the domain code that it verifies.
 _PAID = ("PAID", "PARTIALLY_REFUNDED", "REFUND_PENDING", "REFUNDED")
 _AMOUNTS = ("captured", "refunded", "backing", "owed")
 
 
 class SqlLedger:
-    """See `Ledger`."""
+    """Implements `Ledger`."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def check(self, order_id: str, limit: int = MOST_IMBALANCES) -> LedgerReport:
-        """Of one order, or of all (""); with so many imbalances at most."""
+    async def check(self, order_id: str, limit: int = MAX_IMBALANCES) -> LedgerReport:
+        """Checks one order, or all (""); reports up to `limit` imbalances."""
         per_order = _per_order(order_id).cte("per_order")
         columns = per_order.c
         amounts = [columns[name] for name in _AMOUNTS]
-        off = columns.captured - columns.refunded != columns.backing + columns.owed
+        unbalanced = columns.captured - columns.refunded != columns.backing + columns.owed
         imbalances = (
             select(columns.order_id, columns.currency_code, *amounts, literal(0).label("orders"))
-            .where(off)
+            .where(unbalanced)
             .order_by(columns.order_id)
             .limit(limit)
             .subquery()
@@ -38,30 +38,30 @@ class SqlLedger:
             literal(""), columns.currency_code, *sums, func.count().label("orders")
         ).group_by(columns.currency_code)
         rows = (await self._connection.execute(union_all(select(imbalances), totals))).all()
-        summed = [row for row in rows if not row.order_id]
+        total_rows = [row for row in rows if not row.order_id]
         return LedgerReport(
-            checked_count=sum(row.orders for row in summed),
+            checked_count=sum(row.orders for row in total_rows),
             imbalances=[_entry(row) for row in rows if row.order_id],
-            totals=[_entry(row) for row in summed],
+            totals=[_entry(row) for row in total_rows],
         )
 
 
 def _per_order(order_id: str) -> Select[Any]:
-    orders, captured, paid_back = tables.orders, _captured(order_id), _paid_back(order_id)
-    # What the order itself says, so that it is compared with the refunds, too.
+    orders, captured, refunds = tables.orders, _captured(order_id), _refunds(order_id)
+    # The order's own amount, so that it is compared with the sum of the refunds.
     backing = orders.c.amount_minor - orders.c.refunded_minor
     return (
         select(
             orders.c.order_id,
             orders.c.currency_code,
             func.coalesce(captured.c.captured, 0).label("captured"),
-            func.coalesce(paid_back.c.refunded, 0).label("refunded"),
+            func.coalesce(refunds.c.refunded, 0).label("refunded"),
             case((orders.c.status.in_(_PAID), backing), else_=0).label("backing"),
-            func.coalesce(paid_back.c.owed, 0).label("owed"),
+            func.coalesce(refunds.c.owed, 0).label("owed"),
         )
         .outerjoin(captured, captured.c.order_id == orders.c.order_id)
-        .outerjoin(paid_back, paid_back.c.order_id == orders.c.order_id)
-        .where(_only(orders.c.order_id, order_id))
+        .outerjoin(refunds, refunds.c.order_id == orders.c.order_id)
+        .where(_matches(orders.c.order_id, order_id))
     )
 
 
@@ -69,13 +69,13 @@ def _captured(order_id: str) -> Any:
     payments = tables.payments
     return (
         select(payments.c.order_id, func.sum(payments.c.captured_minor).label("captured"))
-        .where(_only(payments.c.order_id, order_id))
+        .where(_matches(payments.c.order_id, order_id))
         .group_by(payments.c.order_id)
         .subquery()
     )
 
 
-def _paid_back(order_id: str) -> Any:
+def _refunds(order_id: str) -> Any:
     refunds = tables.refunds
     amount, succeeded = refunds.c.amount_minor, refunds.c.status == "SUCCEEDED"
     return (
@@ -84,13 +84,13 @@ def _paid_back(order_id: str) -> Any:
             func.sum(amount).filter(succeeded).label("refunded"),
             func.sum(amount).filter(~succeeded, refunds.c.surplus).label("owed"),
         )
-        .where(_only(refunds.c.order_id, order_id))
+        .where(_matches(refunds.c.order_id, order_id))
         .group_by(refunds.c.order_id)
         .subquery()
     )
 
 
-def _only(column: ColumnElement[str], order_id: str) -> ColumnElement[bool]:
+def _matches(column: ColumnElement[str], order_id: str) -> ColumnElement[bool]:
     return column == order_id if order_id else true()
 
 

@@ -1,4 +1,4 @@
-"""The provider's notifications: stored before they take effect, so that none is lost."""
+"""The repository of provider notifications, and the queue of those to be processed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -23,18 +23,18 @@ from payment_svc.domain.provider_notifications import (
     ProviderNotificationNotFound,
     ProviderNotificationStatus,
 )
-from payment_svc.storage.tables import payment_notifications as table
-from runtime.rpc.pagination import after
+from payment_svc.storage.tables import provider_notifications as table
+from runtime.rpc.pagination import after as entries_after
 
 
 class SqlProviderNotifications:
-    """The provider's notifications."""
+    """The provider notifications."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
     async def store(self, notification: ProviderNotification) -> ProviderNotification:
-        """Adds it; or counts one more delivery of the same body, and returns what there is."""
+        """Inserts it; or counts another delivery of the same body and returns the stored one."""
         statement = insert(table).values(**_row(notification), due_at=notification.received_at)
         counted = {"deliveries": table.c.deliveries + 1}
         statement = statement.on_conflict_do_update(index_elements=["digest"], set_=counted)
@@ -42,26 +42,26 @@ class SqlProviderNotifications:
         return _notification(row)
 
     async def get(self, notification_id: str) -> ProviderNotification:
-        """One notification, locked; raises ProviderNotificationNotFound."""
-        wanted = table.c.payment_notification_id == notification_id
-        statement = select(table).where(wanted).with_for_update()
+        """Locks and returns a notification; raises ProviderNotificationNotFound."""
+        matches = table.c.provider_notification_id == notification_id
+        statement = select(table).where(matches).with_for_update()
         if (row := (await self._connection.execute(statement)).first()) is None:
             raise ProviderNotificationNotFound(f"no notification {notification_id}")
         return _notification(row)
 
     async def save(self, notification: ProviderNotification) -> None:
-        """Updates what became of it."""
-        wanted = table.c.payment_notification_id == notification.payment_notification_id
+        """Updates status and quarantine reason."""
+        matches = table.c.provider_notification_id == notification.provider_notification_id
         changed = {
             "status": notification.status,
             "quarantine_reason": notification.quarantine_reason,
         }
-        await self._connection.execute(update(table).where(wanted).values(changed))
+        await self._connection.execute(update(table).where(matches).values(changed))
 
-    async def due(self, limit: int) -> Mapping[str, int]:
-        """Ids of those to be processed, the longest due first, and how often that failed."""
+    async def find_due(self, limit: int) -> Mapping[str, int]:
+        """Ids of notifications to be processed, longest due first, with their failure counts."""
         statement = (
-            select(table.c.payment_notification_id, table.c.failures)
+            select(table.c.provider_notification_id, table.c.failures)
             .where(
                 table.c.status == ProviderNotificationStatus.RECEIVED, table.c.due_at <= func.now()
             )
@@ -69,27 +69,27 @@ class SqlProviderNotifications:
             .limit(limit)
         )
         rows = await self._connection.execute(statement)
-        return {row.payment_notification_id: row.failures for row in rows}
+        return {row.provider_notification_id: row.failures for row in rows}
 
     async def postpone(self, notification_id: str, delay: timedelta) -> None:
-        """Notes that processing failed; it is tried again after a delay."""
-        wanted = table.c.payment_notification_id == notification_id
+        """Counts a failure; the notification is due again after `delay`."""
+        matches = table.c.provider_notification_id == notification_id
         changed = {"failures": table.c.failures + 1, "due_at": func.now() + delay}
-        await self._connection.execute(update(table).where(wanted).values(changed))
+        await self._connection.execute(update(table).where(matches).values(changed))
 
-    async def page(self, status: str, last: str, limit: int) -> Sequence[ProviderNotification]:
-        """Notifications after `last`, newest first; "" doesn't restrict."""
+    async def page(self, status: str, after: str, limit: int) -> Sequence[ProviderNotification]:
+        """Notifications after the id `after`, newest first; "" does not filter."""
         statement = select(table)
         if status:
             statement = statement.where(table.c.status == status)
-        column = table.c.payment_notification_id
-        statement = after(statement, column, last, limit, newest_first=True)
+        column = table.c.provider_notification_id
+        statement = entries_after(statement, column, after, limit, newest_first=True)
         return [_notification(row) for row in await self._connection.execute(statement)]
 
 
 def _row(notification: ProviderNotification) -> dict[str, Any]:
     names = [name for name in notification.__dataclass_fields__ if name != "amount"]
-    outcome, reason = _told(notification.outcome)
+    outcome, reason = _outcome_columns(notification.outcome)
     return {
         **{name: getattr(notification, name) for name in names},
         **asdict(notification.amount),
@@ -101,7 +101,7 @@ def _row(notification: ProviderNotification) -> dict[str, Any]:
 def _notification(row: Row[Any]) -> ProviderNotification:
     amount = Money(row.amount_minor, row.currency_code)
     return ProviderNotification(
-        payment_notification_id=row.payment_notification_id,
+        provider_notification_id=row.provider_notification_id,
         digest=row.digest,
         body=row.body,
         payment_id=row.payment_id,
@@ -115,7 +115,7 @@ def _notification(row: Row[Any]) -> ProviderNotification:
     )
 
 
-def _told(outcome: Outcome) -> tuple[str, str]:
+def _outcome_columns(outcome: Outcome) -> tuple[str, str]:
     match outcome:
         case Captured():
             return "CAPTURED", ""
@@ -129,8 +129,8 @@ def _told(outcome: Outcome) -> tuple[str, str]:
             return "NO_ANSWER", ""
 
 
-def _outcome(told: str, amount: Money, reason: str) -> Outcome:
-    match told:
+def _outcome(name: str, amount: Money, reason: str) -> Outcome:
+    match name:
         case "CAPTURED":
             return Captured(amount)
         case "DECLINED":

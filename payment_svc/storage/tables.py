@@ -1,4 +1,4 @@
-"""payment's tables. `access_codes` is shared: interview may read id, code, status, expire_at."""
+"""payment's tables. interview may read id, code, status, expire_at of `access_codes`."""
 
 from sqlalchemy import (
     BigInteger,
@@ -56,7 +56,7 @@ orders = Table(
     Column("refunded_minor", BigInteger, nullable=False, server_default="0"),
     Column("payment_id", Text, nullable=False, server_default=""),
     Index("orders_customer_idx", "customer_id", "order_id"),
-    # Those that wait for a payment: few, and looked at every few seconds.
+    # Unpaid orders: few, and queried every few seconds.
     Index("orders_unpaid_idx", "expire_at", postgresql_where="status = 'PENDING_PAYMENT'"),
 )
 
@@ -76,11 +76,11 @@ payments = Table(
     Column("request_hash", LargeBinary, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
-    # When the provider is next asked about one without outcome.
+    # When the provider is queried next about an open payment.
     Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     UniqueConstraint("caller", "request_id"),
     Index("payments_order_idx", "order_id", "payment_id"),
-    # Those whose outcome isn't known: few, and looked at every few seconds.
+    # Open payments: few, and queried every few seconds.
     Index(
         "payments_due_idx",
         "due_at",
@@ -88,10 +88,10 @@ payments = Table(
     ),
 )
 
-payment_notifications = Table(
-    "payment_notifications",
+provider_notifications = Table(
+    "provider_notifications",
     metadata,
-    Column("payment_notification_id", Text, primary_key=True),
+    Column("provider_notification_id", Text, primary_key=True),
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("body", LargeBinary, nullable=False),
     Column("payment_id", Text, nullable=False),
@@ -104,14 +104,14 @@ payment_notifications = Table(
     Column("quarantine_reason", Text, nullable=False),
     Column("received_at", DateTime(timezone=True), nullable=False),
     Column("deliveries", Integer, nullable=False),
-    # When processing is tried (again), and how often it failed.
+    # When it is processed next, and how often processing failed.
     Column("due_at", DateTime(timezone=True), nullable=False),
     Column("failures", Integer, nullable=False, server_default="0"),
-    Index("payment_notifications_due_idx", "due_at", postgresql_where="status = 'RECEIVED'"),
-    # What operators look for among the many that were processed.
+    Index("provider_notifications_due_idx", "due_at", postgresql_where="status = 'RECEIVED'"),
+    # Quarantined notifications: few among many, and listed by operators.
     Index(
-        "payment_notifications_quarantined_idx",
-        "payment_notification_id",
+        "provider_notifications_quarantined_idx",
+        "provider_notification_id",
         postgresql_where="status = 'QUARANTINED'",
     ),
 )
@@ -133,7 +133,7 @@ access_codes = Table(
     Column("replaced_by", Text, nullable=False, server_default=""),
     Index("code_idx", "code", unique=True),
     Index("status_idx", "status"),
-    # Those that the clock can still end.
+    # Codes that can still expire.
     Index(
         "access_codes_live_idx", "expire_at", postgresql_where="status IN ('ACTIVE', 'SUSPENDED')"
     ),
@@ -162,7 +162,7 @@ refunds = Table(
     Column("payment_id", Text, ForeignKey(payments.c.payment_id), nullable=False),
     Column("amount_minor", BigInteger, nullable=False),
     Column("currency_code", Text, nullable=False),
-    # "full" is a word of SQL: always quoted.
+    # "full" is a keyword of SQL and has to be quoted.
     Column("full", Boolean, nullable=False, quote=True),
     Column("surplus", Boolean, nullable=False),
     Column("reason", Text, nullable=False),
@@ -173,17 +173,17 @@ refunds = Table(
     Column("released_at", DateTime(timezone=True)),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("updated_at", DateTime(timezone=True), nullable=False),
-    # The call that asked for it; refunds of surplus have none, and old ones don't know it.
+    # The idempotency key of its request; refunds of surplus money have none.
     Column("caller", Text),
     Column("request_id", Text),
     Column("request_hash", LargeBinary),
-    # When a released refund is next taken to the provider.
+    # When a released refund is submitted to the provider next.
     Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     UniqueConstraint("caller", "request_id"),
     Index("refunds_order_idx", "order_id", "refund_id"),
-    # Few, and looked at every few seconds.
+    # Open refunds: few, and queried every few seconds.
     Index("refunds_due_idx", "due_at", postgresql_where=_WITHOUT_OUTCOME),
-    # One at a time: the database keeps it too.
+    # One open refund of an order's price at a time.
     Index(
         "refunds_pending_idx",
         "order_id",

@@ -1,4 +1,4 @@
-"""One transaction of payment and its repositories."""
+"""payment's unit of work."""
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -6,16 +6,18 @@ from payment_svc.domain.products import Catalogue
 from payment_svc.messages.events import to_bus
 from payment_svc.storage.access_codes import SqlAccessCodes
 from payment_svc.storage.ledger import SqlLedger
+from payment_svc.storage.orders import SqlOrders
+from payment_svc.storage.payments import SqlPayments
+from payment_svc.storage.products import SqlProducts
 from payment_svc.storage.provider_notifications import SqlProviderNotifications
 from payment_svc.storage.refunds import SqlRefunds
-from payment_svc.storage.repositories import SqlOrders, SqlPayments, SqlProducts
 from payment_svc.storage.tables import bus
 from runtime.database import unit_of_work
 from runtime.database.transactions import Transactions
 
 
 class UnitOfWork(unit_of_work.UnitOfWork):
-    """The repositories over one connection."""
+    """One transaction and payment's repositories in it."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         super().__init__(connection, bus, to_bus)
@@ -28,7 +30,7 @@ class UnitOfWork(unit_of_work.UnitOfWork):
         self.ledger = SqlLedger(connection)
 
     async def catalogue(self) -> Catalogue:
-        """The products on sale."""
+        """The catalogue of all products."""
         return await self.products.catalogue()
 
 

@@ -1,1 +1,1 @@
-"""What payment does, one function each. They load, tell an aggregate one verb, and add it back."""
+"""payment's use cases, one function each: load aggregates, call one method, save them."""

@@ -1,4 +1,4 @@
-"""What becomes of access codes after they were issued."""
+"""Use cases that change issued access codes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,14 @@ from datetime import datetime
 
 from payment_svc.domain.access_code_errors import AccessCodeNotFound
 from payment_svc.domain.access_codes import AccessCode, Cause
-from payment_svc.domain.orders import Order, OrderNotFound
+from payment_svc.domain.order_errors import OrderNotFound
+from payment_svc.domain.orders import Order
 from payment_svc.use_cases.ports import AccessCodeFactory, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
 class RedeemAccessCode:
-    """An interview was started with a code. `refund_id`: the refund that this answers, if any."""
+    """An interview was started with a code. `refund_id` is the refund that this answers, or ""."""
 
     order_id: str
     access_code_id: str
@@ -24,7 +25,7 @@ class RedeemAccessCode:
 
 @dataclass(frozen=True, slots=True)
 class ChangeAccessCode:
-    """Somebody wants a code changed."""
+    """An operator or a storefront changes a code."""
 
     access_code_id: str
     cause: Cause
@@ -33,39 +34,41 @@ class ChangeAccessCode:
 async def redeem_access_codes(
     commands: Sequence[RedeemAccessCode], uow: UnitOfWork, *, now: datetime
 ) -> None:
-    """Each start redeems its code, or is rejected; and it rejects a refund that waits.
+    """Redeems the code of each start or rejects its use, and rejects the order's waiting refund.
 
-    One that answers an older refund rejects none. Raises OrderNotFound, AccessCodeNotFound,
+    A start that answers another refund rejects none. Raises OrderNotFound, AccessCodeNotFound,
     AccessCodeNotRedeemable.
     """
     order_ids = [command.order_id for command in commands]
     orders = await uow.orders.get_many(order_ids)
-    refunds = await uow.refunds.find_open(order_ids)
+    refunds = await uow.refunds.get_open_by_order(order_ids)
     named = [command.access_code_id for command in commands]
     current = [order.access_code_id for order in orders.values() if order.access_code_id]
     codes = await uow.access_codes.get_many([*named, *current])
-    judged: list[AccessCode] = []
+    changed: list[AccessCode] = []
     for command in commands:
-        order, code = _started(command, orders, codes)
+        order, code = _order_and_code(command, orders, codes)
         code.redeem(command.session_id, command.started_at, command.event_id, now)
         refund = refunds.get(order.order_id)
         if refund and refund.is_rejected_by(command.refund_id):
             refund.reject(order, code, command.session_id, command.event_id, now)
             await uow.orders.save(order)
             await uow.refunds.save(refund)
-        judged.append(code)
-    await uow.access_codes.save_many(judged)
+        changed.append(code)
+    await uow.access_codes.save_many(changed)
 
 
-def _started(
+def _order_and_code(
     command: RedeemAccessCode, orders: Mapping[str, Order], codes: Mapping[str, AccessCode]
 ) -> tuple[Order, AccessCode]:
-    """The order of a start and its code: if that was replaced, the order's current one."""
+    """The order of a start and its code; a replaced code resolves to the order's current code."""
     if (order := orders.get(command.order_id)) is None:
         raise OrderNotFound(f"no order {command.order_id}")
     code = codes.get(command.access_code_id)
     if code is None or code.order_id != order.order_id:
-        raise AccessCodeNotFound(f"no code {command.access_code_id} of order {order.order_id}")
+        raise AccessCodeNotFound(
+            f"no access code {command.access_code_id} of order {order.order_id}"
+        )
     return order, codes[order.access_code_id or code.id] if code.replaced_by else code
 
 
@@ -73,7 +76,7 @@ async def revoke_access_code(
     command: ChangeAccessCode, uow: UnitOfWork, *, now: datetime
 ) -> AccessCode:
     """Raises AccessCodeNotFound, AccessCodeNotRevocable."""
-    _, code = await _with_order(command, uow)
+    _, code = await _lock_order_and_code(command, uow)
     code.revoke(command.cause, now)
     await uow.access_codes.save_many([code])
     return code
@@ -83,7 +86,7 @@ async def suspend_access_code(
     command: ChangeAccessCode, uow: UnitOfWork, *, now: datetime
 ) -> AccessCode:
     """Raises AccessCodeNotFound, AccessCodeNotSuspendable."""
-    _, code = await _with_order(command, uow)
+    _, code = await _lock_order_and_code(command, uow)
     code.suspend(command.cause, now)
     await uow.access_codes.save_many([code])
     return code
@@ -93,8 +96,8 @@ async def reinstate_access_code(
     command: ChangeAccessCode, uow: UnitOfWork, *, now: datetime
 ) -> AccessCode:
     """Raises AccessCodeNotFound, AccessCodeNotReinstatable."""
-    order, code = await _with_order(command, uow)
-    code.reinstate(command.cause, order.holder, now)
+    order, code = await _lock_order_and_code(command, uow)
+    code.reinstate(command.cause, order.customer_id, order.recipient, now)
     await uow.access_codes.save_many([code])
     return code
 
@@ -102,9 +105,11 @@ async def reinstate_access_code(
 async def reissue_access_code(
     command: ChangeAccessCode, uow: UnitOfWork, *, codes: AccessCodeFactory, now: datetime
 ) -> AccessCode:
-    """The new code. Raises AccessCodeNotFound, AccessCodeNotReissuable."""
-    order, old = await _with_order(command, uow)
-    new = old.reissue(codes.new_id(), codes.new_code(), command.cause, order.holder, now)
+    """Returns the new code. Raises AccessCodeNotFound, AccessCodeNotReissuable."""
+    order, old = await _lock_order_and_code(command, uow)
+    new = old.reissue(
+        codes.new_id(), codes.new_code(), command.cause, order.customer_id, order.recipient, now
+    )
     order.replace_code(new)
     await uow.orders.save(order)
     await uow.access_codes.save_many([old, new])
@@ -112,15 +117,17 @@ async def reissue_access_code(
 
 
 async def expire_access_codes(limit: int, uow: UnitOfWork, *, now: datetime) -> int:
-    """Expires up to `limit` codes whose time is over; how many."""
-    lapsed = await uow.access_codes.lapsed(now, limit)
-    for code in lapsed:
+    """Expires up to `limit` codes whose `expire_at` has passed; returns how many."""
+    codes = await uow.access_codes.get_due_to_expire(now, limit)
+    for code in codes:
         code.expire(now)
-    await uow.access_codes.save_many(lapsed)
-    return len(lapsed)
+    await uow.access_codes.save_many(codes)
+    return len(codes)
 
 
-async def _with_order(command: ChangeAccessCode, uow: UnitOfWork) -> tuple[Order, AccessCode]:
-    """The order is locked first, as everywhere."""
-    order = await uow.orders.get(await uow.access_codes.order_of(command.access_code_id))
+async def _lock_order_and_code(
+    command: ChangeAccessCode, uow: UnitOfWork
+) -> tuple[Order, AccessCode]:
+    """Locks the order before its code: all use cases keep this order."""
+    order = await uow.orders.get(await uow.access_codes.order_id_of(command.access_code_id))
     return order, await uow.access_codes.get(command.access_code_id)

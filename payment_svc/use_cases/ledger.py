@@ -1,15 +1,19 @@
-"""Whether money is where it belongs: captured less refunded is what backs the order or is owed."""
+"""The ledger check. For each order, captured less refunded money equals its backing plus owed.
+
+Backing is the part of the price of a paid order that was not refunded; owed is surplus money that
+was not refunded yet.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-MOST_IMBALANCES = 100
+MAX_IMBALANCES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """How the money of one order stands, or of several together; in the minor unit."""
+    """The amounts of one order, or their sums over several; in the currency's minor unit."""
 
     order_id: str
     currency_code: str
@@ -21,7 +25,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class LedgerReport:
-    """How many orders were checked, which don't balance, and what they come to by currency."""
+    """How many orders were checked, those that do not balance, and the totals by currency."""
 
     checked_count: int
     imbalances: Sequence[LedgerEntry]
@@ -29,7 +33,7 @@ class LedgerReport:
 
 
 class Ledger(Protocol):
-    """What the tables say of money, at one moment."""
+    """The money of all orders at one moment."""
 
-    async def check(self, order_id: str, most: int) -> LedgerReport:
-        """Of one order, or of all (""); with so many imbalances at most."""
+    async def check(self, order_id: str, limit: int) -> LedgerReport:
+        """Checks one order, or all (""); reports up to `limit` imbalances."""

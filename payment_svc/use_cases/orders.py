@@ -1,11 +1,12 @@
-"""Ordering, and giving an order up."""
+"""Use cases of orders: create, cancel, expire."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from payment_svc.domain.money import Money
-from payment_svc.domain.orders import TIME_TO_PAY, Order, Recipient
-from payment_svc.domain.payments import PaymentInProgress
+from payment_svc.domain.orders import TIME_TO_PAY, Order
+from payment_svc.domain.payment_errors import PaymentInProgress
+from payment_svc.domain.recipient import Recipient
 from payment_svc.use_cases.ports import UnitOfWork
 
 
@@ -23,16 +24,16 @@ class CreateOrder:
 
 @dataclass(frozen=True, slots=True)
 class CancelOrder:
-    """Somebody doesn't want an order; `customer` if that may only be this customer's."""
+    """Cancels an order. With `customer_id`, only an order of this customer is visible."""
 
     order_id: str
-    customer: str | None
+    customer_id: str | None
 
 
 async def create_order(command: CreateOrder, uow: UnitOfWork, *, now: datetime) -> Order:
     """Raises ProductNotFound, CurrencyNotSupported, PriceMismatch."""
     product = (await uow.catalogue()).quote(command.product_id, command.expected_price)
-    order = Order.place(
+    order = Order.create(
         command.order_id,
         command.customer_id,
         product,
@@ -47,8 +48,8 @@ async def create_order(command: CreateOrder, uow: UnitOfWork, *, now: datetime) 
 async def cancel_order(command: CancelOrder, uow: UnitOfWork, *, now: datetime) -> Order:
     """Raises OrderNotFound, OrderNotCancellable, PaymentInProgress."""
     order = await uow.orders.get(command.order_id)
-    order.check_visible(command.customer)
-    await _check_closed(order, uow, "cancelled")
+    order.check_visible(command.customer_id)
+    await _check_no_open_payment(order, uow, "cancelled")
     order.cancel(now)
     await uow.orders.save(order)
     return order
@@ -57,13 +58,13 @@ async def cancel_order(command: CancelOrder, uow: UnitOfWork, *, now: datetime) 
 async def expire_order(order_id: str, uow: UnitOfWork, *, now: datetime) -> Order:
     """Raises OrderNotFound, OrderNotExpirable, PaymentInProgress."""
     order = await uow.orders.get(order_id)
-    await _check_closed(order, uow, "expired")
+    await _check_no_open_payment(order, uow, "expired")
     order.expire(now)
     await uow.orders.save(order)
     return order
 
 
-async def _check_closed(order: Order, uow: UnitOfWork, step: str) -> None:
-    """Under the order's lock no payment begins: once there is none, none can succeed any more."""
+async def _check_no_open_payment(order: Order, uow: UnitOfWork, action: str) -> None:
+    """No payment is created while the order is locked: without an open one, none can succeed."""
     if payment := await uow.payments.find_open(order.order_id):
-        raise PaymentInProgress(payment.payment_id, payment.status, step)
+        raise PaymentInProgress(order.order_id, payment.payment_id, payment.status, action)

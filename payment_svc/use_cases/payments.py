@@ -1,4 +1,4 @@
-"""Paying: attempts and their outcomes."""
+"""Use cases of payments: create, submit to the provider, settle."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,20 +6,21 @@ from datetime import datetime
 from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order, OrderStatus
-from payment_svc.domain.payments import Outcome, Payment, PaymentInProgress, PaymentStatus
+from payment_svc.domain.payment_errors import PaymentInProgress
+from payment_svc.domain.payments import Outcome, Payment, PaymentStatus
 from payment_svc.domain.refunds import Refund
 from payment_svc.use_cases.ports import AccessCodeFactory, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
 class CreatePayment:
-    """Somebody wants to pay an order; `customer` if that may only be this customer's."""
+    """Pays an order. With `customer_id`, only an order of this customer is visible."""
 
     payment_id: str
     order_id: str
     amount: Money | None
     payment_method: str
-    customer: str | None
+    customer_id: str | None
     caller: str
     request_id: str
     request_hash: bytes
@@ -27,7 +28,7 @@ class CreatePayment:
 
 @dataclass(frozen=True, slots=True)
 class SettlePayment:
-    """The provider told how a payment stands; `refund_id` is for money that backs no order."""
+    """The provider reported an outcome; `refund_id` is for the refund of surplus money."""
 
     payment_id: str
     order_id: str
@@ -36,25 +37,25 @@ class SettlePayment:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """A payment after the provider's word, and the refund of money that backs no order, if new."""
+class SettledPayment:
+    """A settled payment, and the refund of surplus money if one was created."""
 
     payment: Payment
     surplus: Refund | None = None
 
 
 async def create_payment(command: CreatePayment, uow: UnitOfWork, *, now: datetime) -> Payment:
-    """The payment that the call began before, or a new one, PENDING.
+    """A new PENDING payment, or the one that the same request created before.
 
     Raises OrderNotFound, OrderNotPayable, AmountMismatch, PaymentInProgress.
     """
-    if begun := await uow.payments.find_by_request(command.caller, command.request_id):
-        return begun
+    if existing := await uow.payments.find_by_request(command.caller, command.request_id):
+        return existing
     order = await uow.orders.get(command.order_id)
-    order.check_visible(command.customer)
+    order.check_visible(command.customer_id)
     order.check_payable(command.amount, now)
     if other := await uow.payments.find_open(order.order_id):
-        raise PaymentInProgress(other.payment_id, other.status, "paid by another")
+        raise PaymentInProgress(order.order_id, other.payment_id, other.status, "paid again")
     payment = Payment(
         payment_id=command.payment_id,
         order_id=order.order_id,
@@ -71,44 +72,44 @@ async def create_payment(command: CreatePayment, uow: UnitOfWork, *, now: dateti
 
 
 async def submit_payment(payment_id: str, uow: UnitOfWork, *, now: datetime) -> Payment:
-    """Notes that the provider is going to be asked. Raises PaymentNotFound, PaymentFinal."""
+    """Sets PROCESSING before a request to the provider. Raises PaymentNotFound, PaymentFinal."""
     payment = await uow.payments.get(payment_id)
-    payment.ask(now)
+    payment.submit(now)
     await uow.payments.save(payment)
     return payment
 
 
 async def settle_payment(
     command: SettlePayment, uow: UnitOfWork, *, codes: AccessCodeFactory, now: datetime
-) -> Settled:
-    """Records the outcome; if money was captured, the order is paid and its code issued.
+) -> SettledPayment:
+    """Stores the outcome. Captured money pays the order, whose access code is issued.
 
-    Money that doesn't back the order is given back. Raises OrderNotFound, PaymentNotFound,
-    PaymentNotSubmitted, PaymentFinal, CurrencyCaptured.
+    Captured money that does not pay the order is surplus: it is refunded. Raises OrderNotFound,
+    PaymentNotFound, PaymentNotSubmitted, PaymentFinal, WrongCurrencyCaptured.
     """
     order = await uow.orders.get(command.order_id)
     payment = await uow.payments.get(command.payment_id)
-    captured = payment.record(command.outcome, now)
+    captured = payment.settle(command.outcome, now)
     await uow.payments.save(payment)
     if captured is None:
-        return Settled(payment)
+        return SettledPayment(payment)
     if _pays(payment, order):
-        await _complete(order, payment, uow, codes=codes, now=now)
-        return Settled(payment)
+        await _complete_payment(order, payment, uow, codes=codes, now=now)
+        return SettledPayment(payment)
     surplus = Refund.of_surplus(
         command.refund_id, order.order_id, payment.payment_id, captured, now
     )
     await uow.refunds.save(surplus)
-    return Settled(payment, surplus)
+    return SettledPayment(payment, surplus)
 
 
 def _pays(payment: Payment, order: Order) -> bool:
-    """Whether money that was captured just now backs the order."""
+    """Whether newly captured money pays the order."""
     waits = order.status is OrderStatus.PENDING_PAYMENT
     return waits and payment.status is PaymentStatus.SUCCEEDED
 
 
-async def _complete(
+async def _complete_payment(
     order: Order, payment: Payment, uow: UnitOfWork, *, codes: AccessCodeFactory, now: datetime
 ) -> None:
     product = (await uow.catalogue()).quote(order.product_id, None)

@@ -1,4 +1,8 @@
-"""What the use cases need of the outside: repositories, and where new codes come from."""
+"""The ports of the use cases: repositories, the unit of work, and the source of new codes.
+
+"Locked" means locked until the end of the transaction. To avoid deadlocks, rows are locked in this
+order: provider notification, order, then payment, refund or access code.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,90 +19,90 @@ from payment_svc.domain.refunds import Refund
 
 
 class Orders(Protocol):
-    """The orders."""
+    """The repository of orders."""
 
     async def get(self, order_id: str) -> Order:
-        """Locked until the end of the transaction; raises OrderNotFound."""
+        """Locks and returns an order; raises OrderNotFound."""
 
     async def get_many(self, ids: Sequence[str]) -> dict[str, Order]:
-        """Those that exist, by id, locked until the end of the transaction."""
+        """Locks and returns the existing orders, by id."""
 
     async def save(self, order: Order) -> None:
-        """Adds or updates."""
+        """Inserts or updates."""
 
 
 class Payments(Protocol):
-    """The payments."""
+    """The repository of payments."""
 
     async def get(self, payment_id: str) -> Payment:
-        """Locked until the end of the transaction; raises PaymentNotFound."""
+        """Locks and returns a payment; raises PaymentNotFound."""
 
-    async def find(self, payment_id: str) -> Payment | None:
-        """As it stands, not locked."""
+    async def find_unlocked(self, payment_id: str) -> Payment | None:
+        """Returns a payment without a lock."""
 
     async def find_by_request(self, caller: str, request_id: str) -> Payment | None:
-        """The payment that a call began; calls with the same id wait for each other."""
+        """Returns the payment that a request created; serializes equal requests."""
 
     async def find_open(self, order_id: str) -> Payment | None:
-        """A payment of the order whose outcome isn't known."""
+        """Returns a payment of the order without a final outcome."""
 
     async def save(self, payment: Payment) -> None:
-        """Adds or updates."""
+        """Inserts or updates."""
 
 
 class Refunds(Protocol):
-    """The refunds. Their order is locked before them."""
+    """The repository of refunds."""
 
     async def get(self, refund_id: str) -> Refund:
-        """Locked until the end of the transaction; raises RefundNotFound."""
+        """Locks and returns a refund; raises RefundNotFound."""
 
     async def get_many(self, ids: Sequence[str]) -> dict[str, Refund]:
-        """Those that exist, by id, locked until the end of the transaction."""
+        """Locks and returns the existing refunds, by id."""
 
-    async def find_by_call(self, call: IdempotencyKey) -> Refund | None:
-        """The refund that a call created, whatever its body; not locked."""
+    async def find_by_idempotency_key(self, key: IdempotencyKey) -> Refund | None:
+        """Returns the refund of a caller and request id, with any hash, without a lock."""
 
-    async def find_open(self, order_ids: Sequence[str]) -> dict[str, Refund]:
-        """The orders' refunds of their price without outcome, by order, locked likewise."""
+    async def get_open_by_order(self, order_ids: Sequence[str]) -> dict[str, Refund]:
+        """Locks and returns the open refunds of the orders' price, by order id."""
 
     async def save(self, refund: Refund) -> None:
-        """Adds or updates."""
+        """Inserts or updates."""
 
 
 class ProviderNotifications(Protocol):
-    """The provider's notifications. They are locked before orders."""
+    """The repository of provider notifications."""
 
     async def get(self, notification_id: str) -> ProviderNotification:
-        """Locked until the end of the transaction; raises ProviderNotificationNotFound."""
+        """Locks and returns a notification; raises ProviderNotificationNotFound."""
 
     async def store(self, notification: ProviderNotification) -> ProviderNotification:
-        """Adds it; or counts one more delivery of the same body, and returns what there is."""
+        """Inserts it; or counts another delivery of the same body and returns the stored one."""
 
     async def save(self, notification: ProviderNotification) -> None:
         """Updates."""
 
 
 class AccessCodes(Protocol):
-    """The access codes. Their order is locked before them, unless nobody is waited for."""
+    """The repository of access codes."""
 
-    async def order_of(self, access_code_id: str) -> str:
-        """The order that a code belongs to, for good; raises AccessCodeNotFound."""
+    async def order_id_of(self, access_code_id: str) -> str:
+        """Returns the code's order, which never changes; raises AccessCodeNotFound."""
 
     async def get(self, access_code_id: str) -> AccessCode:
-        """Locked until the end of the transaction; raises AccessCodeNotFound."""
+        """Locks and returns a code; raises AccessCodeNotFound."""
 
     async def get_many(self, ids: Sequence[str]) -> dict[str, AccessCode]:
-        """Those that exist, by id, locked until the end of the transaction."""
+        """Locks and returns the existing codes, by id."""
 
-    async def lapsed(self, now: datetime, limit: int) -> Sequence[AccessCode]:
-        """Live codes past their time, locked likewise; without those that others have locked."""
+    async def get_due_to_expire(self, now: datetime, limit: int) -> Sequence[AccessCode]:
+        """Locks and returns ACTIVE or SUSPENDED codes past `expire_at`; skips locked ones."""
 
     async def save_many(self, codes: Sequence[AccessCode]) -> None:
-        """Adds or updates."""
+        """Inserts or updates, and appends the new audit entries."""
 
 
 class UnitOfWork(Protocol):
-    """What one transaction changes; what the aggregates announce commits with it."""
+    """One transaction; the events of the saved aggregates are committed with it."""
 
     @property
     def orders(self) -> Orders: ...
@@ -120,7 +124,7 @@ class UnitOfWork(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AccessCodeFactory:
-    """Where new codes come from: their ids and their random symbols."""
+    """Generates ids and random codes for new access codes."""
 
     new_id: Callable[[], str]
     new_code: Callable[[], str]

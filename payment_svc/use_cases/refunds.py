@@ -1,4 +1,4 @@
-"""Giving money back: asked for, released by interview, settled by the provider."""
+"""Use cases of refunds: create, request interview's answer again, release, settle."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,26 +14,26 @@ from payment_svc.use_cases.ports import UnitOfWork
 
 @dataclass(frozen=True, slots=True)
 class CreateRefund:
-    """Somebody wants an order's price back, or a part of it; no amount means all that is left."""
+    """Refunds an order's price or a part of it; without an amount, all that is refundable."""
 
     refund_id: str
     order_id: str
     amount: Money | None
     reason: str
-    call: IdempotencyKey | None = None
+    idempotency_key: IdempotencyKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRefund:
-    """Interview answered a refund: the session is withheld."""
+    """Interview's answer to a refund: it withholds the session."""
 
     order_id: str
     refund_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class AskAgain:
-    """A refund waits for interview's word; it was asked `after` ago or longer."""
+class RepeatRefundRequest:
+    """Requests interview's answer again if the last request is `after` or longer ago."""
 
     order_id: str
     refund_id: str
@@ -42,7 +42,7 @@ class AskAgain:
 
 @dataclass(frozen=True, slots=True)
 class SettleRefund:
-    """The provider told how a refund stands."""
+    """The provider reported an outcome."""
 
     order_id: str
     refund_id: str
@@ -50,17 +50,19 @@ class SettleRefund:
 
 
 async def create_refund(command: CreateRefund, uow: UnitOfWork, *, now: datetime) -> Refund:
-    """A full refund holds the code back and asks interview; another may go at once.
+    """A full refund suspends the code and requests interview's answer; others are released.
 
-    The same call again gets the refund that it created, however long ago.
+    A repeat of the request returns the refund that it created, at any later time.
 
-    Raises OrderNotFound, RefundInProgress, OrderNotRefundable, AmountNotLeft, AccessCodeUsed.
+    Raises OrderNotFound, RefundInProgress, OrderNotRefundable, AmountNotRefundable,
+    AccessCodeUsed.
     """
-    if command.call and (created := await uow.refunds.find_by_call(command.call)):
-        return created
+    key = command.idempotency_key
+    if key and (existing := await uow.refunds.find_by_idempotency_key(key)):
+        return existing
     order = await uow.orders.get(command.order_id)
     refund = Refund.of_order(command.refund_id, order, command.amount, command.reason, now)
-    refund.call = command.call
+    refund.idempotency_key = key
     code = await _current_code(order, uow)
     if refund.waiting and code:
         refund.hold(code, now)
@@ -73,7 +75,7 @@ async def create_refund(command: CreateRefund, uow: UnitOfWork, *, now: datetime
 async def release_refunds(
     commands: Sequence[ReleaseRefund], uow: UnitOfWork, *, now: datetime
 ) -> None:
-    """Only an answer that cites the waiting refund releases it; others say nothing new."""
+    """Releases waiting refunds; an answer to another refund, or a repeat, changes nothing."""
     await uow.orders.get_many([command.order_id for command in commands])
     refunds = await uow.refunds.get_many([command.refund_id for command in commands])
     for command in commands:
@@ -83,19 +85,21 @@ async def release_refunds(
             await uow.refunds.save(refund)
 
 
-async def ask_again(command: AskAgain, uow: UnitOfWork, *, now: datetime) -> Refund:
-    """Asks with the code's current record, unless the answer came or somebody else asked."""
+async def repeat_refund_request(
+    command: RepeatRefundRequest, uow: UnitOfWork, *, now: datetime
+) -> Refund:
+    """Repeats the request with the code's current record, unless it was answered or repeated."""
     order = await uow.orders.get(command.order_id)
     refund = await uow.refunds.get(command.refund_id)
     code = await _current_code(order, uow)
     if refund.is_unanswered(now, command.after) and code:
-        refund.ask(code, now)
+        refund.request_answer(code, now)
         await uow.refunds.save(refund)
     return refund
 
 
 async def settle_refund(command: SettleRefund, uow: UnitOfWork, *, now: datetime) -> Refund:
-    """Records the outcome; a final one decides what becomes of the order and its code.
+    """Stores the outcome; a final one also changes the order and its access code.
 
     Raises OrderNotFound, RefundNotFound, RefundNotReleased, RefundFinal.
     """
@@ -111,5 +115,5 @@ async def settle_refund(command: SettleRefund, uow: UnitOfWork, *, now: datetime
 
 
 async def _current_code(order: Order, uow: UnitOfWork) -> AccessCode | None:
-    """The order's newest code, if it ever had one."""
+    """The order's current access code, if one was issued."""
     return await uow.access_codes.get(order.access_code_id) if order.access_code_id else None

@@ -1,1 +1,1 @@
-"""Background work, driven by the clock or a wake-up."""
+"""Background work, triggered by the clock or a wake-up."""

@@ -1,6 +1,6 @@
-"""Materialises what the clock decides: the database's, which is one for all replicas.
+"""Expires access codes by the database's clock, which is the same for all replicas.
 
-Validity is computed, so a late sweeper changes nothing.
+Validity is computed from `expire_at`, so that a late worker does not extend it.
 """
 
 from payment_svc.storage.unit_of_work import Database
@@ -10,13 +10,13 @@ _BATCH = 200
 
 
 class AccessCodeExpiry:
-    """Expires access codes whose time is over."""
+    """Sets EXPIRED on access codes whose `expire_at` has passed."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def run_round(self) -> None:
-        """One round, in batches; what others have locked waits for the next."""
+        """Expires all due codes, in batches; codes locked by others wait for the next round."""
         expired = _BATCH
         while expired == _BATCH:
             async with self._database.transaction() as uow:

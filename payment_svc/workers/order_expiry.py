@@ -6,36 +6,37 @@ from datetime import UTC, datetime
 import structlog
 
 from eventbus.errors import describe_error
-from payment_svc.domain.orders import OrderNotExpirable
-from payment_svc.domain.payments import Payment, PaymentInProgress
+from payment_svc.domain.order_errors import OrderNotExpirable
+from payment_svc.domain.payment_errors import PaymentInProgress
+from payment_svc.domain.payments import Payment
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.orders import expire_order
 from payment_svc.workflows.payments import PaymentWorkflow
 
 _log = structlog.get_logger(__name__)
-_CLOSING_CONCURRENCY, _BATCH = 20, 500
+_CONCURRENCY, _BATCH = 20, 500
 
 
 class OrderExpiry:
-    """Materialises what the clock has decided: orders that nobody paid in time are EXPIRED."""
+    """Sets EXPIRED on unpaid orders whose `expire_at` has passed."""
 
     def __init__(self, database: Database, payments: PaymentWorkflow) -> None:
         self._database, self._payments = database, payments
 
     async def run_round(self) -> None:
-        """One round. A payment that can't be closed holds up its own order only."""
+        """Runs one round. A payment that cannot be closed delays only its own order."""
         async with self._database.read_only() as uow:
-            payments = await uow.payments.open_of_lapsed(_CLOSING_CONCURRENCY)
+            payments = await uow.payments.open_of_expiring_orders(_CONCURRENCY)
         await asyncio.gather(*(self._close(payment) for payment in payments))
         async with self._database.read_only() as uow:
-            lapsed = await uow.orders.lapsed(_BATCH)
-        for order_id in lapsed:
+            order_ids = await uow.orders.ids_due_to_expire(_BATCH)
+        for order_id in order_ids:
             await self._expire(order_id)
 
     async def _close(self, payment: Payment) -> None:
         try:
             await self._payments.close(payment)
-        except Exception as error:  # noqa: BLE001  the next round tries it again
+        except Exception as error:  # noqa: BLE001  the next round tries again
             _log.warning(
                 "payment not closed",
                 payment_id=payment.payment_id,
@@ -47,6 +48,6 @@ class OrderExpiry:
         try:
             async with self._database.transaction() as uow:
                 await expire_order(order_id, uow, now=datetime.now(UTC))
-        except (OrderNotExpirable, PaymentInProgress):  # another replica was faster, or a customer
+        except (OrderNotExpirable, PaymentInProgress):  # changed by another replica or a customer
             return
         _log.info("order expired", order_id=order_id)

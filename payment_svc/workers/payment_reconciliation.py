@@ -1,4 +1,4 @@
-"""Asks the provider about payments whose outcome stays unknown."""
+"""Queries the provider for the outcome of open payments."""
 
 import asyncio
 from datetime import timedelta
@@ -16,19 +16,19 @@ _CONCURRENCY = 5
 
 
 class PaymentReconciliation:
-    """Resumes payments without outcome. Replicas share the work."""
+    """Resumes open payments. Replicas share the work."""
 
     def __init__(
         self, database: Database, payments: PaymentWorkflow, retry_after_seconds: float
     ) -> None:
-        """One payment is asked about every `retry_after_seconds`."""
+        """One payment is queried every `retry_after_seconds` at most."""
         self._database, self._payments = database, payments
         self._retry_after = timedelta(seconds=retry_after_seconds)
 
     async def process_due(self) -> bool:
         """Resumes some of the due payments; False if none was due.
 
-        A payment without answer delays only those of its own group.
+        A slow or failing payment delays only those of its own batch.
         """
         async with self._database.transaction() as uow:
             due = await uow.payments.take_due(self._retry_after, _CONCURRENCY)

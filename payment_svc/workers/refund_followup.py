@@ -1,4 +1,4 @@
-"""Follows up refunds: requests interview's answer again, and reports those that are overdue."""
+"""Follows up refunds: repeats unanswered requests to interview, and reports overdue refunds."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ import structlog
 from eventbus.errors import describe_error
 from payment_svc.domain.refunds import Refund
 from payment_svc.storage.unit_of_work import Database
-from payment_svc.use_cases.refunds import AskAgain, ask_again
+from payment_svc.use_cases.refunds import RepeatRefundRequest, repeat_refund_request
 from runtime.ops.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -15,25 +15,29 @@ _LIMIT = 100
 
 
 class RefundFollowup:
-    """Sees to it that no refund is forgotten."""
+    """Repeats requests after `repeat_after`, reports refunds after `overdue_after`."""
 
     def __init__(
-        self, database: Database, metrics: Metrics, ask_seconds: float, overdue_seconds: float
+        self,
+        database: Database,
+        metrics: Metrics,
+        repeat_after: timedelta,
+        overdue_after: timedelta,
     ) -> None:
-        self._database, self._ask_after = database, timedelta(seconds=ask_seconds)
-        self.overdue_after = timedelta(seconds=overdue_seconds)
-        description = f"refunds without outcome for too long (capped at {_LIMIT})"
+        self._database = database
+        self._repeat_after, self._overdue_after = repeat_after, overdue_after
+        description = f"Refunds without final outcome for too long (capped at {_LIMIT})."
         self._overdue = metrics.gauge("refunds_overdue", description)
 
-    async def request_answers(self) -> None:
-        """Asks interview about the refunds that wait for its word too long."""
-        asked_before = datetime.now(UTC) - self._ask_after
+    async def repeat_requests(self) -> None:
+        """Repeats the requests that interview has not answered in time."""
+        asked_before = datetime.now(UTC) - self._repeat_after
         async with self._database.read_only() as uow:
-            waiting = await uow.refunds.unanswered(asked_before, _LIMIT)
-        for refund in waiting:
+            unanswered = await uow.refunds.find_unanswered(asked_before, _LIMIT)
+        for refund in unanswered:
             try:
-                await self._ask(refund)
-            except Exception as error:  # noqa: BLE001  the next round tries it again
+                await self._repeat(refund)
+            except Exception as error:  # noqa: BLE001  the next round tries again
                 _log.warning(
                     "refund request not repeated",
                     order_id=refund.order_id,
@@ -41,24 +45,24 @@ class RefundFollowup:
                     error=describe_error(error),
                 )
 
-    async def _ask(self, refund: Refund) -> None:
-        command = AskAgain(refund.order_id, refund.refund_id, self._ask_after)
+    async def _repeat(self, refund: Refund) -> None:
+        command = RepeatRefundRequest(refund.order_id, refund.refund_id, self._repeat_after)
         async with self._database.transaction() as uow:
             now = datetime.now(UTC)
-            asked = await ask_again(command, uow, now=now)
-        if asked.asked_at != now:  # its answer came, or another replica was faster
+            repeated = await repeat_refund_request(command, uow, now=now)
+        if repeated.asked_at != now:  # answered, or repeated by another replica
             return
         _log.info(
             "refund request repeated",
             order_id=refund.order_id,
             refund_id=refund.refund_id,
-            asks=asked.asks,
+            asks=repeated.asks,
         )
 
     async def report_overdue(self) -> None:
-        """Tells operators of the refunds without outcome for longer than it should take."""
+        """Reports overdue refunds by log and metric; they need an operator."""
         async with self._database.read_only() as uow:
-            overdue = await uow.refunds.open_since(datetime.now(UTC) - self.overdue_after, _LIMIT)
+            overdue = await uow.refunds.find_open(datetime.now(UTC) - self._overdue_after, _LIMIT)
         self._overdue.set(len(overdue))
         for refund in overdue:
             _log.error(

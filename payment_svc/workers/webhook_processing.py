@@ -1,4 +1,4 @@
-"""Applies stored notifications of the payment provider to payments and orders."""
+"""Applies the stored notifications of the provider."""
 
 import asyncio
 import random
@@ -16,7 +16,7 @@ from payment_svc.domain.provider_notifications import (
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.ports import AccessCodeFactory
 from payment_svc.use_cases.provider_notifications import (
-    Applied,
+    AppliedNotification,
     ApplyNotification,
     apply_notification,
 )
@@ -29,7 +29,7 @@ _BACKOFF = Backoff(first_seconds=0.5, cap_seconds=60.0)
 
 
 class WebhookProcessing:
-    """Lets stored notifications take effect. Several replicas may: a payment settles once."""
+    """Applies due notifications. Replicas may apply the same one: a payment settles once."""
 
     def __init__(
         self, database: Database, payments: PaymentWorkflow, codes: AccessCodeFactory
@@ -39,17 +39,17 @@ class WebhookProcessing:
     async def process_due(self) -> bool:
         """Processes some of the due notifications; False if none was due.
 
-        One that has to wait delays only those of its own group.
+        A slow or failing notification delays only those of its own batch.
         """
         async with self._database.read_only() as uow:
-            due = await uow.notifications.due(_CONCURRENCY)
+            due = await uow.notifications.find_due(_CONCURRENCY)
         await asyncio.gather(*(self._process_or_postpone(*entry) for entry in due.items()))
         return bool(due)
 
     async def _process_or_postpone(self, notification_id: str, failures: int) -> None:
         try:
             await self._process(notification_id)
-        except Exception as error:  # noqa: BLE001  it is tried again later
+        except Exception as error:  # noqa: BLE001  it is due again after a delay
             _log.warning(
                 "notification not processed",
                 payment_notification_id=notification_id,
@@ -61,32 +61,32 @@ class WebhookProcessing:
         try:
             applied = await self._apply(notification_id)
         except ProviderConfirmationNeeded as needed:
-            confirmed = await self._payments.inquire(needed.payment)
+            confirmed = await self._payments.query(needed.payment)
             applied = await self._apply(notification_id, confirmed)
         _log_result(applied)
 
     async def _apply(
         self, notification_id: str, confirmed: Outcome | ChargeNotFound | None = None
-    ) -> Applied:
+    ) -> AppliedNotification:
         command = ApplyNotification(notification_id, new_id("ref"), confirmed)
         async with self._database.transaction() as uow:
             now = datetime.now(UTC)
             return await apply_notification(command, uow, codes=self._codes, now=now)
 
     async def _postpone(self, notification_id: str, failures: int) -> None:
-        delay = _BACKOFF.delay(failures, random.random())  # noqa: S311  spreads load, no secret
+        delay = _BACKOFF.delay(failures, random.random())  # noqa: S311  jitter, not a secret
         async with self._database.transaction() as uow:
             await uow.notifications.postpone(notification_id, timedelta(seconds=delay))
 
 
-def _log_result(applied: Applied) -> None:
+def _log_result(applied: AppliedNotification) -> None:
     notification = applied.notification
     if applied.settled:
         log_settled(applied.settled)
     if notification.status is ProviderNotificationStatus.QUARANTINED:
         _log.warning(
             "notification quarantined",
-            payment_notification_id=notification.payment_notification_id,
+            payment_notification_id=notification.provider_notification_id,
             payment_id=notification.payment_id,
             order_id=notification.order_id,
             reason=notification.quarantine_reason,

@@ -1,1 +1,1 @@
-"""Work of several transactions and a remote call: the provider is never called inside one."""
+"""Workflows: several transactions with requests to the provider between them, never inside one."""

@@ -1,30 +1,29 @@
-"""Attempts to pay: begun, asked of the provider, settled by what it says.
+"""Creates payments, submits them to the provider, and settles them with its outcome.
 
-A payment is committed PENDING, then PROCESSING, before the provider is asked, under an id that is
-the provider's idempotency key. A crash anywhere leaves a payment without outcome; the caller's
-repeat resumes it, and so does the reconciler.
+A payment is committed as PENDING, then as PROCESSING, before the provider is called; its id is the
+provider's idempotency key. A crash at any point leaves a payment without outcome, which a repeat
+of the request or the reconciliation resumes.
 """
 
 from datetime import UTC, datetime
 
 import structlog
 
-from payment_svc.domain.orders import OrderNotPayable
+from payment_svc.domain.order_errors import OrderNotPayable
+from payment_svc.domain.payment_errors import PaymentFinal, PaymentMethodUnknown
 from payment_svc.domain.payments import (
     Accepted,
     ChargeNotFound,
     Outcome,
     OutcomeUnknown,
     Payment,
-    PaymentFinal,
-    PaymentMethodUnknown,
     PaymentStatus,
 )
 from payment_svc.gateways import PaymentGateway
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.payments import (
     CreatePayment,
-    Settled,
+    SettledPayment,
     SettlePayment,
     create_payment,
     settle_payment,
@@ -38,23 +37,23 @@ _log = structlog.get_logger(__name__)
 
 
 class ProviderUnavailable(Exception):
-    """The payment provider doesn't answer."""
+    """The payment provider does not respond."""
 
 
 class PaymentWorkflow:
-    """Begins payments, asks the provider, settles what it says."""
+    """Creates, resumes, closes and queries payments."""
 
     def __init__(
         self, database: Database, gateway: PaymentGateway, codes: AccessCodeFactory
     ) -> None:
         self._database, self._gateway, self._codes = database, gateway, codes
 
-    async def pay(self, command: CreatePayment) -> Payment:
-        """Makes or resumes the attempt that a call asks for.
+    async def create(self, command: CreatePayment) -> Payment:
+        """Creates the payment of a request, or resumes it if the request is a repeat.
 
         Raises what `create_payment` raises, PaymentMethodUnknown and RequestIdReused.
         """
-        if not self._gateway.accepts(command.payment_method):
+        if not self._gateway.supports(command.payment_method):
             raise PaymentMethodUnknown(f"no payment method {command.payment_method}")
         async with self._database.transaction() as uow:
             payment = await create_payment(command, uow, now=datetime.now(UTC))
@@ -63,66 +62,66 @@ class PaymentWorkflow:
         return payment if payment.final else await self._charge(payment)
 
     async def resume(self, payment: Payment) -> None:
-        """Settles a payment without outcome: by what the provider knows, or by asking it again.
+        """Settles an open payment with the provider's outcome.
 
-        A charge that never reached the provider is made now if the order can still be paid: the
-        customer asked for it, and the key makes it one charge. Otherwise it is closed there, so
-        that a request still on its way can't make it.
+        A charge that the provider does not have is created now if the order can still be paid: the
+        customer requested it, and the idempotency key prevents a second charge. Otherwise it is
+        closed at the provider, so that a delayed request cannot create it later.
         """
-        outcome = await self._inquire(payment)
+        outcome = await self._query(payment)
         if not isinstance(outcome, ChargeNotFound):
             await self._settle(payment, outcome)
-        elif await self._still_payable(payment.order_id):
+        elif await self._is_payable(payment.order_id):
             await self._charge(payment)
         else:
             await self.close(payment)
 
     async def close(self, payment: Payment) -> Payment:
-        """Closes a payment at the provider: captured, declined or cancelled, for good.
+        """Closes a payment at the provider; returns it with a final outcome.
 
-        Raises ProviderUnavailable if that isn't known.
+        Raises ProviderUnavailable if the outcome is not final.
         """
         try:
-            await self._ask(payment)
-            outcome = await self._gateway.cancel(payment.payment_id)
+            await self._submit(payment)
+            outcome = await self._gateway.cancel_charge(payment.payment_id)
             closed = await self._settle(payment, outcome)
         except PaymentFinal:  # settled meanwhile
-            return await self._current(payment)
+            return await self._reload(payment)
         if not closed.final:
             raise ProviderUnavailable(f"payment {payment.payment_id} could not be closed")
         return closed
 
-    async def inquire(self, payment: Payment) -> Outcome | ChargeNotFound:
-        """What the provider says about a payment; raises ProviderUnavailable."""
-        outcome = await self._inquire(payment)
+    async def query(self, payment: Payment) -> Outcome | ChargeNotFound:
+        """The provider's outcome of a payment; raises ProviderUnavailable."""
+        outcome = await self._query(payment)
         if isinstance(outcome, OutcomeUnknown):
-            raise ProviderUnavailable(f"payment {payment.payment_id} could not be looked up")
+            raise ProviderUnavailable(f"payment {payment.payment_id} could not be queried")
         return outcome
 
-    async def _inquire(self, payment: Payment) -> Outcome | ChargeNotFound:
+    async def _query(self, payment: Payment) -> Outcome | ChargeNotFound:
         if payment.status is PaymentStatus.PENDING:
-            await self._ask(payment)
-        return await self._gateway.find(payment.payment_id)
+            await self._submit(payment)
+        return await self._gateway.get_charge(payment.payment_id)
 
     async def _charge(self, payment: Payment) -> Payment:
         try:
-            asked = await self._ask(payment)
-            outcome = await self._gateway.charge(asked)
+            submitted = await self._submit(payment)
+            outcome = await self._gateway.create_charge(submitted)
             if isinstance(outcome, Accepted):
-                return asked
-            return await self._settle(asked, outcome)
-        except PaymentFinal:  # settled meanwhile, by a notification or the reconciler
-            return await self._current(payment)
+                return submitted
+            return await self._settle(submitted, outcome)
+        except PaymentFinal:  # settled meanwhile, by a notification or the reconciliation
+            return await self._reload(payment)
 
-    async def _ask(self, payment: Payment) -> Payment:
+    async def _submit(self, payment: Payment) -> Payment:
         async with self._database.transaction() as uow:
             return await submit_payment(payment.payment_id, uow, now=datetime.now(UTC))
 
-    async def _current(self, payment: Payment) -> Payment:
+    async def _reload(self, payment: Payment) -> Payment:
         async with self._database.read_only() as uow:
             return await uow.payments.get(payment.payment_id, lock=False)
 
-    async def _still_payable(self, order_id: str) -> bool:
+    async def _is_payable(self, order_id: str) -> bool:
         async with self._database.read_only() as uow:
             order = await uow.orders.get(order_id, lock=False)
         try:
@@ -140,10 +139,10 @@ class PaymentWorkflow:
         return settled.payment
 
 
-def log_settled(settled: Settled) -> None:
+def log_settled(settled: SettledPayment) -> None:
     """Logs the outcome of a payment."""
-    payment, refund = settled.payment, settled.surplus
-    about = {"order_id": payment.order_id, "payment_id": payment.payment_id}
-    _log.info("payment settled", payment_status=payment.status, **about)
-    if refund:
-        _log.warning("captured money backs no order", refund_id=refund.refund_id, **about)
+    payment, surplus = settled.payment, settled.surplus
+    ids = {"order_id": payment.order_id, "payment_id": payment.payment_id}
+    _log.info("payment settled", payment_status=payment.status, **ids)
+    if surplus:
+        _log.warning("surplus money captured", refund_id=surplus.refund_id, **ids)

@@ -1,9 +1,9 @@
-"""Giving money back, across transactions: the provider is never called inside one.
+"""Submits released refunds to the provider and settles them with its outcome.
 
-A refund is committed before the provider is asked, under an id that is the provider's idempotency
-key. It is asked until the outcome is known; a crash or a second replica asks once more, and nothing
-is paid twice. A full refund goes to the provider only after interview's word, which is asked for
-until it comes.
+A refund is committed before the provider is called; its id is the provider's idempotency key. It
+is submitted until its outcome is final. A crash or a second replica submits it once more, and
+nothing is paid twice. A full refund is submitted only after interview's answer, which is requested
+until it arrives.
 """
 
 import asyncio
@@ -23,37 +23,37 @@ _CONCURRENCY = 5
 
 
 class RefundGateway(Protocol):
-    """Pays back."""
+    """The part of the payment gateway that pays refunds."""
 
-    async def refund(self, refund: Refund) -> RefundOutcome:
-        """Pays back, or finds it paid back: the refund's id is the key."""
+    async def create_refund(self, refund: Refund) -> RefundOutcome:
+        """Creates the refund or returns the existing one; the refund's id is the key."""
 
 
 class RefundWorkflow:
-    """Takes released refunds to the provider until their outcome is known."""
+    """Submits released refunds until their outcome is final."""
 
     def __init__(
         self, database: Database, gateway: RefundGateway, retry_after_seconds: float
     ) -> None:
-        """One refund is asked about every `retry_after_seconds`."""
+        """One refund is submitted every `retry_after_seconds` at most."""
         self._database, self._gateway = database, gateway
         self._retry_after = timedelta(seconds=retry_after_seconds)
 
     async def process_due(self) -> bool:
-        """Takes some of the due refunds to the provider; False if none was due."""
+        """Submits some of the due refunds; False if none was due."""
         async with self._database.transaction() as uow:
             due = await uow.refunds.take_due(self._retry_after, _CONCURRENCY)
-        await asyncio.gather(*map(self._pay_back, due))
+        await asyncio.gather(*map(self._submit, due))
         return bool(due)
 
-    async def _pay_back(self, refund: Refund) -> None:
-        subject = {"order_id": refund.order_id, "refund_id": refund.refund_id}
+    async def _submit(self, refund: Refund) -> None:
+        ids = {"order_id": refund.order_id, "refund_id": refund.refund_id}
         try:
-            outcome = await self._gateway.refund(refund)
+            outcome = await self._gateway.create_refund(refund)
             command = SettleRefund(refund.order_id, refund.refund_id, outcome)
             async with self._database.transaction() as uow:
                 settled = await settle_refund(command, uow, now=datetime.now(UTC))
-        except Exception as error:  # noqa: BLE001  it keeps no other waiting, and comes again
-            _log.warning("refund not settled", **subject, error=describe_error(error))
+        except Exception as error:  # noqa: BLE001  it delays no other refund and is due again
+            _log.warning("refund not settled", **ids, error=describe_error(error))
         else:
-            _log.info("refund asked for", **subject, refund_status=settled.status)
+            _log.info("refund submitted", **ids, refund_status=settled.status)

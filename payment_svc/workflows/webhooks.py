@@ -1,4 +1,4 @@
-"""The provider's notifications: verified, stored, then applied in the background.
+"""Receives the provider's notifications: verified and stored here, applied by a worker.
 
 Guarantee: an accepted notification is never lost. It stays RECEIVED until the transaction that
 settles its payment; a crash or an outage only delays it.
@@ -16,35 +16,35 @@ from runtime.ids import new_id
 
 
 class WebhookIntake:
-    """Takes notifications in."""
+    """Verifies and stores notifications."""
 
     def __init__(
-        self, database: Database, gateway: PaymentGateway, stored: Callable[[], None]
+        self, database: Database, gateway: PaymentGateway, wake_worker: Callable[[], None]
     ) -> None:
-        """`stored` is called when one has been committed."""
-        self._database, self._gateway, self._stored = database, gateway, stored
+        """`wake_worker` is called after the commit."""
+        self._database, self._gateway, self._wake_worker = database, gateway, wake_worker
 
     async def ingest(
         self, body: bytes, headers: Mapping[str, str]
     ) -> tuple[ProviderNotification, Payment | None]:
-        """Stores a notification; the payment that it names, if there is one, as it stands.
+        """Stores a notification; returns it with the present state of its payment, if any.
 
         Raises SignatureInvalid, WebhookMalformed.
         """
         now = datetime.now(UTC)
-        told = self._gateway.verify(body, headers, now)
+        payload = self._gateway.parse_webhook(body, headers, now)
         notification = ProviderNotification(
-            payment_notification_id=new_id("pnt"),
+            provider_notification_id=new_id("pnt"),
             digest=hashlib.sha256(body).digest(),
             body=body,
-            payment_id=told.payment_id,
-            order_id=told.order_id,
-            amount=told.amount,
-            outcome=told.outcome,
+            payment_id=payload.payment_id,
+            order_id=payload.order_id,
+            amount=payload.amount,
+            outcome=payload.outcome,
             received_at=now,
         )
         async with self._database.transaction() as uow:
             stored = await uow.notifications.store(notification)
-            payment = await uow.payments.find(told.payment_id)
-        self._stored()
+            payment = await uow.payments.find_unlocked(payload.payment_id)
+        self._wake_worker()
         return stored, payment

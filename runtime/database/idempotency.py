@@ -5,7 +5,7 @@ it byte for byte; of two concurrent requests one has an effect, since the claim 
 for the first.
 
 Replies are kept for 30 days; a repeat after that is a new request. Effects that must never be
-repeated store their own request for good, as payment's payments and refunds do.
+repeated store their own request permanently, as payment's payments and refunds do.
 """
 
 import hashlib

@@ -1,7 +1,8 @@
 """Migrations: `python -m runtime.database.migrate payment_svc` upgrades a schema, as its owner.
 
 The owner's URL comes from <SERVICE>_OWNER_DATABASE_URL. A service's revisions are in its
-`migrations/versions`; the Alembic environment that they share is here.
+`migrations/versions`; the Alembic environment that they share is here. A migration lock serializes
+concurrent deployments.
 """
 
 import asyncio

@@ -7,14 +7,14 @@ from typing import Generic, Protocol, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 
-class FlushesEvents(Protocol):
-    """What `Transactions` needs of a unit of work."""
+class SupportsFlushEvents(Protocol):
+    """The interface that `Transactions` requires of a unit of work."""
 
     async def flush_events(self) -> None:
         """Writes the collected events to the outbox."""
 
 
-Work = TypeVar("Work", bound=FlushesEvents)
+Work = TypeVar("Work", bound=SupportsFlushEvents)
 
 
 class Transactions(Generic[Work]):

@@ -10,7 +10,7 @@ from runtime.ops.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 # Rounds overlap: an event that was in flight at the end of one round is compared in the next.
-_ROUNDS_LOOKED_BACK = 3
+_LOOKBACK_ROUNDS = 3
 
 
 class ScheduledBusReconciliation:
@@ -25,14 +25,14 @@ class ScheduledBusReconciliation:
         repair: bool,
     ) -> None:
         self._reconciliation, self._repair = reconciliation, repair
-        self._looked_back = timedelta(seconds=interval_seconds * _ROUNDS_LOOKED_BACK)
-        description = f"events found missing in the last {_ROUNDS_LOOKED_BACK} rounds"
+        self._lookback = timedelta(seconds=interval_seconds * _LOOKBACK_ROUNDS)
+        description = f"events found missing in the last {_LOOKBACK_ROUNDS} rounds"
         self._missing = metrics.gauge("bus_missing_events", description, "kind")
         self._count(Findings())
 
     async def run_round(self) -> None:
-        """One round."""
-        since = datetime.now(UTC) - self._looked_back
+        """Runs one reconciliation."""
+        since = datetime.now(UTC) - self._lookback
         findings = await self._reconciliation.run(since, repair=self._repair)
         self._count(findings)
         for kind, events in _by_kind(findings).items():

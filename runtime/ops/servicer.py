@@ -38,7 +38,7 @@ class BrokerTimeout(BrokerUnavailable):
 
 
 class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
-    """ops.v1.OpsService; its contract says what each call does."""
+    """ops.v1.OpsService; its contract describes each method."""
 
     def __init__(
         self,
@@ -206,8 +206,8 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
 
     def _owner(self, entry: DeadLetter, step: str) -> Consumer:
         if (consumer := self._consumers.get(entry.consumer)) is None:
-            gone = f"this service has no consumer {entry.consumer} any more"
-            raise ReplayFailed(entry.dead_letter_id, step, gone)
+            reason = f"this service has no consumer {entry.consumer} any more"
+            raise ReplayFailed(entry.dead_letter_id, step, reason)
         return consumer
 
 

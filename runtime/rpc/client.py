@@ -12,7 +12,7 @@ from runtime.rpc.tls import channel_credentials
 from runtime.settings import CallSettings
 
 _OPTIONS = (
-    # After an outage the peer is found again within a second, not within two minutes.
+    # Reconnects within 1 s; the default backoff grows to 120 s.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),

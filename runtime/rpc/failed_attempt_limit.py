@@ -1,8 +1,8 @@
-"""Limits failed attempts, per caller and per peer, so that secrets cannot be guessed.
+"""Rate limit of failed attempts, per caller and per peer, against brute force.
 
 Guarantee: of concurrent attempts no more run than may still fail. The others wait in order until
 one in progress has succeeded or failed. So any number of valid attempts all succeed, while
-concurrent guesses are limited like sequential ones.
+concurrent failed attempts are limited like sequential ones.
 """
 
 import asyncio

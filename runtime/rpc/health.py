@@ -41,7 +41,7 @@ class HealthMonitor:
         self._report(["", "bus", *services], False)
 
     def shut_down(self) -> None:
-        """Reports NOT_SERVING for good, so that clients use other replicas."""
+        """Reports NOT_SERVING from now on, so that clients use other replicas."""
         self.servicer.shut_down()
 
     def _bus_is_healthy(self) -> bool:

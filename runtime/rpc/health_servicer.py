@@ -29,7 +29,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
             self._wake()
 
     def shut_down(self) -> None:
-        """Sets every name to NOT_SERVING for good and ends all watches."""
+        """Sets every name to NOT_SERVING permanently and ends all watches."""
         self._serving = dict.fromkeys(self._serving, False)
         self._is_shut_down = True
         self._wake()

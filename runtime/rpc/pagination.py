@@ -25,7 +25,7 @@ class PagedRequest(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The page that a request wants: up to `size` entries after the id `after` ("" at first)."""
+    """The requested page: up to `size` entries after the id `after` ("" at first)."""
 
     size: int
     after: str
@@ -46,7 +46,7 @@ class Page:
 
     @property
     def limit(self) -> int:
-        """How many entries to query: one more than the page, which tells whether there are more."""
+        """How many entries to query: one more than the page, to detect whether another follows."""
         return self.size + 1
 
     def split(self, entries: Sequence[T], key: str) -> tuple[list[T], str]:

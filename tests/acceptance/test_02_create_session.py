@@ -1,22 +1,20 @@
-"""Handler interview.createSession: by the event alone, a paid order gets one PREPARED session.
+"""Handler interview.createSession: the event alone gives a paid order one PREPARED session.
 
-payment calls nobody for it: interview hears of the order on the stream only.
+Payment calls no other service for it.
 """
 
-from interview.v1 import interview_service_pb2, session_pb2
-from tests.system.drivers.running_stack import PAID, RunningStack
+from interview.v1 import session_pb2
+from tests.system.drivers.effects import PAID
+from tests.system.drivers.interviews import get_session_of
+from tests.system.drivers.running_stack import RunningStack
 
 
-async def test_proof_02_a_paid_order_gets_one_prepared_session(shared_stack: RunningStack) -> None:
-    """It is the order's, for its customer and product, with questions, and not started."""
+async def test_a_paid_order_has_one_prepared_session(shared_stack: RunningStack) -> None:
+    """It has the order's customer and product, and questions; it is not started."""
     journey = shared_stack.journey()
     order_id = await journey.paid_order()
     await shared_stack.wait_for_effects(order_id, PAID)
-    (session,) = (
-        await shared_stack.clients.interviews.ListSessions(
-            interview_service_pb2.ListSessionsRequest(order_id=order_id)
-        )
-    ).sessions
+    session = await get_session_of(shared_stack, order_id)
     assert session.status == session_pb2.SESSION_STATUS_PREPARED
     assert (session.order_id, session.customer_id) == (order_id, journey.name)
     assert session.product_id == "backend-60"
@@ -24,16 +22,16 @@ async def test_proof_02_a_paid_order_gets_one_prepared_session(shared_stack: Run
     assert not session.HasField("started_at")
 
 
-async def test_proof_02_payment_makes_no_call_to_interview(shared_stack: RunningStack) -> None:
-    """From order to session interview serves no call; the event is what it handles."""
+async def test_payment_makes_no_call_to_interview(shared_stack: RunningStack) -> None:
+    """From the order to its session, interview serves no call and handles one event."""
     journey = shared_stack.journey()
-    before = len(shared_stack.log_lines("interview", event="call"))
+    before = len(shared_stack.log_entries("interview", event="call"))
     order_id = await journey.paid_order()
     await shared_stack.wait_for_effects(order_id, PAID)
-    calls = shared_stack.log_lines("interview", event="call")
+    calls = shared_stack.log_entries("interview", event="call")
     assert len(calls) == before
     assert not [call for call in calls if call.get("caller", "").startswith("service:")]
-    handled = shared_stack.log_lines(
+    handled = shared_stack.log_entries(
         "interview",
         event="event handled",
         event_type="payment.v1.PaymentCompleted",

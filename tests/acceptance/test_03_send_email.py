@@ -1,23 +1,22 @@
-"""Handler notification.sendEmail: one mail brings the code to the customer's mailbox.
+"""Handler notification.sendEmail: one mail brings the access code to the customer's mailbox.
 
-ListNotifications says that it is SENT.
+ListNotifications returns it as SENT.
 """
 
 from devstack.demo.mails import access_code_in
 from notification.v1 import notification_service_pb2
-from tests.system.drivers.running_stack import PAID, RunningStack
+from tests.system.drivers.effects import PAID
+from tests.system.drivers.running_stack import RunningStack, event_id
 
 
-async def test_proof_03_one_mail_brings_the_code_and_is_told_as_sent(
-    shared_stack: RunningStack,
-) -> None:
-    """In the mailbox, once, with the order's own code; the list has it, caused by the event."""
+async def test_one_mail_with_the_access_code_is_sent(shared_stack: RunningStack) -> None:
+    """The mailbox has it once; its notification is SENT and names the event that caused it."""
     journey = shared_stack.journey()
     order_id = await journey.paid_order()
-    await journey.sent(order_id)
+    await journey.wait_for_sent_mail(order_id)
     await shared_stack.wait_for_effects(order_id, PAID)
     (mail,) = shared_stack.mails(journey)
-    assert access_code_in(mail) == (await shared_stack.code(order_id)).code
+    assert access_code_in(mail) == (await shared_stack.access_code(order_id)).code
     (sent,) = (
         await shared_stack.clients.notifications.ListNotifications(
             notification_service_pb2.ListNotificationsRequest(order_id=order_id)
@@ -26,5 +25,5 @@ async def test_proof_03_one_mail_brings_the_code_and_is_told_as_sent(
     assert sent.status == notification_service_pb2.NOTIFICATION_STATUS_SENT
     assert (sent.recipient_email, sent.attempts) == (journey.email, 1)
     assert (sent.event_type, sent.message_id) == ("payment.v1.PaymentCompleted", mail["Message-ID"])
-    message = await shared_stack.stored(f"payment.v1.PaymentCompleted.{order_id}")
-    assert sent.event_id == (message.headers or {})["ce-id"]
+    message = await shared_stack.wait_for_message(f"payment.v1.PaymentCompleted.{order_id}")
+    assert sent.event_id == event_id(message)

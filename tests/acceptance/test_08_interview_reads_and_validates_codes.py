@@ -1,6 +1,6 @@
-"""interview reads and validates codes, and writes none: no call and no SQL of it can.
+"""interview reads and validates codes, and writes none: neither its calls nor its SQL can.
 
-The database refuses each of its writes, and over all of its calls only payment's role writes.
+The database refuses its writes; during all of its calls, payment's role alone writes codes.
 """
 
 from typing import Any
@@ -13,8 +13,9 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from interview.v1 import interview_service_pb2
 from payment.v1 import access_code_pb2, access_code_service_pb2
-from tests.system.drivers.access_code_writers import watched_codes
-from tests.system.drivers.running_stack import STARTED, RunningStack
+from tests.system.drivers.access_code_writes import recorded_access_code_writes
+from tests.system.drivers.effects import STARTED
+from tests.system.drivers.running_stack import RunningStack
 
 _WRITES = (
     "UPDATE payment.access_codes SET status = 'REDEEMED'",
@@ -25,9 +26,9 @@ _WRITES = (
 )
 
 
-async def test_proof_08_interview_reads_and_validates(shared_stack: RunningStack) -> None:
-    """It tells whether a code is valid and for what, and finds it in the shared table."""
-    _, _, code = await shared_stack.prepared()
+async def test_interview_reads_and_validates_a_code(shared_stack: RunningStack) -> None:
+    """CheckAccessCode answers whether it is valid and for what; its role reads the shared table."""
+    _, _, code = await shared_stack.prepare_session()
     reply = await shared_stack.clients.interviews.CheckAccessCode(
         interview_service_pb2.CheckAccessCodeRequest(access_code=code)
     )
@@ -38,24 +39,23 @@ async def test_proof_08_interview_reads_and_validates(shared_stack: RunningStack
         assert await connection.fetchval(select, code) == "ACTIVE"
 
 
-@pytest.mark.parametrize("role", ["interview_runtime", "interview_owner"])
-@pytest.mark.parametrize("write", _WRITES)
-async def test_proof_08_the_database_refuses_every_write(
-    shared_stack: RunningStack, role: str, write: str
-) -> None:
-    """Neither the role that runs interview nor the one that migrates it changes a code."""
-    await shared_stack.prepared()
+async def test_the_database_refuses_every_write_of_interview(shared_stack: RunningStack) -> None:
+    """Both to the role that runs interview and to the one that migrates it."""
+    await shared_stack.prepare_session()
+    await shared_stack.wait_until_idle()
     codes = "SELECT array_agg(c ORDER BY id) FROM payment.access_codes c"
-    before = await shared_stack.value(codes)
-    async with shared_stack.sql(role) as connection:
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await connection.execute(write)
-    assert await shared_stack.value(codes) == before
+    before = await shared_stack.fetch_value(codes)
+    for role in ("interview_runtime", "interview_owner"):
+        async with shared_stack.sql(role) as connection:
+            for write in _WRITES:
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await connection.execute(write)
+    assert await shared_stack.fetch_value(codes) == before
 
 
-async def test_proof_08_no_call_of_interview_writes_a_code(disruptable_stack: RunningStack) -> None:
-    """All its calls, for a real session; the one change of the code is payment's, by the event."""
-    journey, order_id, code = await disruptable_stack.prepared()
+async def test_no_call_of_interview_writes_a_code(disruptable_stack: RunningStack) -> None:
+    """After a call of each method, the code's one change is payment's, caused by the event."""
+    journey, order_id, code = await disruptable_stack.prepare_session()
     known: dict[str, Any] = {
         "request_id": f"{journey.name}-all",
         "access_code": code,
@@ -66,27 +66,23 @@ async def test_proof_08_no_call_of_interview_writes_a_code(disruptable_stack: Ru
     }
     service = interview_service_pb2.DESCRIPTOR.services_by_name["InterviewService"]
     async with (
-        watched_codes(disruptable_stack) as writers,
+        recorded_access_code_writes(disruptable_stack) as writes,
         disruptable_stack.channel("interview") as channel,
     ):
         for method in service.methods:
-            reply = await _called(channel, method, known)
-            if session_id := reply.get("session_id"):
-                known["session_id"] = session_id
-            if question_id := reply.get("question_id"):
-                known["question_id"] = question_id
+            known |= await _call(channel, method, known)
         assert "session_id" in known
-        await journey.redeemed(order_id)
+        await journey.wait_for_redemption(order_id)
         await disruptable_stack.wait_until_idle()
-        assert await writers.seen() == {("payment_runtime", "UPDATE")}
+        assert await writes.roles_and_operations() == {("payment_runtime", "UPDATE")}
     effects = await disruptable_stack.effects(order_id)
     assert (effects.redeemed, effects.redemptions) == (STARTED.redeemed, STARTED.redemptions)
 
 
-async def _called(
+async def _call(
     channel: grpc.aio.Channel, method: MethodDescriptor, known: dict[str, Any]
 ) -> dict[str, str]:
-    """Calls with what is known; ids that the reply tells. A refusal tells none."""
+    """Calls a method with the known fields; the ids in its reply, none if it is refused."""
     request = message_factory.GetMessageClass(method.input_type)()
     for field in method.input_type.fields:
         if field.name in known:
@@ -97,15 +93,16 @@ async def _called(
     except grpc.aio.AioRpcError:
         return {}
     reply: Any = message_factory.GetMessageClass(method.output_type).FromString(data)
-    return {
-        name: getattr(getattr(reply, part), name)
-        for part, name in (("session", "session_id"), ("question", "question_id"))
-        if part in method.output_type.fields_by_name
+    ids = {
+        name: getattr(getattr(reply, field), name)
+        for field, name in (("session", "session_id"), ("question", "question_id"))
+        if field in method.output_type.fields_by_name
     }
+    return {name: value for name, value in ids.items() if value}
 
 
-def test_proof_08_no_call_of_interview_takes_a_status() -> None:
-    """None of its requests could say what a code is to become."""
+def test_no_request_of_interview_has_a_code_status() -> None:
+    """No request has a field for a code's status or record."""
     service = interview_service_pb2.DESCRIPTOR.services_by_name["InterviewService"]
     for method in service.methods:
         for field in method.input_type.fields:

@@ -1,4 +1,4 @@
-"""interview → payment by query: with its own identity interview may ask payment, not change it.
+"""interview → payment by query: with its own identity interview reads from payment, no more.
 
 Every mutating call of payment answers it PERMISSION_DENIED and changes nothing.
 """
@@ -9,61 +9,67 @@ import grpc
 import pytest
 import pytest_asyncio
 
-from clients import Clients, reason_of
-from devstack.keys import AUDIENCE
-from payment.v1 import (
-    access_code_pb2,
-    access_code_service_pb2,
-    payment_service_pb2,
-)
-from runtime.auth.authentication import Role, TokenSigner
+from clients import Clients
+from contract.v1 import options_pb2
+from payment.v1 import access_code_pb2, access_code_service_pb2, payment_service_pb2
+from tests.system.drivers.access_codes import validate_access_code
+from tests.system.drivers.grpc_calls import raises_rpc_error
 from tests.system.drivers.running_stack import RunningStack
 
-_QUERIES = ("Get", "List", "Validate", "Check")
-_SERVICES = (
-    payment_service_pb2.DESCRIPTOR.services_by_name["PaymentService"],
-    access_code_service_pb2.DESCRIPTOR.services_by_name["AccessCodeService"],
-)
-MUTATIONS = [
-    f"/{service.full_name}/{method.name}"
-    for service in _SERVICES
+_QUERY_PREFIXES = ("Get", "List", "Validate", "Check")
+_METHODS = [
+    method
+    for service in (
+        payment_service_pb2.DESCRIPTOR.services_by_name["PaymentService"],
+        access_code_service_pb2.DESCRIPTOR.services_by_name["AccessCodeService"],
+    )
     for method in service.methods
-    if not method.name.startswith(_QUERIES)
+]
+MUTATIONS = [
+    f"/{method.containing_service.full_name}/{method.name}"
+    for method in _METHODS
+    if not method.name.startswith(_QUERY_PREFIXES)
 ]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def interview(shared_stack: RunningStack) -> AsyncIterator[Clients]:
-    """Calls as interview itself makes them: with its key, as a service."""
-    signer = TokenSigner(shared_stack.stack.keys.private("interview"))
-    token = signer.issue("interview", [*AUDIENCE], [Role.SERVICE])
-    async with shared_stack.stack.connect(token) as clients:
+    """Calls with interview's identity: signed with its key, as a service."""
+    token = shared_stack.service_token("interview")
+    async with shared_stack.devstack.connect(token) as clients:
         yield clients
 
 
-def test_proof_12_the_mutating_calls_are_known() -> None:
-    """The look at the contract finds them."""
+def test_the_contract_opens_two_queries_to_interview() -> None:
+    """Of all calls of payment: ValidateAccessCode and GetAccessCode."""
+    open_to_interview = {
+        method.name
+        for method in _METHODS
+        if "interview" in method.GetOptions().Extensions[options_pb2.access].services
+    }
+    assert open_to_interview == {"ValidateAccessCode", "GetAccessCode"}
+
+
+def test_the_mutating_calls_are_found_in_the_contract() -> None:
     names = {path.rpartition("/")[2] for path in MUTATIONS}
     assert {"CreateOrder", "CreatePayment", "CreateRefund", "RevokeAccessCode"} <= names
 
 
 @pytest.mark.parametrize("path", MUTATIONS)
-async def test_proof_12_a_mutating_call_is_denied(shared_stack: RunningStack, path: str) -> None:
-    """Before anything of the request is looked at."""
-    signer = TokenSigner(shared_stack.stack.keys.private("interview"))
-    token = signer.issue("interview", [*AUDIENCE], [Role.SERVICE])
-    async with grpc.aio.insecure_channel(shared_stack.stack.address("payment")) as channel:
-        with pytest.raises(grpc.aio.AioRpcError) as denied:
+async def test_a_mutating_call_is_denied(shared_stack: RunningStack, path: str) -> None:
+    """Before its request is validated: an empty one is PERMISSION_DENIED too."""
+    token = shared_stack.service_token("interview")
+    address = shared_stack.devstack.address("payment")
+    async with grpc.aio.insecure_channel(address) as channel:
+        with raises_rpc_error("METHOD_NOT_ALLOWED", grpc.StatusCode.PERMISSION_DENIED):
             await channel.unary_unary(path)(
                 b"", metadata=[("authorization", f"Bearer {token}")], timeout=20
             )
-    assert denied.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    assert reason_of(denied.value) == "METHOD_NOT_ALLOWED"
 
 
-async def _standing(outside: RunningStack, order_id: str) -> list[tuple[object, ...]]:
-    """Order, code, audit and announced events, as the superuser finds them."""
-    rows = await outside.rows(
+async def _stored_state(stack: RunningStack, order_id: str) -> list[tuple[object, ...]]:
+    """The rows of the order, its codes, their audit and its published events."""
+    rows = await stack.fetch_rows(
         "SELECT o::text FROM payment.orders o WHERE order_id = $1"
         " UNION ALL SELECT c::text FROM payment.access_codes c WHERE order_id = $1"
         " UNION ALL SELECT e::text FROM payment.access_code_events e"
@@ -74,20 +80,20 @@ async def _standing(outside: RunningStack, order_id: str) -> list[tuple[object, 
     return [tuple(row) for row in rows]
 
 
-async def test_proof_12_a_denied_call_changes_nothing(
+async def test_a_denied_call_changes_nothing(
     shared_stack: RunningStack, interview: Clients
 ) -> None:
-    """A code that interview tries to revoke, suspend and replace stays as it was."""
-    _, order_id, _ = await shared_stack.prepared()
+    """Interview tries to revoke, suspend and reissue a real code, and to refund its order."""
+    _, order_id, _ = await shared_stack.prepare_session()
     await shared_stack.wait_until_idle()
-    code = await shared_stack.code(order_id)
-    before = await _standing(shared_stack, order_id)
+    code = await shared_stack.access_code(order_id)
+    before = await _stored_state(shared_stack, order_id)
     pb = access_code_service_pb2
-    asked = {"request_id": order_id, "access_code_id": code.id}
+    fields = {"request_id": order_id, "access_code_id": code.id}
     for call in (
-        interview.codes.RevokeAccessCode(pb.RevokeAccessCodeRequest(**asked)),
-        interview.codes.SuspendAccessCode(pb.SuspendAccessCodeRequest(**asked)),
-        interview.codes.ReissueAccessCode(pb.ReissueAccessCodeRequest(**asked)),
+        interview.codes.RevokeAccessCode(pb.RevokeAccessCodeRequest(**fields)),
+        interview.codes.SuspendAccessCode(pb.SuspendAccessCodeRequest(**fields)),
+        interview.codes.ReissueAccessCode(pb.ReissueAccessCodeRequest(**fields)),
         interview.payments.CreateRefund(
             payment_service_pb2.CreateRefundRequest(request_id=order_id, order_id=order_id)
         ),
@@ -96,18 +102,14 @@ async def test_proof_12_a_denied_call_changes_nothing(
             await call
         assert denied.value.code() is grpc.StatusCode.PERMISSION_DENIED
     await shared_stack.wait_until_idle()
-    assert await shared_stack.code(order_id) == code
-    assert await _standing(shared_stack, order_id) == before
+    assert await shared_stack.access_code(order_id) == code
+    assert await _stored_state(shared_stack, order_id) == before
 
 
-async def test_proof_12_its_queries_are_answered(
-    shared_stack: RunningStack, interview: Clients
-) -> None:
-    """ValidateAccessCode and GetAccessCode, with the whole record."""
-    _, order_id, code = await shared_stack.prepared()
-    validated = await interview.codes.ValidateAccessCode(
-        access_code_service_pb2.ValidateAccessCodeRequest(access_code=code)
-    )
+async def test_its_queries_are_answered(shared_stack: RunningStack, interview: Clients) -> None:
+    """ValidateAccessCode and GetAccessCode return the code's record."""
+    _, order_id, code = await shared_stack.prepare_session()
+    validated = await validate_access_code(interview, code)
     found = await interview.codes.GetAccessCode(
         access_code_service_pb2.GetAccessCodeRequest(access_code=code)
     )

@@ -1,4 +1,4 @@
-"""payment answers: ValidateAccessCode gives each of its reasons, each brought about for real."""
+"""payment answers: ValidateAccessCode returns each of its reasons, each for a real cause."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,19 +6,23 @@ import pytest
 
 from payment.v1 import access_code_service_pb2
 from payment.v1.access_code_service_pb2 import ValidationReason
-from tests.system.drivers.access_codes import code_expired, reinstate, revoke, suspend
+from tests.system.drivers.access_codes import (
+    change_current_access_code,
+    expire_access_code,
+    validate_access_code,
+)
 from tests.system.drivers.running_stack import RunningStack
 
 REASONS = [name for name in ValidationReason.keys() if not name.endswith("UNSPECIFIED")]  # noqa: SIM118
 
 
-async def _valid(outside: RunningStack) -> str:
-    _, _, code = await outside.prepared()
+async def _valid(stack: RunningStack) -> str:
+    _, _, code = await stack.prepare_session()
     return code
 
 
-async def _malformed(outside: RunningStack) -> str:
-    _, _, code = await outside.prepared()
+async def _malformed(stack: RunningStack) -> str:
+    _, _, code = await stack.prepare_session()
     return code[:-1] + ("0" if code[-1] != "0" else "1")
 
 
@@ -26,32 +30,32 @@ async def _not_found(_: RunningStack) -> str:
     return "0000-0000-0000-0000"
 
 
-async def _revoked(outside: RunningStack) -> str:
-    _, order_id, code = await outside.prepared()
-    await revoke(outside, order_id)
+async def _revoked(stack: RunningStack) -> str:
+    _, order_id, code = await stack.prepare_session()
+    await change_current_access_code(stack, "Revoke", order_id)
     return code
 
 
-async def _suspended(outside: RunningStack) -> str:
-    _, order_id, code = await outside.prepared()
-    await suspend(outside, order_id)
+async def _suspended(stack: RunningStack) -> str:
+    _, order_id, code = await stack.prepare_session()
+    await change_current_access_code(stack, "Suspend", order_id)
     return code
 
 
-async def _redeemed(outside: RunningStack) -> str:
-    journey, order_id, code = await outside.prepared()
+async def _redeemed(stack: RunningStack) -> str:
+    journey, order_id, code = await stack.prepare_session()
     await journey.start(code)
-    await journey.redeemed(order_id)
+    await journey.wait_for_redemption(order_id)
     return code
 
 
-async def _expired(outside: RunningStack) -> str:
-    _, order_id, code = await outside.prepared()
-    await code_expired(outside, order_id)
+async def _expired(stack: RunningStack) -> str:
+    _, order_id, code = await stack.prepare_session()
+    await expire_access_code(stack, order_id)
     return code
 
 
-CAUSES: dict[str, Callable[[RunningStack], Awaitable[str]]] = {
+CODES: dict[str, Callable[[RunningStack], Awaitable[str]]] = {
     "VALIDATION_REASON_VALID": _valid,
     "VALIDATION_REASON_MALFORMED": _malformed,
     "VALIDATION_REASON_NOT_FOUND": _not_found,
@@ -64,21 +68,12 @@ CAUSES: dict[str, Callable[[RunningStack], Awaitable[str]]] = {
 WITHOUT_RECORD = ("VALIDATION_REASON_MALFORMED", "VALIDATION_REASON_NOT_FOUND")
 
 
-async def _asked(
-    outside: RunningStack, code: str, product_id: str = ""
-) -> access_code_service_pb2.ValidateAccessCodeResponse:
-    request = access_code_service_pb2.ValidateAccessCodeRequest(
-        access_code=code, product_id=product_id
-    )
-    return await outside.clients.codes.ValidateAccessCode(request)
-
-
 @pytest.mark.parametrize("reason", REASONS)
-async def test_proof_14_the_reason_is_given(shared_stack: RunningStack, reason: str) -> None:
-    """Whatever the contract names as a reason; valid exactly if it is VALID."""
-    code = await CAUSES[reason](shared_stack)
+async def test_each_reason_is_returned(shared_stack: RunningStack, reason: str) -> None:
+    """Of all reasons in the contract; `valid` is set for VALID alone."""
+    code = await CODES[reason](shared_stack)
     product_id = "frontend-60" if reason.endswith("PRODUCT_MISMATCH") else ""
-    reply = await _asked(shared_stack, code, product_id)
+    reply = await validate_access_code(shared_stack.clients, code, product_id)
     assert ValidationReason.Name(reply.reason) == reason
     assert reply.valid == reason.endswith("_VALID")
     assert reply.HasField("as_of")
@@ -87,26 +82,42 @@ async def test_proof_14_the_reason_is_given(shared_stack: RunningStack, reason: 
         assert reply.record.code == code
 
 
-async def test_proof_14_answering_changes_nothing(shared_stack: RunningStack) -> None:
-    """A code asked about ten times is as before."""
-    _, order_id, code = await shared_stack.prepared()
+async def test_a_code_may_be_typed_in_several_forms(shared_stack: RunningStack) -> None:
+    """In lower case, with or without separators; it may name its product."""
+    _, _, code = await shared_stack.prepare_session()
+    for typed in (code.lower(), code.replace("-", ""), code.replace("-", " "), f" {code} "):
+        assert (await validate_access_code(shared_stack.clients, typed)).valid
+    assert (await validate_access_code(shared_stack.clients, code, "backend-60")).valid
+    for typed in ("x", "0000-0000-0000-0001", code[:-1], code + "0", "\x00" * 16, "💥" * 16):
+        reply = await validate_access_code(shared_stack.clients, typed)
+        assert reply.reason == access_code_service_pb2.VALIDATION_REASON_MALFORMED
+        assert not reply.HasField("record")
+
+
+async def test_a_validation_changes_nothing(shared_stack: RunningStack) -> None:
+    """After ten validations the code's row is as before."""
+    _, order_id, code = await shared_stack.prepare_session()
     await shared_stack.wait_until_idle()
     row = "SELECT c::text FROM payment.access_codes c WHERE order_id = $1"
-    before = await shared_stack.value(row, order_id)
+    before = await shared_stack.fetch_value(row, order_id)
     for _ in range(10):
-        assert (await _asked(shared_stack, code)).valid
-    assert await shared_stack.value(row, order_id) == before
+        assert (await validate_access_code(shared_stack.clients, code)).valid
+    assert await shared_stack.fetch_value(row, order_id) == before
 
 
-async def test_proof_14_of_several_reasons_the_first_is_told(shared_stack: RunningStack) -> None:
-    """Held back, run out and of another product, one after the other: in the contract's order."""
-    _, order_id, code = await shared_stack.prepared()
-    mismatch = access_code_service_pb2.VALIDATION_REASON_PRODUCT_MISMATCH
-    assert (await _asked(shared_stack, code, "frontend-60")).reason == mismatch
-    await suspend(shared_stack, order_id)
-    suspended = access_code_service_pb2.VALIDATION_REASON_SUSPENDED
-    assert (await _asked(shared_stack, code, "frontend-60")).reason == suspended
-    await reinstate(shared_stack, order_id)
-    await code_expired(shared_stack, order_id)
-    expired = access_code_service_pb2.VALIDATION_REASON_EXPIRED
-    assert (await _asked(shared_stack, code, "frontend-60")).reason == expired
+async def test_of_several_reasons_the_contracts_first_is_returned(
+    shared_stack: RunningStack,
+) -> None:
+    """A code for another product is SUSPENDED or EXPIRED before it is PRODUCT_MISMATCH."""
+    _, order_id, code = await shared_stack.prepare_session()
+
+    async def reason() -> str:
+        reply = await validate_access_code(shared_stack.clients, code, "frontend-60")
+        return ValidationReason.Name(reply.reason).removeprefix("VALIDATION_REASON_")
+
+    assert await reason() == "PRODUCT_MISMATCH"
+    await change_current_access_code(shared_stack, "Suspend", order_id)
+    assert await reason() == "SUSPENDED"
+    await change_current_access_code(shared_stack, "Reinstate", order_id)
+    await expire_access_code(shared_stack, order_id)
+    assert await reason() == "EXPIRED"

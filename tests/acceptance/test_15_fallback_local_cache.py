@@ -1,103 +1,121 @@
-"""Fallback, local cache: with payment away, interview decides by its copies of the codes.
+"""Fallback, local cache: while payment is down, interview decides from its cached codes.
 
-A known code starts a session marked LOCAL_CACHE, an unknown one gets UNAVAILABLE, a revoked one is
-denied; once the feed is older than the freshness limit, every start gets UNAVAILABLE.
+A cached code starts a session marked LOCAL_CACHE, an unknown one gets UNAVAILABLE, a revoked one is
+refused; beyond the freshness limit every start gets UNAVAILABLE.
 """
 
 from functools import partial
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
-from clients import reason_of
-from interview.v1 import events_pb2, session_pb2
-from tests.system.drivers.access_codes import feed_is_fresh, interview_heard, revoke
-from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, retry
+from interview.v1 import events_pb2, interview_service_pb2, session_pb2
+from payment.v1 import access_code_service_pb2
+from tests.system.drivers.access_codes import (
+    change_current_access_code,
+    wait_for_cached_status,
+    wait_for_fresh_watermark,
+)
+from tests.system.drivers.effects import PAID, STARTED
+from tests.system.drivers.grpc_calls import (
+    raises_payment_unavailable,
+    raises_rpc_error,
+    retry,
+)
+from tests.system.drivers.running_stack import RunningStack
+
+UNKNOWN_CODE = "0000-0000-0000-0000"
 
 
-async def _is_unavailable(outside: RunningStack, code: str) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await outside.journey().start(code)
-    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert reason_of(refused.value) == "PAYMENT_UNAVAILABLE"
-    status = rpc_status.from_call(refused.value)
-    assert status is not None
-    assert any(detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR) for detail in status.details)
+async def _preview(stack: RunningStack, code: str) -> interview_service_pb2.CheckAccessCodeResponse:
+    request = interview_service_pb2.CheckAccessCodeRequest(access_code=code)
+    return await stack.clients.interviews.CheckAccessCode(request)
 
 
 @pytest.mark.parametrize("how", ["killed", "silent"])
-async def test_proof_15_a_known_code_starts_its_session(
-    disruptable_stack: RunningStack, how: str
-) -> None:
-    """Marked LOCAL_CACHE, in the reply and in the event; payment redeems the code afterwards."""
-    journey, order_id, code = await disruptable_stack.prepared()
+async def test_a_cached_code_starts_its_session(disruptable_stack: RunningStack, how: str) -> None:
+    """Reply and event are marked LOCAL_CACHE; payment redeems the code when it is back."""
+    journey, order_id, code = await disruptable_stack.prepare_session()
     await disruptable_stack.wait_for_effects(order_id, PAID)
-    await feed_is_fresh(disruptable_stack)
+    await wait_for_fresh_watermark(disruptable_stack)
     if how == "killed":
-        await disruptable_stack.stack.kill("payment")
+        await disruptable_stack.devstack.kill("payment")
     else:
-        disruptable_stack.stack.suspend("payment")
+        disruptable_stack.devstack.suspend("payment")
+    preview = await _preview(disruptable_stack, code)
+    assert (preview.valid, preview.product_id) == (True, "backend-60")
+    assert preview.session_prepared
     session = await journey.start(code)
     assert session.status == session_pb2.SESSION_STATUS_IN_PROGRESS
     assert session.validated_by == session_pb2.VALIDATION_SOURCE_LOCAL_CACHE
-    message = await disruptable_stack.stored(f"interview.v1.InterviewStarted.{order_id}")
-    event = events_pb2.InterviewStarted.FromString(message.data or b"")
+    event = await disruptable_stack.wait_for_event(events_pb2.InterviewStarted, order_id)
     assert event.session_id == session.session_id
     assert event.validated_by == session_pb2.VALIDATION_SOURCE_LOCAL_CACHE
     if how == "killed":
-        await disruptable_stack.stack.start("payment")
+        await disruptable_stack.devstack.start("payment")
     else:
-        disruptable_stack.stack.resume("payment")
+        disruptable_stack.devstack.resume("payment")
     await disruptable_stack.wait_for_effects(order_id, STARTED)
 
 
-async def test_proof_15_an_unknown_code_is_never_guessed_about(
-    disruptable_stack: RunningStack,
+async def test_an_unknown_code_is_neither_valid_nor_invalid(
+    stack_without_payment: RunningStack,
 ) -> None:
-    """UNAVAILABLE with RetryInfo, for a code that payment may have issued without our hearing."""
-    await feed_is_fresh(disruptable_stack)
-    await disruptable_stack.stack.kill("payment")
-    await _is_unavailable(disruptable_stack, "0000-0000-0000-0000")
+    """UNAVAILABLE with RetryInfo: payment may have issued it since its last event."""
+    with raises_payment_unavailable():
+        await _preview(stack_without_payment, UNKNOWN_CODE)
+    with raises_payment_unavailable():
+        await stack_without_payment.journey().start(UNKNOWN_CODE)
 
 
-async def test_proof_15_a_revoked_code_is_denied(disruptable_stack: RunningStack) -> None:
-    """Interview heard of it while payment was there, and keeps to it; nothing is started."""
-    journey, order_id, code = await disruptable_stack.prepared()
+async def test_a_revoked_code_starts_no_session(disruptable_stack: RunningStack) -> None:
+    """Interview has received AccessCodeRevoked before payment goes down."""
+    journey, order_id, code = await disruptable_stack.prepare_session()
     await disruptable_stack.wait_for_effects(order_id, PAID)
-    await revoke(disruptable_stack, order_id)
-    await interview_heard(disruptable_stack, order_id, "REVOKED")
-    await feed_is_fresh(disruptable_stack)
-    await disruptable_stack.stack.kill("payment")
-    with pytest.raises(grpc.aio.AioRpcError) as denied:
+    await change_current_access_code(disruptable_stack, "Revoke", order_id)
+    await wait_for_cached_status(disruptable_stack, order_id, "REVOKED")
+    await wait_for_fresh_watermark(disruptable_stack)
+    await disruptable_stack.devstack.kill("payment")
+    preview = await _preview(disruptable_stack, code)
+    assert not preview.valid
+    assert preview.reason == access_code_service_pb2.VALIDATION_REASON_REVOKED
+    with raises_rpc_error("ACCESS_CODE_REVOKED", grpc.StatusCode.FAILED_PRECONDITION):
         await journey.start(code)
-    assert denied.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-    assert reason_of(denied.value) == "ACCESS_CODE_REVOKED"
     assert (await disruptable_stack.effects(order_id)).started == 0
 
 
-async def test_proof_15_beyond_the_freshness_limit_nothing_is_started(
+async def test_beyond_the_freshness_limit_no_code_starts_a_session(
     disruptable_stack: RunningStack,
 ) -> None:
-    """Payment is away for longer than an hour: the superuser moves the feed's age back."""
-    known = [await disruptable_stack.prepared() for _ in range(2)]
-    for _, order_id, _ in known:
+    """Payment is down for an hour and a minute: the superuser moves the watermark back.
+
+    A code that is known to be revoked stays refused. With payment back, the others start.
+    """
+    active = [await disruptable_stack.prepare_session() for _ in range(2)]
+    _, revoked_id, revoked_code = await disruptable_stack.prepare_session()
+    for order_id in (*(order_id for _, order_id, _ in active), revoked_id):
         await disruptable_stack.wait_for_effects(order_id, PAID)
-    await feed_is_fresh(disruptable_stack)
-    await disruptable_stack.stack.kill("payment")
-    # All that was heard counts by now: nothing will move the feed's age on any more.
-    await disruptable_stack.until_true(
+    await change_current_access_code(disruptable_stack, "Revoke", revoked_id)
+    await wait_for_cached_status(disruptable_stack, revoked_id, "REVOKED")
+    await wait_for_fresh_watermark(disruptable_stack)
+    await disruptable_stack.devstack.kill("payment")
+    # Once every watermark received is covered, the age of the cache grows steadily.
+    await disruptable_stack.wait_until_true(
         "SELECT covered_as_of = as_of FROM interview.payment_watermark"
     )
-    await disruptable_stack.rows(
-        "UPDATE interview.payment_watermark SET as_of = as_of - interval '2 hours',"
-        " covered_as_of = covered_as_of - interval '2 hours'"
+    await disruptable_stack.execute(
+        "UPDATE interview.payment_watermark SET as_of = as_of - interval '61 minutes',"
+        " covered_as_of = covered_as_of - interval '61 minutes'"
     )
-    for _, order_id, code in known:
-        await _is_unavailable(disruptable_stack, code)
+    for _, order_id, code in active:
+        with raises_payment_unavailable():
+            await _preview(disruptable_stack, code)
+        with raises_payment_unavailable():
+            await disruptable_stack.journey().start(code)
         assert (await disruptable_stack.effects(order_id)).started == 0
-    await disruptable_stack.stack.start("payment")
-    for journey, order_id, code in known:
+    with raises_rpc_error("ACCESS_CODE_REVOKED"):
+        await disruptable_stack.journey().start(revoked_code)
+    await disruptable_stack.devstack.start("payment")
+    for journey, order_id, code in active:
         await retry(partial(journey.start, code), "the interview, with payment back")
         await disruptable_stack.wait_for_effects(order_id, STARTED)

@@ -1,47 +1,56 @@
-"""Publish after completion: only a payment that completes its order is announced.
+"""Publish after completion: PaymentCompleted is published when a payment completes its order.
 
-Declined, repeated and late payments put no PaymentCompleted on the stream.
+Declined, repeated and late payments publish none.
 """
 
 import asyncio
-import json
-import time
+from dataclasses import replace
 
-import grpc
-import pytest
+from payment.v1 import payment_service_pb2
+from tests.builders.payment_requests import charge_notification
+from tests.system.drivers.effects import PAID
+from tests.system.drivers.grpc_calls import raises_rpc_error
+from tests.system.drivers.payments import (
+    SurplusRefund,
+    cancel_order,
+    ledger_imbalances,
+    list_payments,
+    list_surplus_refunds,
+    order_statuses,
+    wait_for_statuses,
+    wait_for_surplus_refunds,
+)
+from tests.system.drivers.running_stack import RunningStack
+from tests.system.drivers.webhooks import deliver_signed_notification
 
-from clients import reason_of
-from devstack.polling import wait_until
-from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
-from sandbox_provider.webhooks import sign
-from tests.system.drivers.running_stack import PAID, RunningStack
+PRICE = 19900
 
 
-async def _announced(outside: RunningStack, order_id: str) -> int:
-    await outside.wait_until_idle()
-    return await outside.stored_count(f"payment.v1.PaymentCompleted.{order_id}")
+async def _published_count(stack: RunningStack, order_id: str) -> int:
+    await stack.wait_until_idle()
+    return await stack.message_count(f"payment.v1.PaymentCompleted.{order_id}")
 
 
-async def test_proof_19_a_declined_payment_announces_nothing(shared_stack: RunningStack) -> None:
-    """The attempt that then pays the order does, once."""
+async def test_a_declined_payment_publishes_none(shared_stack: RunningStack) -> None:
+    """The later payment that completes the order publishes one."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     declined = await journey.pay(order_id, "sandbox_decline")
     assert declined.status == payment_service_pb2.PAYMENT_STATUS_FAILED
-    assert await _announced(shared_stack, order_id) == 0
+    assert await _published_count(shared_stack, order_id) == 0
     await journey.pay(order_id)
     await shared_stack.wait_for_effects(order_id, PAID)
-    assert await _announced(shared_stack, order_id) == 1
+    assert await _published_count(shared_stack, order_id) == 1
 
 
-async def test_proof_19_a_repeated_payment_announces_once(shared_stack: RunningStack) -> None:
-    """The same request again and again, and another attempt for the paid order."""
+async def test_a_repeated_payment_publishes_one(shared_stack: RunningStack) -> None:
+    """The same request several times, and a new one for the paid order."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
-    first = await asyncio.gather(*(journey.pay(order_id) for _ in range(5)))
-    assert all(payment == first[0] for payment in first)
-    assert await journey.pay(order_id) == first[0]
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    payments = await asyncio.gather(*(journey.pay(order_id) for _ in range(5)))
+    assert all(payment == payments[0] for payment in payments)
+    assert await journey.pay(order_id) == payments[0]
+    with raises_rpc_error("ORDER_NOT_PAYABLE"):
         await shared_stack.clients.payments.CreatePayment(
             payment_service_pb2.CreatePaymentRequest(
                 request_id=f"{journey.name}-another",
@@ -49,81 +58,58 @@ async def test_proof_19_a_repeated_payment_announces_once(shared_stack: RunningS
                 payment_method="sandbox_approve",
             )
         )
-    assert reason_of(refused.value) == "ORDER_NOT_PAYABLE"
     await shared_stack.wait_for_effects(order_id, PAID)
-    assert await _announced(shared_stack, order_id) == 1
+    assert await _published_count(shared_stack, order_id) == 1
 
 
-async def test_proof_19_a_repeated_notification_announces_once(shared_stack: RunningStack) -> None:
-    """The provider tells by notification that the money was captured, and tells it again."""
+async def test_a_repeated_webhook_publishes_one(shared_stack: RunningStack) -> None:
+    """The provider reports the capture in a notification, and repeats the notification."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     payment = await journey.pay(order_id, "sandbox_late")
     assert payment.status == payment_service_pb2.PAYMENT_STATUS_PROCESSING
-    assert await _announced(shared_stack, order_id) == 0
+    assert await _published_count(shared_stack, order_id) == 0
     await shared_stack.wait_for_effects(order_id, PAID)
-    charge = {
-        "charge_id": "chg_1",
-        "idempotency_key": payment.payment_id,
-        "order_id": order_id,
-        "amount_minor": payment.amount.amount_minor,
-        "currency_code": payment.amount.currency_code,
-        "status": "CAPTURED",
-        "decline_reason": "",
-    }
-    body = json.dumps({"type": "charge.updated", "charge": charge}).encode()
-    headers = sign(body, shared_stack.stack.provider_secret.encode(), time.time())
-    request = payment_service_pb2.IngestPaymentNotificationRequest(body=body, headers=headers)
-    async with shared_stack.channel("payment", "IngestPaymentNotification") as channel:
-        payments = payment_service_pb2_grpc.PaymentServiceStub(channel)
-        for _ in range(3):
-            await payments.IngestPaymentNotification(request)
+    for _ in range(3):
+        await deliver_signed_notification(shared_stack, charge_notification(payment))
     await shared_stack.wait_for_effects(order_id, PAID)
-    assert await _announced(shared_stack, order_id) == 1
+    assert await _published_count(shared_stack, order_id) == 1
 
 
-async def _given_back(outside: RunningStack, order_id: str) -> payment_service_pb2.Refund:
-    """Waits until money that backs no order went back."""
-    request = payment_service_pb2.ListRefundsRequest(
-        order_id=order_id, status=payment_service_pb2.REFUND_STATUS_SUCCEEDED
-    )
-
-    async def look() -> payment_service_pb2.Refund | None:
-        refunds = (await outside.clients.payments.ListRefunds(request)).refunds
-        return refunds[0] if refunds else None
-
-    return await wait_until(look, f"a refund for {order_id}", 60)
-
-
-async def test_proof_19_a_payment_after_the_order_was_cancelled_announces_nothing(
-    shared_stack: RunningStack,
-) -> None:
-    """A stubborn provider captures all the same: no code, no event, the money goes back."""
+async def test_a_capture_after_the_cancellation_publishes_none(shared_stack: RunningStack) -> None:
+    """The provider captures although the charge was cancelled: all of it is refunded, once."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
-    await journey.pay(order_id, "sandbox_stubborn")
-    cancelled = await shared_stack.clients.payments.CancelOrder(
-        payment_service_pb2.CancelOrderRequest(request_id=journey.name, order_id=order_id)
-    )
+    payment = await journey.pay(order_id, "sandbox_stubborn")
+    cancelled = await cancel_order(shared_stack.clients, order_id)
     assert cancelled.order.status == payment_service_pb2.ORDER_STATUS_CANCELLED
-    refund = await _given_back(shared_stack, order_id)
-    assert (refund.surplus, refund.amount) == (True, cancelled.order.price)
-    assert await _announced(shared_stack, order_id) == 0
+    refund = SurplusRefund(payment.payment_id, PRICE)
+    await wait_for_surplus_refunds(shared_stack, order_id, refund)
+    assert await order_statuses(shared_stack, order_id) == ("CANCELLED", ["CANCELLED"])
+    (captured,) = await list_payments(shared_stack, order_id)
+    assert captured.captured.amount_minor == PRICE
+    assert shared_stack.log_entries("payment", event="surplus money captured", order_id=order_id)
+    assert await _published_count(shared_stack, order_id) == 0
     effects = await shared_stack.effects(order_id)
     assert (effects.codes, effects.sessions) == (0, 0)
 
 
-async def test_proof_19_a_late_payment_of_too_little_announces_nothing(
-    shared_stack: RunningStack,
-) -> None:
-    """It doesn't complete the order, which can still be paid, and the money goes back."""
+async def test_a_late_capture_of_a_wrong_amount_publishes_none(shared_stack: RunningStack) -> None:
+    """The payment is FAILED and the captured amount refunded; another payment completes."""
     journey = shared_stack.journey()
-    order = await journey.order()
-    await journey.pay(order.order_id, "sandbox_short")
-    refund = await _given_back(shared_stack, order.order_id)
-    assert refund.surplus
-    assert refund.amount.amount_minor == order.price.amount_minor - 1
-    assert await _announced(shared_stack, order.order_id) == 0
-    assert (await shared_stack.effects(order.order_id)).codes == 0
-    await journey.pay(order.order_id)
-    assert await _announced(shared_stack, order.order_id) == 1
+    order_id = (await journey.order()).order_id
+    payment = await journey.pay(order_id, "sandbox_short")
+    await wait_for_statuses(shared_stack, order_id, "PENDING_PAYMENT", "FAILED")
+    (failed,) = await list_payments(shared_stack, order_id)
+    assert failed.failure_reason == "WRONG_AMOUNT_CAPTURED"
+    assert failed.captured.amount_minor == PRICE - 1
+    refund = SurplusRefund(payment.payment_id, PRICE - 1)
+    await wait_for_surplus_refunds(shared_stack, order_id, refund)
+    assert await _published_count(shared_stack, order_id) == 0
+    assert (await shared_stack.effects(order_id)).codes == 0
+    await journey.pay(order_id)
+    # One mail is about the refund, the other brings the code.
+    await shared_stack.wait_for_effects(order_id, replace(PAID, notifications=2, sent=2))
+    assert await _published_count(shared_stack, order_id) == 1
+    assert await list_surplus_refunds(shared_stack, order_id) == [refund]
+    assert await ledger_imbalances(shared_stack, order_id) == []

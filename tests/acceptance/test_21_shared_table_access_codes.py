@@ -1,15 +1,13 @@
-"""Shared table access_codes: it is there, payment fills it, and interview reads it."""
+"""Shared table access_codes: it exists, payment writes it, and interview reads it."""
 
 from tests.system.drivers.running_stack import RunningStack
 
 
-async def test_proof_21_interview_reads_the_codes_in_the_shared_table(
-    shared_stack: RunningStack,
-) -> None:
-    """A code that payment has issued is found by interview's own role, as payment wrote it."""
-    _, order_id, code = await shared_stack.prepared()
-    there = "SELECT to_regclass('payment.access_codes') IS NOT NULL"
-    assert await shared_stack.value(there)
+async def test_interview_reads_the_codes_in_the_shared_table(shared_stack: RunningStack) -> None:
+    """Interview's own role reads an issued code as payment's role wrote it."""
+    _, order_id, code = await shared_stack.prepare_session()
+    exists = "SELECT to_regclass('payment.access_codes') IS NOT NULL"
+    assert await shared_stack.fetch_value(exists)
     columns = "id, code, status, expire_at"
     async with shared_stack.sql("interview_runtime") as connection:
         read = await connection.fetchrow(

@@ -8,16 +8,16 @@ _COLUMNS = (
 )
 
 
-async def test_proof_22_interview_sees_exactly_four_columns(shared_stack: RunningStack) -> None:
-    """As information_schema.columns tells its role; and nothing else of its neighbours."""
+async def test_interview_sees_exactly_four_columns(shared_stack: RunningStack) -> None:
+    """By information_schema.columns, and no other column of payment or notification."""
     async with shared_stack.sql("interview_runtime") as connection:
-        seen = {row[0] for row in await connection.fetch(_COLUMNS)}
+        columns = {row[0] for row in await connection.fetch(_COLUMNS)}
     table = "payment.access_codes"
-    assert seen == {f"{table}.{column}" for column in ("id", "code", "status", "expire_at")}
+    assert columns == {f"{table}.{column}" for column in ("id", "code", "status", "expire_at")}
 
 
-async def test_proof_22_there_is_more_to_see_for_payment(shared_stack: RunningStack) -> None:
-    """The table has further columns: what hides them is interview's lack of rights."""
+async def test_payment_sees_further_columns(shared_stack: RunningStack) -> None:
+    """The table has more than four: interview's missing privileges hide them."""
     async with shared_stack.sql("payment_runtime") as connection:
-        seen = {row[0] for row in await connection.fetch(_COLUMNS)}
-    assert {f"payment.access_codes.{name}" for name in ("order_id", "version")} <= seen
+        columns = {row[0] for row in await connection.fetch(_COLUMNS)}
+    assert {f"payment.access_codes.{name}" for name in ("order_id", "version")} <= columns

@@ -1,6 +1,6 @@
-"""Indexes code_idx, status_idx: they are there by these names, and code_idx is unique.
+"""Indexes code_idx, status_idx: they exist by these names, and code_idx is unique.
 
-Among ten thousand codes, analysed, EXPLAIN shows that a code and a rare status are found by them.
+Among ten thousand analysed rows, EXPLAIN uses them for a code and for a rare status.
 """
 
 import asyncpg
@@ -11,9 +11,9 @@ from tests.system.drivers.running_stack import RunningStack
 _ROWS = 10_000
 
 
-async def test_proof_23_the_indexes_are_there_by_name(shared_stack: RunningStack) -> None:
+async def test_the_indexes_exist_by_name(shared_stack: RunningStack) -> None:
     """code_idx on code, unique; status_idx on status."""
-    rows = await shared_stack.rows(
+    rows = await shared_stack.fetch_rows(
         "SELECT indexname, indexdef FROM pg_indexes"
         " WHERE schemaname = 'payment' AND tablename = 'access_codes'"
     )
@@ -23,23 +23,23 @@ async def test_proof_23_the_indexes_are_there_by_name(shared_stack: RunningStack
     assert indexes["status_idx"].endswith("(status)")
 
 
-async def test_proof_23_a_code_exists_once(shared_stack: RunningStack) -> None:
-    """code_idx refuses a second row with a code."""
-    _, order_id, code = await shared_stack.prepared()
+async def test_a_code_exists_once(shared_stack: RunningStack) -> None:
+    """code_idx refuses a second row with the same code."""
+    _, order_id, code = await shared_stack.prepare_session()
     async with shared_stack.sql("payment_runtime") as connection:
         with pytest.raises(asyncpg.UniqueViolationError, match="code_idx"):
             await connection.execute(
                 "INSERT INTO payment.access_codes"
                 " (id, code, status, expire_at, order_id, product_id, version, issued_at)"
-                " VALUES ('acc_twin', $1, 'ACTIVE', now(), $2, 'backend-60', 9, now())",
+                " VALUES ('acc_second', $1, 'ACTIVE', now(), $2, 'backend-60', 9, now())",
                 code,
                 order_id,
             )
 
 
-async def test_proof_23_queries_use_the_indexes(shared_stack: RunningStack) -> None:
-    """10^4 rows, one status in a thousand, rolled back afterwards."""
-    _, order_id, _ = await shared_stack.prepared()
+async def test_queries_use_the_indexes(shared_stack: RunningStack) -> None:
+    """10^4 rows, of which one in a thousand is SUSPENDED; rolled back afterwards."""
+    _, order_id, _ = await shared_stack.prepare_session()
     async with shared_stack.sql("payment_owner") as connection:
         transaction = connection.transaction()
         await transaction.start()

@@ -5,7 +5,7 @@ import pytest
 
 from tests.system.drivers.running_stack import RunningStack
 
-_FOUR = {"id", "code", "status", "expire_at"}
+_COLUMNS = {"id", "code", "status", "expire_at"}
 _ROLES = ("interview_runtime", "interview_owner")
 _REFUSED = (
     "INSERT INTO payment.access_codes (id, code, status) VALUES ('acc_x', 'x', 'ACTIVE')",
@@ -28,37 +28,41 @@ _REFUSED = (
 )
 
 
-async def _is_refused(outside: RunningStack, role: str, statement: str) -> None:
-    async with outside.sql(role) as connection:
+async def _expect_refusal(stack: RunningStack, role: str, statement: str) -> None:
+    async with stack.sql(role) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(statement)
 
 
 @pytest.mark.parametrize("role", _ROLES)
 @pytest.mark.parametrize("statement", _REFUSED)
-async def test_proof_25_writing_is_refused(
+async def test_writing_expect_refusal(
     shared_stack: RunningStack, role: str, statement: str
 ) -> None:
-    """For want of the privilege, also where no row would be hit; to both of interview's roles."""
-    await _is_refused(shared_stack, role, statement)
+    """To both roles of interview, for a missing privilege, even where no row would change."""
+    await _expect_refusal(shared_stack, role, statement)
 
 
-async def test_proof_25_every_other_column_is_refused(shared_stack: RunningStack) -> None:
-    """Whatever columns the table has beside the four, system columns included."""
-    rows = await shared_stack.rows(
+async def test_reading_any_other_column_expect_refusal(shared_stack: RunningStack) -> None:
+    """All columns of the table but the four, system columns included."""
+    rows = await shared_stack.fetch_rows(
         "SELECT attname FROM pg_attribute WHERE attrelid = 'payment.access_codes'::regclass"
         " AND NOT attisdropped AND attname <> 'tableoid'"
     )
-    others = {row["attname"] for row in rows} - _FOUR
+    others = {row["attname"] for row in rows} - _COLUMNS
     assert {"order_id", "version", "xmin"} <= others
     for role in _ROLES:
         for column in others:
-            await _is_refused(shared_stack, role, f"SELECT {column} FROM payment.access_codes")  # noqa: S608
+            await _expect_refusal(shared_stack, role, f"SELECT {column} FROM payment.access_codes")  # noqa: S608
 
 
-async def test_proof_25_reading_the_four_is_allowed(shared_stack: RunningStack) -> None:
-    """So that what is refused above is refused for the right reason."""
-    _, _, code = await shared_stack.prepared()
+async def test_reading_the_four_columns_is_allowed(shared_stack: RunningStack) -> None:
+    """Selecting and counting them works: the refusals above have the right reason."""
+    _, _, code = await shared_stack.prepare_session()
     async with shared_stack.sql("interview_runtime") as connection:
-        select = f"SELECT {', '.join(sorted(_FOUR))} FROM payment.access_codes WHERE code = $1"  # noqa: S608
+        select = f"SELECT {', '.join(sorted(_COLUMNS))} FROM payment.access_codes WHERE code = $1"  # noqa: S608
         assert await connection.fetchrow(select, code) is not None
+        await connection.fetch("SELECT count(*) FROM payment.access_codes")
+        await connection.fetch(
+            "SELECT 1 WHERE EXISTS (SELECT FROM payment.access_codes WHERE status = 'ACTIVE')"
+        )

@@ -1,56 +1,58 @@
-"""Event retry: tries go on, with growing delays and one effect, over a real broker's restart.
+"""Event retry: attempts go on across a restart of the broker, with growing delays and one effect.
 
-Also what has become a dead letter before the restart is mended by its replay after it.
+A dead letter from before the restart is replayed after it.
 """
 
 import pytest
 
 from tests.system.drivers.db_faults import (
-    dead_letter,
-    failed_times,
-    failures,
-    no_session_for,
-    replay_of,
+    failing_session_insert,
+    handler_failures,
+    wait_for_handler_failures,
 )
-from tests.system.drivers.running_stack import PAID, RunningStack
+from tests.system.drivers.dead_letters import replay_dead_letter, wait_for_dead_letter
+from tests.system.drivers.effects import PAID
+from tests.system.drivers.running_stack import RunningStack
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
-async def test_proof_29_tries_go_on_over_a_restart_of_the_broker(
+async def test_attempts_go_on_across_a_restart_of_the_broker(
     disruptable_stack: RunningStack, how: str
 ) -> None:
-    """The broker goes between two tries: the count of failures goes on, and one session comes."""
+    """The broker restarts between two attempts: failures are counted on, one session comes."""
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
-    async with no_session_for(disruptable_stack, order_id):
+    async with failing_session_insert(disruptable_stack, order_id):
         await journey.pay(order_id)
-        await failed_times(disruptable_stack, order_id, 2)
+        await wait_for_handler_failures(disruptable_stack, order_id, 2)
         if how == "killed":
-            await disruptable_stack.stack.kill("nats")
+            await disruptable_stack.devstack.kill("nats")
         else:
-            await disruptable_stack.stack.terminate("nats")
-        seen = len(failures(disruptable_stack, order_id))
-        await disruptable_stack.stack.start("nats")
-        await failed_times(disruptable_stack, order_id, seen + 1)
+            await disruptable_stack.devstack.terminate("nats")
+        count = len(handler_failures(disruptable_stack, order_id))
+        await disruptable_stack.devstack.start("nats")
+        await wait_for_handler_failures(disruptable_stack, order_id, count + 1)
         assert (await disruptable_stack.effects(order_id)).sessions == 0
     await disruptable_stack.wait_for_effects(order_id, PAID)
-    failed = failures(disruptable_stack, order_id)
-    assert [failure["failures"] for failure in failed] == list(range(1, len(failed) + 1))
-    delays = [failure["delay_seconds"] for failure in failed]
+    failures = handler_failures(disruptable_stack, order_id)
+    assert [failure["failures"] for failure in failures] == list(range(1, len(failures) + 1))
+    delays = [failure["delay_seconds"] for failure in failures]
     assert delays == sorted(delays)
     assert 0 < delays[0] < delays[2]
     assert len(disruptable_stack.mails(journey)) == 1
 
 
-async def test_proof_29_a_dead_letter_outlives_the_broker(disruptable_stack: RunningStack) -> None:
-    """Given up, the broker killed and back, replayed: one session."""
+async def test_a_dead_letter_survives_a_restart_of_the_broker(
+    disruptable_stack: RunningStack,
+) -> None:
+    """The broker is killed and started again; the replay prepares one session."""
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
-    async with no_session_for(disruptable_stack, order_id):
+    async with failing_session_insert(disruptable_stack, order_id):
         await journey.pay(order_id)
-        letter = await dead_letter(disruptable_stack, order_id)
-        await disruptable_stack.stack.kill("nats")
-        await disruptable_stack.stack.start("nats")
+        dead_letter = await wait_for_dead_letter(disruptable_stack, order_id)
+        await disruptable_stack.devstack.kill("nats")
+        await disruptable_stack.devstack.start("nats")
     assert (await disruptable_stack.effects(order_id)).sessions == 0
-    await disruptable_stack.clients.ops["interview"].ReplayDeadLetter(replay_of(letter, "mending"))
+    await replay_dead_letter(disruptable_stack, dead_letter)
     await disruptable_stack.wait_for_effects(order_id, PAID)

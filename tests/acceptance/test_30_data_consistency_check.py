@@ -1,226 +1,259 @@
 """Data consistency check: drift of each kind is seeded, found and repaired.
 
-A second run finds nothing of it. A start without right is told and, as documented, left.
+A second check finds none of it. A session that used its code without right is reported and, as
+documented, never repaired.
 """
 
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-import pytest
-import pytest_asyncio
 from ulid import ULID
 
 from devstack.demo.journey import Journey
 from devstack.polling import wait_until
-from interview.v1 import interview_service_pb2, session_pb2
+from interview.v1 import events_pb2, interview_service_pb2, session_pb2
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_pb2
-from tests.system.drivers.access_codes import interview_heard, record_of, suspend
-from tests.system.drivers.running_stack import PAID, STARTED, RunningStack
-from tests.system.drivers.stack_runner import running
-from tests.system.drivers.stack_settings import settings
+from tests.system.drivers.access_codes import (
+    change_current_access_code,
+    get_access_code,
+    wait_for_cached_status,
+)
+from tests.system.drivers.effects import PAID, STARTED
+from tests.system.drivers.interviews import Interview, get_session_of
+from tests.system.drivers.running_stack import RunningStack, event_id
 
-Kind = interview_service_pb2
-SEEDED = {
-    Kind.DRIFT_KIND_CODE_WITHOUT_SESSION,
-    Kind.DRIFT_KIND_STARTED_NOT_REDEEMED,
-    Kind.DRIFT_KIND_STALE_ENTRY,
-    Kind.DRIFT_KIND_SESSION_WITHOUT_CODE,
-    Kind.DRIFT_KIND_USED_WITHOUT_RIGHT,
-}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def drifting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
-    """A stack that mends no drift before it is asked to."""
-    directory = tmp_path_factory.mktemp("drifting")
-    told = settings(directory)
-    interview = {**told.environment["interview"], "INTERVIEW_CONSISTENCY_SECONDS": "86400"}
-    told = replace(told, environment={**told.environment, "interview": interview})
-    async with running(directory, told) as stack, stack.connect() as clients:
-        yield RunningStack(stack, clients)
+CODE_WITHOUT_SESSION = interview_service_pb2.DRIFT_KIND_CODE_WITHOUT_SESSION
+STARTED_NOT_REDEEMED = interview_service_pb2.DRIFT_KIND_STARTED_NOT_REDEEMED
+STALE_ENTRY = interview_service_pb2.DRIFT_KIND_STALE_ENTRY
+SESSION_WITHOUT_CODE = interview_service_pb2.DRIFT_KIND_SESSION_WITHOUT_CODE
+USED_WITHOUT_RIGHT = interview_service_pb2.DRIFT_KIND_USED_WITHOUT_RIGHT
 
 
-def test_proof_30_every_kind_is_seeded() -> None:
-    """No kind of the contract is left out below."""
-    assert {kind for kind in Kind.DriftKind.values() if kind} == SEEDED
+def test_every_kind_of_drift_is_seeded_here() -> None:
+    """The contract has no other kind."""
+    seeded = {
+        CODE_WITHOUT_SESSION,
+        STARTED_NOT_REDEEMED,
+        STALE_ENTRY,
+        SESSION_WITHOUT_CODE,
+        USED_WITHOUT_RIGHT,
+    }
+    assert {kind for kind in interview_service_pb2.DriftKind.values() if kind} == seeded
 
 
-class Check:
-    """CheckConsistency, and what it tells of one order, its code and its session."""
+@dataclass
+class ConsistentOrder:
+    """A paid order without any drift, and CheckConsistency of it."""
 
-    def __init__(self, outside: RunningStack, *ids: str) -> None:
-        self._outside, self._ids = outside, set(ids)
+    stack: RunningStack
+    journey: Journey
+    order_id: str
+    code: str
+    session_id: str
 
-    async def __call__(self, *, repair: bool = False) -> dict[int, interview_service_pb2.Drift]:
-        """The drifts by kind."""
-        request = interview_service_pb2.CheckConsistencyRequest(repair=repair)
-        reply = await self._outside.clients.interviews.CheckConsistency(request)
+    async def check(self, *, repair: bool = False) -> dict[int, interview_service_pb2.Drift]:
+        """The order's drifts by kind."""
+        request = interview_service_pb2.CheckConsistencyRequest(
+            order_id=self.order_id, repair=repair
+        )
+        reply = await self.stack.clients.interviews.CheckConsistency(request)
         assert reply.compared_count > 0
-        ours = [
-            drift
-            for drift in reply.drifts
-            if self._ids & {drift.order_id, drift.access_code_id, drift.session_id}
-        ]
-        return {drift.kind: drift for drift in ours}
+        return {drift.kind: drift for drift in reply.drifts}
 
-    async def finds_and_mends(self, kind: interview_service_pb2.DriftKind.ValueType) -> None:
-        """Found, and left as it is; then repaired; then, when all is quiet, found no more."""
-        found = (await self())[kind]
+    async def check_and_repair(self, kind: interview_service_pb2.DriftKind.ValueType) -> None:
+        """The drift is found and left; then repaired; then neither check finds any."""
+        found = (await self.check())[kind]
         assert not found.repaired
         assert found.detail
-        assert (await self(repair=True))[kind].repaired
-        await self._outside.wait_until_idle()
-        assert await self() == {}
-        assert await self(repair=True) == {}
+        assert (await self.check(repair=True))[kind].repaired
+        await self.stack.wait_until_idle()
+        assert await self.check() == {}
+        assert await self.check(repair=True) == {}
 
 
-async def _seeded(outside: RunningStack) -> tuple[Journey, str, str, str, Check]:
-    """Journey, order, code, session and a check of a paid order without any drift."""
-    journey, order_id, code = await outside.prepared()
-    await outside.wait_for_effects(order_id, PAID)
-    session = await journey.prepared(order_id)
-    check = Check(outside, order_id, session.access_code_id, session.session_id)
-    assert await check() == {}
-    return journey, order_id, code, session.session_id, check
+async def _consistent_order(stack: RunningStack) -> ConsistentOrder:
+    journey, order_id, code = await stack.prepare_session()
+    await stack.wait_for_effects(order_id, PAID)
+    session = await get_session_of(stack, order_id)
+    order = ConsistentOrder(stack, journey, order_id, code, session.session_id)
+    assert await order.check() == {}
+    return order
 
 
-async def test_proof_30_a_code_without_a_session(drifting: RunningStack) -> None:
-    """Interview lost session and copy: both are there again, and the code starts."""
-    journey, order_id, code, _, check = await _seeded(drifting)
-    await drifting.rows("DELETE FROM interview.sessions WHERE order_id = $1", order_id)
-    await drifting.rows("DELETE FROM interview.cached_codes WHERE order_id = $1", order_id)
-    await check.finds_and_mends(Kind.DRIFT_KIND_CODE_WITHOUT_SESSION)
-    await drifting.wait_for_effects(order_id, PAID)
-    await journey.start(code)
-    await drifting.wait_for_effects(order_id, STARTED)
+async def _started_order(stack: RunningStack) -> ConsistentOrder:
+    order = await _consistent_order(stack)
+    await order.journey.start(order.code)
+    await stack.wait_for_effects(order.order_id, STARTED)
+    return order
 
 
-async def test_proof_30_a_started_session_whose_code_is_not_redeemed(
-    drifting: RunningStack,
+async def _lose_redemption(order: ConsistentOrder, status: str) -> None:
+    """Payment and interview's cache have the code with another status than REDEEMED."""
+    await order.stack.execute(
+        "UPDATE payment.access_codes SET status = $2, redeemed_session_id = '',"
+        " redeemed_at = NULL, version = version + 1 WHERE order_id = $1",
+        order.order_id,
+        status,
+    )
+    await order.stack.execute(
+        "UPDATE interview.cached_codes SET status = $2, version = version + 1 WHERE order_id = $1",
+        order.order_id,
+        status,
+    )
+
+
+async def test_a_code_without_a_session_gets_its_session(shared_stack: RunningStack) -> None:
+    """Interview lost session and cached code: both are restored, and the code starts."""
+    order = await _consistent_order(shared_stack)
+    for table in ("sessions", "cached_codes"):
+        await shared_stack.execute(
+            f"DELETE FROM interview.{table} WHERE order_id = $1",  # noqa: S608
+            order.order_id,
+        )
+    await order.check_and_repair(CODE_WITHOUT_SESSION)
+    await shared_stack.wait_for_effects(order.order_id, PAID)
+    await order.journey.start(order.code)
+    await shared_stack.wait_for_effects(order.order_id, STARTED)
+
+
+async def test_a_started_session_whose_code_is_not_redeemed_is_published_again(
+    shared_stack: RunningStack,
 ) -> None:
-    """Payment and interview's copy lost the redemption: announced again, the code is REDEEMED."""
-    journey, order_id, code, session_id, check = await _seeded(drifting)
-    await journey.start(code)
-    await drifting.wait_for_effects(order_id, STARTED)
-    await drifting.rows(
-        "UPDATE payment.access_codes SET status = 'ACTIVE', redeemed_session_id = '',"
-        " redeemed_at = NULL WHERE order_id = $1",
-        order_id,
-    )
-    await drifting.rows(
-        "UPDATE interview.cached_codes SET status = 'ACTIVE' WHERE order_id = $1", order_id
-    )
-    await check.finds_and_mends(Kind.DRIFT_KIND_STARTED_NOT_REDEEMED)
-    record = await journey.redeemed(order_id)
-    assert record.redeemed_session_id == session_id
-    await interview_heard(drifting, order_id, "REDEEMED")
+    """Payment and interview's cache lost the redemption: the repeated event redeems the code.
+
+    If payment loses that one too, it is not published a third time, and counts as not repaired.
+    """
+    order = await _started_order(shared_stack)
+    await _lose_redemption(order, "ACTIVE")
+    await order.check_and_repair(STARTED_NOT_REDEEMED)
+    record = await order.journey.wait_for_redemption(order.order_id)
+    assert record.redeemed_session_id == order.session_id
+    await wait_for_cached_status(shared_stack, order.order_id, "REDEEMED")
+    first, repeated = await shared_stack.read_events(events_pb2.InterviewStarted, order.order_id)
+    assert repeated == first
+
+    await _lose_redemption(order, "ACTIVE")
+    drifts = await order.check(repair=True)
+    assert {kind: drift.repaired for kind, drift in drifts.items()} == {STARTED_NOT_REDEEMED: False}
+    await shared_stack.wait_until_idle()
+    events = await shared_stack.read_events(events_pb2.InterviewStarted, order.order_id)
+    assert len(events) == 2
 
 
-async def test_proof_30_a_stale_copy(drifting: RunningStack) -> None:
-    """Interview's copy fell back behind a suspension: it takes payment's record in again."""
-    _, order_id, _, _, check = await _seeded(drifting)
-    record = await suspend(drifting, order_id)
-    await interview_heard(drifting, order_id, "SUSPENDED")
-    await drifting.wait_until_idle()
-    await drifting.rows(
+async def test_an_outdated_cached_code_is_replaced_by_payments_record(
+    shared_stack: RunningStack,
+) -> None:
+    """Interview's cached code is older than a suspension."""
+    order = await _consistent_order(shared_stack)
+    record = await change_current_access_code(shared_stack, "Suspend", order.order_id)
+    await wait_for_cached_status(shared_stack, order.order_id, "SUSPENDED")
+    await shared_stack.wait_until_idle()
+    await shared_stack.execute(
         "UPDATE interview.cached_codes SET status = 'ACTIVE', version = 1 WHERE order_id = $1",
-        order_id,
+        order.order_id,
     )
-    await check.finds_and_mends(Kind.DRIFT_KIND_STALE_ENTRY)
-    copy = "SELECT status, version FROM interview.cached_codes WHERE order_id = $1"
-    assert [tuple(row) for row in await drifting.rows(copy, order_id)] == [
-        ("SUSPENDED", record.version)
-    ]
-
-
-async def test_proof_30_a_session_whose_code_does_not_exist(drifting: RunningStack) -> None:
-    """It is bound to its order's current code again, which then starts it."""
-    journey, order_id, code, session_id, check = await _seeded(drifting)
-    await drifting.rows(
-        "UPDATE interview.sessions SET access_code_id = $2 WHERE order_id = $1",
-        order_id,
-        f"acc_{ULID()}",
+    await order.check_and_repair(STALE_ENTRY)
+    cached = await shared_stack.fetch_rows(
+        "SELECT status, version FROM interview.cached_codes WHERE order_id = $1", order.order_id
     )
-    await check.finds_and_mends(Kind.DRIFT_KIND_SESSION_WITHOUT_CODE)
-    session = await journey.prepared(order_id)
-    assert session.session_id == session_id
-    assert session.access_code_id == (await record_of(drifting, order_id)).id
-    assert (await journey.start(code)).session_id == session_id
+    assert [tuple(row) for row in cached] == [("SUSPENDED", record.version)]
 
 
-async def test_proof_30_a_completed_session_without_right(drifting: RunningStack) -> None:
-    """Its code turns out REVOKED: told each time, never repaired, and the session stays."""
-    journey, order_id, code, session_id, check = await _seeded(drifting)
-    await journey.start(code)
-    await drifting.wait_for_effects(order_id, STARTED)
-    await drifting.clients.interviews.CompleteSession(
-        interview_service_pb2.CompleteSessionRequest(request_id=journey.name, session_id=session_id)
-    )
-    await drifting.rows(
-        "UPDATE payment.access_codes SET status = 'REVOKED', redeemed_session_id = '',"
-        " redeemed_at = NULL WHERE order_id = $1",
-        order_id,
-    )
-    await drifting.rows(
-        "UPDATE interview.cached_codes SET status = 'REVOKED' WHERE order_id = $1", order_id
-    )
-
-    async def told() -> interview_service_pb2.Drift | None:
-        # The first repair may announce the start again: payment then rejects the use.
-        return (await check(repair=True)).get(Kind.DRIFT_KIND_USED_WITHOUT_RIGHT)
-
-    drift = await wait_until(told, "a use without right", 60)
-    assert (drift.session_id, drift.repaired) == (session_id, False)
-    await drifting.wait_until_idle()
-    assert list(await check(repair=True)) == [Kind.DRIFT_KIND_USED_WITHOUT_RIGHT]
-    found = await drifting.clients.interviews.GetSession(
-        interview_service_pb2.GetSessionRequest(session_id=session_id)
-    )
-    assert found.session.status == session_pb2.SESSION_STATUS_COMPLETED
-    assert found.session.used_without_right
-    revoked = access_code_pb2.ACCESS_CODE_STATUS_REVOKED
-    assert (await record_of(drifting, order_id)).status == revoked
+async def test_a_session_whose_code_does_not_exist_is_bound_to_its_orders_code(
+    shared_stack: RunningStack,
+) -> None:
+    """A session that is started as well as one that is not, which starts afterwards."""
+    prepared = await _consistent_order(shared_stack)
+    for order in (prepared, await _started_order(shared_stack)):
+        await shared_stack.execute(
+            "UPDATE interview.sessions SET access_code_id = $2 WHERE order_id = $1",
+            order.order_id,
+            f"acc_{ULID()}",
+        )
+        await order.check_and_repair(SESSION_WITHOUT_CODE)
+        session = await get_session_of(shared_stack, order.order_id)
+        assert session.session_id == order.session_id
+        code = await get_access_code(shared_stack, order.order_id)
+        assert session.access_code_id == code.id
+    assert (await prepared.journey.start(prepared.code)).session_id == prepared.session_id
 
 
-async def test_proof_30_an_event_that_the_stream_lost(drifting: RunningStack) -> None:
-    """Payment finds that the stream doesn't hold what it published, and publishes it again."""
-    _, order_id, _ = await drifting.prepared()
-    await drifting.wait_for_effects(order_id, PAID)
+async def test_a_completed_session_that_used_a_revoked_code_is_reported_and_never_repaired(
+    shared_stack: RunningStack,
+) -> None:
+    """Every check reports it; session and code stay as they are."""
+    order = await _started_order(shared_stack)
+    interview = Interview(shared_stack, await get_session_of(shared_stack, order.order_id))
+    await interview.complete()
+    await _lose_redemption(order, "REVOKED")
+
+    async def reported() -> interview_service_pb2.Drift | None:
+        # The first repair may publish InterviewStarted again: payment then rejects the use.
+        return (await order.check(repair=True)).get(USED_WITHOUT_RIGHT)
+
+    drift = await wait_until(reported, "a use without right", 60)
+    assert (drift.session_id, drift.repaired) == (order.session_id, False)
+    await shared_stack.wait_until_idle()
+    assert list(await order.check(repair=True)) == [USED_WITHOUT_RIGHT]
+    session = await interview.get_session()
+    assert session.status == session_pb2.SESSION_STATUS_COMPLETED
+    assert session.used_without_right
+    code = await get_access_code(shared_stack, order.order_id)
+    assert code.status == access_code_pb2.ACCESS_CODE_STATUS_REVOKED
+
+
+Findings = Callable[[ops_service_pb2.CheckBusResponse], dict[str, bool]]
+
+
+def _lost(reply: ops_service_pb2.CheckBusResponse) -> dict[str, bool]:
+    """Whether each event that its stream has lost is repaired, by its id."""
+    return {event.event_id: event.repaired for event in reply.lost}
+
+
+def _unhandled(reply: ops_service_pb2.CheckBusResponse) -> dict[str, bool]:
+    """Whether each event that was acknowledged and not handled is repaired, by its id."""
+    return {event.event_id: event.repaired for event in reply.unhandled}
+
+
+def _bus_check(
+    stack: RunningStack, service: str, findings: Findings
+) -> Callable[[bool], Awaitable[dict[str, bool]]]:
+    async def check(repair: bool) -> dict[str, bool]:
+        request = ops_service_pb2.CheckBusRequest(repair=repair)
+        return findings(await stack.clients.ops[service].CheckBus(request))
+
+    return check
+
+
+async def test_an_event_that_the_stream_lost_is_published_again(
+    shared_stack: RunningStack,
+) -> None:
+    """Payment finds a published event missing in the stream, and publishes it: no new effect."""
+    _, order_id, _ = await shared_stack.prepare_session()
+    await shared_stack.wait_for_effects(order_id, PAID)
     subject = f"payment.v1.PaymentCompleted.{order_id}"
-    message = await drifting.stored(subject)
-    async with drifting.nats() as client:
-        await client.jetstream().delete_msg("PAYMENT", message.seq or 0)
-    assert await drifting.stored_count(subject) == 0
-    ops, event_id = drifting.clients.ops["payment"], (message.headers or {})["ce-id"]
-
-    async def lost(*, repair: bool = False) -> dict[str, bool]:
-        reply = await ops.CheckBus(ops_service_pb2.CheckBusRequest(repair=repair))
-        return {one.event_id: one.repaired for one in reply.lost}
-
-    assert (await lost()).get(event_id) is False
-    assert (await lost(repair=True)).get(event_id) is True
-    await drifting.wait_until_idle()
-    assert event_id not in await lost()
-    assert await drifting.effects(order_id) == PAID
+    lost_id = event_id(await shared_stack.delete_message(subject))
+    assert await shared_stack.message_count(subject) == 0
+    check = _bus_check(shared_stack, "payment", _lost)
+    assert (await check(False)).get(lost_id) is False
+    assert (await check(True)).get(lost_id) is True
+    await shared_stack.wait_until_idle()
+    assert lost_id not in await check(False)
+    assert await shared_stack.effects(order_id) == PAID
 
 
-async def test_proof_30_an_event_that_was_never_handled(drifting: RunningStack) -> None:
-    """Interview finds an acknowledged message without a mark of it, and handles it: one effect."""
-    journey, order_id, _ = await drifting.prepared()
-    await drifting.wait_for_effects(order_id, PAID)
-    session = await journey.prepared(order_id)
-    message = await drifting.stored(f"payment.v1.PaymentCompleted.{order_id}")
-    event_id = (message.headers or {})["ce-id"]
-    await drifting.rows("DELETE FROM interview.inbox WHERE event_id = $1", event_id)
-    ops = drifting.clients.ops["interview"]
-
-    async def unhandled(*, repair: bool = False) -> dict[str, bool]:
-        reply = await ops.CheckBus(ops_service_pb2.CheckBusRequest(repair=repair))
-        return {one.event_id: one.repaired for one in reply.unhandled}
-
-    assert (await unhandled()).get(event_id) is False
-    assert (await unhandled(repair=True)).get(event_id) is True
-    assert event_id not in await unhandled()
-    await drifting.wait_for_effects(order_id, PAID)
-    assert await journey.prepared(order_id) == session
+async def test_an_event_that_was_never_handled_is_handled(shared_stack: RunningStack) -> None:
+    """Interview finds an acknowledged message without an inbox row: it handles it, once."""
+    journey, order_id, _ = await shared_stack.prepare_session()
+    await shared_stack.wait_for_effects(order_id, PAID)
+    session = await journey.wait_for_session(order_id)
+    message = await shared_stack.wait_for_message(f"payment.v1.PaymentCompleted.{order_id}")
+    unhandled_id = event_id(message)
+    await shared_stack.execute("DELETE FROM interview.inbox WHERE event_id = $1", unhandled_id)
+    check = _bus_check(shared_stack, "interview", _unhandled)
+    assert (await check(False)).get(unhandled_id) is False
+    assert (await check(True)).get(unhandled_id) is True
+    assert unhandled_id not in await check(False)
+    await shared_stack.wait_for_effects(order_id, PAID)
+    assert await journey.wait_for_session(order_id) == session

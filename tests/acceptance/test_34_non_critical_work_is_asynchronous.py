@@ -8,33 +8,34 @@ import asyncio
 import pytest
 
 from payment.v1 import payment_service_pb2
-from tests.system.drivers.running_stack import PAID, RunningStack
+from tests.system.drivers.effects import PAID
+from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stack_settings import ENVIRONMENT
 
 SMTP_TIMEOUT_SECONDS = float(ENVIRONMENT["notification"]["NOTIFICATION_SMTP_TIMEOUT_SECONDS"])
 
 
 @pytest.mark.parametrize("how", ["silent", "killed"])
-async def test_proof_34_payment_answers_while_smtp_is_blocked(
+async def test_payment_answers_while_smtp_is_blocked(
     disruptable_stack: RunningStack, how: str
 ) -> None:
-    """Paid and prepared in less time than one try at the mail server takes; mailed afterwards."""
+    """The order is paid in less time than one SMTP attempt takes; it is mailed afterwards."""
     if how == "silent":
-        disruptable_stack.stack.suspend("mailbox")  # it keeps connections and answers nobody
+        disruptable_stack.devstack.suspend("mailbox")
     else:
-        await disruptable_stack.stack.kill("mailbox")
+        await disruptable_stack.devstack.kill("mailbox")
     journey = disruptable_stack.journey()
     async with asyncio.timeout(SMTP_TIMEOUT_SECONDS):
         order_id = (await journey.order()).order_id
         payment = await journey.pay(order_id)
     assert payment.status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
-    await journey.prepared(order_id)
-    tried = "SELECT attempts > 0 FROM notification.notifications WHERE order_id = $1"
-    await disruptable_stack.until_true(tried, order_id)
+    await journey.wait_for_session(order_id)
+    attempted = "SELECT attempts > 0 FROM notification.notifications WHERE order_id = $1"
+    await disruptable_stack.wait_until_true(attempted, order_id)
     assert disruptable_stack.mails(journey) == []
     if how == "silent":
-        disruptable_stack.stack.resume("mailbox")
+        disruptable_stack.devstack.resume("mailbox")
     else:
-        await disruptable_stack.stack.start("mailbox")
+        await disruptable_stack.devstack.start("mailbox")
     await disruptable_stack.wait_for_effects(order_id, PAID)
     assert len({mail["Message-ID"] for mail in disruptable_stack.mails(journey)}) == 1

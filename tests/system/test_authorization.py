@@ -1,4 +1,4 @@
-"""The wall around calls: every method against every kind of caller, taken from the contracts."""
+"""Authorization: every method of the contracts is called by every kind of caller."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,10 +8,9 @@ from pathlib import Path
 import grpc
 import pytest
 from google.protobuf import descriptor_pool
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
-import sandbox.v1.provider_service_pb2  # noqa: F401  the services whose methods are tried
+import sandbox.v1.provider_service_pb2  # noqa: F401  registers the provider's methods
+from clients import reason_of
 from contract.v1 import options_pb2
 from devstack.keys import AUDIENCE, IDENTITY, Keys
 from runtime.auth.authentication import Role, TokenSigner
@@ -25,7 +24,8 @@ SERVICES = {
 }
 ISSUERS = ("payment", "interview", "notification", "provider")
 ROLES = (Role.CUSTOMER, Role.STOREFRONT, Role.OPERATOR)
-UNPROVEN = {
+# Callers without a valid identity, and the reason of the refusal.
+UNAUTHENTICATED = {
     "none": "TOKEN_MISSING",
     "not a token": "TOKEN_INVALID",
     "not a bearer": "TOKEN_MISSING",
@@ -39,7 +39,7 @@ UNPROVEN = {
 
 @dataclass(frozen=True)
 class Method:
-    """One method of one server, and whom its contract lets in."""
+    """A method of a server, with the roles and services that its contract admits."""
 
     server: str
     path: str
@@ -51,6 +51,7 @@ class Method:
 
 
 def methods() -> Iterator[Method]:
+    """All methods of all servers."""
     for server, names in SERVICES.items():
         for name in names:
             for method in descriptor_pool.Default().FindServiceByName(name).methods:
@@ -61,91 +62,79 @@ def methods() -> Iterator[Method]:
 
 
 def authorizations(keys: Keys, foreign: Keys, server: str) -> Mapping[str, str]:
-    """What each kind of caller says who it is."""
-    identity, stranger = TokenSigner(keys.private(IDENTITY)), TokenSigner(foreign.private(IDENTITY))
-    everybody = [*AUDIENCE, "provider"]
-    elsewhere = [name for name in everybody if name != server]
+    """The authorization header of each kind of caller, for calls to one server."""
+    identity, foreign_identity = (
+        TokenSigner(keys.private(IDENTITY)),
+        TokenSigner(foreign.private(IDENTITY)),
+    )
+    all_servers = [*AUDIENCE, "provider"]
+    other_servers = [name for name in all_servers if name != server]
     tokens = {
         "not a token": "eyJhbGciOiJub25lIn0.e30.",
-        "expired": identity.issue("x", everybody, ROLES, timedelta(minutes=-5)),
-        "foreign key": stranger.issue("x", everybody, ROLES),
-        "wrong audience": identity.issue("x", elsewhere, ROLES),
+        "expired": identity.issue("x", all_servers, ROLES, timedelta(minutes=-5)),
+        "foreign key": foreign_identity.issue("x", all_servers, ROLES),
+        "wrong audience": identity.issue("x", other_servers, ROLES),
         "service as operator": TokenSigner(keys.private("notification")).issue(
-            "notification", everybody, [Role.OPERATOR]
+            "notification", all_servers, [Role.OPERATOR]
         ),
-        "identity as service": identity.issue("interview", everybody, [Role.SERVICE]),
-        **{str(role): identity.issue("somebody", everybody, [role]) for role in ROLES},
+        "identity as service": identity.issue("interview", all_servers, [Role.SERVICE]),
+        **{str(role): identity.issue("somebody", all_servers, [role]) for role in ROLES},
         **{
             f"service {name}": TokenSigner(keys.private(name)).issue(
-                name, everybody, [Role.SERVICE]
+                name, all_servers, [Role.SERVICE]
             )
             for name in ISSUERS
         },
     }
-    bearers = {kind: f"Bearer {token}" for kind, token in tokens.items()}
-    return {"none": "", "not a bearer": "Basic b3BlcmF0b3I6", **bearers}
+    headers = {caller: f"Bearer {token}" for caller, token in tokens.items()}
+    return {"none": "", "not a bearer": "Basic b3BlcmF0b3I6", **headers}
 
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Keys:
+    """Keys that the stack does not trust."""
     keys = Keys(Path(tmp_path_factory.mktemp("foreign")))
     keys.prepare()
     return keys
 
 
-async def answer(channel: grpc.aio.Channel, path: str, authorization: str) -> tuple[str, str]:
-    """Status and reason of a call with an empty request."""
+async def call(channel: grpc.aio.Channel, path: str, authorization: str) -> tuple[str, str]:
+    """Calls a method with an empty request; status code and reason of the result."""
     metadata = [("authorization", authorization)] if authorization else []
-    call = channel.unary_unary(path)
     try:
-        await call(b"", metadata=metadata, timeout=20)
+        await channel.unary_unary(path)(b"", metadata=metadata, timeout=20)
     except grpc.aio.AioRpcError as error:
-        status = rpc_status.from_call(error)
-        info = error_details_pb2.ErrorInfo()
-        for detail in status.details if status else ():
-            detail.Unpack(info)
-        return error.code().name, info.reason
+        return error.code().name, reason_of(error)
     return "OK", ""
 
 
 @pytest.mark.parametrize("server", SERVICES)
-async def test_every_method_answers_every_kind_of_caller_as_its_contract_says(
+async def test_every_method_admits_exactly_the_callers_of_its_contract(
     shared_stack: RunningStack, foreign: Keys, server: str
 ) -> None:
-    refused = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
     wrong = []
-    callers = authorizations(shared_stack.stack.keys, foreign, server)
-    async with grpc.aio.insecure_channel(shared_stack.stack.address(server)) as channel:
-        for method in (one for one in methods() if one.server == server):
+    callers = authorizations(shared_stack.devstack.keys, foreign, server)
+    async with grpc.aio.insecure_channel(shared_stack.devstack.address(server)) as channel:
+        for method in (method for method in methods() if method.server == server):
             for caller, authorization in callers.items():
-                found = await answer(channel, method.path, authorization)
-                if caller in UNPROVEN:
-                    right = found == ("UNAUTHENTICATED", UNPROVEN[caller])
+                code, reason = await call(channel, method.path, authorization)
+                if caller in UNAUTHENTICATED:
+                    right = (code, reason) == ("UNAUTHENTICATED", UNAUTHENTICATED[caller])
                 elif method.admits(caller):
-                    right = found[0] not in refused
+                    right = code not in {"UNAUTHENTICATED", "PERMISSION_DENIED"}
                 else:
-                    right = found == ("PERMISSION_DENIED", "METHOD_NOT_ALLOWED")
+                    right = (code, reason) == ("PERMISSION_DENIED", "METHOD_NOT_ALLOWED")
                 if not right:
-                    wrong.append((method.path, caller, found))
+                    wrong.append((method.path, caller, code, reason))
     assert wrong == []
 
 
-async def test_health_and_reflection_are_open_to_everybody(shared_stack: RunningStack) -> None:
+async def test_health_checks_need_no_token(shared_stack: RunningStack) -> None:
     for server in SERVICES:
-        async with grpc.aio.insecure_channel(shared_stack.stack.address(server)) as channel:
-            call = channel.unary_unary("/grpc.health.v1.Health/Check")
-            assert await call(b"", timeout=10)
+        async with grpc.aio.insecure_channel(shared_stack.devstack.address(server)) as channel:
+            assert await channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=10)
 
 
-async def test_no_service_but_interview_and_the_operator_reads_codes_of_payment() -> None:
-    reading = [one for one in methods() if one.path.endswith("/GetAccessCode")]
-    assert [(one.roles, one.services) for one in reading] == [({"operator"}, {"interview"})]
-
-
-async def test_interview_may_call_nothing_of_payment_but_queries() -> None:
-    allowed = {
-        one.path.rpartition("/")[2]
-        for one in methods()
-        if one.server == "payment" and "interview" in one.services
-    }
-    assert allowed == {"ValidateAccessCode", "GetAccessCode"}
+def test_operators_and_interview_alone_read_access_codes() -> None:
+    (method,) = [method for method in methods() if method.path.endswith("/GetAccessCode")]
+    assert (method.roles, method.services) == ({"operator"}, {"interview"})

@@ -1,6 +1,6 @@
-"""Bad input to every call: a documented refusal, and no row is written.
+"""Invalid input to every method: a documented error, and no row is written.
 
-The inputs are made from the contracts: each field of each request gets values that no field wants.
+The inputs are derived from the contracts: each field of each request gets invalid values.
 """
 
 import random
@@ -19,11 +19,14 @@ from interview.v1 import interview_service_pb2
 from notification.v1 import notification_service_pb2
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_pb2, access_code_service_pb2, payment_service_pb2
+from tests.builders.payment_requests import create_order_request
+from tests.system.drivers.grpc_calls import raises_rpc_error
+from tests.system.drivers.payments import list_payments
 from tests.system.drivers.running_stack import RunningStack
 
 _ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
-_LARGEST = 1_048_576
-# Never used for a code: fifteen zeros and the check symbol that fits them.
+_MAX_REQUEST_BYTES = 1_048_576
+# Never issued: fifteen zeros and their check symbol.
 _UNKNOWN_CODE = "0000-0000-0000-0000"
 _MUTATIONS = (
     "CreateOrder",
@@ -48,7 +51,7 @@ _MUTATIONS = (
     "ReplayDeadLetter",
     "DiscardDeadLetter",
 )
-_DOCUMENTED = {
+_DOCUMENTED_REASONS = {
     grpc.StatusCode.INVALID_ARGUMENT: {
         "INVALID_REQUEST",
         "INVALID_PAGE_TOKEN",
@@ -83,7 +86,7 @@ _STRINGS = (
     "\u202e\u0000",
     "💥",
     "x" * 65_536,
-    "é" * 700_000,  # more than the server takes
+    "é" * 700_000,  # more than the server accepts
 )
 _VALUES: dict[int, tuple[Any, ...]] = {
     FieldDescriptor.TYPE_STRING: _STRINGS,
@@ -94,8 +97,8 @@ _VALUES: dict[int, tuple[Any, ...]] = {
     FieldDescriptor.TYPE_ENUM: (99, -1, 2**31 - 1),
     FieldDescriptor.TYPE_BOOL: (True,),
 }
-# Requests that keep their contract and name what doesn't exist, so that none has an effect.
-_FORMED: dict[str, Any] = {
+# Fields of valid requests about objects that do not exist, so that no request has an effect.
+_VALID_FIELDS: dict[str, Any] = {
     "request_id": "r-1",
     "customer_id": "nobody",
     "product_id": "no-such-product",
@@ -111,8 +114,8 @@ _FORMED: dict[str, Any] = {
     "recipient": access_code_pb2.Recipient(email="nobody@example.com"),
     "body": b"{}",
 }
-# Whoever is named may say which mails they want, so that there nobody is named.
-_UNNAMED = {("UpdateMailPreferences", "customer_id")}
+# A valid customer id would set the mail preferences of that customer.
+_OMITTED = {("UpdateMailPreferences", "customer_id")}
 _SERVERS = {
     "payment": (payment_service_pb2, access_code_service_pb2, ops_service_pb2),
     "interview": (interview_service_pb2, ops_service_pb2),
@@ -124,19 +127,19 @@ METHODS = [
     for file in files
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
-    # Any moment is a good one for the first, and both have an effect.
+    # Their valid requests always have an effect.
     if method.name not in {"RepublishEvents", "RetryParkedEvents"}
 ]
 
 
-def _formed(method: MethodDescriptor) -> Message:
+def _valid_request(method: MethodDescriptor) -> Message:
     request = GetMessageClass(method.input_type)()
     for field in method.input_type.fields:
-        if field.name not in _FORMED or (field.containing_oneof and field.name != "order_id"):
+        if field.name not in _VALID_FIELDS or (field.containing_oneof and field.name != "order_id"):
             continue
-        if (method.name, field.name) in _UNNAMED:
+        if (method.name, field.name) in _OMITTED:
             continue
-        value = _FORMED[field.name]
+        value = _VALID_FIELDS[field.name]
         if isinstance(value, Message):
             getattr(request, field.name).CopyFrom(value)
         else:
@@ -144,8 +147,8 @@ def _formed(method: MethodDescriptor) -> Message:
     return request
 
 
-def _spoiled(request: Message) -> Iterator[Message]:
-    """The request with one field after the other set to what it doesn't want."""
+def _with_invalid_field(request: Message) -> Iterator[Message]:
+    """The request with one field after the other set to invalid values."""
     for field in request.DESCRIPTOR.fields:
         if _is_map(field):
             for key, value in (("k", "v" * 70_000), ("k" * 70_000, "v"), ("\x00", "\x00")):
@@ -154,14 +157,13 @@ def _spoiled(request: Message) -> Iterator[Message]:
             yield _with_pairs(request, field.name, many)
         elif field.is_repeated:
             inner = field.message_type._concrete_class()
-            for value in (inner, *_spoiled(inner)):
+            for value in (inner, *_with_invalid_field(inner)):
                 copy = _copy(request)
                 getattr(copy, field.name).extend([value] * 100)
                 yield copy
         elif field.message_type is not None:
             for inner in (field.message_type._concrete_class(), getattr(request, field.name)):
-                spoiled = [inner, *_spoiled(inner)]
-                for value in spoiled:
+                for value in (inner, *_with_invalid_field(inner)):
                     copy = _copy(request)
                     getattr(copy, field.name).CopyFrom(value)
                     yield copy
@@ -190,40 +192,40 @@ def _copy(request: Message) -> Message:
 
 def _garbage() -> Iterator[bytes]:
     yield b"\x0a\x02\xff\xff"  # a string that isn't UTF-8
-    yield b"\x0a\xff"  # promises more than comes
+    yield b"\x0a\xff"  # its length exceeds the rest
     yield b"\xff" * 16
     yield b"\x00"
     yield b"x" * 1_500_000
-    chance = random.Random(20261122)  # noqa: S311  the same garbage every time
+    generator = random.Random(20261122)  # noqa: S311  repeatable
     for size in (1, 3, 8, 64, 1024):
         for _ in range(4):
-            yield chance.randbytes(size)
+            yield generator.randbytes(size)
 
 
 def _inputs(method: MethodDescriptor) -> Iterator[bytes]:
-    empty, formed = GetMessageClass(method.input_type)(), _formed(method)
-    for request in (empty, formed):
+    empty = GetMessageClass(method.input_type)()
+    for request in (empty, _valid_request(method)):
         yield request.SerializeToString()
-        for spoiled in _spoiled(request):
-            yield spoiled.SerializeToString()
+        for invalid in _with_invalid_field(request):
+            yield invalid.SerializeToString()
     yield from _garbage()
 
 
-def _documented(error: grpc.aio.AioRpcError, data: bytes) -> bool:
-    if len(data) > _LARGEST:  # gRPC itself refuses it, before the service sees it
+def _is_documented(error: grpc.aio.AioRpcError, data: bytes) -> bool:
+    if len(data) > _MAX_REQUEST_BYTES:  # refused by gRPC itself
         return error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    return reason_of(error) in _DOCUMENTED.get(error.code(), ())
+    return reason_of(error) in _DOCUMENTED_REASONS.get(error.code(), ())
 
 
-def _shown(data: bytes) -> str:
+def _abbreviated(data: bytes) -> str:
     return f"{data[:60]!r} ({len(data)} bytes)"
 
 
 @pytest.mark.parametrize(("server", "method"), METHODS)
-async def test_bad_input_gets_a_documented_refusal_and_writes_nothing(
+async def test_invalid_input_gets_a_documented_error_and_writes_nothing(
     shared_stack: RunningStack, server: str, method: MethodDescriptor
 ) -> None:
-    """Never UNKNOWN or INTERNAL; every refusal of a service carries google.rpc.ErrorInfo."""
+    """Never UNKNOWN or INTERNAL; every error of a service has a google.rpc.ErrorInfo."""
     await shared_stack.wait_until_idle()
     before = await shared_stack.row_counts()
     unexpected = []
@@ -233,11 +235,13 @@ async def test_bad_input_gets_a_documented_refusal_and_writes_nothing(
             try:
                 await call(data, timeout=10)
             except grpc.aio.AioRpcError as error:
-                if not _documented(error, data):
-                    unexpected.append(f"{error.code().name}: {error.details()} <- {_shown(data)}")
+                if not _is_documented(error, data):
+                    unexpected.append(
+                        f"{error.code().name}: {error.details()} <- {_abbreviated(data)}"
+                    )
             else:
                 if method.name in _MUTATIONS:
-                    unexpected.append(f"OK <- {_shown(data)}")
+                    unexpected.append(f"OK <- {_abbreviated(data)}")
     assert unexpected == []
     await shared_stack.wait_until_idle()
     assert await shared_stack.row_counts() == before
@@ -245,24 +249,21 @@ async def test_bad_input_gets_a_documented_refusal_and_writes_nothing(
 
 @pytest.mark.parametrize("server", _SERVERS)
 @pytest.mark.parametrize("request_id", ["", "two words", "x" * 65, "\x00", "é"])
-async def test_nothing_is_published_again_without_a_proper_request_id(
+async def test_events_are_republished_and_retried_with_a_valid_request_id_only(
     shared_stack: RunningStack, server: str, request_id: str
 ) -> None:
-    """Where any other field may have an effect: refused before anything is looked at."""
-    since = Timestamp(seconds=1)
+    """The rest of the request is valid."""
     ops = shared_stack.clients.ops[server]
-    calls = (
-        (ops.RepublishEvents, ops_service_pb2.RepublishEventsRequest(since=since)),
-        (ops.RetryParkedEvents, ops_service_pb2.RetryParkedEventsRequest()),
+    republish = ops_service_pb2.RepublishEventsRequest(
+        request_id=request_id, since=Timestamp(seconds=1)
     )
-    for call, request in calls:
-        request.request_id = request_id
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await call(request)
-        assert reason_of(refused.value) == "INVALID_REQUEST"
+    with raises_rpc_error("INVALID_REQUEST"):
+        await ops.RepublishEvents(republish)
+    with raises_rpc_error("INVALID_REQUEST"):
+        await ops.RetryParkedEvents(ops_service_pb2.RetryParkedEventsRequest(request_id=request_id))
 
 
-_ORDERS = {
+_INVALID_ORDER_FIELDS = {
     "negative money": {"expected_price": {"amount_minor": -1, "currency_code": "CNY"}},
     "huge money": {"expected_price": {"amount_minor": 2**63 - 1, "currency_code": "CNY"}},
     "no currency": {"expected_price": {"amount_minor": 19900}},
@@ -280,11 +281,11 @@ _ORDERS = {
     },
     "a NUL in the name": {"recipient": {"email": "a@example.com", "display_name": "a\x00"}},
     "an unknown language": {"recipient": {"email": "a@example.com", "language_code": "fr"}},
-    "a customer with a blank": {"customer_id": "a b"},
-    "a customer of 64 KiB": {"customer_id": "a" * 65_536},
+    "a customer id with a space": {"customer_id": "a b"},
+    "a customer id of 64 KiB": {"customer_id": "a" * 65_536},
     "no request id": {"request_id": ""},
 }
-_ORDER_REASONS = {
+_ORDER_ERROR_REASONS = {
     "unknown currency": "CURRENCY_NOT_SUPPORTED",
     "another price": "PRICE_MISMATCH",
     "another currency": "PRICE_MISMATCH",
@@ -292,21 +293,22 @@ _ORDER_REASONS = {
 }
 
 
-@pytest.mark.parametrize("fault", _ORDERS)
-async def test_one_fault_in_a_good_order_refuses_it(shared_stack: RunningStack, fault: str) -> None:
-    """All but one field is right; the reason says which kind of fault it is."""
+@pytest.mark.parametrize("fault", _INVALID_ORDER_FIELDS)
+async def test_an_order_with_one_invalid_field_is_refused(
+    shared_stack: RunningStack, fault: str
+) -> None:
+    """All other fields are valid; the reason names the kind of the fault."""
     fields: dict[str, Any] = {
         "request_id": shared_stack.journey().name,
         "customer_id": "customer",
         "product_id": "backend-60",
         "recipient": {"email": "customer@example.com"},
     }
-    request = payment_service_pb2.CreateOrderRequest(**{**fields, **_ORDERS[fault]})
+    request = payment_service_pb2.CreateOrderRequest(**{**fields, **_INVALID_ORDER_FIELDS[fault]})
     await shared_stack.wait_until_idle()
     before = await shared_stack.row_counts()
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with raises_rpc_error(_ORDER_ERROR_REASONS.get(fault, "INVALID_REQUEST")):
         await shared_stack.clients.payments.CreateOrder(request)
-    assert reason_of(refused.value) == _ORDER_REASONS.get(fault, "INVALID_REQUEST")
     assert await shared_stack.row_counts() == before
 
 
@@ -324,7 +326,7 @@ async def test_one_fault_in_a_good_order_refuses_it(shared_stack: RunningStack, 
 async def test_a_payment_of_another_amount_is_refused(
     shared_stack: RunningStack, amount: dict[str, Any], reason: str
 ) -> None:
-    """An amount is compared with the order's price, and no payment is begun."""
+    """Than the order's price; no payment is created."""
     journey = shared_stack.journey()
     order = await journey.order()
     request = payment_service_pb2.CreatePaymentRequest(
@@ -333,11 +335,9 @@ async def test_a_payment_of_another_amount_is_refused(
         payment_method="sandbox_approve",
         amount=amount,
     )
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with raises_rpc_error(reason):
         await shared_stack.clients.payments.CreatePayment(request)
-    assert reason_of(refused.value) == reason
-    listed = payment_service_pb2.ListPaymentsRequest(order_id=order.order_id)
-    assert not (await shared_stack.clients.payments.ListPayments(listed)).payments
+    assert not await list_payments(shared_stack, order.order_id)
 
 
 @pytest.mark.parametrize(
@@ -354,43 +354,37 @@ async def test_a_payment_of_another_amount_is_refused(
 async def test_an_unknown_method_is_unimplemented(
     shared_stack: RunningStack, server: str, method: str
 ) -> None:
-    """Nobody serves what isn't in the contract."""
-    if server == "payment" and method.endswith("v1.PaymentService/GetOrder"):
-        pytest.skip("that one exists")
-    async with grpc.aio.insecure_channel(shared_stack.stack.address(server)) as channel:
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+    async with grpc.aio.insecure_channel(shared_stack.devstack.address(server)) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
             await channel.unary_unary(method)(b"", timeout=10)
-    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_a_broken_page_token_is_refused_and_a_good_one_goes_on(
+async def test_pages_hold_every_entry_once_and_a_broken_page_token_is_refused(
     shared_stack: RunningStack,
 ) -> None:
-    """Pages hold every entry once; a token cut short is INVALID_PAGE_TOKEN."""
+    """A token that is cut short or changed is INVALID_PAGE_TOKEN."""
     journey = shared_stack.journey()
-    placed = []
+    created = []
     for number in range(5):
-        request = payment_service_pb2.CreateOrderRequest(
-            request_id=f"{journey.name}-{number}",
-            customer_id=journey.name,
-            product_id="backend-60",
-            recipient=access_code_pb2.Recipient(email=journey.email),
+        request = create_order_request(
+            journey.name, journey.email, request_id=f"{journey.name}-{number}"
         )
-        placed.append((await shared_stack.clients.payments.CreateOrder(request)).order.order_id)
-    found, token, tokens = [], "", []
+        created.append((await shared_stack.clients.payments.CreateOrder(request)).order.order_id)
+    listed, tokens = [], [""]
     while True:
         page = await shared_stack.clients.payments.ListOrders(
             payment_service_pb2.ListOrdersRequest(
-                page_size=2, customer_id=journey.name, page_token=token
+                page_size=2, customer_id=journey.name, page_token=tokens[-1]
             )
         )
-        found += [order.order_id for order in page.orders]
-        if not (token := page.next_page_token):
+        listed += [order.order_id for order in page.orders]
+        if not page.next_page_token:
             break
-        tokens.append(token)
-    assert found == sorted(placed, reverse=True)
-    for broken in (tokens[0][:-3], tokens[0] + "A", "%%%", "\x00"):
-        request = payment_service_pb2.ListOrdersRequest(page_token=broken)
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await shared_stack.clients.payments.ListOrders(request)
-        assert reason_of(refused.value) == "INVALID_PAGE_TOKEN"
+        tokens.append(page.next_page_token)
+    assert listed == sorted(created, reverse=True)
+    for broken in (tokens[1][:-3], tokens[1] + "A", "%%%", "\x00"):
+        with raises_rpc_error("INVALID_PAGE_TOKEN"):
+            await shared_stack.clients.payments.ListOrders(
+                payment_service_pb2.ListOrdersRequest(page_token=broken)
+            )

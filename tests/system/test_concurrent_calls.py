@@ -1,4 +1,4 @@
-"""Many at once: one effect, and every caller gets an answer that the contract names."""
+"""Concurrent calls: one effect, and every caller gets a reply or an error of the contract."""
 
 import asyncio
 from collections import Counter
@@ -13,95 +13,98 @@ from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2
 from payment.v1 import payment_service_pb2
 from runtime.protobuf import to_datetime
-from tests.system.drivers.running_stack import PAID, STARTED, RunningStack, retry
+from tests.system.drivers.effects import PAID, STARTED
+from tests.system.drivers.grpc_calls import raises_rpc_error, retry
+from tests.system.drivers.running_stack import RunningStack
 
-AT_ONCE = 50
-START = "/interview.v1.InterviewService/StartSession"
+CONCURRENCY = 50
+START_SESSION = "/interview.v1.InterviewService/StartSession"
 
 
-async def _outcomes(calls: list[Awaitable[object]]) -> tuple[list[object], Counter[str]]:
-    """Replies, and how often each reason came; anything else raises."""
-    replies, reasons = [], Counter[str]()
+async def _gather(calls: list[Awaitable[object]]) -> tuple[list[object], Counter[str]]:
+    """The replies, and how often each status and reason came; other exceptions are raised."""
+    replies, errors = [], Counter[str]()
     for outcome in await asyncio.gather(*calls, return_exceptions=True):
         if isinstance(outcome, grpc.aio.AioRpcError):
-            reasons[f"{outcome.code().name} {reason_of(outcome)}"] += 1
+            errors[f"{outcome.code().name} {reason_of(outcome)}"] += 1
         elif isinstance(outcome, BaseException):
             raise outcome
         else:
             replies.append(outcome)
-    return replies, reasons
+    return replies, errors
 
 
-@pytest.mark.parametrize("turn", range(3))
-async def test_fifty_parallel_starts_with_one_code_start_one_session(
-    shared_stack: RunningStack, turn: int
+@pytest.mark.parametrize("attempt", range(3))
+async def test_fifty_concurrent_starts_with_one_code_start_one_session(
+    shared_stack: RunningStack, attempt: int
 ) -> None:
-    """One gets the session; all others hear that the code is used."""
-    journey, order_id, code = await shared_stack.prepared()
+    """One call gets the session; the others get ACCESS_CODE_REDEEMED."""
+    journey, order_id, code = await shared_stack.prepare_session()
     requests = [
         interview_service_pb2.StartSessionRequest(
-            request_id=f"{journey.name}-{turn}-{number}", access_code=code
+            request_id=f"{journey.name}-{attempt}-{number}", access_code=code
         )
-        for number in range(AT_ONCE)
+        for number in range(CONCURRENCY)
     ]
     start = shared_stack.clients.interviews.StartSession
-    replies, reasons = await _outcomes([start(request) for request in requests])
+    replies, errors = await _gather([start(request) for request in requests])
     assert len(replies) == 1
-    # Whoever asked payment too late for an answer may ask again.
-    assert set(reasons) <= {
+    # The validation of some may have timed out: they may repeat the call.
+    assert set(errors) <= {
         "FAILED_PRECONDITION ACCESS_CODE_REDEEMED",
         "UNAVAILABLE PAYMENT_UNAVAILABLE",
     }
     await shared_stack.wait_for_effects(order_id, STARTED)
-    assert await shared_stack.stored_count(f"interview.v1.InterviewStarted.{order_id}") == 1
+    assert await shared_stack.message_count(f"interview.v1.InterviewStarted.{order_id}") == 1
 
 
-@pytest.mark.parametrize("turn", range(3))
-async def test_fifty_parallel_starts_with_one_request_id_get_one_reply(
-    shared_stack: RunningStack, turn: int
+@pytest.mark.parametrize("attempt", range(3))
+async def test_fifty_concurrent_starts_with_one_request_id_get_one_reply(
+    shared_stack: RunningStack, attempt: int
 ) -> None:
-    """Byte for byte the same reply, also for those that come when the code is used."""
-    journey, order_id, code = await shared_stack.prepared()
+    """The same reply, byte for byte, also for those that arrive after the redemption."""
+    journey, order_id, code = await shared_stack.prepare_session()
     request = interview_service_pb2.StartSessionRequest(
-        request_id=f"{journey.name}-{turn}", access_code=code
+        request_id=f"{journey.name}-{attempt}", access_code=code
     ).SerializeToString()
     async with shared_stack.channel("interview") as channel:
-        call = channel.unary_unary(START)
+        call = channel.unary_unary(START_SESSION)
 
         async def start() -> bytes:
             return bytes(await call(request))
 
-        replies, reasons = await _outcomes(
-            [retry(start, "the reply of the request") for _ in range(AT_ONCE)]
+        replies, errors = await _gather(
+            [retry(start, "the reply of the request") for _ in range(CONCURRENCY)]
         )
-    assert not reasons
+    assert not errors
     assert len(set(replies)) == 1
     await shared_stack.wait_for_effects(order_id, STARTED)
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc, which Linux has")
-async def test_a_repeat_that_is_overtaken_by_the_redemption_gets_the_first_reply(
+async def test_a_repeated_start_whose_code_is_redeemed_meanwhile_gets_the_first_reply(
     disruptable_stack: RunningStack,
 ) -> None:
-    """The repeat finds no reply yet; until payment answers it, the first call redeems the code."""
-    journey, order_id, code = await disruptable_stack.prepared()
+    """The repeat finds no stored reply; before payment answers it, the first call has redeemed."""
+    journey, order_id, code = await disruptable_stack.prepare_session()
     await disruptable_stack.wait_for_effects(order_id, PAID)
     async with disruptable_stack.sql() as superuser, superuser.transaction():
         lock = "SELECT 1 FROM interview.cached_codes WHERE order_id = $1 FOR UPDATE"
         await superuser.fetch(lock, order_id)
-        first = asyncio.create_task(journey.start(code))  # payment found the code valid
-        await disruptable_stack.until_true("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-        disruptable_stack.stack.suspend("payment")
+        first = asyncio.create_task(journey.start(code))  # validated, it waits for the lock
+        await disruptable_stack.wait_until_true(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+        )
+        disruptable_stack.devstack.suspend("payment")
         repeat = asyncio.create_task(journey.start(code))
 
-        async def asked() -> bool:
-            return _unread_bytes(disruptable_stack.stack.port("payment")) > 0
+        async def repeat_waits_for_payment() -> bool:
+            return _unread_bytes(disruptable_stack.devstack.port("payment")) > 0
 
-        await wait_until(asked, "the repeat's question to payment")
+        await wait_until(repeat_waits_for_payment, "the repeat's call to payment")
     session = await first
-    async with disruptable_stack.sql(
-        "payment_runtime"
-    ) as connection:  # what payment does a moment later
+    async with disruptable_stack.sql("payment_runtime") as connection:
+        # What payment does when it handles InterviewStarted.
         await connection.execute(
             "UPDATE payment.access_codes SET status = 'REDEEMED', redeemed_session_id = $2,"
             " redeemed_at = $3, version = version + 1 WHERE order_id = $1",
@@ -109,12 +112,12 @@ async def test_a_repeat_that_is_overtaken_by_the_redemption_gets_the_first_reply
             session.session_id,
             to_datetime(session.started_at),
         )
-    disruptable_stack.stack.resume("payment")
+    disruptable_stack.devstack.resume("payment")
     assert await repeat == session
 
 
 def _unread_bytes(port: int) -> int:
-    """What was sent to a listener's connections and not read by it."""
+    """How many bytes a listener's connections have received and it has not read."""
     tables = [Path("/proc/net") / name for name in ("tcp", "tcp6")]
     lines = [line for table in tables for line in table.read_text("ascii").splitlines()]
     connections = [line.split() for line in lines if "local_address" not in line]
@@ -126,19 +129,19 @@ def _unread_bytes(port: int) -> int:
 
 
 async def test_a_request_id_with_another_code_is_refused(shared_stack: RunningStack) -> None:
-    """The first reply stands for the first request only."""
-    first, _, code = await shared_stack.prepared()
-    _, order_id, other = await shared_stack.prepared()
-    await first.start(code)
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await first.start(other)
-    assert refused.value.code() is grpc.StatusCode.ALREADY_EXISTS
-    assert reason_of(refused.value) == "REQUEST_ID_REUSED"
-    await shared_stack.wait_for_effects(order_id, PAID)
+    """It gets neither the first reply nor a session."""
+    journey, _, code = await shared_stack.prepare_session()
+    _, other_id, other_code = await shared_stack.prepare_session()
+    await journey.start(code)
+    with raises_rpc_error("REQUEST_ID_REUSED", grpc.StatusCode.ALREADY_EXISTS):
+        await journey.start(other_code)
+    await shared_stack.wait_for_effects(other_id, PAID)
 
 
-async def test_fifty_parallel_payments_of_one_order_pay_it_once(shared_stack: RunningStack) -> None:
-    """One PaymentCompleted, one code, one charge."""
+async def test_fifty_concurrent_payments_of_one_order_pay_it_once(
+    shared_stack: RunningStack,
+) -> None:
+    """There is one PaymentCompleted, one code and one charge."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     requests = [
@@ -147,37 +150,37 @@ async def test_fifty_parallel_payments_of_one_order_pay_it_once(shared_stack: Ru
             order_id=order_id,
             payment_method="sandbox_approve",
         )
-        for number in range(AT_ONCE)
+        for number in range(CONCURRENCY)
     ]
-    pay = shared_stack.clients.payments.CreatePayment
-    replies, reasons = await _outcomes([pay(request) for request in requests])
+    create_payment = shared_stack.clients.payments.CreatePayment
+    replies, errors = await _gather([create_payment(request) for request in requests])
     assert len(replies) == 1
-    assert set(reasons) <= {
+    assert set(errors) <= {
         "FAILED_PRECONDITION ORDER_NOT_PAYABLE",
         "FAILED_PRECONDITION PAYMENT_IN_PROGRESS",
     }
     await shared_stack.wait_for_effects(order_id, PAID)
-    assert await shared_stack.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
-    assert shared_stack.charges(order_id) == 1
+    assert await shared_stack.message_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
+    assert shared_stack.charge_count(order_id) == 1
 
 
-async def test_fifty_parallel_payments_with_one_request_id_are_one_payment(
+async def test_fifty_concurrent_payments_with_one_request_id_are_one_payment(
     shared_stack: RunningStack,
 ) -> None:
-    """All get the same payment, SUCCEEDED."""
+    """All calls get the same payment."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
-    payments, reasons = await _outcomes([journey.pay(order_id) for _ in range(AT_ONCE)])
-    assert not reasons
+    payments, errors = await _gather([journey.pay(order_id) for _ in range(CONCURRENCY)])
+    assert not errors
     assert all(payment == payments[0] for payment in payments)
     await shared_stack.wait_for_effects(order_id, PAID)
-    assert shared_stack.charges(order_id) == 1
+    assert shared_stack.charge_count(order_id) == 1
 
 
-async def test_one_request_id_for_many_orders_at_once_pays_one_of_them(
+async def test_concurrent_payments_of_many_orders_with_one_request_id_pay_one_order(
     shared_stack: RunningStack,
 ) -> None:
-    """The others hear REQUEST_ID_REUSED, however close the calls are."""
+    """The others get REQUEST_ID_REUSED."""
     journeys = [shared_stack.journey() for _ in range(20)]
     orders = [(await journey.order()).order_id for journey in journeys]
     requests = [
@@ -186,19 +189,19 @@ async def test_one_request_id_for_many_orders_at_once_pays_one_of_them(
         )
         for order_id in orders
     ]
-    pay = shared_stack.clients.payments.CreatePayment
-    replies, reasons = await _outcomes([pay(request) for request in requests])
-    assert (len(replies), reasons) == (1, {"ALREADY_EXISTS REQUEST_ID_REUSED": len(orders) - 1})
-    assert sum(shared_stack.charges(order_id) for order_id in orders) == 1
+    create_payment = shared_stack.clients.payments.CreatePayment
+    replies, errors = await _gather([create_payment(request) for request in requests])
+    assert (len(replies), errors) == (1, {"ALREADY_EXISTS REQUEST_ID_REUSED": len(orders) - 1})
+    assert sum(shared_stack.charge_count(order_id) for order_id in orders) == 1
 
 
-async def test_fifty_parallel_orders_with_one_request_id_are_one_order(
+async def test_fifty_concurrent_orders_with_one_request_id_are_one_order(
     shared_stack: RunningStack,
 ) -> None:
-    """All get the same order."""
+    """All calls get the same order."""
     journey = shared_stack.journey()
-    orders, reasons = await _outcomes([journey.order() for _ in range(AT_ONCE)])
-    assert not reasons
+    orders, errors = await _gather([journey.order() for _ in range(CONCURRENCY)])
+    assert not errors
     assert all(order == orders[0] for order in orders)
-    placed = "SELECT count(*) FROM payment.orders WHERE customer_id = $1"
-    assert await shared_stack.value(placed, journey.name) == 1
+    count = "SELECT count(*) FROM payment.orders WHERE customer_id = $1"
+    assert await shared_stack.fetch_value(count, journey.name) == 1

@@ -13,8 +13,8 @@ async def start_example(stack: RunningStack, token: str, email: str) -> asyncio.
     return await asyncio.create_subprocess_exec(
         sys.executable,
         str(PROJECT / "examples" / "client.py"),
-        stack.stack.address("payment"),
-        stack.stack.address("interview"),
+        stack.devstack.address("payment"),
+        stack.devstack.address("interview"),
         token,
         email,
         stdin=asyncio.subprocess.PIPE,
@@ -28,9 +28,9 @@ async def test_the_example_leads_a_customer_from_order_to_interview(
 ) -> None:
     """It reads the mailed access code from standard input and prints the started session."""
     journey = shared_stack.journey()
-    token = shared_stack.stack.keys.token("a shop", Role.STOREFRONT)
+    token = shared_stack.devstack.keys.token("a shop", Role.STOREFRONT)
     client = await start_example(shared_stack, token, journey.email)
-    code = await journey.code_from_mail()
+    code = await journey.wait_for_mailed_code()
     out, err = await client.communicate(f"{code}\n".encode())
     assert client.returncode == 0, err.decode()
     session_id = out.decode().rpartition("mail: ")[2].split()[0]

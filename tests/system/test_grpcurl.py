@@ -1,4 +1,4 @@
-"""A person at a terminal: grpcurl calls everything by reflection, opsctl reads events."""
+"""On the command line: grpcurl calls every method by reflection, opsctl decodes events."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from sandbox.v1 import provider_service_pb2
 from tests.system.drivers.running_stack import RunningStack
 
 M = TypeVar("M", bound=Message)
-_BESIDE_PYTHON = Path(sys.executable).parent
+_SCRIPTS = Path(sys.executable).parent
 _ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 _SERVERS = {
     "payment": (payment_service_pb2, access_code_service_pb2, ops_service_pb2),
@@ -37,11 +37,11 @@ METHODS = {
     ]
     for server, files in _SERVERS.items()
 }
-# Requests with which a call must fail, and the reason it must give; the others must succeed.
-_NO_SESSION = {"session_id": f"ses_{_ULID}"}
-_NO_LETTER = {"dead_letter_id": f"dlq_{_ULID}", "request_id": "g"}
-_NO_CODE = {"request_id": "g", "access_code_id": f"acc_{_ULID}"}
-_FAILING: dict[str, tuple[dict[str, Any], str]] = {
+_UNKNOWN_SESSION = {"session_id": f"ses_{_ULID}"}
+_UNKNOWN_DEAD_LETTER = {"dead_letter_id": f"dlq_{_ULID}", "request_id": "g"}
+_UNKNOWN_CODE = {"request_id": "g", "access_code_id": f"acc_{_ULID}"}
+# Requests that must be refused, with the reason.
+_REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "CreateOrder": ({"request_id": "g", "customer_id": "g"}, "INVALID_REQUEST"),
     "GetOrder": ({"order_id": f"ord_{_ULID}"}, "ORDER_NOT_FOUND"),
     "CreatePayment": (
@@ -54,28 +54,28 @@ _FAILING: dict[str, tuple[dict[str, Any], str]] = {
         "ORDER_NOT_FOUND",
     ),
     "payment.v1.PaymentService/GetRefund": ({"refund_id": f"ref_{_ULID}"}, "REFUND_NOT_FOUND"),
-    "RevokeAccessCode": (_NO_CODE, "ACCESS_CODE_NOT_FOUND"),
-    "SuspendAccessCode": (_NO_CODE, "ACCESS_CODE_NOT_FOUND"),
-    "ReinstateAccessCode": (_NO_CODE, "ACCESS_CODE_NOT_FOUND"),
-    "ReissueAccessCode": (_NO_CODE, "ACCESS_CODE_NOT_FOUND"),
+    "RevokeAccessCode": (_UNKNOWN_CODE, "ACCESS_CODE_NOT_FOUND"),
+    "SuspendAccessCode": (_UNKNOWN_CODE, "ACCESS_CODE_NOT_FOUND"),
+    "ReinstateAccessCode": (_UNKNOWN_CODE, "ACCESS_CODE_NOT_FOUND"),
+    "ReissueAccessCode": (_UNKNOWN_CODE, "ACCESS_CODE_NOT_FOUND"),
     "ListAccessCodeEvents": ({"access_code_id": f"acc_{_ULID}"}, "ACCESS_CODE_NOT_FOUND"),
     "IngestPaymentNotification": ({"body": "e30="}, "NOTIFICATION_SIGNATURE_INVALID"),
     "GetAccessCode": ({"access_code": "nonsense"}, "ACCESS_CODE_NOT_FOUND"),
     "StartSession": ({"request_id": "g", "access_code": "nonsense"}, "ACCESS_CODE_NOT_FOUND"),
     "GetSession": ({"session_id": f"ses_{_ULID}"}, "SESSION_NOT_FOUND"),
-    "GetNextQuestion": ({**_NO_SESSION, "request_id": "g"}, "SESSION_NOT_FOUND"),
+    "GetNextQuestion": ({**_UNKNOWN_SESSION, "request_id": "g"}, "SESSION_NOT_FOUND"),
     "SubmitAnswer": (
-        {**_NO_SESSION, "request_id": "g", "question_id": "q", "answer": "a"},
+        {**_UNKNOWN_SESSION, "request_id": "g", "question_id": "q", "answer": "a"},
         "SESSION_NOT_FOUND",
     ),
-    "CompleteSession": ({**_NO_SESSION, "request_id": "g"}, "SESSION_NOT_FOUND"),
-    "CancelSession": ({**_NO_SESSION, "request_id": "g"}, "SESSION_NOT_FOUND"),
-    "ListQARecords": (_NO_SESSION, "SESSION_NOT_FOUND"),
+    "CompleteSession": ({**_UNKNOWN_SESSION, "request_id": "g"}, "SESSION_NOT_FOUND"),
+    "CancelSession": ({**_UNKNOWN_SESSION, "request_id": "g"}, "SESSION_NOT_FOUND"),
+    "ListQARecords": (_UNKNOWN_SESSION, "SESSION_NOT_FOUND"),
     "CreateFeedback": (
-        {**_NO_SESSION, "request_id": "g", "rating": 3, "summary": "g"},
+        {**_UNKNOWN_SESSION, "request_id": "g", "rating": 3, "summary": "g"},
         "SESSION_NOT_FOUND",
     ),
-    "GetFeedback": (_NO_SESSION, "FEEDBACK_NOT_FOUND"),
+    "GetFeedback": (_UNKNOWN_SESSION, "FEEDBACK_NOT_FOUND"),
     "GetNotification": ({"notification_id": f"ntf_{_ULID}"}, "NOTIFICATION_NOT_FOUND"),
     "ResendNotification": (
         {"notification_id": f"ntf_{_ULID}", "request_id": "g"},
@@ -88,11 +88,11 @@ _FAILING: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "GetDeadLetter": ({"dead_letter_id": f"dlq_{_ULID}"}, "DEAD_LETTER_NOT_FOUND"),
     "ReplayDeadLetter": (
-        {"dead_letter_id": f"dlq_{_ULID}", "request_id": "g"},
+        _UNKNOWN_DEAD_LETTER,
         "DEAD_LETTER_NOT_FOUND",
     ),
     "DiscardDeadLetter": (
-        {"dead_letter_id": f"dlq_{_ULID}", "request_id": "g"},
+        _UNKNOWN_DEAD_LETTER,
         "DEAD_LETTER_NOT_FOUND",
     ),
     "CancelOrder": ({"request_id": "g", "order_id": f"ord_{_ULID}"}, "ORDER_NOT_FOUND"),
@@ -113,7 +113,8 @@ _FAILING: dict[str, tuple[dict[str, Any], str]] = {
         "PAYMENT_METHOD_UNKNOWN",
     ),
 }
-_WORKING: dict[str, dict[str, Any]] = {
+# Requests that must succeed; methods in neither table succeed with an empty request.
+_ACCEPTED: dict[str, dict[str, Any]] = {
     "CreateSuppression": {"email": "grpcurl@example.com", "request_id": "g"},
     "GetMailPreferences": {"customer_id": "grpcurl"},
     "UpdateMailPreferences": {"customer_id": "grpcurl", "request_id": "g"},
@@ -128,30 +129,31 @@ _WORKING: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def grpcurl() -> str:
-    """The program; its package is for Linux on x86-64 only."""
-    found = shutil.which("grpcurl", path=str(_BESIDE_PYTHON)) or shutil.which("grpcurl")
-    if found is None:
-        pytest.skip("there is no grpcurl beside Python or on the PATH")
-    return found
+    """The path of the program, whose package exists for Linux on x86-64 only."""
+    program = shutil.which("grpcurl", path=str(_SCRIPTS)) or shutil.which("grpcurl")
+    if program is None:
+        pytest.skip("there is no grpcurl in the virtual environment or on the PATH")
+    return program
 
 
-async def _run(*command: str, given: bytes = b"") -> tuple[int, str, str]:
+async def _run(*command: str, stdin: bytes = b"") -> tuple[int, str, str]:
+    """Runs a command: exit status, standard output, standard error."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    said, complained = await process.communicate(given)
-    return process.returncode or 0, said.decode(), complained.decode()
+    output, errors = await process.communicate(stdin)
+    return process.returncode or 0, output.decode(), errors.decode()
 
 
 async def _call(
-    shared_stack: RunningStack, grpcurl: str, server: str, method: str, request: dict[str, Any]
+    stack: RunningStack, grpcurl: str, server: str, method: str, request: dict[str, Any]
 ) -> tuple[int, str, str]:
-    token = shared_stack.token(method)
-    header = ("-H", f"authorization: Bearer {token}")
-    address = shared_stack.stack.address(server)
+    """Calls a method by grpcurl with a token of a caller that may call it."""
+    header = ("-H", f"authorization: Bearer {stack.token_for(method)}")
+    address = stack.devstack.address(server)
     return await _run(grpcurl, "-plaintext", *header, "-d", json.dumps(request), address, method)
 
 
@@ -159,13 +161,13 @@ async def _call(
 async def test_reflection_lists_every_service_of_the_contracts(
     shared_stack: RunningStack, grpcurl: str, server: str
 ) -> None:
-    """Its own, health and reflection itself."""
-    status, said, complained = await _run(
-        grpcurl, "-plaintext", shared_stack.stack.address(server), "list"
+    """And health, and reflection itself."""
+    status, output, errors = await _run(
+        grpcurl, "-plaintext", shared_stack.devstack.address(server), "list"
     )
-    assert status == 0, complained
+    assert status == 0, errors
     expected = {method.containing_service.full_name for method in METHODS[server]}
-    listed = set(said.split())
+    listed = set(output.split())
     assert listed == expected | {
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
@@ -183,35 +185,35 @@ async def test_reflection_lists_every_service_of_the_contracts(
 async def test_grpcurl_calls_every_method_and_shows_error_details(
     shared_stack: RunningStack, grpcurl: str, server: str, method: MethodDescriptor
 ) -> None:
-    """A refusal shows google.rpc.ErrorInfo in words; a success its reply as JSON."""
+    """A refused call prints google.rpc.ErrorInfo, others print their reply as JSON."""
     name = f"{method.containing_service.full_name}/{method.name}"
-    if failing := _FAILING.get(name) or _FAILING.get(method.name):
-        request, reason = failing
-        status, _, complained = await _call(shared_stack, grpcurl, server, name, request)
+    if refused := _REFUSED.get(name) or _REFUSED.get(method.name):
+        request, reason = refused
+        status, _, errors = await _call(shared_stack, grpcurl, server, name, request)
         assert status != 0
-        shown = "".join(complained.split())
-        assert '"@type":"type.googleapis.com/google.rpc.ErrorInfo"' in shown
-        assert f'"reason":"{reason}"' in shown
+        details = "".join(errors.split())
+        assert '"@type":"type.googleapis.com/google.rpc.ErrorInfo"' in details
+        assert f'"reason":"{reason}"' in details
         if reason == "INVALID_REQUEST":
-            assert '"@type":"type.googleapis.com/google.rpc.BadRequest"' in shown
-            assert '"field":"recipient"' in shown
-        assert f'"domain":"{method.containing_service.file.package}"' in shown
+            assert '"@type":"type.googleapis.com/google.rpc.BadRequest"' in details
+            assert '"field":"recipient"' in details
+        assert f'"domain":"{method.containing_service.file.package}"' in details
     else:
-        request = _WORKING.get(method.name, {})
-        status, said, complained = await _call(shared_stack, grpcurl, server, name, request)
-        assert status == 0, complained
-        json.loads(said)
+        request = _ACCEPTED.get(method.name, {})
+        status, output, errors = await _call(shared_stack, grpcurl, server, name, request)
+        assert status == 0, errors
+        json.loads(output)
 
 
-async def test_a_journey_by_grpcurl_alone(shared_stack: RunningStack, grpcurl: str) -> None:
-    """Order, pay, ask for the code, start."""
+async def test_a_customers_journey_by_grpcurl(shared_stack: RunningStack, grpcurl: str) -> None:
+    """CreateOrder, CreatePayment, GetAccessCode, StartSession."""
     payment, interview = "payment", "interview"
     name = shared_stack.journey().name
 
     async def call(server: str, method: str, reply: M, **request: Any) -> M:
-        status, said, complained = await _call(shared_stack, grpcurl, server, method, request)
-        assert status == 0, complained
-        return json_format.Parse(said, reply)
+        status, output, errors = await _call(shared_stack, grpcurl, server, method, request)
+        assert status == 0, errors
+        return json_format.Parse(output, reply)
 
     ordered = await call(
         payment,
@@ -232,7 +234,7 @@ async def test_a_journey_by_grpcurl_alone(shared_stack: RunningStack, grpcurl: s
         payment_method="sandbox_approve",
     )
     assert paid.payment.status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
-    await shared_stack.until_true(
+    await shared_stack.wait_until_true(
         "SELECT EXISTS (SELECT FROM interview.sessions WHERE order_id = $1)", order_id
     )
     found = await call(
@@ -252,20 +254,20 @@ async def test_a_journey_by_grpcurl_alone(shared_stack: RunningStack, grpcurl: s
     assert started.session.order_id == order_id
 
 
-async def test_opsctl_decodes_what_is_on_the_bus(shared_stack: RunningStack) -> None:
-    """One readable line; code and address masked unless asked for. As `nats sub --translate`."""
-    opsctl = str(_BESIDE_PYTHON / "opsctl")
-    journey, order_id, code = await shared_stack.prepared()
-    message = await shared_stack.stored(f"payment.v1.PaymentCompleted.{order_id}")
+async def test_opsctl_decodes_an_event(shared_stack: RunningStack) -> None:
+    """As `nats sub --translate` does: to one line of JSON, masked unless `--reveal` is given."""
+    opsctl = str(_SCRIPTS / "opsctl")
+    journey, order_id, code = await shared_stack.prepare_session()
+    message = await shared_stack.wait_for_message(f"payment.v1.PaymentCompleted.{order_id}")
     subject, body = str(message.subject), message.data or b""
-    status, said, complained = await _run(opsctl, "decode", subject, given=body)
-    assert (status, complained, said.count("\n")) == (0, "", 1)
-    shown = json.loads(said)
-    assert shown["order_id"] == order_id
-    assert shown["access_code"] == f"****-****-****-{code[-4:]}"
-    assert code not in said
-    assert journey.email not in said
-    _, revealed, _ = await _run(opsctl, "decode", "--reveal", subject, given=body)
+    status, output, errors = await _run(opsctl, "decode", subject, stdin=body)
+    assert (status, errors, output.count("\n")) == (0, "", 1)
+    decoded = json.loads(output)
+    assert decoded["order_id"] == order_id
+    assert decoded["access_code"] == f"****-****-****-{code[-4:]}"
+    assert code not in output
+    assert journey.email not in output
+    _, revealed, _ = await _run(opsctl, "decode", "--reveal", subject, stdin=body)
     assert json.loads(revealed)["access_code"] == code
     assert json.loads(revealed)["recipient"]["email"] == journey.email
 
@@ -280,10 +282,10 @@ async def test_opsctl_decodes_what_is_on_the_bus(shared_stack: RunningStack) -> 
         ("no_such.v1.Event.x", b""),
     ],
 )
-async def test_opsctl_says_what_it_cannot_decode(subject: str, body: bytes) -> None:
-    """One line on standard error and status 1; no traceback."""
-    opsctl = str(_BESIDE_PYTHON / "opsctl")
-    status, said, complained = await _run(opsctl, "decode", subject, given=body)
-    assert (status, said) == (1, "")
-    assert complained.startswith("opsctl: ")
-    assert "Traceback" not in complained
+async def test_opsctl_reports_what_it_cannot_decode(subject: str, body: bytes) -> None:
+    """By one line on standard error and exit status 1."""
+    opsctl = str(_SCRIPTS / "opsctl")
+    status, output, errors = await _run(opsctl, "decode", subject, stdin=body)
+    assert (status, output) == (1, "")
+    assert errors.startswith("opsctl: ")
+    assert "Traceback" not in errors

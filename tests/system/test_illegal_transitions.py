@@ -1,7 +1,7 @@
-"""Every step that a state machine's diagram lacks is refused, with what stands in its way.
+"""Every transition that a state machine does not have is refused and changes nothing.
 
-FAILED_PRECONDITION, a reason, and one violation that names the thing, its state and the step. What
-was refused has changed nothing.
+The error is FAILED_PRECONDITION with a reason and one violation, which names the object, its state
+and the refused step.
 """
 
 import re
@@ -11,26 +11,27 @@ from typing import Any, NamedTuple
 
 import grpc
 import pytest
-from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from interview.v1 import interview_service_pb2, session_pb2
 from notification.v1 import notification_service_pb2
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_pb2, access_code_service_pb2, payment_service_pb2
-from tests.system.drivers.access_codes import change
-from tests.system.drivers.given_states import REACHED, Thing, discard, replay
+from tests.system.drivers.access_codes import change_access_code
+from tests.system.drivers.dead_letters import discard_dead_letter, replay_dead_letter
+from tests.system.drivers.given_states import GIVEN_STATES, Given
+from tests.system.drivers.grpc_calls import error_details, precondition_violation
 from tests.system.drivers.interviews import Interview
-from tests.system.drivers.payments import cancelling
-from tests.system.drivers.refunds import Desk
+from tests.system.drivers.payments import cancel_order
+from tests.system.drivers.refunds import create_refund
 from tests.system.drivers.running_stack import RunningStack
 
 PRICE = 19900
 
 
-class Row(NamedTuple):
-    """One refusal: a call and its variant, and what is told."""
+class Refusal(NamedTuple):
+    """A refused call, with its variant, and what the error contains."""
 
     call: str
     reason: str
@@ -40,150 +41,150 @@ class Row(NamedTuple):
 
 
 ORDER, PAYMENT, CODE = "ORDER_STATUS", "PAYMENT_STATUS", "ACCESS_CODE_STATUS"
-SESSION, MAIL, LETTER = "SESSION_STATUS", "NOTIFICATION_STATUS", "DEAD_LETTER"
+SESSION, MAIL, DEAD_LETTER = "SESSION_STATUS", "NOTIFICATION_STATUS", "DEAD_LETTER"
 
 
-def unpaid(state: str) -> list[Row]:
-    """An order that nobody will pay any more."""
+def closed_order_refusals(state: str) -> list[Refusal]:
+    """An order that cannot be paid."""
     return [
-        Row("CreatePayment", "ORDER_NOT_PAYABLE", ORDER, state, "be paid"),
-        Row("CancelOrder", "ORDER_NOT_CANCELLABLE", ORDER, state, "be cancelled"),
+        Refusal("CreatePayment", "ORDER_NOT_PAYABLE", ORDER, state, "be paid"),
+        Refusal("CancelOrder", "ORDER_NOT_CANCELLABLE", ORDER, state, "be cancelled"),
     ]
 
 
-def unrefundable(state: str, reason: str = "ORDER_NOT_REFUNDABLE") -> list[Row]:
-    """An order of which nothing can be refunded."""
+def refund_refusals(state: str, reason: str = "ORDER_NOT_REFUNDABLE") -> list[Refusal]:
+    """An order that cannot be refunded, neither in full nor in part."""
     return [
-        Row("CreateRefund", reason, ORDER, state, "be refunded"),
-        Row("CreateRefund, in part", reason, ORDER, state, "be refunded"),
+        Refusal("CreateRefund", reason, ORDER, state, "be refunded"),
+        Refusal("CreateRefund, in part", reason, ORDER, state, "be refunded"),
     ]
 
 
-def dead(state: str) -> list[Row]:
-    """A code that gives no right any more."""
-    return [
-        Row("RevokeAccessCode", "ACCESS_CODE_NOT_REVOCABLE", CODE, state, "be revoked"),
-        Row("SuspendAccessCode", "ACCESS_CODE_NOT_SUSPENDABLE", CODE, state, "be suspended"),
-        Row("ReinstateAccessCode", "ACCESS_CODE_NOT_REINSTATABLE", CODE, state, "be reinstated"),
-        Row("ReissueAccessCode", "ACCESS_CODE_NOT_REISSUABLE", CODE, state, "be reissued"),
-        unstarted(state),
-    ]
+# An operator's changes of an access code: reason and step of their refusals.
+CHANGES = {
+    "Revoke": ("ACCESS_CODE_NOT_REVOCABLE", "be revoked"),
+    "Suspend": ("ACCESS_CODE_NOT_SUSPENDABLE", "be suspended"),
+    "Reinstate": ("ACCESS_CODE_NOT_REINSTATABLE", "be reinstated"),
+    "Reissue": ("ACCESS_CODE_NOT_REISSUABLE", "be reissued"),
+}
 
 
-def unstarted(state: str) -> Row:
-    """A code that starts no interview."""
-    return Row("StartSession", f"ACCESS_CODE_{state}", CODE, state, "start an interview")
+def change_refusal(verb: str, state: str) -> Refusal:
+    """An access code that an operator cannot change in this way."""
+    reason, step = CHANGES[verb]
+    return Refusal(f"{verb}AccessCode", reason, CODE, state, step)
 
 
-def idle(state: str) -> list[Row]:
-    """A session that isn't under way."""
+def ended_code_refusals(state: str) -> list[Refusal]:
+    """An access code in a final state."""
+    return [*(change_refusal(verb, state) for verb in CHANGES), start_refusal(state)]
+
+
+def start_refusal(state: str) -> Refusal:
+    """An access code that starts no session."""
+    return Refusal("StartSession", f"ACCESS_CODE_{state}", CODE, state, "start an interview")
+
+
+def interview_refusals(state: str) -> list[Refusal]:
+    """A session that is not in progress."""
     reason = "SESSION_NOT_IN_PROGRESS"
     return [
-        Row("GetNextQuestion", reason, SESSION, state, "be asked for a question"),
-        Row("SubmitAnswer", reason, SESSION, state, "be answered"),
-        Row("CompleteSession", reason, SESSION, state, "be completed"),
-        Row("CancelSession", reason, SESSION, state, "be cancelled"),
+        Refusal("GetNextQuestion", reason, SESSION, state, "be asked for a question"),
+        Refusal("SubmitAnswer", reason, SESSION, state, "be answered"),
+        Refusal("CompleteSession", reason, SESSION, state, "be completed"),
+        Refusal("CancelSession", reason, SESSION, state, "be cancelled"),
     ]
 
 
-def unevaluated(state: str) -> Row:
-    """A session on which no feedback is given."""
-    return Row("CreateFeedback", "SESSION_NOT_COMPLETED", SESSION, state, "be evaluated")
+def feedback_refusal(state: str) -> Refusal:
+    """A session that gets no feedback."""
+    return Refusal("CreateFeedback", "SESSION_NOT_COMPLETED", SESSION, state, "be evaluated")
 
 
-def unsent(state: str) -> Row:
-    """A mail that isn't sent again yet."""
-    return Row("ResendNotification", "NOTIFICATION_NOT_ENDED", MAIL, state, "be sent again")
+def ended_session_refusals(state: str, code_state: str = "REDEEMED") -> list[Refusal]:
+    """A session in a final state, and the state that its access code is said to have."""
+    return [start_refusal(code_state), *interview_refusals(state), feedback_refusal(state)]
 
 
-def closed(state: str) -> list[Row]:
-    """A dead letter that was decided upon."""
+def resend_refusal(state: str) -> Refusal:
+    """A mail that is not sent again yet."""
+    return Refusal("ResendNotification", "NOTIFICATION_NOT_ENDED", MAIL, state, "be sent again")
+
+
+def closed_dead_letter_refusals(state: str) -> list[Refusal]:
+    """A dead letter that was replayed or discarded."""
     return [
-        Row("ReplayDeadLetter", "DEAD_LETTER_CLOSED", LETTER, state, "be replayed"),
-        Row("DiscardDeadLetter", "DEAD_LETTER_CLOSED", LETTER, state, "be discarded"),
+        Refusal("ReplayDeadLetter", "DEAD_LETTER_CLOSED", DEAD_LETTER, state, "be replayed"),
+        Refusal("DiscardDeadLetter", "DEAD_LETTER_CLOSED", DEAD_LETTER, state, "be discarded"),
     ]
 
 
-# What is reached in a stack that nobody disturbs.
-CALM: Mapping[str, list[Row]] = {
-    "order PENDING_PAYMENT": unrefundable("PENDING_PAYMENT"),
-    "order PAID": unpaid("PAID"),
-    "order PARTIALLY_REFUNDED": unpaid("PARTIALLY_REFUNDED"),
-    "order REFUNDED": unpaid("REFUNDED") + unrefundable("REFUNDED"),
-    "order EXPIRED": unpaid("EXPIRED") + unrefundable("EXPIRED"),
-    "order CANCELLED": unpaid("CANCELLED") + unrefundable("CANCELLED"),
-    "code ACTIVE": [
-        Row("ReinstateAccessCode", "ACCESS_CODE_NOT_REINSTATABLE", CODE, "ACTIVE", "be reinstated")
-    ],
+# States that are reached while all processes run.
+STABLE_STATES: Mapping[str, list[Refusal]] = {
+    "order PENDING_PAYMENT": refund_refusals("PENDING_PAYMENT"),
+    "order PAID": closed_order_refusals("PAID"),
+    "order PARTIALLY_REFUNDED": closed_order_refusals("PARTIALLY_REFUNDED"),
+    "order REFUNDED": closed_order_refusals("REFUNDED") + refund_refusals("REFUNDED"),
+    "order EXPIRED": closed_order_refusals("EXPIRED") + refund_refusals("EXPIRED"),
+    "order CANCELLED": closed_order_refusals("CANCELLED") + refund_refusals("CANCELLED"),
+    "code ACTIVE": [change_refusal("Reinstate", "ACTIVE")],
     "code SUSPENDED by an operator": [
-        Row("SuspendAccessCode", "ACCESS_CODE_NOT_SUSPENDABLE", CODE, "SUSPENDED", "be suspended"),
-        Row("ReissueAccessCode", "ACCESS_CODE_NOT_REISSUABLE", CODE, "SUSPENDED", "be reissued"),
-        unstarted("SUSPENDED"),
+        change_refusal("Suspend", "SUSPENDED"),
+        change_refusal("Reissue", "SUSPENDED"),
+        start_refusal("SUSPENDED"),
     ],
     "code REDEEMED": [
-        *dead("REDEEMED"),
-        Row("CreateRefund", "ACCESS_CODE_REDEEMED", CODE, "REDEEMED", "be refunded in full"),
-        Row("CreateRefund, of all", "ACCESS_CODE_REDEEMED", CODE, "REDEEMED", "be refunded"),
+        *ended_code_refusals("REDEEMED"),
+        Refusal("CreateRefund", "ACCESS_CODE_REDEEMED", CODE, "REDEEMED", "be refunded in full"),
+        Refusal(
+            "CreateRefund, of the price", "ACCESS_CODE_REDEEMED", CODE, "REDEEMED", "be refunded"
+        ),
     ],
-    "code EXPIRED": dead("EXPIRED"),
-    "code REVOKED": dead("REVOKED"),
-    "code REVOKED by a reissue": dead("REVOKED"),
-    "session PREPARED": [*idle("PREPARED"), unevaluated("PREPARED")],
+    "code EXPIRED": ended_code_refusals("EXPIRED"),
+    "code REVOKED": ended_code_refusals("REVOKED"),
+    "code REVOKED by a reissue": ended_code_refusals("REVOKED"),
+    "session PREPARED": [*interview_refusals("PREPARED"), feedback_refusal("PREPARED")],
     "session IN_PROGRESS": [
-        unstarted("REDEEMED"),
-        Row("SubmitAnswer", "QUESTION_NOT_OPEN", SESSION, "IN_PROGRESS", "be answered"),
-        Row("SubmitAnswer, again", "QUESTION_NOT_OPEN", SESSION, "ANSWERED", "be answered"),
-        Row("SubmitAnswer, too late", "ANSWER_TOO_LATE", SESSION, "MISSED", "be answered"),
-        unevaluated("IN_PROGRESS"),
+        start_refusal("REDEEMED"),
+        Refusal("SubmitAnswer", "QUESTION_NOT_OPEN", SESSION, "IN_PROGRESS", "be answered"),
+        Refusal("SubmitAnswer, again", "QUESTION_NOT_OPEN", SESSION, "ANSWERED", "be answered"),
+        Refusal("SubmitAnswer, too late", "ANSWER_TOO_LATE", SESSION, "MISSED", "be answered"),
+        feedback_refusal("IN_PROGRESS"),
     ],
-    "session COMPLETED": [unstarted("REDEEMED"), *idle("COMPLETED")],
-    "session EVALUATED": [unstarted("REDEEMED"), *idle("EVALUATED"), unevaluated("EVALUATED")],
-    "session EXPIRED": [unstarted("REDEEMED"), *idle("EXPIRED"), unevaluated("EXPIRED")],
-    "session EXPIRED before its start": [
-        unstarted("EXPIRED"),
-        *idle("EXPIRED"),
-        unevaluated("EXPIRED"),
-    ],
-    "session CANCELLED": [unstarted("REDEEMED"), *idle("CANCELLED"), unevaluated("CANCELLED")],
-    "session CANCELLED before its start": [
-        unstarted("REVOKED"),
-        *idle("CANCELLED"),
-        unevaluated("CANCELLED"),
-    ],
-    "mail QUEUED": [unsent("QUEUED")],
-    "mail SENDING": [unsent("SENDING")],
-    "mail DEFERRED": [unsent("DEFERRED")],
-    "letter HANDLED": closed("HANDLED"),
-    "letter DISCARDED": closed("DISCARDED"),
+    "session COMPLETED": [start_refusal("REDEEMED"), *interview_refusals("COMPLETED")],
+    "session EVALUATED": ended_session_refusals("EVALUATED"),
+    "session EXPIRED": ended_session_refusals("EXPIRED"),
+    "session EXPIRED before its start": ended_session_refusals("EXPIRED", "EXPIRED"),
+    "session CANCELLED": ended_session_refusals("CANCELLED"),
+    "session CANCELLED before its start": ended_session_refusals("CANCELLED", "REVOKED"),
+    "mail QUEUED": [resend_refusal("QUEUED")],
+    "mail SENDING": [resend_refusal("SENDING")],
+    "mail DEFERRED": [resend_refusal("DEFERRED")],
+    "dead_letter HANDLED": closed_dead_letter_refusals("HANDLED"),
+    "dead_letter DISCARDED": closed_dead_letter_refusals("DISCARDED"),
 }
-# What lasts only while a part of the stack is away.
-ROUGH: Mapping[str, list[Row]] = {
+# States that last as long as a process is stopped or suspended.
+TRANSIENT_STATES: Mapping[str, list[Refusal]] = {
     "payment PROCESSING": [
-        Row("CreatePayment", "PAYMENT_IN_PROGRESS", PAYMENT, "PROCESSING", "be paid by another")
+        Refusal("CreatePayment", "PAYMENT_IN_PROGRESS", PAYMENT, "PROCESSING", "be paid by another")
     ],
     "payment UNKNOWN": [
-        Row("CreatePayment", "PAYMENT_IN_PROGRESS", PAYMENT, "UNKNOWN", "be paid by another")
+        Refusal("CreatePayment", "PAYMENT_IN_PROGRESS", PAYMENT, "UNKNOWN", "be paid by another")
     ],
     "order REFUND_PENDING": [
-        *unpaid("REFUND_PENDING"),
-        *unrefundable("REFUND_PENDING", "REFUND_IN_PROGRESS"),
+        *closed_order_refusals("REFUND_PENDING"),
+        *refund_refusals("REFUND_PENDING", "REFUND_IN_PROGRESS"),
     ],
     "code SUSPENDED for a refund": [
-        Row(
-            "ReinstateAccessCode",
-            "ACCESS_CODE_NOT_REINSTATABLE",
-            CODE,
-            "SUSPENDED",
-            "be reinstated",
-        ),
-        Row("ReissueAccessCode", "ACCESS_CODE_NOT_REISSUABLE", CODE, "SUSPENDED", "be reissued"),
+        change_refusal("Reinstate", "SUSPENDED"),
+        change_refusal("Reissue", "SUSPENDED"),
     ],
-    "session IN_PROGRESS unheard of by payment": [unstarted("REDEEMED")],
+    "session IN_PROGRESS during a broker outage": [start_refusal("REDEEMED")],
 }
 
-# The steps that calls are, by machine, and the states in which the diagram has them. With a row for
-# each that it lacks, nothing is left out. Payments and refunds take no step by a call of their own.
-TAKEN: Mapping[str, Mapping[str, str]] = {
+# The calls that are steps of each state machine, and the states in which it has them. For all other
+# states there must be a refusal above. Payments and refunds have no steps that are calls.
+ALLOWED_STATES: Mapping[str, Mapping[str, str]] = {
     "order": {
         "CreatePayment": "PENDING_PAYMENT",
         "CancelOrder": "PENDING_PAYMENT",
@@ -205,7 +206,7 @@ TAKEN: Mapping[str, Mapping[str, str]] = {
         "CreateFeedback": "COMPLETED",
     },
     "mail": {"ResendNotification": "SENT FAILED SUPPRESSED"},
-    "letter": {"ReplayDeadLetter": "", "DiscardDeadLetter": ""},
+    "dead_letter": {"ReplayDeadLetter": "", "DiscardDeadLetter": ""},
 }
 STATUSES: Mapping[str, Any] = {
     "order": payment_service_pb2.OrderStatus,
@@ -225,7 +226,7 @@ METHODS: Mapping[str, Any] = {
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 }
-# These change something, but take no step of a thing that is there.
+# Mutations that are no step of an existing object.
 NO_STEPS = {
     "CreateOrder",
     "CreateSuppression",
@@ -239,104 +240,106 @@ NO_STEPS = {
 # The calls, each with a new request id
 
 
-async def pay(thing: Thing) -> None:
-    await thing.outside.journey().pay(thing.order_id)
+async def pay(given: Given) -> None:
+    await given.stack.journey().pay(given.order_id)
 
 
-async def cancel(thing: Thing) -> None:
-    request = cancelling(thing.order_id, secrets.token_hex(8))
-    await thing.outside.clients.payments.CancelOrder(request)
+async def cancel(given: Given) -> None:
+    await cancel_order(given.stack.clients, given.order_id)
 
 
-def refund(minor: int | None) -> Callable[[Thing], Awaitable[object]]:
-    return lambda thing: Desk(thing.outside).refund(thing.order_id, minor)
+def refund(amount_minor: int | None) -> Callable[[Given], Awaitable[object]]:
+    return lambda given: create_refund(given.stack, given.order_id, amount_minor)
 
 
-def changing(verb: str) -> Callable[[Thing], Awaitable[object]]:
-    return lambda thing: change(thing.outside.clients, verb, thing.code.id)
+def change(verb: str) -> Callable[[Given], Awaitable[object]]:
+    return lambda given: change_access_code(given.stack.clients, verb, given.access_code.id)
 
 
-async def start(thing: Thing) -> None:
-    await thing.outside.journey().start(thing.code.code)
+async def start(given: Given) -> None:
+    await given.stack.journey().start(given.access_code.code)
 
 
-def interviewing(
-    step: Callable[[Interview, Thing], Awaitable[object]],
-) -> Callable[[Thing], Awaitable[object]]:
-    async def call(thing: Thing) -> None:
-        assert thing.interview
-        await step(thing.interview, thing)
+def interview_call(
+    step: Callable[[Interview], Awaitable[object]],
+) -> Callable[[Given], Awaitable[object]]:
+    async def call(given: Given) -> None:
+        assert given.interview
+        await step(given.interview)
 
     return call
 
 
-async def resend(thing: Thing) -> None:
+async def answer_again(given: Given) -> None:
+    assert given.interview
+    await given.interview.answer(given.answered_question_id)
+
+
+async def answer_too_late(given: Given) -> None:
+    assert given.interview
+    await given.interview.answer(given.missed_question_id)
+
+
+async def resend(given: Given) -> None:
     request = notification_service_pb2.ResendNotificationRequest(
-        request_id=secrets.token_hex(8), notification_id=thing.notification_id
+        request_id=secrets.token_hex(8), notification_id=given.notification_id
     )
-    await thing.outside.clients.notifications.ResendNotification(request)
+    await given.stack.clients.notifications.ResendNotification(request)
 
 
-CALLS: Mapping[str, Callable[[Thing], Awaitable[object]]] = {
+CALLS: Mapping[str, Callable[[Given], Awaitable[object]]] = {
     "CreatePayment": pay,
     "CancelOrder": cancel,
     "CreateRefund": refund(None),
     "CreateRefund, in part": refund(1),
-    "CreateRefund, of all": refund(PRICE),
-    "RevokeAccessCode": changing("Revoke"),
-    "SuspendAccessCode": changing("Suspend"),
-    "ReinstateAccessCode": changing("Reinstate"),
-    "ReissueAccessCode": changing("Reissue"),
+    "CreateRefund, of the price": refund(PRICE),
+    "RevokeAccessCode": change("Revoke"),
+    "SuspendAccessCode": change("Suspend"),
+    "ReinstateAccessCode": change("Reinstate"),
+    "ReissueAccessCode": change("Reissue"),
     "StartSession": start,
-    "GetNextQuestion": interviewing(lambda one, _: one.next_question()),
-    "SubmitAnswer": interviewing(lambda one, _: one.answer("unheard-of")),
-    "SubmitAnswer, again": interviewing(lambda one, thing: one.answer(thing.questions[0])),
-    "SubmitAnswer, too late": interviewing(lambda one, thing: one.answer(thing.questions[1])),
-    "CompleteSession": interviewing(lambda one, _: one.complete()),
-    "CancelSession": interviewing(lambda one, _: one.cancel()),
-    "CreateFeedback": interviewing(lambda one, _: one.evaluate()),
+    "GetNextQuestion": interview_call(lambda interview: interview.next_question()),
+    "SubmitAnswer": interview_call(lambda interview: interview.answer("unknown")),
+    "SubmitAnswer, again": answer_again,
+    "SubmitAnswer, too late": answer_too_late,
+    "CompleteSession": interview_call(lambda interview: interview.complete()),
+    "CancelSession": interview_call(lambda interview: interview.cancel()),
+    "CreateFeedback": interview_call(lambda interview: interview.create_feedback()),
     "ResendNotification": resend,
-    "ReplayDeadLetter": replay,
-    "DiscardDeadLetter": discard,
+    "ReplayDeadLetter": lambda given: replay_dead_letter(given.stack, given.dead_letter),
+    "DiscardDeadLetter": lambda given: discard_dead_letter(given.stack, given.dead_letter),
 }
 
 
-def unpacked(status: status_pb2.Status, kind: type[Message]) -> list[Any]:
-    """The details of a kind."""
-    found = [(kind(), detail) for detail in status.details]
-    return [message for message, detail in found if detail.Unpack(message)]
-
-
-def subject_of(row: Row, thing: Thing) -> str:
-    """Whose state is in the way. A code's holder needn't know whose it is: only its field."""
-    if row.call == "StartSession":
+def subject_of(refusal: Refusal, given: Given) -> str:
+    """The violation's subject: the object's id, or for a start, which shows none, the field."""
+    if refusal.call == "StartSession":
         return "access_code"
     return {
-        ORDER: thing.order_id,
-        PAYMENT: thing.payment_id,
-        CODE: thing.code.id,
-        SESSION: thing.interview.session_id if thing.interview else "",
-        MAIL: thing.notification_id,
-        LETTER: thing.letter.dead_letter_id,
-    }[row.kind]
+        ORDER: given.order_id,
+        PAYMENT: given.payment_id,
+        CODE: given.access_code.id,
+        SESSION: given.interview.session_id if given.interview else "",
+        MAIL: given.notification_id,
+        DEAD_LETTER: given.dead_letter.dead_letter_id,
+    }[refusal.kind]
 
 
-async def check(row: Row, thing: Thing) -> None:
-    """The call is refused as the row says."""
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await CALLS[row.call](thing)
-    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-    status = rpc_status.from_call(refused.value)
-    assert status is not None
-    (info,) = unpacked(status, error_details_pb2.ErrorInfo)
-    assert (info.reason, info.domain) == (row.reason, domain_of(row.call))
-    (failure,) = unpacked(status, error_details_pb2.PreconditionFailure)
-    (violation,) = failure.violations
-    assert (violation.type, violation.subject) == (row.kind, subject_of(row, thing))
-    assert re.search(rf" is .*\b{row.state}\b.* can't {row.step}\b", violation.description)
-    assert status.message == violation.description
-    if row.call == "StartSession":
-        assert not re.search("(ord|acc|ses|ref)_", str(status)), "told whoever holds a code"
+async def expect_refusal(refusal: Refusal, given: Given) -> None:
+    """Makes the call, which must end with the refusal's error."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await CALLS[refusal.call](given)
+    error = raised.value
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    (info,) = error_details(error, error_details_pb2.ErrorInfo)
+    assert (info.reason, info.domain) == (refusal.reason, domain_of(refusal.call))
+    violation = precondition_violation(error)
+    assert (violation.type, violation.subject) == (refusal.kind, subject_of(refusal, given))
+    assert re.search(rf" is .*\b{refusal.state}\b.* can't {refusal.step}\b", violation.description)
+    assert error.details() == violation.description
+    if refusal.call == "StartSession":
+        status = rpc_status.from_call(error)
+        assert not re.search("(ord|acc|ses|ref)_", str(status)), "shows an id to the code's holder"
 
 
 def domain_of(call: str) -> str:
@@ -344,37 +347,39 @@ def domain_of(call: str) -> str:
     return str(METHODS[call.partition(",")[0]].containing_service.file.package)
 
 
-async def all_refused(reached: str, table: Mapping[str, list[Row]], outside: RunningStack) -> None:
-    """All of a state's refusals, on one thing, which stays as it was."""
-    thing = await REACHED[reached](outside)
-    before = await thing.look()
-    for row in table[reached]:
-        await check(row, thing)
-    assert await thing.look() == before
-
-
-@pytest.mark.parametrize("reached", CALM)
-async def test_a_step_that_the_diagram_lacks_is_refused(
-    shared_stack: RunningStack, reached: str
+async def expect_refusals(
+    state: str, refusals: Mapping[str, list[Refusal]], stack: RunningStack
 ) -> None:
-    """By the name of the thing, its state and the step; it stays as it was."""
-    await all_refused(reached, CALM, shared_stack)
+    """Makes all calls that a state refuses, on one object, which must not change."""
+    given = await GIVEN_STATES[state](stack)
+    before = await given.read()
+    for refusal in refusals[state]:
+        await expect_refusal(refusal, given)
+    assert await given.read() == before
 
 
-@pytest.mark.parametrize("reached", ROUGH)
-async def test_a_step_is_refused_while_an_answer_is_waited_for(
-    disruptable_stack: RunningStack, reached: str
+@pytest.mark.parametrize("state", STABLE_STATES)
+async def test_a_step_that_the_state_machine_does_not_have_is_refused(
+    shared_stack: RunningStack, state: str
 ) -> None:
-    """Also in what is passing: the provider's, interview's or the broker's word is to come."""
-    await all_refused(reached, ROUGH, disruptable_stack)
+    """The error names the object, its state and the step; the object does not change."""
+    await expect_refusals(state, STABLE_STATES, shared_stack)
 
 
-def test_no_state_and_no_step_is_left_out() -> None:
-    """What the contract has, the table refuses, unless the diagram has it."""
+@pytest.mark.parametrize("state", TRANSIENT_STATES)
+async def test_a_step_is_refused_while_another_service_has_to_answer(
+    disruptable_stack: RunningStack, state: str
+) -> None:
+    """The same in states that end with the answer of the provider, interview or the broker."""
+    await expect_refusals(state, TRANSIENT_STATES, disruptable_stack)
+
+
+def test_every_state_and_every_step_is_covered() -> None:
+    """Each state refuses each step that its machine does not have in it."""
     refused = {
-        (*reached.split()[:2], row.call.partition(",")[0])
-        for reached, listed in {**CALM, **ROUGH}.items()
-        for row in listed
+        (*state.split()[:2], refusal.call.partition(",")[0])
+        for state, refusals in {**STABLE_STATES, **TRANSIENT_STATES}.items()
+        for refusal in refusals
     }
     states = {
         # The first is UNSPECIFIED, and each name begins with that of its enum.
@@ -382,15 +387,16 @@ def test_no_state_and_no_step_is_left_out() -> None:
             name.removeprefix(enum.keys()[0][: -len("UNSPECIFIED")]) for name in enum.keys()[1:]
         }
         for machine, enum in STATUSES.items()
-    } | {"letter": {"HANDLED", "DISCARDED"}}
-    lacking = {
+    } | {"dead_letter": {"HANDLED", "DISCARDED"}}
+    missing = {
         (machine, state, call)
-        for machine, calls in TAKEN.items()
-        for call, taken in calls.items()
-        for state in states[machine] - set(taken.split())
+        for machine, calls in ALLOWED_STATES.items()
+        for call, allowed in calls.items()
+        for state in states[machine] - set(allowed.split())
     }
-    assert lacking <= refused
+    assert missing <= refused
     mutations = {
         name for name, method in METHODS.items() if "request_id" in method.input_type.fields_by_name
     }
-    assert mutations - NO_STEPS == {call for calls in TAKEN.values() for call in calls}
+    steps = {call for calls in ALLOWED_STATES.values() for call in calls}
+    assert mutations - NO_STEPS == steps

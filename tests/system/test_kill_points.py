@@ -1,4 +1,4 @@
-"""Processes killed at the worst moments; every effect comes, and comes once."""
+"""Processes killed between commit, publish, mark, handling and ack: every effect occurs once."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,151 +6,157 @@ from contextlib import asynccontextmanager
 import pytest
 
 from devstack.polling import wait_until
-from tests.system.drivers.running_stack import PAID, STARTED, RunningStack
+from tests.system.drivers.effects import PAID, STARTED
+from tests.system.drivers.running_stack import RunningStack
 
-_TURNSTILE = 20_261_122
+SERVICES = ("payment", "interview", "notification")
+_ADVISORY_LOCK = 20_261_122
 
 
 @asynccontextmanager
-async def _locked(outside: RunningStack, table: str) -> AsyncIterator[None]:
-    """Lets nobody write a table for the time being."""
-    async with outside.sql() as superuser, superuser.transaction():
+async def _locked_table(stack: RunningStack, table: str) -> AsyncIterator[None]:
+    """Blocks writes to a table during the block."""
+    async with stack.sql() as superuser, superuser.transaction():
         await superuser.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
         yield
 
 
 @asynccontextmanager
-async def _turnstile(outside: RunningStack, *services: str) -> AsyncIterator[None]:
-    """Consumers of these services stop just before their first inbox mark of an order.
+async def _blocked_consumers(stack: RunningStack, *services: str) -> AsyncIterator[None]:
+    """Consumers of these services stop before they insert the inbox row of an order's event.
 
-    A lock on the whole table would stop them at any watermark too, before they fetch the order's
+    A lock on the whole table would also stop them at a watermark, before they fetch the order's
     event.
     """
-    async with outside.sql() as superuser:
+    async with stack.sql() as superuser:
         for service in services:
             await superuser.execute(
-                f"CREATE FUNCTION {service}.turnstile() RETURNS trigger LANGUAGE plpgsql AS"
-                f" $$ BEGIN PERFORM pg_advisory_xact_lock_shared({_TURNSTILE}); RETURN NEW; END $$"
+                f"CREATE FUNCTION {service}.block() RETURNS trigger LANGUAGE plpgsql AS"
+                f" $$ BEGIN PERFORM pg_advisory_xact_lock_shared({_ADVISORY_LOCK});"
+                f" RETURN NEW; END $$"
             )
             await superuser.execute(
-                f"CREATE TRIGGER turnstile BEFORE INSERT ON {service}.inbox FOR EACH ROW"
-                f" WHEN (NEW.key <> '') EXECUTE FUNCTION {service}.turnstile()"
+                f"CREATE TRIGGER block BEFORE INSERT ON {service}.inbox FOR EACH ROW"
+                f" WHEN (NEW.key <> '') EXECUTE FUNCTION {service}.block()"
             )
-        await superuser.execute("SELECT pg_advisory_lock($1)", _TURNSTILE)
+        await superuser.execute("SELECT pg_advisory_lock($1)", _ADVISORY_LOCK)
         try:
             yield
         finally:
-            await superuser.execute("SELECT pg_advisory_unlock($1)", _TURNSTILE)
+            await superuser.execute("SELECT pg_advisory_unlock($1)", _ADVISORY_LOCK)
             for service in services:
-                await superuser.execute(f"DROP TRIGGER turnstile ON {service}.inbox")
-                await superuser.execute(f"DROP FUNCTION {service}.turnstile()")
+                await superuser.execute(f"DROP TRIGGER block ON {service}.inbox")
+                await superuser.execute(f"DROP FUNCTION {service}.block()")
 
 
-async def _unpublished(outside: RunningStack, service: str, order_id: str) -> int:
+async def _wait_for_blocked_consumers(stack: RunningStack, count: int) -> None:
+    await stack.wait_until_true(
+        "SELECT count(*) = $1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted", count
+    )
+
+
+async def _unpublished_count(stack: RunningStack, service: str, order_id: str) -> int:
     query = f"SELECT count(*) FROM {service}.outbox WHERE key = $1"  # noqa: S608
-    return int(await outside.value(query, order_id))
+    return int(await stack.fetch_value(query, order_id))
 
 
-async def _in_the_stream(outside: RunningStack, subject: str) -> None:
-    async def look() -> bool:
-        return await outside.stored_count(subject) == 1
+async def _wait_for_one_message(stack: RunningStack, subject: str) -> None:
+    async def is_stored() -> bool:
+        return await stack.message_count(subject) == 1
 
-    await wait_until(look, f"one message on {subject}", 60)
+    await wait_until(is_stored, f"one message on {subject}", 60)
 
 
 async def test_interview_killed_after_commit_before_publish(
     disruptable_stack: RunningStack,
 ) -> None:
-    """The interview starts while the broker is away and interview dies: the code is redeemed."""
-    journey, order_id, code = await disruptable_stack.prepared()
+    """The session starts while the broker is down, and interview dies: the code is redeemed."""
+    journey, order_id, code = await disruptable_stack.prepare_session()
     await disruptable_stack.wait_for_effects(order_id, PAID)
-    await disruptable_stack.stack.kill("nats")
+    await disruptable_stack.devstack.kill("nats")
     await journey.start(code)
-    assert await _unpublished(disruptable_stack, "interview", order_id) == 1
-    await disruptable_stack.stack.kill("interview")
-    await disruptable_stack.stack.start("nats")
-    await disruptable_stack.stack.start("interview")
+    assert await _unpublished_count(disruptable_stack, "interview", order_id) == 1
+    await disruptable_stack.devstack.kill("interview")
+    await disruptable_stack.devstack.start("nats")
+    await disruptable_stack.devstack.start("interview")
     await disruptable_stack.wait_for_effects(order_id, STARTED)
-    assert await disruptable_stack.stored_count(f"interview.v1.InterviewStarted.{order_id}") == 1
+    assert await disruptable_stack.message_count(f"interview.v1.InterviewStarted.{order_id}") == 1
 
 
 async def test_payment_killed_after_publish_before_mark(disruptable_stack: RunningStack) -> None:
     """The event is in the stream and still in the outbox: published again, with one effect."""
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
-    async with _locked(disruptable_stack, "payment.outbox_published"):
+    async with _locked_table(disruptable_stack, "payment.outbox_published"):
         await journey.pay(order_id)
-        await _in_the_stream(disruptable_stack, f"payment.v1.PaymentCompleted.{order_id}")
-        await disruptable_stack.stack.kill("payment")
-    assert await _unpublished(disruptable_stack, "payment", order_id) == 1
-    await disruptable_stack.stack.start("payment")
+        await _wait_for_one_message(disruptable_stack, f"payment.v1.PaymentCompleted.{order_id}")
+        await disruptable_stack.devstack.kill("payment")
+    assert await _unpublished_count(disruptable_stack, "payment", order_id) == 1
+    await disruptable_stack.devstack.start("payment")
     await disruptable_stack.wait_for_effects(order_id, PAID)
     assert len(disruptable_stack.mails(journey)) == 1
 
 
 async def test_interview_killed_after_publish_before_mark(disruptable_stack: RunningStack) -> None:
-    """The same of InterviewStarted: one redemption, one audit row."""
-    journey, order_id, code = await disruptable_stack.prepared()
+    """The same for InterviewStarted: one redemption, one audit entry."""
+    journey, order_id, code = await disruptable_stack.prepare_session()
     await disruptable_stack.wait_for_effects(order_id, PAID)
-    async with _locked(disruptable_stack, "interview.outbox_published"):
+    async with _locked_table(disruptable_stack, "interview.outbox_published"):
         await journey.start(code)
-        await _in_the_stream(disruptable_stack, f"interview.v1.InterviewStarted.{order_id}")
-        await disruptable_stack.stack.kill("interview")
-    assert await _unpublished(disruptable_stack, "interview", order_id) == 1
-    await disruptable_stack.stack.start("interview")
+        await _wait_for_one_message(disruptable_stack, f"interview.v1.InterviewStarted.{order_id}")
+        await disruptable_stack.devstack.kill("interview")
+    assert await _unpublished_count(disruptable_stack, "interview", order_id) == 1
+    await disruptable_stack.devstack.start("interview")
     await disruptable_stack.wait_for_effects(order_id, STARTED)
 
 
 async def test_consumers_killed_after_handling_before_ack(disruptable_stack: RunningStack) -> None:
-    """Effects are committed, the acknowledgements never sent: redelivered, without effect."""
-    starter, started_id, code = await disruptable_stack.prepared()
+    """The effects are committed and the acks never sent: redeliveries have no effect."""
+    starting, started_id, code = await disruptable_stack.prepare_session()
     await disruptable_stack.wait_for_effects(started_id, PAID)
-    payer = disruptable_stack.journey()
-    paid_id = (await payer.order()).order_id
-    services = ("payment", "interview", "notification")
-    async with _turnstile(disruptable_stack, *services):
-        await payer.pay(paid_id)
-        await starter.start(code)
-        waiting = "SELECT count(*) = 3 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        await disruptable_stack.until_true(waiting)
-        await disruptable_stack.stack.kill("nats")
+    paying = disruptable_stack.journey()
+    paid_id = (await paying.order()).order_id
+    async with _blocked_consumers(disruptable_stack, *SERVICES):
+        await paying.pay(paid_id)
+        await starting.start(code)
+        await _wait_for_blocked_consumers(disruptable_stack, 3)
+        await disruptable_stack.devstack.kill("nats")
     assert (await disruptable_stack.effects(started_id)).started == 1
-    await disruptable_stack.until_true(
+    await disruptable_stack.wait_until_true(
         "SELECT EXISTS (SELECT FROM payment.inbox WHERE key = $1)"
         " AND EXISTS (SELECT FROM interview.inbox WHERE key = $2)"
         " AND EXISTS (SELECT FROM notification.inbox WHERE key = $2)",
         started_id,
         paid_id,
     )
-    for service in services:
-        await disruptable_stack.stack.kill(service)
-    await disruptable_stack.stack.start("nats")
-    for service in services:
-        await disruptable_stack.stack.start(service)
+    for service in SERVICES:
+        await disruptable_stack.devstack.kill(service)
+    await disruptable_stack.devstack.start("nats")
+    for service in SERVICES:
+        await disruptable_stack.devstack.start(service)
     await disruptable_stack.wait_for_effects(started_id, STARTED)
     await disruptable_stack.wait_for_effects(paid_id, PAID)
-    for journey in (starter, payer):
-        # The one window: a mail handed over whose SENT was not recorded is sent again as itself.
+    for journey in (starting, paying):
+        # A mail whose SENT was not committed is sent again, with the same Message-ID.
         assert len({mail["Message-ID"] for mail in disruptable_stack.mails(journey)}) == 1
 
 
-@pytest.mark.parametrize("service", ["payment", "interview", "notification"])
-async def test_killed_while_it_handles_an_event_it_handles_it_again(
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_killed_while_it_handles_an_event_handles_it_again(
     disruptable_stack: RunningStack, service: str
 ) -> None:
-    """Nothing of a half-done effect stays; the event has its effect after the restart."""
+    """The open transaction is rolled back; the event has its effect after the restart."""
     journey, order_id = disruptable_stack.journey(), ""
     if service == "payment":
-        journey, order_id, code = await disruptable_stack.prepared()
+        journey, order_id, code = await disruptable_stack.prepare_session()
         await disruptable_stack.wait_for_effects(order_id, PAID)
-    async with _turnstile(disruptable_stack, service):
+    async with _blocked_consumers(disruptable_stack, service):
         if service == "payment":
             await journey.start(code)
         else:
             order_id = await journey.paid_order()
-        waiting = "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        await disruptable_stack.until_true(waiting)
-        await disruptable_stack.stack.kill(service)
-    await disruptable_stack.stack.start(service)
+        await _wait_for_blocked_consumers(disruptable_stack, 1)
+        await disruptable_stack.devstack.kill(service)
+    await disruptable_stack.devstack.start(service)
     await disruptable_stack.wait_for_effects(order_id, STARTED if service == "payment" else PAID)
     assert len(disruptable_stack.mails(journey)) == 1

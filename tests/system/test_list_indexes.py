@@ -1,4 +1,4 @@
-"""Lists that a customer reads are found by an index, however many there are of other customers."""
+"""List calls use an index, however many rows other customers have."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from tests.system.drivers.running_stack import RunningStack
 
 _ROWS = 10_000
 
-# What a list call is restricted by, and an index that begins with it and gives its order.
-_LISTED_BY = [
+# A column that a list call filters by, followed by the one that it sorts by.
+_INDEXES = [
     ("payment", "orders", "customer_id, order_id"),
     ("payment", "payments", "order_id, payment_id"),
     ("payment", "refunds", "order_id, refund_id"),
@@ -21,18 +21,18 @@ _LISTED_BY = [
 ]
 
 
-@pytest.mark.parametrize(("schema", "table", "columns"), _LISTED_BY)
-async def test_what_is_listed_has_an_index(
+@pytest.mark.parametrize(("schema", "table", "columns"), _INDEXES)
+async def test_a_list_call_has_its_index(
     shared_stack: RunningStack, schema: str, table: str, columns: str
 ) -> None:
-    rows = await shared_stack.rows(
+    rows = await shared_stack.fetch_rows(
         "SELECT indexdef FROM pg_indexes WHERE schemaname = $1 AND tablename = $2", schema, table
     )
     assert any(row["indexdef"].endswith(f"({columns})") for row in rows)
 
 
-async def test_a_customers_mails_are_found_among_many(shared_stack: RunningStack) -> None:
-    """10^4 mails, ten of them the customer's, rolled back afterwards."""
+async def test_listing_a_customers_mails_uses_the_index(shared_stack: RunningStack) -> None:
+    """Among 10^4 mails, of which ten are the customer's; rolled back afterwards."""
     async with shared_stack.sql("notification_owner") as connection:
         transaction = connection.transaction()
         await transaction.start()

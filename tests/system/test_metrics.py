@@ -1,44 +1,45 @@
-"""What a process tells its operators in numbers."""
+"""The metrics that a service exports to Prometheus."""
 
 from collections.abc import Mapping
 
 from devstack.polling import wait_until
 from interview_svc.domain.drifts import DriftKind
-from tests.system.drivers.metrics import numbers
+from tests.system.drivers.metrics import scrape_metrics
 from tests.system.drivers.running_stack import RunningStack
 
-_DEAD = 'mockinterview_consumer_dead_letters{consumer="interview",stream="PAYMENT"}'
+_DEAD_LETTERS = 'mockinterview_consumer_dead_letters{consumer="interview",stream="PAYMENT"}'
 
 
-async def test_prometheus_is_told_how_the_bus_stands(shared_stack: RunningStack) -> None:
-    """Ages and counts are there to be fetched, without a token, where the settings say."""
-    await shared_stack.prepared()
+async def test_outbox_and_consumer_are_exported(shared_stack: RunningStack) -> None:
+    """Their ages and counts, without a token, at the address of the settings."""
+    await shared_stack.prepare_session()
 
-    async def look() -> Mapping[str, float] | None:
-        found = await numbers(shared_stack, "interview")
-        return found if _DEAD in found else None
+    async def scrape() -> Mapping[str, float] | None:
+        metrics = await scrape_metrics(shared_stack, "interview")
+        return metrics if _DEAD_LETTERS in metrics else None
 
-    found = await wait_until(look, "the consumer's metrics")
-    assert found[_DEAD] >= 0
-    assert found["mockinterview_outbox_unpublished_events"] >= 0
-    assert found["mockinterview_outbox_oldest_event_age_seconds"] >= 0
+    metrics = await wait_until(scrape, "the consumer's metrics")
+    assert metrics[_DEAD_LETTERS] >= 0
+    assert metrics["mockinterview_outbox_unpublished_events"] >= 0
+    assert metrics["mockinterview_outbox_oldest_event_age_seconds"] >= 0
     assert (
-        found['mockinterview_consumer_pending_messages{consumer="interview",stream="PAYMENT"}'] >= 0
+        metrics['mockinterview_consumer_pending_messages{consumer="interview",stream="PAYMENT"}']
+        >= 0
     )
     assert (
-        found[
+        metrics[
             'mockinterview_consumer_oldest_message_age_seconds{consumer="interview",stream="PAYMENT"}'
         ]
         >= 0
     )
 
 
-async def test_what_checks_find_has_a_number_before_the_first_check(
+async def test_findings_of_checks_are_exported_before_the_first_check(
     shared_stack: RunningStack,
 ) -> None:
-    """Whoever watches for a rise needs the number from which it rises."""
-    found = await numbers(shared_stack, "interview")
+    """As zero, so that an alert can compare the first finding with it."""
+    metrics = await scrape_metrics(shared_stack, "interview")
     for kind in DriftKind:
-        assert found[f'mockinterview_consistency_drifts{{kind="{kind}"}}'] == 0
-    for name in ("lost", "unhandled"):
-        assert f'mockinterview_bus_missing_events{{kind="{name}"}}' in found
+        assert metrics[f'mockinterview_reconciliation_drifts{{kind="{kind}"}}'] == 0
+    for kind in ("lost", "unhandled"):
+        assert f'mockinterview_bus_missing_events{{kind="{kind}"}}' in metrics

@@ -1,208 +1,171 @@
-"""Paying's undo side: cancelled and expired orders, second and wrong payments, the ledger."""
+"""Orders that are cancelled or expire, captures that pay no order, and the ledger."""
 
 import asyncio
-from dataclasses import replace
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
-from clients import reason_of
 from devstack.polling import wait_until
 from payment.v1 import events_pb2, payment_service_pb2
 from runtime.auth.authentication import Role
+from tests.system.drivers.effects import PAID
+from tests.system.drivers.grpc_calls import error_details, raises_rpc_error, retry
 from tests.system.drivers.payments import (
-    Surplus,
-    came_back,
-    came_to_stand,
-    cancelling,
-    imbalances,
-    let_time_run_out,
-    payments,
-    statuses,
-    surplus_refunds,
+    SurplusRefund,
+    cancel_order,
+    expire_order,
+    get_order,
+    ledger_imbalances,
+    list_surplus_refunds,
+    order_statuses,
+    wait_for_charge,
+    wait_for_statuses,
+    wait_for_surplus_refunds,
 )
-from tests.system.drivers.running_stack import PAID, RunningStack, retry
+from tests.system.drivers.running_stack import RunningStack
 
 PRICE = 19900
 
 
-async def _refused(outside: RunningStack, order_id: str, request_id: str) -> grpc.aio.AioRpcError:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await outside.clients.payments.CancelOrder(cancelling(order_id, request_id))
-    return refused.value
+# Cancellation
 
 
-# Cancelled by somebody
-
-
-async def test_an_unpaid_order_is_cancelled_and_never_paid(shared_stack: RunningStack) -> None:
-    """One event; the repeat gets the first reply; a new request hears that it can't be done."""
+async def test_a_cancelled_order_cannot_be_paid(shared_stack: RunningStack) -> None:
+    """One event is published; a repeated request gets the first reply, a new one is refused."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
-    cancel = shared_stack.clients.payments.CancelOrder
-    first = await cancel(cancelling(order_id, journey.name))
-    assert first.order.status == payment_service_pb2.ORDER_STATUS_CANCELLED
-    assert await cancel(cancelling(order_id, journey.name)) == first
-    again = await _refused(shared_stack, order_id, f"{journey.name}-2")
-    assert again.code() is grpc.StatusCode.FAILED_PRECONDITION
-    assert reason_of(again) == "ORDER_NOT_CANCELLABLE"
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    reply = await cancel_order(shared_stack.clients, order_id, journey.name)
+    assert reply.order.status == payment_service_pb2.ORDER_STATUS_CANCELLED
+    assert await cancel_order(shared_stack.clients, order_id, journey.name) == reply
+    with raises_rpc_error("ORDER_NOT_CANCELLABLE", subject=order_id):
+        await cancel_order(shared_stack.clients, order_id)
+    with raises_rpc_error("ORDER_NOT_PAYABLE"):
         await journey.pay(order_id)
-    assert reason_of(refused.value) == "ORDER_NOT_PAYABLE"
-    subject = f"payment.v1.OrderCancelled.{order_id}"
-    event = events_pb2.OrderCancelled.FromString((await shared_stack.stored(subject)).data or b"")
+    event = await shared_stack.wait_for_event(events_pb2.OrderCancelled, order_id)
     assert event.customer_id == journey.name
     await shared_stack.wait_until_idle()
-    assert await shared_stack.stored_count(subject) == 1
-    assert await statuses(shared_stack, order_id) == ("CANCELLED", [])
+    assert await shared_stack.message_count(f"payment.v1.OrderCancelled.{order_id}") == 1
+    assert await order_statuses(shared_stack, order_id) == ("CANCELLED", [])
 
 
 async def test_a_request_id_cancels_one_order(shared_stack: RunningStack) -> None:
-    """With another order it is refused, and that order stays."""
-    journey, other = shared_stack.journey(), shared_stack.journey()
-    order_id, another = (await journey.order()).order_id, (await other.order()).order_id
-    await shared_stack.clients.payments.CancelOrder(cancelling(order_id, journey.name))
-    refused = await _refused(shared_stack, another, journey.name)
-    assert refused.code() is grpc.StatusCode.ALREADY_EXISTS
-    assert (await statuses(shared_stack, another))[0] == "PENDING_PAYMENT"
+    """For another order it is refused, and that order is not cancelled."""
+    order_id = (await shared_stack.journey().order()).order_id
+    other_id = (await shared_stack.journey().order()).order_id
+    await cancel_order(shared_stack.clients, order_id, request_id=order_id)
+    with raises_rpc_error("REQUEST_ID_REUSED", grpc.StatusCode.ALREADY_EXISTS):
+        await cancel_order(shared_stack.clients, other_id, request_id=order_id)
+    assert (await order_statuses(shared_stack, other_id))[0] == "PENDING_PAYMENT"
 
 
-async def test_customers_cancel_their_own_orders_only(shared_stack: RunningStack) -> None:
-    """Another's isn't found, and none of its payments is closed."""
+async def test_a_customer_cancels_their_own_orders_only(shared_stack: RunningStack) -> None:
+    """Another customer's order is not found, and none of its payments is cancelled."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     await journey.pay(order_id, "sandbox_late")
-    keys = shared_stack.stack.keys
-    async with shared_stack.stack.connect(keys.token("somebody.else", Role.CUSTOMER)) as other:
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await other.payments.CancelOrder(cancelling(order_id, "r"))
-        assert reason_of(refused.value) == "ORDER_NOT_FOUND"
+    keys = shared_stack.devstack.keys
+    token = keys.token("somebody.else", Role.CUSTOMER)
+    async with shared_stack.devstack.connect(token) as other_customer:
+        with raises_rpc_error("ORDER_NOT_FOUND"):
+            await cancel_order(other_customer, order_id)
     await shared_stack.wait_for_effects(order_id, PAID)
-    mine = shared_stack.journey()
-    own = (await mine.order()).order_id
-    async with shared_stack.stack.connect(keys.token(mine.name, Role.CUSTOMER)) as customer:
-        reply = await customer.payments.CancelOrder(cancelling(own, "r"))
+    own_journey = shared_stack.journey()
+    own_id = (await own_journey.order()).order_id
+    token = keys.token(own_journey.name, Role.CUSTOMER)
+    async with shared_stack.devstack.connect(token) as customer:
+        reply = await cancel_order(customer, own_id)
     assert reply.order.status == payment_service_pb2.ORDER_STATUS_CANCELLED
 
 
-async def test_a_pending_payment_is_closed_before_its_order_is_cancelled(
+async def test_a_processing_payment_is_cancelled_with_its_order(
     shared_stack: RunningStack,
 ) -> None:
-    """It is never captured; the repeated payment request hears of it."""
+    """It is never captured; the repeated payment request gets CANCELLED."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     await journey.pay(order_id, "sandbox_late")
-    await shared_stack.clients.payments.CancelOrder(cancelling(order_id, journey.name))
-    assert await statuses(shared_stack, order_id) == ("CANCELLED", ["CANCELLED"])
-    repeated = await journey.pay(order_id, "sandbox_late")
-    assert repeated.status == payment_service_pb2.PAYMENT_STATUS_CANCELLED
-    assert not repeated.HasField("captured")
-    assert await imbalances(shared_stack, order_id) == []
+    await cancel_order(shared_stack.clients, order_id)
+    assert await order_statuses(shared_stack, order_id) == ("CANCELLED", ["CANCELLED"])
+    payment = await journey.pay(order_id, "sandbox_late")
+    assert payment.status == payment_service_pb2.PAYMENT_STATUS_CANCELLED
+    assert not payment.HasField("captured")
+    assert await ledger_imbalances(shared_stack, order_id) == []
 
 
-async def test_a_payment_whose_provider_works_is_closed_too(shared_stack: RunningStack) -> None:
-    """The call that waits for the provider gets CANCELLED, and the provider captures nothing."""
-    journey = shared_stack.journey()
-    order_id = (await journey.order()).order_id
-    slow = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
-
-    async def begun() -> bool:
-        return shared_stack.charges(order_id) == 1
-
-    await wait_until(begun, "a charge")
-    await shared_stack.clients.payments.CancelOrder(cancelling(order_id, journey.name))
-    assert (await slow).status == payment_service_pb2.PAYMENT_STATUS_CANCELLED
-    assert await statuses(shared_stack, order_id) == ("CANCELLED", ["CANCELLED"])
-
-
-async def test_a_payment_that_turns_out_captured_pays_the_order_instead(
+async def test_a_payment_that_waits_for_the_provider_is_cancelled_with_its_order(
     shared_stack: RunningStack,
 ) -> None:
-    """Its answer was lost: cancelling asks the provider, and what it says counts."""
+    """The waiting call gets CANCELLED, and the provider captures nothing."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
-    lost = await journey.pay(order_id, "sandbox_lost")
-    assert lost.status == payment_service_pb2.PAYMENT_STATUS_UNKNOWN
-    refused = await _refused(shared_stack, order_id, journey.name)
-    assert reason_of(refused) == "ORDER_NOT_CANCELLABLE"
+    payment = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
+    await wait_for_charge(shared_stack, order_id)
+    await cancel_order(shared_stack.clients, order_id)
+    assert (await payment).status == payment_service_pb2.PAYMENT_STATUS_CANCELLED
+    assert await order_statuses(shared_stack, order_id) == ("CANCELLED", ["CANCELLED"])
+
+
+async def test_an_order_whose_payment_turns_out_to_be_captured_is_paid_instead_of_cancelled(
+    shared_stack: RunningStack,
+) -> None:
+    """The provider's answer was lost: the cancellation asks the provider for the outcome."""
+    journey = shared_stack.journey()
+    order_id = (await journey.order()).order_id
+    payment = await journey.pay(order_id, "sandbox_lost")
+    assert payment.status == payment_service_pb2.PAYMENT_STATUS_UNKNOWN
+    with raises_rpc_error("ORDER_NOT_CANCELLABLE"):
+        await cancel_order(shared_stack.clients, order_id)
     await shared_stack.wait_for_effects(order_id, PAID)
 
 
-async def test_a_paid_order_isnt_cancelled(shared_stack: RunningStack) -> None:
-    """It is refused by name, and stays paid."""
-    journey = shared_stack.journey()
-    order_id = await journey.paid_order()
-    refused = await _refused(shared_stack, order_id, journey.name)
-    assert reason_of(refused) == "ORDER_NOT_CANCELLABLE"
+async def test_a_paid_order_cannot_be_cancelled(shared_stack: RunningStack) -> None:
+    order_id = await shared_stack.journey().paid_order()
+    with raises_rpc_error("ORDER_NOT_CANCELLABLE", subject=order_id):
+        await cancel_order(shared_stack.clients, order_id)
     await shared_stack.wait_for_effects(order_id, PAID)
 
 
-async def test_a_capture_after_the_cancellation_goes_back(shared_stack: RunningStack) -> None:
-    """A stubborn provider: the order stays CANCELLED, all that was captured is refunded, once."""
-    journey = shared_stack.journey()
-    order_id = (await journey.order()).order_id
-    payment = await journey.pay(order_id, "sandbox_stubborn")
-    await shared_stack.clients.payments.CancelOrder(cancelling(order_id, journey.name))
-    await came_back(shared_stack, order_id, Surplus(payment.payment_id, PRICE))
-    assert await statuses(shared_stack, order_id) == ("CANCELLED", ["CANCELLED"])
-    (found,) = await payments(shared_stack, order_id)
-    assert found.captured.amount_minor == PRICE
-    assert (
-        await shared_stack.value(
-            "SELECT count(*) FROM payment.access_codes WHERE order_id = $1", order_id
-        )
-        == 0
-    )
-    assert shared_stack.log_lines(
-        "payment", event="captured money backs no order", order_id=order_id
-    )
-
-
-async def test_cancelling_waits_for_a_provider_that_is_down(
+async def test_a_cancellation_waits_for_a_provider_that_is_down(
     disruptable_stack: RunningStack,
 ) -> None:
-    """UNAVAILABLE with RetryInfo, the order stays; the same request cancels it later."""
+    """UNAVAILABLE with RetryInfo, and nothing changes; the same request cancels it later."""
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
-    await disruptable_stack.stack.kill("provider")
+    await disruptable_stack.devstack.kill("provider")
     await journey.pay(order_id, "sandbox_decline")
-    refused = await _refused(disruptable_stack, order_id, journey.name)
-    assert refused.code() is grpc.StatusCode.UNAVAILABLE
-    assert reason_of(refused) == "PROVIDER_UNAVAILABLE"
-    status, retry = rpc_status.from_call(refused), error_details_pb2.RetryInfo()
-    assert status is not None
-    assert any(detail.Unpack(retry) for detail in status.details)
-    assert (await statuses(disruptable_stack, order_id))[0] == "PENDING_PAYMENT"
-    await disruptable_stack.stack.start("provider")
-    cancel = cancelling(order_id, journey.name)
+    with raises_rpc_error("PROVIDER_UNAVAILABLE", grpc.StatusCode.UNAVAILABLE) as error:
+        await cancel_order(disruptable_stack.clients, order_id, journey.name)
+    assert error_details(error.value, error_details_pb2.RetryInfo)
+    assert (await order_statuses(disruptable_stack, order_id))[0] == "PENDING_PAYMENT"
+    await disruptable_stack.devstack.start("provider")
     reply = await retry(
-        lambda: disruptable_stack.clients.payments.CancelOrder(cancel), "the cancellation"
+        lambda: cancel_order(disruptable_stack.clients, order_id, journey.name),
+        "the cancellation",
     )
     assert reply.order.status == payment_service_pb2.ORDER_STATUS_CANCELLED
 
 
-async def test_a_charge_that_never_reached_the_provider_isnt_made_when_it_is_too_late(
+async def test_a_charge_that_never_reached_the_provider_is_not_made_after_the_orders_expiry(
     disruptable_stack: RunningStack,
 ) -> None:
-    """The provider comes back after the order's time: it is told never to make the charge."""
+    """The provider is back after the order's time: payment cancels the charge in advance."""
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
-    await disruptable_stack.stack.kill("provider")
+    await disruptable_stack.devstack.kill("provider")
     await journey.pay(order_id)
-    await let_time_run_out(disruptable_stack, order_id)
-    await disruptable_stack.stack.start("provider")
-    await came_to_stand(disruptable_stack, order_id, "EXPIRED", "CANCELLED")
-    assert disruptable_stack.charges(order_id) == 0
-    assert await surplus_refunds(disruptable_stack, order_id) == []
+    await expire_order(disruptable_stack, order_id)
+    await disruptable_stack.devstack.start("provider")
+    await wait_for_statuses(disruptable_stack, order_id, "EXPIRED", "CANCELLED")
+    assert disruptable_stack.charge_count(order_id) == 0
+    assert await list_surplus_refunds(disruptable_stack, order_id) == []
 
 
 @pytest.mark.parametrize("method", ["sandbox_approve", "sandbox_late", "sandbox_stubborn"])
-async def test_cancelling_and_paying_at_once_end_in_one_of_both(
+async def test_a_concurrent_payment_and_cancellation_end_paid_or_cancelled(
     shared_stack: RunningStack, method: str
 ) -> None:
-    """However they interleave: paid, or cancelled with all that was captured owed back."""
+    """However they interleave: if cancelled, all captured money is refunded."""
     orders = []
     for _ in range(8):
         journey = shared_stack.journey()
@@ -210,40 +173,36 @@ async def test_cancelling_and_paying_at_once_end_in_one_of_both(
         orders.append(order_id)
         await asyncio.gather(
             journey.pay(order_id, method),
-            shared_stack.clients.payments.CancelOrder(cancelling(order_id, journey.name)),
+            cancel_order(shared_stack.clients, order_id),
             return_exceptions=True,
         )
 
-    async def settled() -> bool:
-        found = [await statuses(shared_stack, order_id) for order_id in orders]
+    async def all_have_ended() -> bool:
+        found = [await order_statuses(shared_stack, order_id) for order_id in orders]
         return all(order in {"PAID", "CANCELLED"} for order, _ in found)
 
-    await wait_until(settled, "every order PAID or CANCELLED")
+    await wait_until(all_have_ended, "every order PAID or CANCELLED")
     for order_id in orders:
-        order, ended = await statuses(shared_stack, order_id)
-        assert set(ended) <= ({"SUCCEEDED"} if order == "PAID" else {"CANCELLED"})
-        assert await imbalances(shared_stack, order_id) == []
+        order, payments = await order_statuses(shared_stack, order_id)
+        assert set(payments) <= ({"SUCCEEDED"} if order == "PAID" else {"CANCELLED"})
+        assert await ledger_imbalances(shared_stack, order_id) == []
 
 
-# Expired by the clock
+# Expiry
 
 
-async def test_an_order_that_nobody_paid_expires(shared_stack: RunningStack) -> None:
-    """EXPIRED with one event that tells when it lapsed; it takes no payment any more."""
+async def test_an_unpaid_order_expires(shared_stack: RunningStack) -> None:
+    """One event is published with the end of its time; it can be neither paid nor cancelled."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
-    await let_time_run_out(shared_stack, order_id)
-    await came_to_stand(shared_stack, order_id, "EXPIRED")
-    subject = f"payment.v1.OrderExpired.{order_id}"
-    event = events_pb2.OrderExpired.FromString((await shared_stack.stored(subject)).data or b"")
-    order = await shared_stack.clients.payments.GetOrder(
-        payment_service_pb2.GetOrderRequest(order_id=order_id)
-    )
-    assert (event.customer_id, event.expired_at) == (journey.name, order.order.expire_at)
-    assert await shared_stack.stored_count(subject) == 1
-    assert (
-        reason_of(await _refused(shared_stack, order_id, journey.name)) == "ORDER_NOT_CANCELLABLE"
-    )
+    await expire_order(shared_stack, order_id)
+    await wait_for_statuses(shared_stack, order_id, "EXPIRED")
+    event = await shared_stack.wait_for_event(events_pb2.OrderExpired, order_id)
+    order = await get_order(shared_stack, order_id)
+    assert (event.customer_id, event.expired_at) == (journey.name, order.expire_at)
+    assert await shared_stack.message_count(f"payment.v1.OrderExpired.{order_id}") == 1
+    with raises_rpc_error("ORDER_NOT_CANCELLABLE", subject=order_id):
+        await cancel_order(shared_stack.clients, order_id)
 
 
 @pytest.mark.parametrize(
@@ -258,128 +217,114 @@ async def test_an_order_that_nobody_paid_expires(shared_stack: RunningStack) -> 
 async def test_open_payments_are_closed_before_their_order_expires(
     shared_stack: RunningStack, method: str, order: str, payment: str
 ) -> None:
-    """One that was captured pays the order, though its time is over."""
+    """A payment that was captured in time pays the order."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     await journey.pay(order_id, method)
-    await let_time_run_out(shared_stack, order_id)
-    await came_to_stand(shared_stack, order_id, order, payment)
-    assert await imbalances(shared_stack, order_id) == []
+    await expire_order(shared_stack, order_id)
+    await wait_for_statuses(shared_stack, order_id, order, payment)
+    assert await ledger_imbalances(shared_stack, order_id) == []
 
 
-async def test_a_capture_after_the_expiry_goes_back(shared_stack: RunningStack) -> None:
-    """A stubborn provider: the order stays EXPIRED, all that was captured is refunded, once."""
+async def test_a_capture_after_the_expiry_is_refunded(shared_stack: RunningStack) -> None:
+    """The provider captures a cancelled charge: the order stays EXPIRED, with one refund."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     payment = await journey.pay(order_id, "sandbox_stubborn")
-    await let_time_run_out(shared_stack, order_id)
-    await came_to_stand(shared_stack, order_id, "EXPIRED", "CANCELLED")
-    await came_back(shared_stack, order_id, Surplus(payment.payment_id, PRICE))
-    assert await statuses(shared_stack, order_id) == ("EXPIRED", ["CANCELLED"])
+    await expire_order(shared_stack, order_id)
+    await wait_for_statuses(shared_stack, order_id, "EXPIRED", "CANCELLED")
+    refund = SurplusRefund(payment.payment_id, PRICE)
+    await wait_for_surplus_refunds(shared_stack, order_id, refund)
+    assert await order_statuses(shared_stack, order_id) == ("EXPIRED", ["CANCELLED"])
 
 
-async def test_an_order_waits_to_expire_until_its_payment_is_closed(
+async def test_an_order_does_not_expire_before_its_payment_is_closed(
     disruptable_stack: RunningStack,
 ) -> None:
-    """With the provider down it stays; killed and started again, payment goes on with it."""
-    journey, unpaid = disruptable_stack.journey(), disruptable_stack.journey()
-    order_id, free = (await journey.order()).order_id, (await unpaid.order()).order_id
-    assert (await journey.pay(order_id, "sandbox_late")).status
-    await disruptable_stack.stack.kill("provider")
-    await let_time_run_out(disruptable_stack, order_id)
-    await let_time_run_out(disruptable_stack, free)
-    await came_to_stand(disruptable_stack, free, "EXPIRED")
-    await came_to_stand(disruptable_stack, order_id, "PENDING_PAYMENT", "UNKNOWN")
-    await disruptable_stack.stack.kill("payment")
-    await disruptable_stack.stack.start("provider")
-    await disruptable_stack.stack.start("payment")
+    """While the provider is down it stays open; payment goes on with it after a restart."""
+    journey, other_journey = disruptable_stack.journey(), disruptable_stack.journey()
+    order_id = (await journey.order()).order_id
+    unpaid_id = (await other_journey.order()).order_id
+    await journey.pay(order_id, "sandbox_late")
+    await disruptable_stack.devstack.kill("provider")
+    await expire_order(disruptable_stack, order_id)
+    await expire_order(disruptable_stack, unpaid_id)
+    await wait_for_statuses(disruptable_stack, unpaid_id, "EXPIRED")
+    await wait_for_statuses(disruptable_stack, order_id, "PENDING_PAYMENT", "UNKNOWN")
+    await disruptable_stack.devstack.kill("payment")
+    await disruptable_stack.devstack.start("provider")
+    await disruptable_stack.devstack.start("payment")
 
-    async def ended() -> bool:
-        # It was captured at its time if nobody closed it before.
-        stands = await statuses(disruptable_stack, order_id)
-        return stands in (("EXPIRED", ["CANCELLED"]), ("PAID", ["SUCCEEDED"]))
+    async def has_ended() -> bool:
+        # The provider captures the charge unless payment has cancelled it before.
+        statuses = await order_statuses(disruptable_stack, order_id)
+        return statuses in (("EXPIRED", ["CANCELLED"]), ("PAID", ["SUCCEEDED"]))
 
-    await retry(ended, "the order given up or paid")
-    assert await imbalances(disruptable_stack, order_id) == []
-
-
-# Money that backs no order
+    await retry(has_ended, "the order EXPIRED or PAID")
+    assert await ledger_imbalances(disruptable_stack, order_id) == []
 
 
-async def test_a_declined_payment_is_announced(shared_stack: RunningStack) -> None:
-    """PaymentFailed with the provider's reason."""
+# Captures and their refunds
+
+
+async def test_a_declined_payment_is_published(shared_stack: RunningStack) -> None:
+    """PaymentFailed has the provider's reason."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     payment = await journey.pay(order_id, "sandbox_decline")
-    message = await shared_stack.stored(f"payment.v1.PaymentFailed.{order_id}")
-    event = events_pb2.PaymentFailed.FromString(message.data or b"")
+    event = await shared_stack.wait_for_event(events_pb2.PaymentFailed, order_id)
     assert (event.payment_id, event.failure_reason) == (payment.payment_id, "CARD_DECLINED")
 
 
-async def test_a_wrong_amount_pays_nothing_and_goes_back(shared_stack: RunningStack) -> None:
-    """FAILED, what was captured is refunded and not what was asked; another attempt pays."""
-    journey = shared_stack.journey()
-    order_id = (await journey.order()).order_id
-    payment = await journey.pay(order_id, "sandbox_short")
-    await came_to_stand(shared_stack, order_id, "PENDING_PAYMENT", "FAILED")
-    (failed,) = await payments(shared_stack, order_id)
-    assert failed.failure_reason == "WRONG_AMOUNT_CAPTURED"
-    assert failed.captured.amount_minor == PRICE - 1
-    await came_back(shared_stack, order_id, Surplus(payment.payment_id, PRICE - 1))
-    await journey.pay(order_id)
-    # One mail tells of the money that went back, the other brings the code.
-    await shared_stack.wait_for_effects(order_id, replace(PAID, notifications=2, sent=2))
-    assert len(await surplus_refunds(shared_stack, order_id)) == 1
-    assert await imbalances(shared_stack, order_id) == []
-
-
-async def test_a_second_capture_goes_back_and_the_order_stays_paid(
+async def test_a_second_capture_is_refunded_and_the_order_stays_paid(
     shared_stack: RunningStack,
 ) -> None:
-    """The first attempt counted as closed when the second paid, and was captured all the same."""
+    """The first payment counts as cancelled when the second pays, and is captured afterwards."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     first = await journey.pay(order_id, "sandbox_stubborn")
-    await shared_stack.rows(
+    await shared_stack.execute(
         "UPDATE payment.payments SET status = 'CANCELLED' WHERE payment_id = $1", first.payment_id
     )
     await journey.pay(order_id)
-    await came_back(shared_stack, order_id, Surplus(first.payment_id, PRICE))
-    await came_to_stand(shared_stack, order_id, "PAID", "CANCELLED", "SUCCEEDED")
-    assert await shared_stack.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
+    refund = SurplusRefund(first.payment_id, PRICE)
+    await wait_for_surplus_refunds(shared_stack, order_id, refund)
+    await wait_for_statuses(shared_stack, order_id, "PAID", "CANCELLED", "SUCCEEDED")
+    assert await shared_stack.message_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
 
 
 # The ledger
 
 
 async def test_the_ledger_of_all_orders_balances(shared_stack: RunningStack) -> None:
-    """Whatever the tests before have done; the totals add up by currency."""
+    """After all tests above; the totals of a currency add up."""
     await shared_stack.journey().paid_order()
     reply = await shared_stack.clients.payments.CheckLedger(
         payment_service_pb2.CheckLedgerRequest()
     )
-    assert reply.checked_count == await shared_stack.value("SELECT count(*) FROM payment.orders")
+    order_count = await shared_stack.fetch_value("SELECT count(*) FROM payment.orders")
+    assert reply.checked_count == order_count
     assert list(reply.imbalances) == []
     totals = {entry.currency_code: entry for entry in reply.totals}
     cny = totals["CNY"]
     assert cny.captured_minor - cny.refunded_minor == cny.backing_minor + cny.owed_minor
-    assert cny.captured_minor == await shared_stack.value(
+    assert cny.captured_minor == await shared_stack.fetch_value(
         "SELECT sum(captured_minor) FROM payment.payments WHERE currency_code = 'CNY'"
     )
 
 
-@pytest.mark.parametrize("change", ["captured_minor - 1", "NULL"])
-async def test_money_that_is_missing_shows_in_the_ledger(
-    shared_stack: RunningStack, change: str
-) -> None:
-    """The order is named, with what it lacks."""
+@pytest.mark.parametrize("captured", ["captured_minor - 1", "NULL"])
+async def test_the_ledger_shows_missing_money(shared_stack: RunningStack, captured: str) -> None:
+    """As an imbalance of its order."""
     order_id = await shared_stack.journey().paid_order()
     update = "UPDATE payment.payments SET captured_minor = {} WHERE order_id = $1"
-    await shared_stack.rows(update.format(change), order_id)
-    (entry,) = await imbalances(shared_stack, order_id)
-    captured = 0 if change == "NULL" else PRICE - 1
-    assert entry == payment_service_pb2.LedgerEntry(
-        order_id=order_id, currency_code="CNY", captured_minor=captured, backing_minor=PRICE
+    await shared_stack.execute(update.format(captured), order_id)
+    (imbalance,) = await ledger_imbalances(shared_stack, order_id)
+    assert imbalance == payment_service_pb2.LedgerEntry(
+        order_id=order_id,
+        currency_code="CNY",
+        captured_minor=0 if captured == "NULL" else PRICE - 1,
+        backing_minor=PRICE,
     )
-    await shared_stack.rows(update.format(str(PRICE)), order_id)
-    assert await imbalances(shared_stack, order_id) == []
+    await shared_stack.execute(update.format(str(PRICE)), order_id)
+    assert await ledger_imbalances(shared_stack, order_id) == []

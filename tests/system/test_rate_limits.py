@@ -1,84 +1,67 @@
-"""What a server bounds: guesses, time, size; and how it tells in the caller's language."""
+"""Limits of a server: failed validations, request size, deadlines; and the language of errors."""
 
 import asyncio
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from pathlib import Path
 
 import grpc
 import pytest
 import pytest_asyncio
 from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from clients import Clients, reason_of
 from interview.v1 import interview_service_pb2
 from payment.v1 import access_code_service_pb2, payment_service_pb2
 from runtime.auth.authentication import Role
 from shared_model.access_code import generate
+from tests.system.drivers.access_codes import validate_access_code
+from tests.system.drivers.grpc_calls import error_details
+from tests.system.drivers.payments import list_payments
 from tests.system.drivers.running_stack import RunningStack
-from tests.system.drivers.stack_runner import running
-from tests.system.drivers.stack_settings import settings
+from tests.system.drivers.stacks import started_stack
 
-GUESSES = 5
+UNKNOWN_CODE = "0000-0000-0000-0000"
+FAILURES_PER_CALLER = 5
+LIMITS = {
+    service: {
+        f"{service.upper()}_FAILED_VALIDATIONS_PER_CALLER": str(FAILURES_PER_CALLER),
+        f"{service.upper()}_FAILED_VALIDATIONS_PER_PEER": str(2 * FAILURES_PER_CALLER),
+    }
+    for service in ("payment", "interview")
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def strict(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
-    """A stack that lets nobody guess for long."""
-    directory: Path = tmp_path_factory.mktemp("strict")
-    told = settings(directory)
-    environment = {
-        name: {
-            **told.environment[name],
-            f"{name.upper()}_FAILED_VALIDATIONS_PER_CALLER": str(GUESSES),
-            f"{name.upper()}_FAILED_VALIDATIONS_PER_PEER": str(2 * GUESSES),
-        }
-        for name in ("payment", "interview")
-    }
-    told = replace(told, environment={**told.environment, **environment})
-    async with running(directory, told) as stack, stack.connect() as clients:
-        yield RunningStack(stack, clients)
+async def limited_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
+    """A stack that allows few failed validations."""
+    async with started_stack(tmp_path_factory.mktemp("limited_stack"), LIMITS) as stack:
+        yield stack
 
 
-def details(error: grpc.aio.AioRpcError) -> dict[str, object]:
-    """The details of an error, by the names of their types."""
-    found: dict[str, object] = {}
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]
-    for packed in status.details if status else ():
-        kind = packed.type_url.rpartition(".")[2]
-        message = getattr(error_details_pb2, kind)()
-        packed.Unpack(message)
-        found[kind] = message
-    return found
-
-
-async def guess(clients: Clients, number: int) -> grpc.StatusCode:
+async def start_with_unknown_code(clients: Clients, number: int) -> grpc.StatusCode:
+    """The status code of a start that fails its validation or exceeds the limit."""
     request = interview_service_pb2.StartSessionRequest(
-        request_id=f"guess-{number}", access_code="0000-0000-0000-0000"
+        request_id=f"unknown-{number}", access_code=UNKNOWN_CODE
     )
-    try:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
         await clients.interviews.StartSession(request)
-    except grpc.aio.AioRpcError as error:
-        if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-            found = details(error)
-            assert found["RetryInfo"].retry_delay.seconds > 0  # type: ignore[attr-defined]
-            assert found["ErrorInfo"].reason == "TOO_MANY_FAILED_VALIDATIONS"  # type: ignore[attr-defined]
-        return error.code()
-    return grpc.StatusCode.OK
+    if raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        assert reason_of(raised.value) == "TOO_MANY_FAILED_VALIDATIONS"
+        (retry_info,) = error_details(raised.value, error_details_pb2.RetryInfo)
+        assert retry_info.retry_delay.seconds > 0
+    return raised.value.code()
 
 
-async def test_many_starts_of_one_customer_with_a_good_code_are_all_looked_at(
-    strict: RunningStack,
+async def test_concurrent_starts_with_a_valid_code_are_not_limited(
+    limited_stack: RunningStack,
 ) -> None:
-    """More of them at once than may fail: one starts, the others hear that the code is used."""
-    journey, _, code = await strict.prepared()
+    """More than may fail: one starts the session, the others get ACCESS_CODE_REDEEMED."""
+    journey, _, code = await limited_stack.prepare_session()
 
     async def start(clients: Clients, number: int) -> str:
         request = interview_service_pb2.StartSessionRequest(
-            request_id=f"good-{number}", access_code=code
+            request_id=f"valid-{number}", access_code=code
         )
         try:
             await clients.interviews.StartSession(request)
@@ -86,66 +69,66 @@ async def test_many_starts_of_one_customer_with_a_good_code_are_all_looked_at(
             return reason_of(error)
         return "started"
 
-    token = strict.stack.keys.token(journey.name, Role.CUSTOMER)
-    async with strict.stack.connect(token) as clients:
-        told = Counter(await asyncio.gather(*(start(clients, number) for number in range(50))))
-    assert told == {"started": 1, "ACCESS_CODE_REDEEMED": 49}
+    token = limited_stack.devstack.keys.token(journey.name, Role.CUSTOMER)
+    async with limited_stack.devstack.connect(token) as clients:
+        outcomes = await asyncio.gather(*(start(clients, number) for number in range(50)))
+    assert Counter(outcomes) == {"started": 1, "ACCESS_CODE_REDEEMED": 49}
 
 
-async def test_guesses_side_by_side_are_no_more_than_one_after_another(
-    strict: RunningStack,
+async def test_concurrent_failed_validations_are_limited_exactly(
+    limited_stack: RunningStack,
 ) -> None:
-    """What may fail is looked at; everything beyond is refused."""
+    """As many as the limit fail; all others are refused."""
 
-    async def ask(clients: Clients) -> str:
-        code = generate(secrets.randbelow)
-        request = access_code_service_pb2.ValidateAccessCodeRequest(access_code=code)
+    async def validate(clients: Clients) -> str:
         try:
-            reply = await clients.codes.ValidateAccessCode(request)
+            reply = await validate_access_code(clients, generate(secrets.randbelow))
         except grpc.aio.AioRpcError as error:
             return reason_of(error)
         return access_code_service_pb2.ValidationReason.Name(reply.reason)
 
-    token = strict.stack.keys.token("many at once", Role.CUSTOMER)
-    async with strict.stack.connect(token) as clients:
-        told = Counter(await asyncio.gather(*(ask(clients) for _ in range(900))))
-    assert told == {
-        "VALIDATION_REASON_NOT_FOUND": GUESSES,
-        "TOO_MANY_FAILED_VALIDATIONS": 900 - GUESSES,
+    token = limited_stack.devstack.keys.token("concurrent", Role.CUSTOMER)
+    async with limited_stack.devstack.connect(token) as clients:
+        outcomes = await asyncio.gather(*(validate(clients) for _ in range(900)))
+    assert Counter(outcomes) == {
+        "VALIDATION_REASON_NOT_FOUND": FAILURES_PER_CALLER,
+        "TOO_MANY_FAILED_VALIDATIONS": 900 - FAILURES_PER_CALLER,
     }
 
 
-async def test_guessing_ends_for_a_caller_and_then_for_the_peer_but_not_for_services(
-    strict: RunningStack,
+async def test_failed_validations_are_limited_by_caller_and_by_peer_but_not_for_services(
+    limited_stack: RunningStack,
 ) -> None:
-    tokens = [strict.stack.keys.token(f"guesser-{n}", Role.CUSTOMER) for n in range(3)]
-    answers = []
-    for token in tokens:
-        async with strict.stack.connect(token) as clients:
-            answers.append([await guess(clients, number) for number in range(GUESSES + 1)])
-    missing, over = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert answers[:2] == [[missing] * GUESSES + [over]] * 2
-    # Two callers have used up what one address may guess.
-    assert answers[2] == [over] * (GUESSES + 1)
-    # payment heard of it from interview, which isn't limited, and a shop has a limit of its own.
-    request = access_code_service_pb2.ValidateAccessCodeRequest(access_code="0000-0000-0000-0000")
-    async with strict.stack.connect(strict.stack.keys.token("other", Role.CUSTOMER)) as clients:
-        reply = await clients.codes.ValidateAccessCode(request)
-        assert reply.reason == access_code_service_pb2.VALIDATION_REASON_NOT_FOUND
-    assert await guess(strict.clients, 0) is missing
+    codes = []
+    for caller in range(3):
+        token = limited_stack.devstack.keys.token(f"caller-{caller}", Role.CUSTOMER)
+        async with limited_stack.devstack.connect(token) as clients:
+            attempts = range(FAILURES_PER_CALLER + 1)
+            codes.append([await start_with_unknown_code(clients, number) for number in attempts])
+    not_found, exhausted = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert codes[:2] == [[not_found] * FAILURES_PER_CALLER + [exhausted]] * 2
+    # Two callers have reached the limit of their common address.
+    assert codes[2] == [exhausted] * (FAILURES_PER_CALLER + 1)
+    # Payment served interview's validations, which are not limited, and did not count them.
+    token = limited_stack.devstack.keys.token("other", Role.CUSTOMER)
+    async with limited_stack.devstack.connect(token) as clients:
+        reply = await validate_access_code(clients, UNKNOWN_CODE)
+    assert reply.reason == access_code_service_pb2.VALIDATION_REASON_NOT_FOUND
+    # A storefront has a limit of its own.
+    assert await start_with_unknown_code(limited_stack.clients, 0) is not_found
 
 
-async def test_a_good_code_is_not_a_guess(shared_stack: RunningStack) -> None:
+async def test_a_valid_code_does_not_count_as_failed(shared_stack: RunningStack) -> None:
     journey = shared_stack.journey()
     await journey.paid_order()
-    code = await journey.code_from_mail()
+    code = await journey.wait_for_mailed_code()
     request = interview_service_pb2.CheckAccessCodeRequest(access_code=code)
-    for _ in range(3 * GUESSES):
+    for _ in range(3 * FAILURES_PER_CALLER):
         assert (await shared_stack.clients.interviews.CheckAccessCode(request)).valid
 
 
 @pytest.mark.parametrize(
-    ("accepted", "locale", "text"),
+    ("accept_language", "locale", "text"),
     [
         ("zh-CN,zh;q=0.9,en;q=0.5", "zh-CN", "订单不存在"),
         ("en-GB, zh;q=0.1", "en", "no order"),
@@ -155,42 +138,42 @@ async def test_a_good_code_is_not_a_guess(shared_stack: RunningStack) -> None:
         ("", "en", "no order"),
     ],
 )
-async def test_an_error_speaks_the_callers_language(
-    shared_stack: RunningStack, accepted: str, locale: str, text: str
+async def test_an_error_message_is_in_the_callers_language(
+    shared_stack: RunningStack, accept_language: str, locale: str, text: str
 ) -> None:
+    """By the metadata `accept-language`, with English as the default."""
     request = payment_service_pb2.GetOrderRequest(order_id=f"ord_{'0' * 26}")
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
         await shared_stack.clients.payments.GetOrder(
-            request, metadata=(("accept-language", accepted),)
+            request, metadata=(("accept-language", accept_language),)
         )
-    localized = details(refused.value)["LocalizedMessage"]
-    assert localized.locale == locale  # type: ignore[attr-defined]
-    assert text in localized.message  # type: ignore[attr-defined]
+    (localized,) = error_details(error.value, error_details_pb2.LocalizedMessage)
+    assert localized.locale == locale
+    assert text in localized.message
 
 
-async def test_a_message_that_is_too_large_is_refused(shared_stack: RunningStack) -> None:
-    token = shared_stack.stack.keys.token("large", Role.STOREFRONT)
-    async with grpc.aio.insecure_channel(shared_stack.stack.address("payment")) as channel:
+async def test_a_request_that_is_too_large_is_refused(shared_stack: RunningStack) -> None:
+    token = shared_stack.devstack.keys.token("large", Role.STOREFRONT)
+    async with grpc.aio.insecure_channel(shared_stack.devstack.address("payment")) as channel:
         call = channel.unary_unary("/payment.v1.PaymentService/CreateOrder")
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as error:
             await call(b"x" * 2_000_000, metadata=[("authorization", f"Bearer {token}")])
-    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def test_a_call_ends_at_its_deadline_and_its_payment_goes_on(
     shared_stack: RunningStack,
 ) -> None:
+    """The repeated request gets the payment that the first call created."""
     journey = shared_stack.journey()
     order = await journey.order()
     request = payment_service_pb2.CreatePaymentRequest(
         request_id=journey.name, order_id=order.order_id, payment_method="sandbox_slow"
     )
-    with pytest.raises(grpc.aio.AioRpcError) as late:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
         await shared_stack.clients.payments.CreatePayment(request, timeout=0.3)
-    assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    again = await shared_stack.clients.payments.CreatePayment(request, timeout=30)
-    assert again.payment.status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
-    listed = await shared_stack.clients.payments.ListPayments(
-        payment_service_pb2.ListPaymentsRequest(order_id=order.order_id)
-    )
-    assert [one.payment_id for one in listed.payments] == [again.payment.payment_id]
+    assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    repeated = await shared_stack.clients.payments.CreatePayment(request, timeout=30)
+    assert repeated.payment.status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
+    payments = await list_payments(shared_stack, order.order_id)
+    assert [payment.payment_id for payment in payments] == [repeated.payment.payment_id]

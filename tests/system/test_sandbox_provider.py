@@ -9,7 +9,9 @@ from clients import reason_of
 from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
-from tests.system.drivers.running_stack import PAID, Effects, RunningStack, paid_for_sure
+from tests.system.drivers.effects import PAID, Effects
+from tests.system.drivers.payments import pay_until_succeeded
+from tests.system.drivers.running_stack import RunningStack
 
 NOTHING = Effects(0, 0, 0, 0, 0, 0, 0, 0)
 SUCCEEDED = payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
@@ -27,7 +29,7 @@ async def _wait_for_charge(outside: RunningStack, order_id: str) -> payment_serv
     """Waits until the provider has the order's charge; returns the order's payment."""
 
     async def is_charged() -> bool:
-        return outside.charges(order_id) == 1
+        return outside.charge_count(order_id) == 1
 
     await wait_until(is_charged, f"a charge for {order_id}")
     return await _payment(outside, order_id)
@@ -64,7 +66,7 @@ async def test_a_payment_waits_for_a_slow_provider(shared_stack: RunningStack) -
     assert reason_of(rejected.value) == "PAYMENT_IN_PROGRESS"
     assert (await slow).status == SUCCEEDED
     await shared_stack.wait_for_effects(order_id, PAID)
-    assert shared_stack.charges(order_id) == 1
+    assert shared_stack.charge_count(order_id) == 1
 
 
 async def test_a_webhook_completes_a_deferred_payment(shared_stack: RunningStack) -> None:
@@ -77,8 +79,8 @@ async def test_a_webhook_completes_a_deferred_payment(shared_stack: RunningStack
     await shared_stack.wait_for_effects(order_id, PAID)
     repeated = await journey.pay(order_id, "sandbox_late")
     assert (repeated.payment_id, repeated.status) == (payment.payment_id, SUCCEEDED)
-    assert await shared_stack.stored_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
-    assert shared_stack.charges(order_id) == 1
+    assert await shared_stack.message_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
+    assert shared_stack.charge_count(order_id) == 1
 
 
 async def test_a_payment_continues_after_its_client_disconnects(
@@ -95,7 +97,7 @@ async def test_a_payment_continues_after_its_client_disconnects(
     await shared_stack.wait_for_effects(order_id, PAID)
     repeated = await journey.pay(order_id, "sandbox_slow")
     assert (repeated.payment_id, repeated.status) == (pending.payment_id, SUCCEEDED)
-    assert shared_stack.charges(order_id) == 1
+    assert shared_stack.charge_count(order_id) == 1
 
 
 async def test_a_repeated_call_resumes_a_payment_after_a_crash_during_the_charge(
@@ -106,14 +108,14 @@ async def test_a_repeated_call_resumes_a_payment_after_a_crash_during_the_charge
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
     pending = await _wait_for_charge(disruptable_stack, order_id)
-    await disruptable_stack.stack.kill("payment")
+    await disruptable_stack.devstack.kill("payment")
     with pytest.raises(grpc.aio.AioRpcError):
         await call
-    await disruptable_stack.stack.start("payment")
-    await paid_for_sure(journey, order_id, "sandbox_slow")
+    await disruptable_stack.devstack.start("payment")
+    await pay_until_succeeded(journey, order_id, "sandbox_slow")
     await disruptable_stack.wait_for_effects(order_id, PAID)
     assert (await _payment(disruptable_stack, order_id)).payment_id == pending.payment_id
-    assert disruptable_stack.charges(order_id) == 1
+    assert disruptable_stack.charge_count(order_id) == 1
     assert len(disruptable_stack.mails(journey)) == 1
 
 
@@ -125,12 +127,12 @@ async def test_reconciliation_resumes_a_payment_after_a_crash_during_the_charge(
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
     await _wait_for_charge(disruptable_stack, order_id)
-    await disruptable_stack.stack.kill("payment")
+    await disruptable_stack.devstack.kill("payment")
     with pytest.raises(grpc.aio.AioRpcError):
         await call
-    await disruptable_stack.stack.start("payment")
+    await disruptable_stack.devstack.start("payment")
     await disruptable_stack.wait_for_effects(order_id, PAID)
-    assert disruptable_stack.charges(order_id) == 1
+    assert disruptable_stack.charge_count(order_id) == 1
 
 
 async def test_a_payment_is_unknown_while_the_provider_is_down(
@@ -139,13 +141,13 @@ async def test_a_payment_is_unknown_while_the_provider_is_down(
     """UNKNOWN, not FAILED; a repeated call succeeds when the provider is back."""
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
-    await disruptable_stack.stack.kill("provider")
+    await disruptable_stack.devstack.kill("provider")
     payment = await journey.pay(order_id)
     assert payment.status == payment_service_pb2.PAYMENT_STATUS_UNKNOWN
-    await disruptable_stack.stack.start("provider")
-    await paid_for_sure(journey, order_id)
+    await disruptable_stack.devstack.start("provider")
+    await pay_until_succeeded(journey, order_id)
     await disruptable_stack.wait_for_effects(order_id, PAID)
-    assert disruptable_stack.charges(order_id) == 1
+    assert disruptable_stack.charge_count(order_id) == 1
 
 
 async def test_a_webhook_is_repeated_until_payment_is_back(
@@ -155,14 +157,14 @@ async def test_a_webhook_is_repeated_until_payment_is_back(
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     assert (await journey.pay(order_id, "sandbox_late")).status == PROCESSING
-    await disruptable_stack.stack.kill("payment")
+    await disruptable_stack.devstack.kill("payment")
 
     async def is_rejected() -> bool:
         event = "webhook rejected"
-        return bool(disruptable_stack.log_lines("provider", event=event, order_id=order_id))
+        return bool(disruptable_stack.log_entries("provider", event=event, order_id=order_id))
 
     await wait_until(is_rejected, "a rejected webhook")
-    await disruptable_stack.stack.start("payment")
+    await disruptable_stack.devstack.start("payment")
     await disruptable_stack.wait_for_effects(order_id, PAID)
 
 
@@ -177,7 +179,7 @@ async def test_reconciliation_completes_a_payment_whose_response_was_lost(
     await shared_stack.wait_for_effects(order_id, PAID)
     payment = await _payment(shared_stack, order_id)
     assert (payment.status, payment.captured) == (SUCCEEDED, payment.amount)
-    assert shared_stack.charges(order_id) == 1
+    assert shared_stack.charge_count(order_id) == 1
 
 
 # Direct calls of the provider.
@@ -252,6 +254,6 @@ async def test_the_provider_keeps_refunds_after_a_crash(
 
     before = await refund()
     assert before.status == provider_service_pb2.REFUND_STATUS_SUCCEEDED
-    await disruptable_stack.stack.kill("provider")
-    await disruptable_stack.stack.start("provider")
+    await disruptable_stack.devstack.kill("provider")
+    await disruptable_stack.devstack.start("provider")
     assert await refund() == before

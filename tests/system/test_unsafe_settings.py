@@ -1,4 +1,4 @@
-"""A service refuses to run with rights or keys that would be no wall, and says why."""
+"""Unsafe settings: a service does not start with them and reports the reason."""
 
 import json
 from collections.abc import AsyncIterator
@@ -14,11 +14,14 @@ from tests.system.drivers.stack_runner import run_to_end
 from tests.system.drivers.stack_settings import settings
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def stopped(tmp_path: Path) -> AsyncIterator[Stack]:
-    """A stack that is not started yet."""
-    stack = Stack(tmp_path, settings(tmp_path))
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stack_of_servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """A stack with PostgreSQL and NATS running, payment's schema migrated, and no service."""
+    directory = tmp_path_factory.mktemp("unsafe")
+    stack = Stack(directory, settings(directory))
     try:
+        await stack.start_only(["postgres", "nats"])
+        await stack.migrate("payment")
         yield stack
     finally:
         await stack.stop()
@@ -26,52 +29,48 @@ async def stopped(tmp_path: Path) -> AsyncIterator[Stack]:
 
 
 @pytest.mark.parametrize(
-    ("role", "why"), [("", "is a superuser"), ("payment_owner", "is an owner of schema payment")]
+    ("role", "reason"), [("", "is a superuser"), ("payment_owner", "is an owner of schema payment")]
 )
-async def test_a_service_refuses_to_run_as_a_superuser_or_an_owner(
-    stopped: Stack, role: str, why: str
+async def test_a_service_does_not_start_as_a_superuser_or_as_an_owner_of_its_schema(
+    stack_of_servers: Stack, role: str, reason: str
 ) -> None:
-    await stopped.start_only(["postgres", "nats"])
-    await stopped.migrate("payment")
-    program = service(stopped, "payment")
-    url = stopped.database_url(role) if role else stopped.superuser_url
+    program = service(stack_of_servers, "payment")
+    url = stack_of_servers.database_url(role) if role else stack_of_servers.superuser_url
     status, output = await run_to_end(program, {"PAYMENT_DATABASE_URL": url})
     assert status == 1
-    assert why in output
+    assert reason in output
 
 
-async def test_a_service_refuses_keys_that_it_can_not_read(stopped: Stack) -> None:
-    await stopped.start_only(["postgres", "nats"])
-    await stopped.migrate("payment")
-    file = stopped.directory / "broken.json"
+async def test_a_service_does_not_start_with_keys_that_it_cannot_read(
+    stack_of_servers: Stack, tmp_path: Path
+) -> None:
+    file = tmp_path / "broken.json"
     file.write_text(json.dumps({"keys": [{"kty": "OKP"}]}))
-    program = service(stopped, "payment")
+    program = service(stack_of_servers, "payment")
     status, output = await run_to_end(program, {"PAYMENT_AUTH_KEYS": str(file)})
     assert status == 1
     assert "broken.json" in output
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "settings_and_files",
     [
         {"PAYMENT_TLS_ROOTS": "roots.pem"},
         {"PAYMENT_TLS_CERTIFICATE": "certificate.pem", "PAYMENT_TLS_KEY": "key.pem"},
     ],
 )
 @pytest.mark.parametrize("text", [None, "nonsense"])
-async def test_a_service_refuses_certificates_that_it_can_not_read(
-    stopped: Stack, wrong: dict[str, str], text: str | None
+async def test_a_service_does_not_start_with_certificates_that_it_cannot_read(
+    stack_of_servers: Stack, tmp_path: Path, settings_and_files: dict[str, str], text: str | None
 ) -> None:
-    """Missing or not PEM: exit status 1, and one line that names the file."""
-    await stopped.start_only(["postgres", "nats"])
-    await stopped.migrate("payment")
-    files = {name: stopped.directory / file for name, file in wrong.items()}
+    """The file is missing or no PEM: exit status 1, and one line names it."""
+    files = {name: tmp_path / file for name, file in settings_and_files.items()}
     if text:
         for file in files.values():
             file.write_text(text)
-    told = {name: str(file) for name, file in files.items()}
-    status, output = await run_to_end(service(stopped, "payment"), told)
+    environment = {name: str(file) for name, file in files.items()}
+    status, output = await run_to_end(service(stack_of_servers, "payment"), environment)
     assert status == 1
     (line,) = [line for line in output.splitlines() if "could not start" in line]
-    assert next(iter(wrong.values())) in line
+    assert next(iter(settings_and_files.values())) in line
     assert "Traceback" not in output

@@ -1,7 +1,7 @@
-"""What every life of an aggregate is held to: a step does what the diagram says, or it is refused.
+"""The state diagrams of all aggregates, and assertions for stateful tests against them.
 
-The machines of test_lives_of_* play arbitrary steps, also nonsensical, late and repeated ones,
-against an aggregate and against a small model of it that knows the diagram and not the code.
+The state machines in test_*_state_machine.py run arbitrary steps, including invalid, late and
+repeated ones, against an aggregate and against a small model that is derived from the diagram.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 Result = TypeVar("Result")
 Edges = Mapping[str, str]
 
-# The diagrams: each state, and those that may follow it.
+# The diagrams: each state with the states that may follow it.
 ACCESS_CODE: Edges = {
     "ACTIVE": "REDEEMED EXPIRED SUSPENDED REVOKED",
     "SUSPENDED": "ACTIVE REDEEMED EXPIRED REVOKED",
@@ -35,7 +35,7 @@ ORDER: Edges = {
 PAYMENT: Edges = {
     "PENDING": "PROCESSING",
     "PROCESSING": "SUCCEEDED FAILED CANCELLED UNKNOWN",
-    # Reconciling tells what it is, at once or after being asked again.
+    # The reconciliation queries the outcome; PROCESSING while it does.
     "UNKNOWN": "PROCESSING SUCCEEDED FAILED CANCELLED",
     "SUCCEEDED": "",
     "FAILED": "",
@@ -65,8 +65,8 @@ NOTIFICATION: Edges = {
     "SUPPRESSED": "",
 }
 
-# Many short lives that begin anywhere on a usual way find more than few long ones.
-LIVES = settings(
+# Many short runs from different typical states find more faults than few long runs.
+STATE_MACHINE_SETTINGS = settings(
     max_examples=200,
     stateful_step_count=15,
     deadline=None,
@@ -74,57 +74,57 @@ LIVES = settings(
 )
 
 
-def whole(*aggregates: Any) -> list[dict[str, Any]]:
-    """Everything that aggregates hold, also what doesn't count when they are compared."""
+def all_fields(*aggregates: Any) -> list[dict[str, Any]]:
+    """All fields of aggregates, also those that `==` ignores."""
     return [
-        {field.name: deepcopy(getattr(one, field.name)) for field in fields(one)}
-        for one in aggregates
+        {field.name: deepcopy(getattr(aggregate, field.name)) for field in fields(aggregate)}
+        for aggregate in aggregates
     ]
 
 
-def refused(
+def assert_refused(
     error: type[Exception], subject: str | None, step: Callable[[], object], *aggregates: Any
 ) -> None:
-    """This very error, which names the subject (None: it names none), and nothing has changed."""
-    before = whole(*aggregates)
+    """The step raises exactly this error, with this subject or None, and changes nothing."""
+    before = all_fields(*aggregates)
     with pytest.raises(error) as caught:
         step()
     assert type(caught.value) is error
     assert getattr(caught.value, "subject", None) == subject
-    assert whole(*aggregates) == before
+    assert all_fields(*aggregates) == before
 
 
-def unmoved(step: Callable[[], Result], *aggregates: Any) -> Result:
-    """The step is allowed, changes nothing and says nothing; returns what it returned."""
-    before = whole(*aggregates)
+def assert_unchanged(step: Callable[[], Result], *aggregates: Any) -> Result:
+    """The step is allowed and changes nothing, including events; returns its result."""
+    before = all_fields(*aggregates)
     result = step()
-    assert whole(*aggregates) == before
+    assert all_fields(*aggregates) == before
     return result
 
 
-def taken_from(collected: list[Result]) -> list[Result]:
-    """What an aggregate has collected since the last look; as a repository, it takes it away."""
+def take_all(collected: list[Result]) -> list[Result]:
+    """Removes and returns the collected events or audit entries, as a repository does."""
     taken = list(collected)
     collected.clear()
     return taken
 
 
-def allowed(edges: Edges, before: str, after: str) -> bool:
-    """Whether a diagram, each state with those that follow it, has the step or there is none."""
+def is_allowed(edges: Edges, before: str, after: str) -> bool:
+    """Whether the diagram has the transition, or the state stays the same."""
     return before == after or after in edges[before].split()
 
 
-def finals(edges: Edges) -> set[str]:
-    """The states that are never left."""
+def final_states(edges: Edges) -> set[str]:
+    """The states without a following state."""
     return {state for state, following in edges.items() if not following}
 
 
-def finished(work: Coroutine[Any, Any, Result]) -> Result:
-    """What a use case over memory returns; there it never has to wait."""
+def run_synchronously(work: Coroutine[Any, Any, Result]) -> Result:
+    """Runs a coroutine that never suspends, such as a use case over repositories in memory."""
     try:
         work.send(None)
     except StopIteration as end:
         result: Result = end.value
         return result
     work.close()
-    raise AssertionError("a use case over memory waited")
+    raise AssertionError("the coroutine suspended")

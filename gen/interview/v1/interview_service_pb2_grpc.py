@@ -29,25 +29,26 @@ class InterviewServiceStub:
     """Lets the holder of a valid access code take one interview.
 
     Every error carries google.rpc.ErrorInfo with domain "interview.v1" and the
-    reason named here. A request that breaks a constraint of this contract gets
-    INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
-    per violation, and changes nothing.
+    reason documented with the method. A request that violates a constraint of
+    this contract returns INVALID_ARGUMENT, reason INVALID_REQUEST, with one
+    google.rpc.BadRequest entry per violation, and changes nothing.
 
-    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
-    the same body gets the first reply again; with another body it gets
+    A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
     ALREADY_EXISTS, reason REQUEST_ID_REUSED.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
-    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
-    leave it out.
-    A code is a bearer's right: whoever holds it may start its interview, and is
-    told the session; later it is found by its customer only.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en. A customer sees only their own
+    objects: those of others are NOT_FOUND and are left out of lists.
+
+    A code is a bearer's right: any holder may start its interview and receives
+    the session in the reply; afterwards the session is visible to its customer
+    only.
     """
 
     def __init__(self, channel):
@@ -122,57 +123,60 @@ class InterviewServiceServicer:
     """Lets the holder of a valid access code take one interview.
 
     Every error carries google.rpc.ErrorInfo with domain "interview.v1" and the
-    reason named here. A request that breaks a constraint of this contract gets
-    INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
-    per violation, and changes nothing.
+    reason documented with the method. A request that violates a constraint of
+    this contract returns INVALID_ARGUMENT, reason INVALID_REQUEST, with one
+    google.rpc.BadRequest entry per violation, and changes nothing.
 
-    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
-    the same body gets the first reply again; with another body it gets
+    A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
     ALREADY_EXISTS, reason REQUEST_ID_REUSED.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
-    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
-    leave it out.
-    A code is a bearer's right: whoever holds it may start its interview, and is
-    told the session; later it is found by its customer only.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en. A customer sees only their own
+    objects: those of others are NOT_FOUND and are left out of lists.
+
+    A code is a bearer's right: any holder may start its interview and receives
+    the session in the reply; afterwards the session is visible to its customer
+    only.
     """
 
     def CheckAccessCode(self, request, context):
-        """Says whether a code could start its interview now, without starting it.
-        Idempotent. A malformed and an unknown code get one and the same answer.
+        """Reports whether a code could start its interview now, without starting it.
+        Idempotent. Malformed and unknown codes get the same reply.
 
-        The answer may be as old as the preview cache's time to live, a few seconds,
-        unless an event about the code was heard meanwhile. When payment can't be
-        asked, interview's own copy of the code answers, if it is fresh enough.
+        The reply may be as old as the time to live of the preview cache, a few
+        seconds, unless an event about the code has been handled since. When
+        payment is unavailable, interview's local cache answers if it is fresh
+        enough.
 
-        Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if neither
-        payment nor the copy can tell; RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
-        google.rpc.RetryInfo, after too many malformed or unknown codes in a minute.
+        Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if
+        neither payment nor the local cache can answer; RESOURCE_EXHAUSTED
+        TOO_MANY_FAILED_VALIDATIONS with google.rpc.RetryInfo, after too many
+        malformed or unknown codes within a minute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StartSession(self, request, context):
-        """Starts the interview that a code opens. payment is asked whether the code is
-        valid; when it can't be, interview's own copy of the code decides if it is
-        fresh enough, and payment judges the start afterwards. A code starts one
-        interview, once, however many calls race.
-        Idempotent by `request_id`.
+        """Starts the interview that a code gives access to. payment validates the
+        code; when payment is unavailable, interview's local cache decides if it is
+        fresh enough, and payment verifies the start afterwards. A code starts
+        exactly one interview, regardless of concurrent calls. Idempotent by
+        `request_id`.
 
         Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND (malformed or unknown);
         FAILED_PRECONDITION ACCESS_CODE_REVOKED, ACCESS_CODE_SUSPENDED,
         ACCESS_CODE_REDEEMED or ACCESS_CODE_EXPIRED, with
-        google.rpc.PreconditionFailure; UNAVAILABLE SESSION_NOT_PREPARED (the
-        payment is known, its session is still being prepared) or
-        PAYMENT_UNAVAILABLE, both with google.rpc.RetryInfo; RESOURCE_EXHAUSTED
-        TOO_MANY_FAILED_VALIDATIONS as for CheckAccessCode.
+        google.rpc.PreconditionFailure; UNAVAILABLE SESSION_NOT_PREPARED (the code
+        is valid, its session is still being prepared) or PAYMENT_UNAVAILABLE, both
+        with google.rpc.RetryInfo; RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS
+        as for CheckAccessCode.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,21 +190,22 @@ class InterviewServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
-        """Lists sessions, newest first. Idempotent.
-        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """Lists sessions, newest first. Idempotent. Errors: INVALID_ARGUMENT
+        INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetNextQuestion(self, request, context):
-        """Gets the question that is open, or opens the next one: its time runs from then
-        on. After a lost connection it tells the open question again, with the time
-        that is left. A question whose time ran out is MISSED. The reply has no question
-        once all were asked. Idempotent by `request_id`.
+        """Returns the open question, or opens the next one, which starts its
+        answering time. After a lost connection it returns the open question again,
+        with the same `answer_by`. A question that was not answered in time is
+        MISSED. The reply has no question once all have been asked. Idempotent by
+        `request_id`.
 
-        Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION SESSION_NOT_IN_PROGRESS,
-        with google.rpc.PreconditionFailure.
+        Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+        SESSION_NOT_IN_PROGRESS, with google.rpc.PreconditionFailure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,16 +215,17 @@ class InterviewServiceServicer:
         """Answers the open question. Idempotent by `request_id`.
 
         Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
-        SESSION_NOT_IN_PROGRESS, QUESTION_NOT_OPEN (not asked yet, or answered before)
-        or ANSWER_TOO_LATE (its time was over), with google.rpc.PreconditionFailure.
+        SESSION_NOT_IN_PROGRESS, QUESTION_NOT_OPEN (not asked yet, or already
+        answered) or ANSWER_TOO_LATE (its answering time is over), with
+        google.rpc.PreconditionFailure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CompleteSession(self, request, context):
-        """Ends an interview, also before all questions were answered. Idempotent by
-        `request_id`. Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+        """Completes an interview, also if questions are left unanswered. Idempotent
+        by `request_id`. Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
         SESSION_NOT_IN_PROGRESS, with google.rpc.PreconditionFailure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -227,30 +233,32 @@ class InterviewServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelSession(self, request, context):
-        """Calls a running interview off. Its access code stays used. Idempotent by
-        `request_id`. Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
-        SESSION_NOT_IN_PROGRESS, with google.rpc.PreconditionFailure.
+        """Cancels an interview in progress. Its access code stays REDEEMED.
+        Idempotent by `request_id`. Errors: NOT_FOUND SESSION_NOT_FOUND;
+        FAILED_PRECONDITION SESSION_NOT_IN_PROGRESS, with
+        google.rpc.PreconditionFailure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListQARecords(self, request, context):
-        """Lists the questions that a session has asked, with their answers, in the order
-        in which they were asked. Idempotent. Errors: NOT_FOUND SESSION_NOT_FOUND;
-        INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """Lists the questions that were asked in a session, with their answers, in
+        the order in which they were asked. Idempotent. Errors: NOT_FOUND
+        SESSION_NOT_FOUND; INVALID_ARGUMENT INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateFeedback(self, request, context):
-        """Gives feedback on a completed interview; it is then EVALUATED and the customer
-        gets a mail. Idempotent by `request_id`.
+        """Adds feedback to a completed interview; the session becomes EVALUATED and
+        the customer is notified by mail. Idempotent by `request_id`.
 
-        Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION SESSION_NOT_COMPLETED,
-        with google.rpc.PreconditionFailure; INVALID_ARGUMENT QUESTION_UNKNOWN if a
-        comment names a question that the session didn't ask.
+        Errors: NOT_FOUND SESSION_NOT_FOUND; FAILED_PRECONDITION
+        SESSION_NOT_COMPLETED, with google.rpc.PreconditionFailure;
+        INVALID_ARGUMENT QUESTION_UNKNOWN if a comment refers to a question that
+        was not asked in the session.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -258,21 +266,23 @@ class InterviewServiceServicer:
 
     def GetFeedback(self, request, context):
         """Gets the feedback on a session. Idempotent. Errors: NOT_FOUND
-        FEEDBACK_NOT_FOUND (none was given, or no such session).
+        FEEDBACK_NOT_FOUND (no feedback, or no such session).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckConsistency(self, request, context):
-        """Compares interview's sessions and its copies of access codes with the shared
-        table of codes, and tells where they drifted apart. What is just under way is no
-        drift: each is looked at twice. With `repair`, what can be mended is: by asking
-        payment for the whole record and taking it in as an event would be, or by
-        announcing a fact again. Idempotent: a second run finds nothing more.
+        """Compares interview's sessions and its cached codes with the shared table of
+        access codes and reports the differences (drifts). Every difference is
+        checked twice, so that changes in flight are not reported. With `repair`,
+        drifts are repaired where possible: by fetching the whole record from
+        payment and applying it like an event, or by publishing a fact again.
+        Idempotent: a second run reports nothing more.
 
-        Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if `repair`
-        needs payment and can't reach it; what was found stays as it was.
+        Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if
+        `repair` requires payment and it is unavailable; the drifts stay
+        unrepaired.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -353,25 +363,26 @@ class InterviewService:
     """Lets the holder of a valid access code take one interview.
 
     Every error carries google.rpc.ErrorInfo with domain "interview.v1" and the
-    reason named here. A request that breaks a constraint of this contract gets
-    INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
-    per violation, and changes nothing.
+    reason documented with the method. A request that violates a constraint of
+    this contract returns INVALID_ARGUMENT, reason INVALID_REQUEST, with one
+    google.rpc.BadRequest entry per violation, and changes nothing.
 
-    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
-    the same body gets the first reply again; with another body it gets
+    A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
     ALREADY_EXISTS, reason REQUEST_ID_REUSED.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
-    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
-    leave it out.
-    A code is a bearer's right: whoever holds it may start its interview, and is
-    told the session; later it is found by its customer only.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en. A customer sees only their own
+    objects: those of others are NOT_FOUND and are left out of lists.
+
+    A code is a bearer's right: any holder may start its interview and receives
+    the session in the reply; afterwards the session is visible to its customer
+    only.
     """
 
     @staticmethod

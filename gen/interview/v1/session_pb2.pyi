@@ -27,19 +27,19 @@ class _ValidationSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Vali
     VALIDATION_SOURCE_UNSPECIFIED: _ValidationSource.ValueType  # 0
     """Not started yet."""
     VALIDATION_SOURCE_PAYMENT: _ValidationSource.ValueType  # 1
-    """payment, asked by ValidateAccessCode."""
+    """payment, by ValidateAccessCode."""
     VALIDATION_SOURCE_LOCAL_CACHE: _ValidationSource.ValueType  # 2
-    """interview's local cache, while payment was down."""
+    """interview's local cache, while payment was unavailable."""
 
 class ValidationSource(_ValidationSource, metaclass=_ValidationSourceEnumTypeWrapper):
-    """Who found an access code valid."""
+    """Source of the validation of an access code."""
 
 VALIDATION_SOURCE_UNSPECIFIED: ValidationSource.ValueType  # 0
 """Not started yet."""
 VALIDATION_SOURCE_PAYMENT: ValidationSource.ValueType  # 1
-"""payment, asked by ValidateAccessCode."""
+"""payment, by ValidateAccessCode."""
 VALIDATION_SOURCE_LOCAL_CACHE: ValidationSource.ValueType  # 2
-"""interview's local cache, while payment was down."""
+"""interview's local cache, while payment was unavailable."""
 Global___ValidationSource: _TypeAlias = ValidationSource  # noqa: Y015
 
 class _SessionStatus:
@@ -53,33 +53,33 @@ class _SessionStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Session
     SESSION_STATUS_PREPARED: _SessionStatus.ValueType  # 1
     """Ready to be started with its access code."""
     SESSION_STATUS_IN_PROGRESS: _SessionStatus.ValueType  # 2
-    """Under way."""
+    """Started."""
     SESSION_STATUS_COMPLETED: _SessionStatus.ValueType  # 3
-    """Done."""
+    """Completed."""
     SESSION_STATUS_EVALUATED: _SessionStatus.ValueType  # 4
-    """Done, and feedback was given."""
+    """Completed, with feedback."""
     SESSION_STATUS_EXPIRED: _SessionStatus.ValueType  # 5
     """Ended by the clock."""
     SESSION_STATUS_CANCELLED: _SessionStatus.ValueType  # 6
-    """Called off."""
+    """Cancelled."""
 
 class SessionStatus(_SessionStatus, metaclass=_SessionStatusEnumTypeWrapper):
-    """Where a session stands."""
+    """Status of a session."""
 
 SESSION_STATUS_UNSPECIFIED: SessionStatus.ValueType  # 0
 """Not a status; never sent."""
 SESSION_STATUS_PREPARED: SessionStatus.ValueType  # 1
 """Ready to be started with its access code."""
 SESSION_STATUS_IN_PROGRESS: SessionStatus.ValueType  # 2
-"""Under way."""
+"""Started."""
 SESSION_STATUS_COMPLETED: SessionStatus.ValueType  # 3
-"""Done."""
+"""Completed."""
 SESSION_STATUS_EVALUATED: SessionStatus.ValueType  # 4
-"""Done, and feedback was given."""
+"""Completed, with feedback."""
 SESSION_STATUS_EXPIRED: SessionStatus.ValueType  # 5
 """Ended by the clock."""
 SESSION_STATUS_CANCELLED: SessionStatus.ValueType  # 6
-"""Called off."""
+"""Cancelled."""
 Global___SessionStatus: _TypeAlias = SessionStatus  # noqa: Y015
 
 class _SessionCancelReason:
@@ -89,38 +89,34 @@ class _SessionCancelReason:
 class _SessionCancelReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionCancelReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SESSION_CANCEL_REASON_UNSPECIFIED: _SessionCancelReason.ValueType  # 0
-    """It wasn't."""
+    """Not CANCELLED."""
     SESSION_CANCEL_REASON_REFUNDED: _SessionCancelReason.ValueType  # 1
     """The order was refunded."""
     SESSION_CANCEL_REASON_ACCESS_CODE_REVOKED: _SessionCancelReason.ValueType  # 2
     """The access code was withdrawn."""
     SESSION_CANCEL_REASON_USE_REJECTED: _SessionCancelReason.ValueType  # 3
-    """It was started with a code that gave no right to it, which payment found
-    out afterwards.
-    """
+    """The code was not valid for the start, as payment decided afterwards."""
     SESSION_CANCEL_REASON_REQUESTED: _SessionCancelReason.ValueType  # 4
-    """Somebody asked for it."""
+    """Requested by a caller."""
 
 class SessionCancelReason(_SessionCancelReason, metaclass=_SessionCancelReasonEnumTypeWrapper):
-    """Why a session was CANCELLED."""
+    """Reason for which a session is CANCELLED."""
 
 SESSION_CANCEL_REASON_UNSPECIFIED: SessionCancelReason.ValueType  # 0
-"""It wasn't."""
+"""Not CANCELLED."""
 SESSION_CANCEL_REASON_REFUNDED: SessionCancelReason.ValueType  # 1
 """The order was refunded."""
 SESSION_CANCEL_REASON_ACCESS_CODE_REVOKED: SessionCancelReason.ValueType  # 2
 """The access code was withdrawn."""
 SESSION_CANCEL_REASON_USE_REJECTED: SessionCancelReason.ValueType  # 3
-"""It was started with a code that gave no right to it, which payment found
-out afterwards.
-"""
+"""The code was not valid for the start, as payment decided afterwards."""
 SESSION_CANCEL_REASON_REQUESTED: SessionCancelReason.ValueType  # 4
-"""Somebody asked for it."""
+"""Requested by a caller."""
 Global___SessionCancelReason: _TypeAlias = SessionCancelReason  # noqa: Y015
 
 @_typing.final
 class QuestionSet(_message.Message):
-    """The questions of a session, as they were when it was prepared."""
+    """The questions of a session, as of its preparation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -129,13 +125,13 @@ class QuestionSet(_message.Message):
     LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
     QUESTION_COUNT_FIELD_NUMBER: _builtins.int
     question_set_id: _builtins.str
-    """Which set of the bank."""
+    """Identity of the set in the question bank."""
     version: _builtins.int
-    """Its version in the bank."""
+    """Version of the set in the question bank."""
     language_code: _builtins.str
-    """Its language, "zh-CN" or "en"."""
+    """Language, "zh-CN" or "en"."""
     question_count: _builtins.int
-    """How many questions it has."""
+    """Number of questions."""
     def __init__(
         self,
         *,
@@ -176,46 +172,48 @@ class Session(_message.Message):
     session_id: _builtins.str
     """Identity of the session, `ses_` and a ULID."""
     order_id: _builtins.str
-    """The order that paid for it. An order has one session."""
+    """The order that paid for it. An order has exactly one session."""
     customer_id: _builtins.str
-    """Whose it is."""
+    """The customer who owns it."""
     product_id: _builtins.str
-    """The product it is for."""
+    """The product that the session belongs to."""
     status: Global___SessionStatus.ValueType
-    """Where it stands."""
+    """Current status."""
     access_code_id: _builtins.str
     """Identity of the access code that starts it, or started it."""
     validated_by: Global___ValidationSource.ValueType
-    """Who found the code valid when it was started."""
+    """Source of the validation at the start."""
     cancel_reason: Global___SessionCancelReason.ValueType
-    """Why it was CANCELLED."""
+    """Reason for which it is CANCELLED."""
     answered_count: _builtins.int
-    """How many questions were answered."""
+    """Number of questions answered."""
     used_without_right: _builtins.bool
-    """True if payment found out, after it was COMPLETED, that its code gave no
-    right to it.
+    """True if payment decided, after it was COMPLETED, that its code was not
+    valid for it.
     """
     @_builtins.property
     def question_set(self) -> Global___QuestionSet:
-        """Its questions."""
+        """Its question set."""
 
     @_builtins.property
     def prepared_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was prepared (UTC)."""
+        """Time of the preparation (UTC)."""
 
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was started (UTC); unset until then."""
+        """Time of the start (UTC); unset until then."""
 
     @_builtins.property
     def deadline_at(self) -> _timestamp_pb2.Timestamp:
-        """When a running interview ends by the clock (UTC); unset until started. The
-        code's `expire_at` doesn't matter any more then.
+        """Time at which an interview in progress ends by the clock (UTC); unset until
+        started. From the start on, the code's `expire_at` no longer applies.
         """
 
     @_builtins.property
     def ended_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was completed, cancelled or expired (UTC); unset until then."""
+        """Time at which it was completed, cancelled or expired (UTC); unset until
+        then.
+        """
 
     def __init__(
         self,

@@ -26,25 +26,25 @@ if _version_not_supported:
 
 
 class NotificationServiceStub:
-    """Tells what became of the mails. Mails are caused by events only.
+    """Reports on mails and controls who receives them. Mails are caused by events
+    only.
 
     Every error carries google.rpc.ErrorInfo with domain "notification.v1". A
-    request that breaks a constraint of this contract gets INVALID_ARGUMENT,
+    request that violates a constraint of this contract returns INVALID_ARGUMENT,
     reason INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
 
-    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
-    the same body gets the first reply again; with another body it gets
+    A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
     ALREADY_EXISTS, reason REQUEST_ID_REUSED.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
-    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
-    leave it out.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en. A customer sees only their own
+    objects: those of others are NOT_FOUND and are left out of lists.
     """
 
     def __init__(self, channel):
@@ -101,54 +101,56 @@ class NotificationServiceStub:
 
 
 class NotificationServiceServicer:
-    """Tells what became of the mails. Mails are caused by events only.
+    """Reports on mails and controls who receives them. Mails are caused by events
+    only.
 
     Every error carries google.rpc.ErrorInfo with domain "notification.v1". A
-    request that breaks a constraint of this contract gets INVALID_ARGUMENT,
+    request that violates a constraint of this contract returns INVALID_ARGUMENT,
     reason INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
 
-    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
-    the same body gets the first reply again; with another body it gets
+    A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
     ALREADY_EXISTS, reason REQUEST_ID_REUSED.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
-    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
-    leave it out.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en. A customer sees only their own
+    objects: those of others are NOT_FOUND and are left out of lists.
     """
 
     def GetNotification(self, request, context):
-        """Gets one notification. Idempotent. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND.
+        """Gets one notification. Idempotent. Errors: NOT_FOUND
+        NOTIFICATION_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListNotifications(self, request, context):
-        """Lists notifications, newest first. Idempotent.
-        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """Lists notifications, newest first. Idempotent. Errors: INVALID_ARGUMENT
+        INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResendNotification(self, request, context):
-        """Sends a mail again, as a new notification with the same content. One whose
-        access code is no longer good is SUPPRESSED when its turn comes. Idempotent by
-        `request_id`. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND; FAILED_PRECONDITION
-        NOTIFICATION_NOT_ENDED (it waits to be sent or is being sent).
+        """Sends a mail again, as a new notification with the same content. It becomes
+        SUPPRESSED instead of being sent if its access code is no longer usable by
+        then. Idempotent by `request_id`. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
+        FAILED_PRECONDITION NOTIFICATION_NOT_ENDED (it is waiting to be sent or
+        being sent).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PreviewEmail(self, request, context):
-        """Shows the mail about a type of event, with made-up content. Sends nothing.
+        """Renders the mail for a type of event, with sample content. Sends nothing.
         Idempotent. Errors: INVALID_ARGUMENT EVENT_TYPE_WITHOUT_MAIL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -156,16 +158,16 @@ class NotificationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSuppressions(self, request, context):
-        """Lists the addresses that get no mail, newest first. Idempotent.
-        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """Lists the addresses that receive no mail, newest first. Idempotent. Errors:
+        INVALID_ARGUMENT INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateSuppression(self, request, context):
-        """Stops all mail to an address; again, it changes nothing. An address that the
-        mail server refuses for good is put on the list by itself. Idempotent by
+        """Stops all mail to an address; a repetition changes nothing. An address that
+        the mail server refuses permanently is added automatically. Idempotent by
         `request_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -173,7 +175,7 @@ class NotificationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSuppression(self, request, context):
-        """Lets an address have mail again. What was SUPPRESSED stays so; see
+        """Allows mail to an address again. Mails that were SUPPRESSED stay so; see
         ResendNotification. Idempotent by `request_id`. Errors: NOT_FOUND
         SUPPRESSION_NOT_FOUND.
         """
@@ -182,17 +184,17 @@ class NotificationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMailPreferences(self, request, context):
-        """Gets which mails a customer wants. Idempotent. Errors: PERMISSION_DENIED
-        NOT_YOUR_CUSTOMER_ID.
+        """Gets the mail preferences of a customer. Idempotent. Errors:
+        PERMISSION_DENIED NOT_YOUR_CUSTOMER_ID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateMailPreferences(self, request, context):
-        """Says which mails a customer wants. Only mails that no order depends on can be
-        declined. Idempotent by `request_id`. Errors: PERMISSION_DENIED
-        NOT_YOUR_CUSTOMER_ID.
+        """Sets the mail preferences of a customer. Only mails that are not needed for
+        an order can be declined. Idempotent by `request_id`. Errors:
+        PERMISSION_DENIED NOT_YOUR_CUSTOMER_ID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -255,25 +257,25 @@ def add_NotificationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class NotificationService:
-    """Tells what became of the mails. Mails are caused by events only.
+    """Reports on mails and controls who receives them. Mails are caused by events
+    only.
 
     Every error carries google.rpc.ErrorInfo with domain "notification.v1". A
-    request that breaks a constraint of this contract gets INVALID_ARGUMENT,
+    request that violates a constraint of this contract returns INVALID_ARGUMENT,
     reason INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
 
-    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
-    the same body gets the first reply again; with another body it gets
+    A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
     ALREADY_EXISTS, reason REQUEST_ID_REUSED.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
-    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
-    leave it out.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en. A customer sees only their own
+    objects: those of others are NOT_FOUND and are left out of lists.
     """
 
     @staticmethod

@@ -26,20 +26,20 @@ if _version_not_supported:
 
 
 class OpsServiceStub:
-    """Shows a service's outbox, consumers and dead letters, and mends them.
+    """Shows and repairs a service's outbox, consumers and dead letters.
 
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
-    makes a mutation safe to repeat: for 30 days the same id with the same body
-    gets the first reply again; with another body it gets ALREADY_EXISTS, reason
-    REQUEST_ID_REUSED.
+    makes a mutation safe to repeat: for 30 days, the same id with the same body
+    returns the first reply again; with another body it returns ALREADY_EXISTS,
+    reason REQUEST_ID_REUSED.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en.
     """
 
     def __init__(self, channel):
@@ -91,52 +91,52 @@ class OpsServiceStub:
 
 
 class OpsServiceServicer:
-    """Shows a service's outbox, consumers and dead letters, and mends them.
+    """Shows and repairs a service's outbox, consumers and dead letters.
 
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
-    makes a mutation safe to repeat: for 30 days the same id with the same body
-    gets the first reply again; with another body it gets ALREADY_EXISTS, reason
-    REQUEST_ID_REUSED.
+    makes a mutation safe to repeat: for 30 days, the same id with the same body
+    returns the first reply again; with another body it returns ALREADY_EXISTS,
+    reason REQUEST_ID_REUSED.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en.
     """
 
     def GetBusStatus(self, request, context):
-        """Tells how far the outbox and the consumers are behind. Idempotent.
+        """Reports the lag of the outbox and of the consumers. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDeadLetters(self, request, context):
-        """Lists the dead letters that wait for a decision, newest first. Idempotent.
-        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """Lists the open dead letters, newest first. Idempotent. Errors:
+        INVALID_ARGUMENT INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDeadLetter(self, request, context):
-        """Gets one dead letter with the event that it holds. Idempotent.
-        Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND.
+        """Gets one dead letter with its event. Idempotent. Errors: NOT_FOUND
+        DEAD_LETTER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReplayDeadLetter(self, request, context):
-        """Handles a dead letter's event again, now, in the consumer that gave it up.
-        Its effect and the end of the dead letter commit together. Idempotent by
-        `request_id`.
+        """Handles the event of a dead letter again, immediately, in the consumer that
+        dead-lettered it. The effect and the closing of the dead letter commit
+        together. Idempotent by `request_id`.
 
         Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND; FAILED_PRECONDITION
-        DEAD_LETTER_CLOSED (replayed or discarded before) or REPLAY_FAILED (the
+        DEAD_LETTER_CLOSED (already replayed or discarded) or REPLAY_FAILED (the
         handler failed again; the dead letter stays open).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -144,8 +144,8 @@ class OpsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DiscardDeadLetter(self, request, context):
-        """Gives a dead letter's event up for good. Idempotent by `request_id`.
-        Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND; FAILED_PRECONDITION
+        """Discards the event of a dead letter permanently. Idempotent by
+        `request_id`. Errors: NOT_FOUND DEAD_LETTER_NOT_FOUND; FAILED_PRECONDITION
         DEAD_LETTER_CLOSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -153,30 +153,32 @@ class OpsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RepublishEvents(self, request, context):
-        """Publishes again what the service published since a moment, under the same event
-        ids and in the same order: for a broker that lost what it had taken. Listeners
-        take no event twice. Idempotent by `request_id`.
+        """Publishes the events again that the service published since a given time,
+        with the same event ids and in the same order: for a broker that lost
+        acknowledged messages. Consumers handle no event twice. Idempotent by
+        `request_id`.
 
-        Errors: OUT_OF_RANGE REPUBLISH_TOO_OLD if what was published so long ago
-        isn't kept any more.
+        Errors: OUT_OF_RANGE REPUBLISH_TOO_OLD if events of that time are no longer
+        kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryParkedEvents(self, request, context):
-        """Tries again to publish what the broker had refused for good, once whatever it
-        refused is allowed: parked events and those of their keys behind them. What it
-        refuses still is parked again. Idempotent by `request_id`.
+        """Publishes parked events again, after the cause of the broker's refusal has
+        been removed: the refused events and the later ones of their keys. An event
+        that is refused again is parked again. Idempotent by `request_id`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckBus(self, request, context):
-        """Compares what the service published with its stream, and the streams that it
-        reads with what it has handled. With `repair`, lost events are published again
-        and unhandled ones are handled now. Idempotent: a second run finds nothing more.
+        """Compares the service's published events with its stream, and the streams
+        that it consumes with its inbox. With `repair`, lost events are published
+        again and unhandled ones are handled immediately. Idempotent: a second run
+        reports nothing more.
 
         Errors: UNAVAILABLE BROKER_UNAVAILABLE with google.rpc.RetryInfo.
         """
@@ -236,20 +238,20 @@ def add_OpsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OpsService:
-    """Shows a service's outbox, consumers and dead letters, and mends them.
+    """Shows and repairs a service's outbox, consumers and dead letters.
 
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
-    makes a mutation safe to repeat: for 30 days the same id with the same body
-    gets the first reply again; with another body it gets ALREADY_EXISTS, reason
-    REQUEST_ID_REUSED.
+    makes a mutation safe to repeat: for 30 days, the same id with the same body
+    returns the first reply again; with another body it returns ALREADY_EXISTS,
+    reason REQUEST_ID_REUSED.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en.
     """
 
     @staticmethod

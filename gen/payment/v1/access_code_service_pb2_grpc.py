@@ -26,23 +26,23 @@ if _version_not_supported:
 
 
 class AccessCodeServiceStub:
-    """Knows every access code and answers for it.
+    """Validates, reads and changes access codes.
 
     Every error carries google.rpc.ErrorInfo with domain "payment.v1". A request
-    that breaks a constraint of this contract gets INVALID_ARGUMENT, reason
+    that violates a constraint of this contract returns INVALID_ARGUMENT, reason
     INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
 
-    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
-    the same body gets the first reply again; with another body it gets
+    A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
     ALREADY_EXISTS, reason REQUEST_ID_REUSED.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en.
     """
 
     def __init__(self, channel):
@@ -94,72 +94,75 @@ class AccessCodeServiceStub:
 
 
 class AccessCodeServiceServicer:
-    """Knows every access code and answers for it.
+    """Validates, reads and changes access codes.
 
     Every error carries google.rpc.ErrorInfo with domain "payment.v1". A request
-    that breaks a constraint of this contract gets INVALID_ARGUMENT, reason
+    that violates a constraint of this contract returns INVALID_ARGUMENT, reason
     INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
 
-    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
-    the same body gets the first reply again; with another body it gets
+    A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
     ALREADY_EXISTS, reason REQUEST_ID_REUSED.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en.
     """
 
     def ValidateAccessCode(self, request, context):
-        """Says whether a code may start an interview now, and if not, why. Reads the
-        truth, changes nothing. Idempotent. A code that is malformed, unknown or
-        not valid is an OK reply with `valid` false.
+        """Reports whether a code may start an interview now and, if not, the reason.
+        Reads committed state, changes nothing. Idempotent. A malformed, unknown or
+        invalid code is an OK reply with `valid` false.
 
-        A customer gets NOT_FOUND also for a malformed code, and no record: a code
-        proves nothing about whose order it is.
+        For a customer, a malformed code is reported as NOT_FOUND and the record is
+        omitted: possession of a code does not prove ownership of its order.
 
         Errors: RESOURCE_EXHAUSTED TOO_MANY_FAILED_VALIDATIONS with
-        google.rpc.RetryInfo, after too many malformed or unknown codes in a minute.
+        google.rpc.RetryInfo, after too many malformed or unknown codes within a
+        minute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAccessCode(self, request, context):
-        """Gets the record of one code and all else that PaymentCompleted told of it.
-        Idempotent. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND.
+        """Gets the record of one code and the other data that PaymentCompleted
+        carried for it. Idempotent. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeAccessCode(self, request, context):
-        """Withdraws a code for good. Its session, if not started, is called off. Idempotent
-        by `request_id`. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION
-        ACCESS_CODE_NOT_REVOCABLE (only ACTIVE and SUSPENDED codes are), with google.rpc.PreconditionFailure.
+        """Withdraws a code permanently. Its session is cancelled unless it has
+        started. Idempotent by `request_id`. Errors: NOT_FOUND
+        ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION ACCESS_CODE_NOT_REVOCABLE (the
+        code is neither ACTIVE nor SUSPENDED), with google.rpc.PreconditionFailure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SuspendAccessCode(self, request, context):
-        """Holds a code back until it is reinstated. It starts nothing meanwhile; what it
-        has started goes on. Idempotent
-        by `request_id`. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION
-        ACCESS_CODE_NOT_SUSPENDABLE (only ACTIVE
-        codes, or SUSPENDED ones that no operator holds yet), with google.rpc.PreconditionFailure.
+        """Puts a code on hold until ReinstateAccessCode. It cannot start an interview
+        meanwhile; an interview in progress continues. Idempotent by `request_id`.
+        Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION
+        ACCESS_CODE_NOT_SUSPENDABLE (the code is neither ACTIVE nor SUSPENDED
+        without an operator's hold), with google.rpc.PreconditionFailure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReinstateAccessCode(self, request, context):
-        """Lifts the hold that SuspendAccessCode put on a code. Lifts no other hold. Idempotent
-        by `request_id`. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION
-        ACCESS_CODE_NOT_REINSTATABLE (no operator holds it, or its time is over), with
+        """Releases the hold that SuspendAccessCode placed, and no other hold.
+        Idempotent by `request_id`. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND;
+        FAILED_PRECONDITION ACCESS_CODE_NOT_REINSTATABLE (the code has no
+        operator's hold, or has reached `expire_at`), with
         google.rpc.PreconditionFailure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -167,9 +170,9 @@ class AccessCodeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReissueAccessCode(self, request, context):
-        """Replaces an ACTIVE, unexpired code by a new one with the same `expire_at`. The
-        old one is REVOKED, the new one is mailed. Idempotent by `request_id`.
-        Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION
+        """Replaces an ACTIVE, unexpired code by a new one with the same `expire_at`.
+        The old code becomes REVOKED and the new one is sent by mail. Idempotent by
+        `request_id`. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; FAILED_PRECONDITION
         ACCESS_CODE_NOT_REISSUABLE, with google.rpc.PreconditionFailure.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -177,17 +180,17 @@ class AccessCodeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAccessCodes(self, request, context):
-        """Lists codes, newest first. Idempotent.
-        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """Lists codes, newest first. Idempotent. Errors: INVALID_ARGUMENT
+        INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAccessCodeEvents(self, request, context):
-        """Lists the audit of one code, oldest first: nobody can change or delete it.
-        Idempotent. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; INVALID_ARGUMENT
-        INVALID_PAGE_TOKEN.
+        """Lists the audit trail of one code, oldest first. The audit trail is
+        append-only. Idempotent. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND;
+        INVALID_ARGUMENT INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,23 +248,23 @@ def add_AccessCodeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AccessCodeService:
-    """Knows every access code and answers for it.
+    """Validates, reads and changes access codes.
 
     Every error carries google.rpc.ErrorInfo with domain "payment.v1". A request
-    that breaks a constraint of this contract gets INVALID_ARGUMENT, reason
+    that violates a constraint of this contract returns INVALID_ARGUMENT, reason
     INVALID_REQUEST, with one google.rpc.BadRequest entry per violation.
 
-    A `request_id` makes a mutation safe to repeat: for 30 days the same id with
-    the same body gets the first reply again; with another body it gets
+    A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
     ALREADY_EXISTS, reason REQUEST_ID_REUSED.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en.
     """
 
     @staticmethod

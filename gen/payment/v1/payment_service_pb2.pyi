@@ -31,39 +31,39 @@ class _OrderStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderStat
     ORDER_STATUS_UNSPECIFIED: _OrderStatus.ValueType  # 0
     """Not a status; never sent."""
     ORDER_STATUS_PENDING_PAYMENT: _OrderStatus.ValueType  # 1
-    """Waits for a successful payment until `expire_at`."""
+    """Unpaid; payable until `expire_at`."""
     ORDER_STATUS_PAID: _OrderStatus.ValueType  # 2
     """Paid; its access code is issued."""
     ORDER_STATUS_EXPIRED: _OrderStatus.ValueType  # 3
-    """Not paid in time."""
+    """Not paid before `expire_at`."""
     ORDER_STATUS_CANCELLED: _OrderStatus.ValueType  # 4
     """Cancelled before it was paid."""
     ORDER_STATUS_REFUND_PENDING: _OrderStatus.ValueType  # 5
     """Paid; a refund has no outcome yet."""
     ORDER_STATUS_PARTIALLY_REFUNDED: _OrderStatus.ValueType  # 6
-    """Paid, and part of the price was given back."""
+    """Paid, and part of the price was refunded."""
     ORDER_STATUS_REFUNDED: _OrderStatus.ValueType  # 7
-    """All of the price was given back."""
+    """The whole price was refunded."""
 
 class OrderStatus(_OrderStatus, metaclass=_OrderStatusEnumTypeWrapper):
-    """Where an order stands."""
+    """Status of an order."""
 
 ORDER_STATUS_UNSPECIFIED: OrderStatus.ValueType  # 0
 """Not a status; never sent."""
 ORDER_STATUS_PENDING_PAYMENT: OrderStatus.ValueType  # 1
-"""Waits for a successful payment until `expire_at`."""
+"""Unpaid; payable until `expire_at`."""
 ORDER_STATUS_PAID: OrderStatus.ValueType  # 2
 """Paid; its access code is issued."""
 ORDER_STATUS_EXPIRED: OrderStatus.ValueType  # 3
-"""Not paid in time."""
+"""Not paid before `expire_at`."""
 ORDER_STATUS_CANCELLED: OrderStatus.ValueType  # 4
 """Cancelled before it was paid."""
 ORDER_STATUS_REFUND_PENDING: OrderStatus.ValueType  # 5
 """Paid; a refund has no outcome yet."""
 ORDER_STATUS_PARTIALLY_REFUNDED: OrderStatus.ValueType  # 6
-"""Paid, and part of the price was given back."""
+"""Paid, and part of the price was refunded."""
 ORDER_STATUS_REFUNDED: OrderStatus.ValueType  # 7
-"""All of the price was given back."""
+"""The whole price was refunded."""
 Global___OrderStatus: _TypeAlias = OrderStatus  # noqa: Y015
 
 class _PaymentStatus:
@@ -75,35 +75,39 @@ class _PaymentStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Payment
     PAYMENT_STATUS_UNSPECIFIED: _PaymentStatus.ValueType  # 0
     """Not a status; never sent."""
     PAYMENT_STATUS_PENDING: _PaymentStatus.ValueType  # 1
-    """Recorded; the provider has not been asked yet."""
+    """Recorded; not yet submitted to the provider."""
     PAYMENT_STATUS_PROCESSING: _PaymentStatus.ValueType  # 2
-    """The provider has it and will answer later, by notification."""
+    """Accepted by the provider, which sends the outcome later by notification."""
     PAYMENT_STATUS_SUCCEEDED: _PaymentStatus.ValueType  # 3
     """The money was captured."""
     PAYMENT_STATUS_FAILED: _PaymentStatus.ValueType  # 4
     """The provider declined it."""
     PAYMENT_STATUS_CANCELLED: _PaymentStatus.ValueType  # 5
-    """Called off before the provider took it."""
+    """Cancelled before the provider accepted it."""
     PAYMENT_STATUS_UNKNOWN: _PaymentStatus.ValueType  # 6
-    """The provider was asked and its answer didn't arrive; asked again until known."""
+    """The provider received a request but its reply was lost or timed out; the
+    outcome is queried until it is known.
+    """
 
 class PaymentStatus(_PaymentStatus, metaclass=_PaymentStatusEnumTypeWrapper):
-    """Where a payment stands."""
+    """Status of a payment."""
 
 PAYMENT_STATUS_UNSPECIFIED: PaymentStatus.ValueType  # 0
 """Not a status; never sent."""
 PAYMENT_STATUS_PENDING: PaymentStatus.ValueType  # 1
-"""Recorded; the provider has not been asked yet."""
+"""Recorded; not yet submitted to the provider."""
 PAYMENT_STATUS_PROCESSING: PaymentStatus.ValueType  # 2
-"""The provider has it and will answer later, by notification."""
+"""Accepted by the provider, which sends the outcome later by notification."""
 PAYMENT_STATUS_SUCCEEDED: PaymentStatus.ValueType  # 3
 """The money was captured."""
 PAYMENT_STATUS_FAILED: PaymentStatus.ValueType  # 4
 """The provider declined it."""
 PAYMENT_STATUS_CANCELLED: PaymentStatus.ValueType  # 5
-"""Called off before the provider took it."""
+"""Cancelled before the provider accepted it."""
 PAYMENT_STATUS_UNKNOWN: PaymentStatus.ValueType  # 6
-"""The provider was asked and its answer didn't arrive; asked again until known."""
+"""The provider received a request but its reply was lost or timed out; the
+outcome is queried until it is known.
+"""
 Global___PaymentStatus: _TypeAlias = PaymentStatus  # noqa: Y015
 
 class _RefundStatus:
@@ -115,31 +119,35 @@ class _RefundStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RefundSt
     REFUND_STATUS_UNSPECIFIED: _RefundStatus.ValueType  # 0
     """Not a status; never sent."""
     REFUND_STATUS_PENDING: _RefundStatus.ValueType  # 1
-    """Waits for interview's word, or for the provider."""
+    """Waits for interview's reply or for the provider."""
     REFUND_STATUS_SUCCEEDED: _RefundStatus.ValueType  # 2
-    """The money went back."""
+    """The money was refunded."""
     REFUND_STATUS_FAILED: _RefundStatus.ValueType  # 3
-    """The provider definitely refused."""
+    """Refused definitively by the provider."""
     REFUND_STATUS_REJECTED: _RefundStatus.ValueType  # 4
-    """The interview has started: no refund."""
+    """Rejected because the interview has started."""
     REFUND_STATUS_UNKNOWN: _RefundStatus.ValueType  # 5
-    """The provider was asked and its answer didn't arrive; asked again until known."""
+    """The provider received a request but its reply was lost or timed out; the
+    outcome is queried until it is known.
+    """
 
 class RefundStatus(_RefundStatus, metaclass=_RefundStatusEnumTypeWrapper):
-    """Where a refund stands."""
+    """Status of a refund."""
 
 REFUND_STATUS_UNSPECIFIED: RefundStatus.ValueType  # 0
 """Not a status; never sent."""
 REFUND_STATUS_PENDING: RefundStatus.ValueType  # 1
-"""Waits for interview's word, or for the provider."""
+"""Waits for interview's reply or for the provider."""
 REFUND_STATUS_SUCCEEDED: RefundStatus.ValueType  # 2
-"""The money went back."""
+"""The money was refunded."""
 REFUND_STATUS_FAILED: RefundStatus.ValueType  # 3
-"""The provider definitely refused."""
+"""Refused definitively by the provider."""
 REFUND_STATUS_REJECTED: RefundStatus.ValueType  # 4
-"""The interview has started: no refund."""
+"""Rejected because the interview has started."""
 REFUND_STATUS_UNKNOWN: RefundStatus.ValueType  # 5
-"""The provider was asked and its answer didn't arrive; asked again until known."""
+"""The provider received a request but its reply was lost or timed out; the
+outcome is queried until it is known.
+"""
 Global___RefundStatus: _TypeAlias = RefundStatus  # noqa: Y015
 
 class _PaymentNotificationStatus:
@@ -153,30 +161,30 @@ class _PaymentNotificationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrap
     PAYMENT_NOTIFICATION_STATUS_RECEIVED: _PaymentNotificationStatus.ValueType  # 1
     """Stored, not processed yet."""
     PAYMENT_NOTIFICATION_STATUS_PROCESSED: _PaymentNotificationStatus.ValueType  # 2
-    """Took effect, or told nothing new."""
+    """Took effect, or contained nothing new."""
     PAYMENT_NOTIFICATION_STATUS_QUARANTINED: _PaymentNotificationStatus.ValueType  # 3
-    """Doesn't fit our records, or isn't what the provider says when it is asked:
-    changed nothing by itself. What the provider says may settle the payment.
+    """Contradicts the records or the provider's reply to a query. Changed nothing
+    by itself; the provider's reply to a query may settle the payment.
     """
 
 class PaymentNotificationStatus(_PaymentNotificationStatus, metaclass=_PaymentNotificationStatusEnumTypeWrapper):
-    """What became of a provider's notification."""
+    """Processing status of a provider's notification."""
 
 PAYMENT_NOTIFICATION_STATUS_UNSPECIFIED: PaymentNotificationStatus.ValueType  # 0
 """Not a status; never sent."""
 PAYMENT_NOTIFICATION_STATUS_RECEIVED: PaymentNotificationStatus.ValueType  # 1
 """Stored, not processed yet."""
 PAYMENT_NOTIFICATION_STATUS_PROCESSED: PaymentNotificationStatus.ValueType  # 2
-"""Took effect, or told nothing new."""
+"""Took effect, or contained nothing new."""
 PAYMENT_NOTIFICATION_STATUS_QUARANTINED: PaymentNotificationStatus.ValueType  # 3
-"""Doesn't fit our records, or isn't what the provider says when it is asked:
-changed nothing by itself. What the provider says may settle the payment.
+"""Contradicts the records or the provider's reply to a query. Changed nothing
+by itself; the provider's reply to a query may settle the payment.
 """
 Global___PaymentNotificationStatus: _TypeAlias = PaymentNotificationStatus  # noqa: Y015
 
 @_typing.final
 class Product(_message.Message):
-    """Something on sale."""
+    """A product on sale."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -192,10 +200,10 @@ class Product(_message.Message):
     title_en: _builtins.str
     """Name in English."""
     validity_days: _builtins.int
-    """Days for which its access code is valid after payment."""
+    """Number of days for which its access code is valid after payment."""
     @_builtins.property
     def price(self) -> _money_pb2.Money:
-        """What it costs."""
+        """Price."""
 
     def __init__(
         self,
@@ -216,7 +224,7 @@ Global___Product: _TypeAlias = Product  # noqa: Y015
 
 @_typing.final
 class Order(_message.Message):
-    """One interview, ordered."""
+    """An order for one interview."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -235,40 +243,40 @@ class Order(_message.Message):
     order_id: _builtins.str
     """Identity of the order, `ord_` and a ULID."""
     customer_id: _builtins.str
-    """Whose order it is."""
+    """The customer who owns the order."""
     product_id: _builtins.str
-    """What was ordered."""
+    """The ordered product."""
     status: Global___OrderStatus.ValueType
-    """Where it stands."""
+    """Current status."""
     access_code_id: _builtins.str
-    """The access code's identity; empty until paid. The newest one, if the first
-    was replaced.
+    """Identity of the access code, the newest one if it was reissued; empty until
+    paid.
     """
     payment_id: _builtins.str
-    """The payment that paid it; empty until then."""
+    """The payment that paid the order; empty until then."""
     @_builtins.property
     def price(self) -> _money_pb2.Money:
-        """What it costs: the catalogue's price when it was ordered."""
+        """The catalogue's price at the time of the order."""
 
     @_builtins.property
     def recipient(self) -> _access_code_pb2.Recipient:
-        """Who gets the access code."""
+        """The person who receives the access code."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was created (UTC)."""
+        """Time of creation (UTC)."""
 
     @_builtins.property
     def expire_at(self) -> _timestamp_pb2.Timestamp:
-        """When it lapses if still unpaid (UTC)."""
+        """Time at which the order expires if still unpaid (UTC)."""
 
     @_builtins.property
     def paid_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was paid (UTC); unset until then."""
+        """Time of payment (UTC); unset until then."""
 
     @_builtins.property
     def refunded(self) -> _money_pb2.Money:
-        """How much of the price was given back; unset until paid."""
+        """The part of the price that was refunded; unset until paid."""
 
     def __init__(
         self,
@@ -309,31 +317,32 @@ class Payment(_message.Message):
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     CAPTURED_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
-    """Identity of the payment, `pay_` and a ULID. Also the provider's
-    idempotency key.
+    """Identity of the payment, `pay_` and a ULID. Also the provider's idempotency
+    key.
     """
     order_id: _builtins.str
-    """The order it is for."""
+    """The order to pay."""
     status: Global___PaymentStatus.ValueType
-    """Where it stands."""
+    """Current status."""
     failure_reason: _builtins.str
-    """Why it FAILED, as an UPPER_SNAKE reason of the provider; else empty."""
+    """Reason of the provider if FAILED, in UPPER_SNAKE_CASE; else empty."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """The amount: the order's price."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was created (UTC)."""
+        """Time of creation (UTC)."""
 
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When it last changed (UTC)."""
+        """Time of the last change (UTC)."""
 
     @_builtins.property
     def captured(self) -> _money_pb2.Money:
-        """What the provider captured; unset if nothing. Money that doesn't back the
-        order (a late capture, a second payment, a wrong amount) is refunded.
+        """The amount captured by the provider; unset if none. Money that does not
+        back the order (a late capture, a second payment, a wrong amount) is
+        refunded.
         """
 
     def __init__(
@@ -358,7 +367,7 @@ Global___Payment: _TypeAlias = Payment  # noqa: Y015
 
 @_typing.final
 class Refund(_message.Message):
-    """One repayment."""
+    """One refund of a payment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -384,43 +393,45 @@ class Refund(_message.Message):
     order_id: _builtins.str
     """The order."""
     payment_id: _builtins.str
-    """The payment that it pays back."""
+    """The payment that is refunded."""
     status: Global___RefundStatus.ValueType
-    """Where it stands."""
+    """Current status."""
     full: _builtins.bool
-    """True if nothing of the price remains with us afterwards."""
+    """True if this refund completes the refund of the whole price."""
     surplus: _builtins.bool
-    """True if the money never backed the order: such a refund is made by itself."""
+    """True if the money never backed the order; such a refund is created
+    automatically.
+    """
     reason: _builtins.str
-    """Why it was asked for, in the words of whoever did."""
+    """Reason given by the caller."""
     failure_reason: _builtins.str
-    """Why it FAILED or was REJECTED, as an UPPER_SNAKE reason; else empty."""
+    """Reason in UPPER_SNAKE_CASE if FAILED or REJECTED; else empty."""
     asks: _builtins.int
-    """How often interview was asked whether the interview has started; 0 if that
-    doesn't matter.
+    """Number of RefundRequested events published for it; 0 if interview need not
+    reply.
     """
     overdue: _builtins.bool
-    """True if it has no outcome for longer than it should take."""
+    """True if it has had no outcome for longer than the configured limit."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """How much."""
+        """The amount to refund."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was created (UTC)."""
+        """Time of creation (UTC)."""
 
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When it last changed (UTC)."""
+        """Time of the last change (UTC)."""
 
     @_builtins.property
     def asked_at(self) -> _timestamp_pb2.Timestamp:
-        """When interview was last asked (UTC)."""
+        """Time of the last RefundRequested event (UTC)."""
 
     @_builtins.property
     def released_at(self) -> _timestamp_pb2.Timestamp:
-        """When the way to the provider was free (UTC): interview withheld the session,
-        or needn't be asked. Unset until then.
+        """Time at which the refund was released to the provider (UTC): interview
+        withheld the session, or need not reply. Unset until then.
         """
 
     def __init__(
@@ -452,7 +463,7 @@ Global___Refund: _TypeAlias = Refund  # noqa: Y015
 
 @_typing.final
 class PaymentNotification(_message.Message):
-    """A notification of the payment provider, as it was taken in."""
+    """A notification of the payment provider, as ingested."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -467,22 +478,22 @@ class PaymentNotification(_message.Message):
     payment_notification_id: _builtins.str
     """Identity of the notification, `pnt_` and a ULID."""
     payment_id: _builtins.str
-    """The payment that it names."""
+    """The payment that it refers to."""
     order_id: _builtins.str
-    """The order that it names."""
+    """The order that it refers to."""
     status: Global___PaymentNotificationStatus.ValueType
-    """What became of it."""
+    """Processing status."""
     quarantine_reason: _builtins.str
-    """Why it is QUARANTINED, as an UPPER_SNAKE reason; else empty."""
+    """Reason in UPPER_SNAKE_CASE if QUARANTINED; else empty."""
     deliveries: _builtins.int
-    """How often it came."""
+    """Number of deliveries."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """The amount that it names."""
+        """The amount that it states."""
 
     @_builtins.property
     def received_at(self) -> _timestamp_pb2.Timestamp:
-        """When it first came (UTC)."""
+        """Time of the first delivery (UTC)."""
 
     def __init__(
         self,
@@ -506,7 +517,7 @@ Global___PaymentNotification: _TypeAlias = PaymentNotification  # noqa: Y015
 
 @_typing.final
 class ListProductsRequest(_message.Message):
-    """Asks for the catalogue."""
+    """Request message of ListProducts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -523,7 +534,7 @@ Global___ListProductsRequest: _TypeAlias = ListProductsRequest  # noqa: Y015
 
 @_typing.final
 class ListProductsResponse(_message.Message):
-    """The catalogue."""
+    """Response message of ListProducts."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -547,7 +558,7 @@ Global___ListProductsResponse: _TypeAlias = ListProductsResponse  # noqa: Y015
 
 @_typing.final
 class CreateOrderRequest(_message.Message):
-    """Asks for a new order."""
+    """Request message of CreateOrder."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -557,18 +568,20 @@ class CreateOrderRequest(_message.Message):
     EXPECTED_PRICE_FIELD_NUMBER: _builtins.int
     RECIPIENT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Chosen by the caller, unique per caller and method."""
+    """Idempotency key, chosen by the caller, unique per caller and method."""
     customer_id: _builtins.str
-    """Whose order it is."""
+    """The customer who owns the order."""
     product_id: _builtins.str
-    """What is ordered."""
+    """The product to order."""
     @_builtins.property
     def expected_price(self) -> _money_pb2.Money:
-        """The price the customer saw, only compared with the catalogue's. Optional."""
+        """The price shown to the customer; only compared with the catalogue's.
+        Optional.
+        """
 
     @_builtins.property
     def recipient(self) -> _access_code_pb2.Recipient:
-        """Who gets the access code."""
+        """The person who receives the access code."""
 
     def __init__(
         self,
@@ -589,7 +602,7 @@ Global___CreateOrderRequest: _TypeAlias = CreateOrderRequest  # noqa: Y015
 
 @_typing.final
 class CreateOrderResponse(_message.Message):
-    """A new order."""
+    """Response message of CreateOrder."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -613,13 +626,13 @@ Global___CreateOrderResponse: _TypeAlias = CreateOrderResponse  # noqa: Y015
 
 @_typing.final
 class GetOrderRequest(_message.Message):
-    """Asks for one order."""
+    """Request message of GetOrder."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_ID_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
-    """Which one."""
+    """Identity of the order."""
     def __init__(
         self,
         *,
@@ -635,14 +648,14 @@ Global___GetOrderRequest: _TypeAlias = GetOrderRequest  # noqa: Y015
 
 @_typing.final
 class GetOrderResponse(_message.Message):
-    """One order."""
+    """Response message of GetOrder."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def order(self) -> Global___Order:
-        """The order as it stands."""
+        """The order in its current state."""
 
     def __init__(
         self,
@@ -659,7 +672,7 @@ Global___GetOrderResponse: _TypeAlias = GetOrderResponse  # noqa: Y015
 
 @_typing.final
 class ListOrdersRequest(_message.Message):
-    """Asks for a page of orders."""
+    """Request message of ListOrders."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -668,13 +681,13 @@ class ListOrdersRequest(_message.Message):
     CUSTOMER_ID_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most entries wanted, up to 500; 0 means 50."""
+    """Maximum number of entries in the page, up to 500; 0 means 50."""
     page_token: _builtins.str
-    """The previous page's `next_page_token`; empty for the first page."""
+    """`next_page_token` of the previous page; empty for the first page."""
     customer_id: _builtins.str
-    """Only this customer's. Empty means all."""
+    """Restricts the list to this customer. Empty means all customers."""
     status: Global___OrderStatus.ValueType
-    """Only those that stand so. UNSPECIFIED means all."""
+    """Restricts the list to this status. UNSPECIFIED means every status."""
     def __init__(
         self,
         *,
@@ -693,14 +706,14 @@ Global___ListOrdersRequest: _TypeAlias = ListOrdersRequest  # noqa: Y015
 
 @_typing.final
 class ListOrdersResponse(_message.Message):
-    """A page of orders."""
+    """Response message of ListOrders."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Token for the next page; empty on the last."""
+    """Token for the next page; empty on the last page."""
     @_builtins.property
     def orders(self) -> _containers.RepeatedCompositeFieldContainer[Global___Order]:
         """The entries, newest first."""
@@ -721,16 +734,16 @@ Global___ListOrdersResponse: _TypeAlias = ListOrdersResponse  # noqa: Y015
 
 @_typing.final
 class CancelOrderRequest(_message.Message):
-    """Asks to cancel an order."""
+    """Request message of CancelOrder."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ORDER_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Chosen by the caller, unique per caller and method."""
+    """Idempotency key, chosen by the caller, unique per caller and method."""
     order_id: _builtins.str
-    """Which one."""
+    """Identity of the order."""
     def __init__(
         self,
         *,
@@ -747,14 +760,14 @@ Global___CancelOrderRequest: _TypeAlias = CancelOrderRequest  # noqa: Y015
 
 @_typing.final
 class CancelOrderResponse(_message.Message):
-    """The order was cancelled."""
+    """Response message of CancelOrder."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def order(self) -> Global___Order:
-        """The order as it stands."""
+        """The order in its current state."""
 
     def __init__(
         self,
@@ -771,7 +784,7 @@ Global___CancelOrderResponse: _TypeAlias = CancelOrderResponse  # noqa: Y015
 
 @_typing.final
 class CreatePaymentRequest(_message.Message):
-    """Asks for one attempt to pay an order."""
+    """Request message of CreatePayment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -780,19 +793,19 @@ class CreatePaymentRequest(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     PAYMENT_METHOD_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Chosen by the caller, unique per caller and method."""
+    """Idempotency key, chosen by the caller, unique per caller and method."""
     order_id: _builtins.str
     """The order to pay."""
     payment_method: _builtins.str
-    """The provider's token for the means of payment. The sandbox provider knows
-    "sandbox_approve", "sandbox_decline", "sandbox_slow" (answers after a few
-    seconds), "sandbox_late" (answers later, by signed notification) and more,
+    """The provider's token for the payment method. The sandbox provider accepts
+    "sandbox_approve", "sandbox_decline", "sandbox_slow" (replies after a few
+    seconds), "sandbox_late" (replies later, by signed notification) and more,
     see `sandbox.v1.ProviderService`.
     """
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """The amount the customer agreed to, only compared with the order's price.
-        Optional.
+        """The amount that the customer agreed to; only compared with the order's
+        price. Optional.
         """
 
     def __init__(
@@ -813,14 +826,14 @@ Global___CreatePaymentRequest: _TypeAlias = CreatePaymentRequest  # noqa: Y015
 
 @_typing.final
 class CreatePaymentResponse(_message.Message):
-    """One attempt to pay."""
+    """Response message of CreatePayment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAYMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def payment(self) -> Global___Payment:
-        """The payment as it stands."""
+        """The payment in its current state."""
 
     def __init__(
         self,
@@ -837,13 +850,13 @@ Global___CreatePaymentResponse: _TypeAlias = CreatePaymentResponse  # noqa: Y015
 
 @_typing.final
 class GetPaymentRequest(_message.Message):
-    """Asks for one payment."""
+    """Request message of GetPayment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAYMENT_ID_FIELD_NUMBER: _builtins.int
     payment_id: _builtins.str
-    """Which one."""
+    """Identity of the payment."""
     def __init__(
         self,
         *,
@@ -859,14 +872,14 @@ Global___GetPaymentRequest: _TypeAlias = GetPaymentRequest  # noqa: Y015
 
 @_typing.final
 class GetPaymentResponse(_message.Message):
-    """One payment."""
+    """Response message of GetPayment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAYMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def payment(self) -> Global___Payment:
-        """The payment as it stands."""
+        """The payment in its current state."""
 
     def __init__(
         self,
@@ -883,7 +896,7 @@ Global___GetPaymentResponse: _TypeAlias = GetPaymentResponse  # noqa: Y015
 
 @_typing.final
 class ListPaymentsRequest(_message.Message):
-    """Asks for a page of an order's payments."""
+    """Request message of ListPayments."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -891,11 +904,11 @@ class ListPaymentsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ORDER_ID_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most entries wanted, up to 500; 0 means 50."""
+    """Maximum number of entries in the page, up to 500; 0 means 50."""
     page_token: _builtins.str
-    """The previous page's `next_page_token`; empty for the first page."""
+    """`next_page_token` of the previous page; empty for the first page."""
     order_id: _builtins.str
-    """Whose payments."""
+    """The order whose payments are listed."""
     def __init__(
         self,
         *,
@@ -913,14 +926,14 @@ Global___ListPaymentsRequest: _TypeAlias = ListPaymentsRequest  # noqa: Y015
 
 @_typing.final
 class ListPaymentsResponse(_message.Message):
-    """A page of payments."""
+    """Response message of ListPayments."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PAYMENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Token for the next page; empty on the last."""
+    """Token for the next page; empty on the last page."""
     @_builtins.property
     def payments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Payment]:
         """The entries, oldest first."""
@@ -941,7 +954,7 @@ Global___ListPaymentsResponse: _TypeAlias = ListPaymentsResponse  # noqa: Y015
 
 @_typing.final
 class IngestPaymentNotificationRequest(_message.Message):
-    """A webhook of the payment provider, untouched."""
+    """Request message of IngestPaymentNotification."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -989,7 +1002,7 @@ Global___IngestPaymentNotificationRequest: _TypeAlias = IngestPaymentNotificatio
 
 @_typing.final
 class IngestPaymentNotificationResponse(_message.Message):
-    """The notification was taken in."""
+    """Response message of IngestPaymentNotification."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -997,7 +1010,9 @@ class IngestPaymentNotificationResponse(_message.Message):
     NOTIFICATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def payment(self) -> Global___Payment:
-        """The payment that it is about, as it stands now; unset if we know none."""
+        """The payment that the notification refers to, in its current state; unset if
+        unknown.
+        """
 
     @_builtins.property
     def notification(self) -> Global___PaymentNotification:
@@ -1019,7 +1034,7 @@ Global___IngestPaymentNotificationResponse: _TypeAlias = IngestPaymentNotificati
 
 @_typing.final
 class ListPaymentNotificationsRequest(_message.Message):
-    """Asks for a page of the provider's notifications."""
+    """Request message of ListPaymentNotifications."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1027,11 +1042,11 @@ class ListPaymentNotificationsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most entries wanted, up to 500; 0 means 50."""
+    """Maximum number of entries in the page, up to 500; 0 means 50."""
     page_token: _builtins.str
-    """The previous page's `next_page_token`; empty for the first page."""
+    """`next_page_token` of the previous page; empty for the first page."""
     status: Global___PaymentNotificationStatus.ValueType
-    """Only those that became so. UNSPECIFIED means all."""
+    """Restricts the list to this status. UNSPECIFIED means every status."""
     def __init__(
         self,
         *,
@@ -1049,14 +1064,14 @@ Global___ListPaymentNotificationsRequest: _TypeAlias = ListPaymentNotificationsR
 
 @_typing.final
 class ListPaymentNotificationsResponse(_message.Message):
-    """A page of notifications."""
+    """Response message of ListPaymentNotifications."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NOTIFICATIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Token for the next page; empty on the last."""
+    """Token for the next page; empty on the last page."""
     @_builtins.property
     def notifications(self) -> _containers.RepeatedCompositeFieldContainer[Global___PaymentNotification]:
         """The entries, newest first."""
@@ -1077,7 +1092,7 @@ Global___ListPaymentNotificationsResponse: _TypeAlias = ListPaymentNotifications
 
 @_typing.final
 class CreateRefundRequest(_message.Message):
-    """Asks to give money back."""
+    """Request message of CreateRefund."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1086,14 +1101,14 @@ class CreateRefundRequest(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Chosen by the caller, unique per caller and method."""
+    """Idempotency key, chosen by the caller, unique per caller and method."""
     order_id: _builtins.str
-    """The order."""
+    """The order to refund."""
     reason: _builtins.str
-    """Why, for the record. One line of text, may be empty."""
+    """Reason, kept with the record. One line of text, may be empty."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """How much; more than zero. Without it, all that is left of the price."""
+        """The amount; more than zero. Unset means the whole remaining price."""
 
     def __init__(
         self,
@@ -1113,14 +1128,14 @@ Global___CreateRefundRequest: _TypeAlias = CreateRefundRequest  # noqa: Y015
 
 @_typing.final
 class CreateRefundResponse(_message.Message):
-    """The refund was begun."""
+    """Response message of CreateRefund."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REFUND_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def refund(self) -> Global___Refund:
-        """The refund as it stands."""
+        """The refund in its current state."""
 
     def __init__(
         self,
@@ -1137,13 +1152,13 @@ Global___CreateRefundResponse: _TypeAlias = CreateRefundResponse  # noqa: Y015
 
 @_typing.final
 class GetRefundRequest(_message.Message):
-    """Asks for one refund."""
+    """Request message of GetRefund."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REFUND_ID_FIELD_NUMBER: _builtins.int
     refund_id: _builtins.str
-    """Which one."""
+    """Identity of the refund."""
     def __init__(
         self,
         *,
@@ -1159,14 +1174,14 @@ Global___GetRefundRequest: _TypeAlias = GetRefundRequest  # noqa: Y015
 
 @_typing.final
 class GetRefundResponse(_message.Message):
-    """One refund."""
+    """Response message of GetRefund."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REFUND_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def refund(self) -> Global___Refund:
-        """The refund as it stands."""
+        """The refund in its current state."""
 
     def __init__(
         self,
@@ -1183,7 +1198,7 @@ Global___GetRefundResponse: _TypeAlias = GetRefundResponse  # noqa: Y015
 
 @_typing.final
 class ListRefundsRequest(_message.Message):
-    """Asks for a page of refunds."""
+    """Request message of ListRefunds."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1193,15 +1208,17 @@ class ListRefundsRequest(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     OVERDUE_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most entries wanted, up to 500; 0 means 50."""
+    """Maximum number of entries in the page, up to 500; 0 means 50."""
     page_token: _builtins.str
-    """The previous page's `next_page_token`; empty for the first page."""
+    """`next_page_token` of the previous page; empty for the first page."""
     order_id: _builtins.str
-    """Only those of this order. Empty means all."""
+    """Restricts the list to this order. Empty means all orders."""
     status: Global___RefundStatus.ValueType
-    """Only those that stand so. UNSPECIFIED means all."""
+    """Restricts the list to this status. UNSPECIFIED means every status."""
     overdue_only: _builtins.bool
-    """Only those that have no outcome for longer than it should take."""
+    """If true, restricts the list to refunds that have had no outcome for longer
+    than the configured limit.
+    """
     def __init__(
         self,
         *,
@@ -1221,14 +1238,14 @@ Global___ListRefundsRequest: _TypeAlias = ListRefundsRequest  # noqa: Y015
 
 @_typing.final
 class ListRefundsResponse(_message.Message):
-    """A page of refunds."""
+    """Response message of ListRefunds."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REFUNDS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Token for the next page; empty on the last."""
+    """Token for the next page; empty on the last page."""
     @_builtins.property
     def refunds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Refund]:
         """The entries, newest first."""
@@ -1249,13 +1266,13 @@ Global___ListRefundsResponse: _TypeAlias = ListRefundsResponse  # noqa: Y015
 
 @_typing.final
 class CheckLedgerRequest(_message.Message):
-    """Asks to check the money of orders."""
+    """Request message of CheckLedger."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_ID_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
-    """Only this order. Empty means all."""
+    """Restricts the check to this order. Empty means all orders."""
     def __init__(
         self,
         *,
@@ -1271,8 +1288,8 @@ Global___CheckLedgerRequest: _TypeAlias = CheckLedgerRequest  # noqa: Y015
 
 @_typing.final
 class LedgerEntry(_message.Message):
-    """How the money of one order stands, in its currency's minor unit:
-    captured − refunded = backing + owed, unless something is wrong.
+    """The money of one order, in its currency's minor unit. The entry balances if
+    captured − refunded = backing + owed.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1288,11 +1305,11 @@ class LedgerEntry(_message.Message):
     currency_code: _builtins.str
     """Currency of the amounts, ISO 4217."""
     captured_minor: _builtins.int
-    """What providers captured."""
+    """Amount captured by the provider."""
     refunded_minor: _builtins.int
-    """What went back."""
+    """Amount refunded."""
     backing_minor: _builtins.int
-    """What the order is worth now: its price less what was refunded of it."""
+    """Current value of the order: its price less what was refunded of it."""
     owed_minor: _builtins.int
     """Captured money that backs nothing and whose refund has not succeeded yet."""
     def __init__(
@@ -1315,7 +1332,7 @@ Global___LedgerEntry: _TypeAlias = LedgerEntry  # noqa: Y015
 
 @_typing.final
 class CheckLedgerResponse(_message.Message):
-    """The money of orders, checked."""
+    """Response message of CheckLedger."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1323,14 +1340,14 @@ class CheckLedgerResponse(_message.Message):
     IMBALANCES_FIELD_NUMBER: _builtins.int
     TOTALS_FIELD_NUMBER: _builtins.int
     checked_count: _builtins.int
-    """How many orders were checked."""
+    """Number of orders checked."""
     @_builtins.property
     def imbalances(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerEntry]:
-        """Those that don't balance, the first 100. Empty if all is well."""
+        """The orders that do not balance, at most 100. Empty if all balance."""
 
     @_builtins.property
     def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerEntry]:
-        """All orders that were checked, together, by currency; `order_id` is empty."""
+        """Totals of all checked orders, by currency; `order_id` is empty."""
 
     def __init__(
         self,

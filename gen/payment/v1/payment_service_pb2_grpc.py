@@ -26,26 +26,26 @@ if _version_not_supported:
 
 
 class PaymentServiceStub:
-    """Sells interviews: takes orders and payments for them, and pays money back.
+    """Sells interviews: orders, payments and refunds.
 
     Every error carries google.rpc.ErrorInfo with domain "payment.v1" and the
-    reason named here. A request that breaks a constraint of this contract gets
-    INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
-    per violation, and changes nothing. A `request_id` makes a mutation safe to
-    repeat: for 30 days the same id with the same body gets the first reply again;
-    with another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments
-    and refunds keep their ids for ever: repeated later, CreatePayment and
-    CreateRefund get what was created then, as it stands now.
+    reason documented with the method. A request that violates a constraint of
+    this contract returns INVALID_ARGUMENT, reason INVALID_REQUEST, with one
+    google.rpc.BadRequest entry per violation, and changes nothing. A
+    `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments and refunds keep their ids
+    without limit: repeated later, CreatePayment and CreateRefund return the
+    object that was created then, in its current state.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
-    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
-    leave it out.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en. A customer sees only their own
+    objects: those of others are NOT_FOUND and are left out of lists.
     """
 
     def __init__(self, channel):
@@ -127,26 +127,26 @@ class PaymentServiceStub:
 
 
 class PaymentServiceServicer:
-    """Sells interviews: takes orders and payments for them, and pays money back.
+    """Sells interviews: orders, payments and refunds.
 
     Every error carries google.rpc.ErrorInfo with domain "payment.v1" and the
-    reason named here. A request that breaks a constraint of this contract gets
-    INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
-    per violation, and changes nothing. A `request_id` makes a mutation safe to
-    repeat: for 30 days the same id with the same body gets the first reply again;
-    with another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments
-    and refunds keep their ids for ever: repeated later, CreatePayment and
-    CreateRefund get what was created then, as it stands now.
+    reason documented with the method. A request that violates a constraint of
+    this contract returns INVALID_ARGUMENT, reason INVALID_REQUEST, with one
+    google.rpc.BadRequest entry per violation, and changes nothing. A
+    `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments and refunds keep their ids
+    without limit: repeated later, CreatePayment and CreateRefund return the
+    object that was created then, in its current state.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
-    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
-    leave it out.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en. A customer sees only their own
+    objects: those of others are NOT_FOUND and are left out of lists.
     """
 
     def ListProducts(self, request, context):
@@ -157,13 +157,14 @@ class PaymentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateOrder(self, request, context):
-        """Creates an order for one product, to be paid before its `expire_at`.
+        """Creates an order for one product, payable before its `expire_at`.
         Idempotent by `request_id`.
 
-        Errors: NOT_FOUND PRODUCT_NOT_FOUND; INVALID_ARGUMENT CURRENCY_NOT_SUPPORTED
-        if nothing is sold in the expected price's currency; FAILED_PRECONDITION
-        PRICE_MISMATCH if the expected price isn't the catalogue's; PERMISSION_DENIED
-        NOT_YOUR_CUSTOMER_ID if a customer orders for somebody else.
+        Errors: NOT_FOUND PRODUCT_NOT_FOUND; INVALID_ARGUMENT
+        CURRENCY_NOT_SUPPORTED if no product is sold in the currency of the
+        expected price; FAILED_PRECONDITION PRICE_MISMATCH if the expected price
+        differs from the catalogue's; PERMISSION_DENIED NOT_YOUR_CUSTOMER_ID if a
+        customer orders for someone else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,35 +178,35 @@ class PaymentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListOrders(self, request, context):
-        """Lists orders, newest first. Idempotent.
-        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """Lists orders, newest first. Idempotent. Errors: INVALID_ARGUMENT
+        INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelOrder(self, request, context):
-        """Cancels an order that isn't paid. Its open payments are closed at the
-        provider first, so that none of them can still succeed. Idempotent by
-        `request_id`.
+        """Cancels an unpaid order. Its open payments are closed at the provider
+        first, so that none of them can succeed later. Idempotent by `request_id`.
 
         Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION
-        ORDER_NOT_CANCELLABLE (not PENDING_PAYMENT, just now paid, or its time to be
-        paid is over); UNAVAILABLE PROVIDER_UNAVAILABLE with google.rpc.RetryInfo if a
-        payment couldn't be closed.
+        ORDER_NOT_CANCELLABLE (the order is not PENDING_PAYMENT, has just been
+        paid, or has reached its `expire_at`); UNAVAILABLE PROVIDER_UNAVAILABLE
+        with google.rpc.RetryInfo if a payment could not be closed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreatePayment(self, request, context):
-        """Makes one attempt to pay an order; an order may need several. The reply may
-        say PROCESSING or UNKNOWN: the provider's answer is then still to come, and
-        the same request repeated asks the provider for it. A declined attempt is
-        an OK reply with status FAILED. When the payment succeeds, the order is PAID
-        and its access code is issued in the same moment. Idempotent by `request_id`:
-        a repeat gets the same payment as it stands. A final status stays; only money
-        captured later is still noted in `captured`.
+        """Makes one attempt to pay an order; an order may need several. A reply with
+        status PROCESSING or UNKNOWN means that the provider's outcome is pending;
+        repeating the same request queries the provider for it. A declined attempt
+        is an OK reply with status FAILED. When the payment succeeds, the order
+        becomes PAID and its access code is issued in the same transaction.
+        Idempotent by `request_id`: a repeat returns the same payment in its
+        current state. A final status never changes; only money captured later is
+        still recorded in `captured`.
 
         Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_NOT_PAYABLE,
         AMOUNT_MISMATCH, PAYMENT_IN_PROGRESS (another attempt has no outcome yet);
@@ -223,25 +224,25 @@ class PaymentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListPayments(self, request, context):
-        """Lists the payments of an order, oldest first. Idempotent. An order that
-        doesn't exist has none. Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """Lists the payments of an order, oldest first. Idempotent. The list is empty
+        for an order that does not exist. Errors: INVALID_ARGUMENT
+        INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateRefund(self, request, context):
-        """Gives money back. Without `amount`, or with all that is left of the order's
-        price, the refund is a full one: interview is asked first whether the
-        interview has started, the code is held back meanwhile, and in the end the
-        code is REVOKED or the refund REJECTED. A smaller amount leaves the code as
-        it is. The reply says PENDING; GetRefund tells the outcome. Idempotent by
-        `request_id`.
+        """Refunds money. Without `amount`, or with the whole remaining price, the
+        refund is a full one: the code is put on hold, interview is queried whether
+        the interview has started, and finally the code is REVOKED or the refund
+        REJECTED. A smaller amount leaves the code unchanged. The reply has status
+        PENDING; GetRefund returns the outcome. Idempotent by `request_id`.
 
         Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_NOT_REFUNDABLE
-        (not paid, or refunded before), REFUND_IN_PROGRESS (another has no outcome
-        yet), ACCESS_CODE_REDEEMED (a full refund of a used code), AMOUNT_MISMATCH
-        (another currency, or more than is left).
+        (not paid, or already refunded), REFUND_IN_PROGRESS (another refund has no
+        outcome yet), ACCESS_CODE_REDEEMED (a full refund of a used code),
+        AMOUNT_MISMATCH (another currency, or more than the remaining price).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -255,33 +256,33 @@ class PaymentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRefunds(self, request, context):
-        """Lists refunds, newest first. With `overdue_only`, those that hang: an
-        operator has to look. Idempotent. Errors: INVALID_ARGUMENT
-        INVALID_PAGE_TOKEN.
+        """Lists refunds, newest first. With `overdue_only`, lists those that need an
+        operator because they have had no outcome for too long. Idempotent. Errors:
+        INVALID_ARGUMENT INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckLedger(self, request, context):
-        """Checks that no money is lost or invented: of every order, what was captured
-        less what was refunded must be what backs the order and what is owed back.
-        Changes nothing. Idempotent.
+        """Checks that no money is lost or invented: for every order, the captured
+        amount less the refunded amount must equal the amount that backs the order
+        plus the amount owed back. Changes nothing. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def IngestPaymentNotification(self, request, context):
-        """Takes in a notification of the payment provider, as it came by webhook. It
-        is verified by its signature before anything in it is believed, then stored,
-        then accepted; it takes effect after that. One that doesn't fit our records
-        (a payment we don't know, another order, amount or currency) is accepted too,
-        and put aside as QUARANTINED for an operator. Idempotent: a repeated
-        notification changes nothing and is accepted again.
+        """Ingests a notification of the payment provider, as received by webhook. The
+        signature is verified first; then the notification is stored and accepted;
+        its effect follows asynchronously. A notification that contradicts the
+        records (an unknown payment, another order, amount or currency) is accepted
+        too and QUARANTINED for an operator. Idempotent: a repeated notification
+        changes nothing and is accepted again.
 
-        Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (no, wrong, stale or
-        future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED.
+        Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (missing, wrong,
+        stale or future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -377,26 +378,26 @@ def add_PaymentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PaymentService:
-    """Sells interviews: takes orders and payments for them, and pays money back.
+    """Sells interviews: orders, payments and refunds.
 
     Every error carries google.rpc.ErrorInfo with domain "payment.v1" and the
-    reason named here. A request that breaks a constraint of this contract gets
-    INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
-    per violation, and changes nothing. A `request_id` makes a mutation safe to
-    repeat: for 30 days the same id with the same body gets the first reply again;
-    with another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments
-    and refunds keep their ids for ever: repeated later, CreatePayment and
-    CreateRefund get what was created then, as it stands now.
+    reason documented with the method. A request that violates a constraint of
+    this contract returns INVALID_ARGUMENT, reason INVALID_REQUEST, with one
+    google.rpc.BadRequest entry per violation, and changes nothing. A
+    `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments and refunds keep their ids
+    without limit: repeated later, CreatePayment and CreateRefund return the
+    object that was created then, in its current state.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
-    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
-    leave it out.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en. A customer sees only their own
+    objects: those of others are NOT_FOUND and are left out of lists.
     """
 
     @staticmethod

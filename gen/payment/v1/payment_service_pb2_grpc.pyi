@@ -27,26 +27,26 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PaymentServiceStub:
-    """Sells interviews: takes orders and payments for them, and pays money back.
+    """Sells interviews: orders, payments and refunds.
 
     Every error carries google.rpc.ErrorInfo with domain "payment.v1" and the
-    reason named here. A request that breaks a constraint of this contract gets
-    INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
-    per violation, and changes nothing. A `request_id` makes a mutation safe to
-    repeat: for 30 days the same id with the same body gets the first reply again;
-    with another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments
-    and refunds keep their ids for ever: repeated later, CreatePayment and
-    CreateRefund get what was created then, as it stands now.
+    reason documented with the method. A request that violates a constraint of
+    this contract returns INVALID_ARGUMENT, reason INVALID_REQUEST, with one
+    google.rpc.BadRequest entry per violation, and changes nothing. A
+    `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments and refunds keep their ids
+    without limit: repeated later, CreatePayment and CreateRefund return the
+    object that was created then, in its current state.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
-    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
-    leave it out.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en. A customer sees only their own
+    objects: those of others are NOT_FOUND and are left out of lists.
     """
 
     @_typing.overload
@@ -56,38 +56,39 @@ class PaymentServiceStub:
     ListProducts: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.ListProductsRequest, _payment_service_pb2.ListProductsResponse]
     """Lists the products on sale, in the catalogue's order. Idempotent."""
     CreateOrder: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.CreateOrderRequest, _payment_service_pb2.CreateOrderResponse]
-    """Creates an order for one product, to be paid before its `expire_at`.
+    """Creates an order for one product, payable before its `expire_at`.
     Idempotent by `request_id`.
 
-    Errors: NOT_FOUND PRODUCT_NOT_FOUND; INVALID_ARGUMENT CURRENCY_NOT_SUPPORTED
-    if nothing is sold in the expected price's currency; FAILED_PRECONDITION
-    PRICE_MISMATCH if the expected price isn't the catalogue's; PERMISSION_DENIED
-    NOT_YOUR_CUSTOMER_ID if a customer orders for somebody else.
+    Errors: NOT_FOUND PRODUCT_NOT_FOUND; INVALID_ARGUMENT
+    CURRENCY_NOT_SUPPORTED if no product is sold in the currency of the
+    expected price; FAILED_PRECONDITION PRICE_MISMATCH if the expected price
+    differs from the catalogue's; PERMISSION_DENIED NOT_YOUR_CUSTOMER_ID if a
+    customer orders for someone else.
     """
     GetOrder: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.GetOrderRequest, _payment_service_pb2.GetOrderResponse]
     """Gets one order. Idempotent. Errors: NOT_FOUND ORDER_NOT_FOUND."""
     ListOrders: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.ListOrdersRequest, _payment_service_pb2.ListOrdersResponse]
-    """Lists orders, newest first. Idempotent.
-    Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+    """Lists orders, newest first. Idempotent. Errors: INVALID_ARGUMENT
+    INVALID_PAGE_TOKEN.
     """
     CancelOrder: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.CancelOrderRequest, _payment_service_pb2.CancelOrderResponse]
-    """Cancels an order that isn't paid. Its open payments are closed at the
-    provider first, so that none of them can still succeed. Idempotent by
-    `request_id`.
+    """Cancels an unpaid order. Its open payments are closed at the provider
+    first, so that none of them can succeed later. Idempotent by `request_id`.
 
     Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION
-    ORDER_NOT_CANCELLABLE (not PENDING_PAYMENT, just now paid, or its time to be
-    paid is over); UNAVAILABLE PROVIDER_UNAVAILABLE with google.rpc.RetryInfo if a
-    payment couldn't be closed.
+    ORDER_NOT_CANCELLABLE (the order is not PENDING_PAYMENT, has just been
+    paid, or has reached its `expire_at`); UNAVAILABLE PROVIDER_UNAVAILABLE
+    with google.rpc.RetryInfo if a payment could not be closed.
     """
     CreatePayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.CreatePaymentRequest, _payment_service_pb2.CreatePaymentResponse]
-    """Makes one attempt to pay an order; an order may need several. The reply may
-    say PROCESSING or UNKNOWN: the provider's answer is then still to come, and
-    the same request repeated asks the provider for it. A declined attempt is
-    an OK reply with status FAILED. When the payment succeeds, the order is PAID
-    and its access code is issued in the same moment. Idempotent by `request_id`:
-    a repeat gets the same payment as it stands. A final status stays; only money
-    captured later is still noted in `captured`.
+    """Makes one attempt to pay an order; an order may need several. A reply with
+    status PROCESSING or UNKNOWN means that the provider's outcome is pending;
+    repeating the same request queries the provider for it. A declined attempt
+    is an OK reply with status FAILED. When the payment succeeds, the order
+    becomes PAID and its access code is issued in the same transaction.
+    Idempotent by `request_id`: a repeat returns the same payment in its
+    current state. A final status never changes; only money captured later is
+    still recorded in `captured`.
 
     Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_NOT_PAYABLE,
     AMOUNT_MISMATCH, PAYMENT_IN_PROGRESS (another attempt has no outcome yet);
@@ -96,44 +97,44 @@ class PaymentServiceStub:
     GetPayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.GetPaymentRequest, _payment_service_pb2.GetPaymentResponse]
     """Gets one payment. Idempotent. Errors: NOT_FOUND PAYMENT_NOT_FOUND."""
     ListPayments: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.ListPaymentsRequest, _payment_service_pb2.ListPaymentsResponse]
-    """Lists the payments of an order, oldest first. Idempotent. An order that
-    doesn't exist has none. Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+    """Lists the payments of an order, oldest first. Idempotent. The list is empty
+    for an order that does not exist. Errors: INVALID_ARGUMENT
+    INVALID_PAGE_TOKEN.
     """
     CreateRefund: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.CreateRefundRequest, _payment_service_pb2.CreateRefundResponse]
-    """Gives money back. Without `amount`, or with all that is left of the order's
-    price, the refund is a full one: interview is asked first whether the
-    interview has started, the code is held back meanwhile, and in the end the
-    code is REVOKED or the refund REJECTED. A smaller amount leaves the code as
-    it is. The reply says PENDING; GetRefund tells the outcome. Idempotent by
-    `request_id`.
+    """Refunds money. Without `amount`, or with the whole remaining price, the
+    refund is a full one: the code is put on hold, interview is queried whether
+    the interview has started, and finally the code is REVOKED or the refund
+    REJECTED. A smaller amount leaves the code unchanged. The reply has status
+    PENDING; GetRefund returns the outcome. Idempotent by `request_id`.
 
     Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_NOT_REFUNDABLE
-    (not paid, or refunded before), REFUND_IN_PROGRESS (another has no outcome
-    yet), ACCESS_CODE_REDEEMED (a full refund of a used code), AMOUNT_MISMATCH
-    (another currency, or more than is left).
+    (not paid, or already refunded), REFUND_IN_PROGRESS (another refund has no
+    outcome yet), ACCESS_CODE_REDEEMED (a full refund of a used code),
+    AMOUNT_MISMATCH (another currency, or more than the remaining price).
     """
     GetRefund: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.GetRefundRequest, _payment_service_pb2.GetRefundResponse]
     """Gets one refund. Idempotent. Errors: NOT_FOUND REFUND_NOT_FOUND."""
     ListRefunds: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.ListRefundsRequest, _payment_service_pb2.ListRefundsResponse]
-    """Lists refunds, newest first. With `overdue_only`, those that hang: an
-    operator has to look. Idempotent. Errors: INVALID_ARGUMENT
-    INVALID_PAGE_TOKEN.
+    """Lists refunds, newest first. With `overdue_only`, lists those that need an
+    operator because they have had no outcome for too long. Idempotent. Errors:
+    INVALID_ARGUMENT INVALID_PAGE_TOKEN.
     """
     CheckLedger: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.CheckLedgerRequest, _payment_service_pb2.CheckLedgerResponse]
-    """Checks that no money is lost or invented: of every order, what was captured
-    less what was refunded must be what backs the order and what is owed back.
-    Changes nothing. Idempotent.
+    """Checks that no money is lost or invented: for every order, the captured
+    amount less the refunded amount must equal the amount that backs the order
+    plus the amount owed back. Changes nothing. Idempotent.
     """
     IngestPaymentNotification: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.IngestPaymentNotificationRequest, _payment_service_pb2.IngestPaymentNotificationResponse]
-    """Takes in a notification of the payment provider, as it came by webhook. It
-    is verified by its signature before anything in it is believed, then stored,
-    then accepted; it takes effect after that. One that doesn't fit our records
-    (a payment we don't know, another order, amount or currency) is accepted too,
-    and put aside as QUARANTINED for an operator. Idempotent: a repeated
-    notification changes nothing and is accepted again.
+    """Ingests a notification of the payment provider, as received by webhook. The
+    signature is verified first; then the notification is stored and accepted;
+    its effect follows asynchronously. A notification that contradicts the
+    records (an unknown payment, another order, amount or currency) is accepted
+    too and QUARANTINED for an operator. Idempotent: a repeated notification
+    changes nothing and is accepted again.
 
-    Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (no, wrong, stale or
-    future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED.
+    Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (missing, wrong,
+    stale or future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED.
     """
     ListPaymentNotifications: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.ListPaymentNotificationsRequest, _payment_service_pb2.ListPaymentNotificationsResponse]
     """Lists notifications of the payment provider, newest first. Idempotent.
@@ -142,64 +143,65 @@ class PaymentServiceStub:
 
 @_typing.type_check_only
 class PaymentServiceAsyncStub(PaymentServiceStub):
-    """Sells interviews: takes orders and payments for them, and pays money back.
+    """Sells interviews: orders, payments and refunds.
 
     Every error carries google.rpc.ErrorInfo with domain "payment.v1" and the
-    reason named here. A request that breaks a constraint of this contract gets
-    INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
-    per violation, and changes nothing. A `request_id` makes a mutation safe to
-    repeat: for 30 days the same id with the same body gets the first reply again;
-    with another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments
-    and refunds keep their ids for ever: repeated later, CreatePayment and
-    CreateRefund get what was created then, as it stands now.
+    reason documented with the method. A request that violates a constraint of
+    this contract returns INVALID_ARGUMENT, reason INVALID_REQUEST, with one
+    google.rpc.BadRequest entry per violation, and changes nothing. A
+    `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments and refunds keep their ids
+    without limit: repeated later, CreatePayment and CreateRefund return the
+    object that was created then, in its current state.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
-    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
-    leave it out.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en. A customer sees only their own
+    objects: those of others are NOT_FOUND and are left out of lists.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListProducts: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.ListProductsRequest, _payment_service_pb2.ListProductsResponse]  # type: ignore[assignment]
     """Lists the products on sale, in the catalogue's order. Idempotent."""
     CreateOrder: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.CreateOrderRequest, _payment_service_pb2.CreateOrderResponse]  # type: ignore[assignment]
-    """Creates an order for one product, to be paid before its `expire_at`.
+    """Creates an order for one product, payable before its `expire_at`.
     Idempotent by `request_id`.
 
-    Errors: NOT_FOUND PRODUCT_NOT_FOUND; INVALID_ARGUMENT CURRENCY_NOT_SUPPORTED
-    if nothing is sold in the expected price's currency; FAILED_PRECONDITION
-    PRICE_MISMATCH if the expected price isn't the catalogue's; PERMISSION_DENIED
-    NOT_YOUR_CUSTOMER_ID if a customer orders for somebody else.
+    Errors: NOT_FOUND PRODUCT_NOT_FOUND; INVALID_ARGUMENT
+    CURRENCY_NOT_SUPPORTED if no product is sold in the currency of the
+    expected price; FAILED_PRECONDITION PRICE_MISMATCH if the expected price
+    differs from the catalogue's; PERMISSION_DENIED NOT_YOUR_CUSTOMER_ID if a
+    customer orders for someone else.
     """
     GetOrder: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.GetOrderRequest, _payment_service_pb2.GetOrderResponse]  # type: ignore[assignment]
     """Gets one order. Idempotent. Errors: NOT_FOUND ORDER_NOT_FOUND."""
     ListOrders: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.ListOrdersRequest, _payment_service_pb2.ListOrdersResponse]  # type: ignore[assignment]
-    """Lists orders, newest first. Idempotent.
-    Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+    """Lists orders, newest first. Idempotent. Errors: INVALID_ARGUMENT
+    INVALID_PAGE_TOKEN.
     """
     CancelOrder: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.CancelOrderRequest, _payment_service_pb2.CancelOrderResponse]  # type: ignore[assignment]
-    """Cancels an order that isn't paid. Its open payments are closed at the
-    provider first, so that none of them can still succeed. Idempotent by
-    `request_id`.
+    """Cancels an unpaid order. Its open payments are closed at the provider
+    first, so that none of them can succeed later. Idempotent by `request_id`.
 
     Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION
-    ORDER_NOT_CANCELLABLE (not PENDING_PAYMENT, just now paid, or its time to be
-    paid is over); UNAVAILABLE PROVIDER_UNAVAILABLE with google.rpc.RetryInfo if a
-    payment couldn't be closed.
+    ORDER_NOT_CANCELLABLE (the order is not PENDING_PAYMENT, has just been
+    paid, or has reached its `expire_at`); UNAVAILABLE PROVIDER_UNAVAILABLE
+    with google.rpc.RetryInfo if a payment could not be closed.
     """
     CreatePayment: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.CreatePaymentRequest, _payment_service_pb2.CreatePaymentResponse]  # type: ignore[assignment]
-    """Makes one attempt to pay an order; an order may need several. The reply may
-    say PROCESSING or UNKNOWN: the provider's answer is then still to come, and
-    the same request repeated asks the provider for it. A declined attempt is
-    an OK reply with status FAILED. When the payment succeeds, the order is PAID
-    and its access code is issued in the same moment. Idempotent by `request_id`:
-    a repeat gets the same payment as it stands. A final status stays; only money
-    captured later is still noted in `captured`.
+    """Makes one attempt to pay an order; an order may need several. A reply with
+    status PROCESSING or UNKNOWN means that the provider's outcome is pending;
+    repeating the same request queries the provider for it. A declined attempt
+    is an OK reply with status FAILED. When the payment succeeds, the order
+    becomes PAID and its access code is issued in the same transaction.
+    Idempotent by `request_id`: a repeat returns the same payment in its
+    current state. A final status never changes; only money captured later is
+    still recorded in `captured`.
 
     Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_NOT_PAYABLE,
     AMOUNT_MISMATCH, PAYMENT_IN_PROGRESS (another attempt has no outcome yet);
@@ -208,44 +210,44 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     GetPayment: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.GetPaymentRequest, _payment_service_pb2.GetPaymentResponse]  # type: ignore[assignment]
     """Gets one payment. Idempotent. Errors: NOT_FOUND PAYMENT_NOT_FOUND."""
     ListPayments: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.ListPaymentsRequest, _payment_service_pb2.ListPaymentsResponse]  # type: ignore[assignment]
-    """Lists the payments of an order, oldest first. Idempotent. An order that
-    doesn't exist has none. Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+    """Lists the payments of an order, oldest first. Idempotent. The list is empty
+    for an order that does not exist. Errors: INVALID_ARGUMENT
+    INVALID_PAGE_TOKEN.
     """
     CreateRefund: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.CreateRefundRequest, _payment_service_pb2.CreateRefundResponse]  # type: ignore[assignment]
-    """Gives money back. Without `amount`, or with all that is left of the order's
-    price, the refund is a full one: interview is asked first whether the
-    interview has started, the code is held back meanwhile, and in the end the
-    code is REVOKED or the refund REJECTED. A smaller amount leaves the code as
-    it is. The reply says PENDING; GetRefund tells the outcome. Idempotent by
-    `request_id`.
+    """Refunds money. Without `amount`, or with the whole remaining price, the
+    refund is a full one: the code is put on hold, interview is queried whether
+    the interview has started, and finally the code is REVOKED or the refund
+    REJECTED. A smaller amount leaves the code unchanged. The reply has status
+    PENDING; GetRefund returns the outcome. Idempotent by `request_id`.
 
     Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_NOT_REFUNDABLE
-    (not paid, or refunded before), REFUND_IN_PROGRESS (another has no outcome
-    yet), ACCESS_CODE_REDEEMED (a full refund of a used code), AMOUNT_MISMATCH
-    (another currency, or more than is left).
+    (not paid, or already refunded), REFUND_IN_PROGRESS (another refund has no
+    outcome yet), ACCESS_CODE_REDEEMED (a full refund of a used code),
+    AMOUNT_MISMATCH (another currency, or more than the remaining price).
     """
     GetRefund: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.GetRefundRequest, _payment_service_pb2.GetRefundResponse]  # type: ignore[assignment]
     """Gets one refund. Idempotent. Errors: NOT_FOUND REFUND_NOT_FOUND."""
     ListRefunds: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.ListRefundsRequest, _payment_service_pb2.ListRefundsResponse]  # type: ignore[assignment]
-    """Lists refunds, newest first. With `overdue_only`, those that hang: an
-    operator has to look. Idempotent. Errors: INVALID_ARGUMENT
-    INVALID_PAGE_TOKEN.
+    """Lists refunds, newest first. With `overdue_only`, lists those that need an
+    operator because they have had no outcome for too long. Idempotent. Errors:
+    INVALID_ARGUMENT INVALID_PAGE_TOKEN.
     """
     CheckLedger: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.CheckLedgerRequest, _payment_service_pb2.CheckLedgerResponse]  # type: ignore[assignment]
-    """Checks that no money is lost or invented: of every order, what was captured
-    less what was refunded must be what backs the order and what is owed back.
-    Changes nothing. Idempotent.
+    """Checks that no money is lost or invented: for every order, the captured
+    amount less the refunded amount must equal the amount that backs the order
+    plus the amount owed back. Changes nothing. Idempotent.
     """
     IngestPaymentNotification: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.IngestPaymentNotificationRequest, _payment_service_pb2.IngestPaymentNotificationResponse]  # type: ignore[assignment]
-    """Takes in a notification of the payment provider, as it came by webhook. It
-    is verified by its signature before anything in it is believed, then stored,
-    then accepted; it takes effect after that. One that doesn't fit our records
-    (a payment we don't know, another order, amount or currency) is accepted too,
-    and put aside as QUARANTINED for an operator. Idempotent: a repeated
-    notification changes nothing and is accepted again.
+    """Ingests a notification of the payment provider, as received by webhook. The
+    signature is verified first; then the notification is stored and accepted;
+    its effect follows asynchronously. A notification that contradicts the
+    records (an unknown payment, another order, amount or currency) is accepted
+    too and QUARANTINED for an operator. Idempotent: a repeated notification
+    changes nothing and is accepted again.
 
-    Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (no, wrong, stale or
-    future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED.
+    Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (missing, wrong,
+    stale or future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED.
     """
     ListPaymentNotifications: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.ListPaymentNotificationsRequest, _payment_service_pb2.ListPaymentNotificationsResponse]  # type: ignore[assignment]
     """Lists notifications of the payment provider, newest first. Idempotent.
@@ -253,26 +255,26 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     """
 
 class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Sells interviews: takes orders and payments for them, and pays money back.
+    """Sells interviews: orders, payments and refunds.
 
     Every error carries google.rpc.ErrorInfo with domain "payment.v1" and the
-    reason named here. A request that breaks a constraint of this contract gets
-    INVALID_ARGUMENT, reason INVALID_REQUEST, with one google.rpc.BadRequest entry
-    per violation, and changes nothing. A `request_id` makes a mutation safe to
-    repeat: for 30 days the same id with the same body gets the first reply again;
-    with another body it gets ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments
-    and refunds keep their ids for ever: repeated later, CreatePayment and
-    CreateRefund get what was created then, as it stands now.
+    reason documented with the method. A request that violates a constraint of
+    this contract returns INVALID_ARGUMENT, reason INVALID_REQUEST, with one
+    google.rpc.BadRequest entry per violation, and changes nothing. A
+    `request_id` makes a mutation safe to repeat: for 30 days, the same id with
+    the same body returns the first reply again; with another body it returns
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments and refunds keep their ids
+    without limit: repeated later, CreatePayment and CreateRefund return the
+    object that was created then, in its current state.
 
-    Callers prove who they are by `authorization: Bearer <JWT>`; who may call a
-    method stands in its option `contract.v1.access`. Every method may answer
-    UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
-    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED and, both with
-    google.rpc.RetryInfo, RESOURCE_EXHAUSTED TOO_MANY_CALLS and UNAVAILABLE
-    DATABASE_UNAVAILABLE. Errors also carry
-    google.rpc.LocalizedMessage in the language of `accept-language`, zh-CN or en.
-    A customer sees only what is theirs: what is others' is NOT_FOUND, and lists
-    leave it out.
+    Callers authenticate with `authorization: Bearer <JWT>`. The option
+    `contract.v1.access` of a method lists who may call it. Every method may
+    return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
+    PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
+    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
+    language of `accept-language`, zh-CN or en. A customer sees only their own
+    objects: those of others are NOT_FOUND and are left out of lists.
     """
 
     @_abc_1.abstractmethod
@@ -289,13 +291,14 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payment_service_pb2.CreateOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.CreateOrderResponse, _abc.Awaitable[_payment_service_pb2.CreateOrderResponse]]:
-        """Creates an order for one product, to be paid before its `expire_at`.
+        """Creates an order for one product, payable before its `expire_at`.
         Idempotent by `request_id`.
 
-        Errors: NOT_FOUND PRODUCT_NOT_FOUND; INVALID_ARGUMENT CURRENCY_NOT_SUPPORTED
-        if nothing is sold in the expected price's currency; FAILED_PRECONDITION
-        PRICE_MISMATCH if the expected price isn't the catalogue's; PERMISSION_DENIED
-        NOT_YOUR_CUSTOMER_ID if a customer orders for somebody else.
+        Errors: NOT_FOUND PRODUCT_NOT_FOUND; INVALID_ARGUMENT
+        CURRENCY_NOT_SUPPORTED if no product is sold in the currency of the
+        expected price; FAILED_PRECONDITION PRICE_MISMATCH if the expected price
+        differs from the catalogue's; PERMISSION_DENIED NOT_YOUR_CUSTOMER_ID if a
+        customer orders for someone else.
         """
 
     @_abc_1.abstractmethod
@@ -312,8 +315,8 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payment_service_pb2.ListOrdersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.ListOrdersResponse, _abc.Awaitable[_payment_service_pb2.ListOrdersResponse]]:
-        """Lists orders, newest first. Idempotent.
-        Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """Lists orders, newest first. Idempotent. Errors: INVALID_ARGUMENT
+        INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
@@ -322,14 +325,13 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payment_service_pb2.CancelOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.CancelOrderResponse, _abc.Awaitable[_payment_service_pb2.CancelOrderResponse]]:
-        """Cancels an order that isn't paid. Its open payments are closed at the
-        provider first, so that none of them can still succeed. Idempotent by
-        `request_id`.
+        """Cancels an unpaid order. Its open payments are closed at the provider
+        first, so that none of them can succeed later. Idempotent by `request_id`.
 
         Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION
-        ORDER_NOT_CANCELLABLE (not PENDING_PAYMENT, just now paid, or its time to be
-        paid is over); UNAVAILABLE PROVIDER_UNAVAILABLE with google.rpc.RetryInfo if a
-        payment couldn't be closed.
+        ORDER_NOT_CANCELLABLE (the order is not PENDING_PAYMENT, has just been
+        paid, or has reached its `expire_at`); UNAVAILABLE PROVIDER_UNAVAILABLE
+        with google.rpc.RetryInfo if a payment could not be closed.
         """
 
     @_abc_1.abstractmethod
@@ -338,13 +340,14 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payment_service_pb2.CreatePaymentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.CreatePaymentResponse, _abc.Awaitable[_payment_service_pb2.CreatePaymentResponse]]:
-        """Makes one attempt to pay an order; an order may need several. The reply may
-        say PROCESSING or UNKNOWN: the provider's answer is then still to come, and
-        the same request repeated asks the provider for it. A declined attempt is
-        an OK reply with status FAILED. When the payment succeeds, the order is PAID
-        and its access code is issued in the same moment. Idempotent by `request_id`:
-        a repeat gets the same payment as it stands. A final status stays; only money
-        captured later is still noted in `captured`.
+        """Makes one attempt to pay an order; an order may need several. A reply with
+        status PROCESSING or UNKNOWN means that the provider's outcome is pending;
+        repeating the same request queries the provider for it. A declined attempt
+        is an OK reply with status FAILED. When the payment succeeds, the order
+        becomes PAID and its access code is issued in the same transaction.
+        Idempotent by `request_id`: a repeat returns the same payment in its
+        current state. A final status never changes; only money captured later is
+        still recorded in `captured`.
 
         Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_NOT_PAYABLE,
         AMOUNT_MISMATCH, PAYMENT_IN_PROGRESS (another attempt has no outcome yet);
@@ -365,8 +368,9 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payment_service_pb2.ListPaymentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.ListPaymentsResponse, _abc.Awaitable[_payment_service_pb2.ListPaymentsResponse]]:
-        """Lists the payments of an order, oldest first. Idempotent. An order that
-        doesn't exist has none. Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """Lists the payments of an order, oldest first. Idempotent. The list is empty
+        for an order that does not exist. Errors: INVALID_ARGUMENT
+        INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
@@ -375,17 +379,16 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payment_service_pb2.CreateRefundRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.CreateRefundResponse, _abc.Awaitable[_payment_service_pb2.CreateRefundResponse]]:
-        """Gives money back. Without `amount`, or with all that is left of the order's
-        price, the refund is a full one: interview is asked first whether the
-        interview has started, the code is held back meanwhile, and in the end the
-        code is REVOKED or the refund REJECTED. A smaller amount leaves the code as
-        it is. The reply says PENDING; GetRefund tells the outcome. Idempotent by
-        `request_id`.
+        """Refunds money. Without `amount`, or with the whole remaining price, the
+        refund is a full one: the code is put on hold, interview is queried whether
+        the interview has started, and finally the code is REVOKED or the refund
+        REJECTED. A smaller amount leaves the code unchanged. The reply has status
+        PENDING; GetRefund returns the outcome. Idempotent by `request_id`.
 
         Errors: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_NOT_REFUNDABLE
-        (not paid, or refunded before), REFUND_IN_PROGRESS (another has no outcome
-        yet), ACCESS_CODE_REDEEMED (a full refund of a used code), AMOUNT_MISMATCH
-        (another currency, or more than is left).
+        (not paid, or already refunded), REFUND_IN_PROGRESS (another refund has no
+        outcome yet), ACCESS_CODE_REDEEMED (a full refund of a used code),
+        AMOUNT_MISMATCH (another currency, or more than the remaining price).
         """
 
     @_abc_1.abstractmethod
@@ -402,9 +405,9 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payment_service_pb2.ListRefundsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.ListRefundsResponse, _abc.Awaitable[_payment_service_pb2.ListRefundsResponse]]:
-        """Lists refunds, newest first. With `overdue_only`, those that hang: an
-        operator has to look. Idempotent. Errors: INVALID_ARGUMENT
-        INVALID_PAGE_TOKEN.
+        """Lists refunds, newest first. With `overdue_only`, lists those that need an
+        operator because they have had no outcome for too long. Idempotent. Errors:
+        INVALID_ARGUMENT INVALID_PAGE_TOKEN.
         """
 
     @_abc_1.abstractmethod
@@ -413,9 +416,9 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payment_service_pb2.CheckLedgerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.CheckLedgerResponse, _abc.Awaitable[_payment_service_pb2.CheckLedgerResponse]]:
-        """Checks that no money is lost or invented: of every order, what was captured
-        less what was refunded must be what backs the order and what is owed back.
-        Changes nothing. Idempotent.
+        """Checks that no money is lost or invented: for every order, the captured
+        amount less the refunded amount must equal the amount that backs the order
+        plus the amount owed back. Changes nothing. Idempotent.
         """
 
     @_abc_1.abstractmethod
@@ -424,15 +427,15 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _payment_service_pb2.IngestPaymentNotificationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.IngestPaymentNotificationResponse, _abc.Awaitable[_payment_service_pb2.IngestPaymentNotificationResponse]]:
-        """Takes in a notification of the payment provider, as it came by webhook. It
-        is verified by its signature before anything in it is believed, then stored,
-        then accepted; it takes effect after that. One that doesn't fit our records
-        (a payment we don't know, another order, amount or currency) is accepted too,
-        and put aside as QUARANTINED for an operator. Idempotent: a repeated
-        notification changes nothing and is accepted again.
+        """Ingests a notification of the payment provider, as received by webhook. The
+        signature is verified first; then the notification is stored and accepted;
+        its effect follows asynchronously. A notification that contradicts the
+        records (an unknown payment, another order, amount or currency) is accepted
+        too and QUARANTINED for an operator. Idempotent: a repeated notification
+        changes nothing and is accepted again.
 
-        Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (no, wrong, stale or
-        future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED.
+        Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (missing, wrong,
+        stale or future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED.
         """
 
     @_abc_1.abstractmethod

@@ -26,16 +26,16 @@ if _version_not_supported:
 
 
 class ProviderServiceStub:
-    """Charges means of payment and pays back. What a charge does is chosen by its
-    payment method:
+    """Creates charges and refunds. The payment method selects the behaviour of a
+    charge:
 
-    "sandbox_approve" captures; "sandbox_decline" refuses; "sandbox_slow" captures
-    after a few seconds; "sandbox_late" answers PROCESSING and captures later, by a
-    signed notification; "sandbox_lost" captures, but its answer gets lost;
-    "sandbox_short" is like "sandbox_late" and captures one minor unit less than
-    asked; "sandbox_stubborn" is like "sandbox_late" and captures although it was
-    cancelled; "sandbox_no_refund" captures, and refuses every refund;
-    "sandbox_slow_refund" captures, and its refunds take a while.
+    "sandbox_approve" captures; "sandbox_decline" declines; "sandbox_slow"
+    captures after a few seconds; "sandbox_late" replies PROCESSING and captures
+    later, with a signed notification; "sandbox_lost" captures, but its reply is
+    lost; "sandbox_short" is like "sandbox_late" and captures one minor unit less
+    than requested; "sandbox_stubborn" is like "sandbox_late" and captures
+    although it was cancelled; "sandbox_no_refund" captures, and refuses every
+    refund; "sandbox_slow_refund" captures, and its refunds take some time.
     """
 
     def __init__(self, channel):
@@ -72,21 +72,21 @@ class ProviderServiceStub:
 
 
 class ProviderServiceServicer:
-    """Charges means of payment and pays back. What a charge does is chosen by its
-    payment method:
+    """Creates charges and refunds. The payment method selects the behaviour of a
+    charge:
 
-    "sandbox_approve" captures; "sandbox_decline" refuses; "sandbox_slow" captures
-    after a few seconds; "sandbox_late" answers PROCESSING and captures later, by a
-    signed notification; "sandbox_lost" captures, but its answer gets lost;
-    "sandbox_short" is like "sandbox_late" and captures one minor unit less than
-    asked; "sandbox_stubborn" is like "sandbox_late" and captures although it was
-    cancelled; "sandbox_no_refund" captures, and refuses every refund;
-    "sandbox_slow_refund" captures, and its refunds take a while.
+    "sandbox_approve" captures; "sandbox_decline" declines; "sandbox_slow"
+    captures after a few seconds; "sandbox_late" replies PROCESSING and captures
+    later, with a signed notification; "sandbox_lost" captures, but its reply is
+    lost; "sandbox_short" is like "sandbox_late" and captures one minor unit less
+    than requested; "sandbox_stubborn" is like "sandbox_late" and captures
+    although it was cancelled; "sandbox_no_refund" captures, and refuses every
+    refund; "sandbox_slow_refund" captures, and its refunds take some time.
     """
 
     def CreateCharge(self, request, context):
-        """Makes a charge. Idempotent by `idempotency_key`: repeated, it makes no second
-        charge and tells how the first one stands.
+        """Creates a charge. Idempotent by `idempotency_key`: a repetition creates no
+        second charge and returns the current state of the first.
 
         Errors: INVALID_ARGUMENT for an unknown payment method; ALREADY_EXISTS if
         the key was used for another charge.
@@ -103,20 +103,21 @@ class ProviderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelCharge(self, request, context):
-        """Closes a charge: if it isn't captured, it never will be; if the provider has
-        never heard of it, it never will be made. Tells how the charge stands. Idempotent.
-        Errors: none of its own.
+        """Closes a charge: a charge that is not captured will never be captured; a
+        charge that does not exist will never be created. Returns the state of the
+        charge. Idempotent. Errors: none specific to this method.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateRefund(self, request, context):
-        """Pays a captured charge back, whole or in part. Idempotent by `idempotency_key`:
-        repeated, it pays nothing again and tells how the first one stands.
+        """Refunds a captured charge, in whole or in part. Idempotent by
+        `idempotency_key`: a repetition refunds nothing more and returns the
+        current state of the first.
 
-        Errors: NOT_FOUND if there is no such charge; ALREADY_EXISTS if the key was
-        used for another refund.
+        Errors: NOT_FOUND if the charge does not exist; ALREADY_EXISTS if the key
+        was used for another refund.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,16 +167,16 @@ def add_ProviderServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ProviderService:
-    """Charges means of payment and pays back. What a charge does is chosen by its
-    payment method:
+    """Creates charges and refunds. The payment method selects the behaviour of a
+    charge:
 
-    "sandbox_approve" captures; "sandbox_decline" refuses; "sandbox_slow" captures
-    after a few seconds; "sandbox_late" answers PROCESSING and captures later, by a
-    signed notification; "sandbox_lost" captures, but its answer gets lost;
-    "sandbox_short" is like "sandbox_late" and captures one minor unit less than
-    asked; "sandbox_stubborn" is like "sandbox_late" and captures although it was
-    cancelled; "sandbox_no_refund" captures, and refuses every refund;
-    "sandbox_slow_refund" captures, and its refunds take a while.
+    "sandbox_approve" captures; "sandbox_decline" declines; "sandbox_slow"
+    captures after a few seconds; "sandbox_late" replies PROCESSING and captures
+    later, with a signed notification; "sandbox_lost" captures, but its reply is
+    lost; "sandbox_short" is like "sandbox_late" and captures one minor unit less
+    than requested; "sandbox_stubborn" is like "sandbox_late" and captures
+    although it was cancelled; "sandbox_no_refund" captures, and refuses every
+    refund; "sandbox_slow_refund" captures, and its refunds take some time.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""What an operator does to access codes, and what becomes of it at interview."""
+"""Access codes: an operator's calls, the end of their time, and interview's copies of them."""
 
 import secrets
 from typing import Any
@@ -8,74 +8,70 @@ from payment.v1 import access_code_pb2, access_code_service_pb2
 from tests.system.drivers.running_stack import RunningStack
 
 
-async def change(
-    clients: Clients, verb: str, code_id: str, request_id: str = ""
+async def change_access_code(
+    clients: Clients, verb: str, access_code_id: str, request_id: str = ""
 ) -> access_code_pb2.AccessCode:
-    """Revoke, Suspend, Reinstate or Reissue; the record after it."""
+    """Calls RevokeAccessCode, SuspendAccessCode, ReinstateAccessCode or ReissueAccessCode.
+
+    Returns the changed record. The reason given is "<verb> requested".
+    """
     request = getattr(access_code_service_pb2, f"{verb}AccessCodeRequest")(
         request_id=request_id or secrets.token_hex(8),
-        access_code_id=code_id,
-        reason=f"{verb} it",
+        access_code_id=access_code_id,
+        reason=f"{verb} requested",
     )
     reply: Any = await getattr(clients.codes, f"{verb}AccessCode")(request)
     record: access_code_pb2.AccessCode = reply.record
     return record
 
 
-async def record_of(outside: RunningStack, order_id: str) -> access_code_pb2.AccessCode:
-    """The order's current code, as payment tells it."""
+async def get_access_code(stack: RunningStack, order_id: str) -> access_code_pb2.AccessCode:
+    """The order's current access code, as payment returns it."""
     request = access_code_service_pb2.GetAccessCodeRequest(order_id=order_id)
-    return (await outside.clients.codes.GetAccessCode(request)).record
+    return (await stack.clients.codes.GetAccessCode(request)).record
 
 
-async def revoke(outside: RunningStack, order_id: str) -> access_code_pb2.AccessCode:
-    """Withdraws the order's code; its record afterwards."""
-    request = access_code_service_pb2.RevokeAccessCodeRequest(
-        request_id=f"{order_id}-revoke",
-        access_code_id=(await record_of(outside, order_id)).id,
-        reason="asked by the test",
+async def change_current_access_code(
+    stack: RunningStack, verb: str, order_id: str
+) -> access_code_pb2.AccessCode:
+    """Revokes, suspends, reinstates or reissues the order's current code; the changed record."""
+    record = await get_access_code(stack, order_id)
+    return await change_access_code(stack.clients, verb, record.id)
+
+
+async def validate_access_code(
+    clients: Clients, code: str, product_id: str = ""
+) -> access_code_service_pb2.ValidateAccessCodeResponse:
+    """Payment's answer to ValidateAccessCode."""
+    request = access_code_service_pb2.ValidateAccessCodeRequest(
+        access_code=code, product_id=product_id
     )
-    return (await outside.clients.codes.RevokeAccessCode(request)).record
+    return await clients.codes.ValidateAccessCode(request)
 
 
-async def suspend(outside: RunningStack, order_id: str) -> access_code_pb2.AccessCode:
-    """Holds the order's code back; its record afterwards."""
-    request = access_code_service_pb2.SuspendAccessCodeRequest(
-        request_id=f"{order_id}-suspend",
-        access_code_id=(await record_of(outside, order_id)).id,
-        reason="asked by the test",
-    )
-    return (await outside.clients.codes.SuspendAccessCode(request)).record
+def status_name(record: access_code_pb2.AccessCode) -> str:
+    """The record's status without the enum's prefix, such as "ACTIVE"."""
+    return access_code_pb2.AccessCodeStatus.Name(record.status).removeprefix("ACCESS_CODE_STATUS_")
 
 
-async def reinstate(outside: RunningStack, order_id: str) -> access_code_pb2.AccessCode:
-    """Lifts the operator's hold; the code's record afterwards."""
-    request = access_code_service_pb2.ReinstateAccessCodeRequest(
-        request_id=f"{order_id}-reinstate",
-        access_code_id=(await record_of(outside, order_id)).id,
-        reason="asked by the test",
-    )
-    return (await outside.clients.codes.ReinstateAccessCode(request)).record
-
-
-async def interview_heard(outside: RunningStack, order_id: str, status: str) -> None:
-    """Waits until interview's copy of the order's code has a status."""
-    heard = "SELECT status = $2 FROM interview.cached_codes WHERE order_id = $1"
-    await outside.until_true(heard, order_id, status)
-
-
-async def feed_is_fresh(outside: RunningStack) -> None:
-    """Waits until interview has a watermark of payment's that counts."""
-    await outside.until_true(
-        "SELECT EXISTS (SELECT FROM interview.payment_watermark"
-        " WHERE covered_as_of > now() - interval '10 minutes')"
-    )
-
-
-async def code_expired(outside: RunningStack, order_id: str) -> None:
-    """Lets the order's code run out: the superuser moves its time back."""
-    await outside.rows(
+async def expire_access_code(stack: RunningStack, order_id: str) -> None:
+    """Moves the end of the code's time into the past; payment's worker sets EXPIRED afterwards."""
+    await stack.execute(
         "UPDATE payment.access_codes SET expire_at = now() - interval '1 minute'"
         " WHERE order_id = $1",
         order_id,
+    )
+
+
+async def wait_for_cached_status(stack: RunningStack, order_id: str, status: str) -> None:
+    """Waits until interview's cached copy of the order's code has a status."""
+    query = "SELECT status = $2 FROM interview.cached_codes WHERE order_id = $1"
+    await stack.wait_until_true(query, order_id, status)
+
+
+async def wait_for_fresh_watermark(stack: RunningStack) -> None:
+    """Waits until interview's cached codes are fresh: they cover payment's last minute."""
+    await stack.wait_until_true(
+        "SELECT EXISTS (SELECT FROM interview.payment_watermark"
+        " WHERE covered_as_of > now() - interval '1 minute')"
     )

@@ -1,64 +1,49 @@
-"""Trouble in a handler, made by the database; and what the bus says and keeps of it."""
+"""Event handlers that fail because the database rejects an insert."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from devstack.polling import wait_until
-from ops.v1 import ops_service_pb2
 from tests.system.drivers.running_stack import RunningStack
+
+FAULT = "insert rejected by the test"
 
 
 @asynccontextmanager
-async def no_session_for(outside: RunningStack, order_id: str) -> AsyncIterator[None]:
-    """Makes the database refuse the session of one order."""
-    async with outside.sql() as superuser:
+async def failing_inserts(
+    stack: RunningStack, table: str, order_id: str, error: str = f"'{FAULT}'"
+) -> AsyncIterator[None]:
+    """Makes the database reject every insert of an order's row into a table during the block.
+
+    `error` is what follows RAISE EXCEPTION; it may quote columns of the row as NEW.column.
+    """
+    function = f"{table.partition('.')[0]}.reject_insert"
+    async with stack.sql() as superuser:
         await superuser.execute(
-            "CREATE OR REPLACE FUNCTION interview.refuse() RETURNS trigger LANGUAGE plpgsql AS $$"
-            " BEGIN RAISE EXCEPTION 'refused by the test'; END $$"
-        )
-        await superuser.execute(
-            "CREATE TRIGGER refuse BEFORE INSERT ON interview.sessions FOR EACH ROW"
-            f" WHEN (NEW.order_id = '{order_id}') EXECUTE FUNCTION interview.refuse()"
+            f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$"
+            f" BEGIN RAISE EXCEPTION {error}; END $$;"
+            f"CREATE TRIGGER reject_insert BEFORE INSERT ON {table} FOR EACH ROW"
+            f" WHEN (NEW.order_id = '{order_id}') EXECUTE FUNCTION {function}()"
         )
     try:
         yield
     finally:
-        async with outside.sql() as superuser:
-            await superuser.execute("DROP TRIGGER refuse ON interview.sessions")
-            await superuser.execute("DROP FUNCTION interview.refuse()")
+        async with stack.sql() as superuser:
+            await superuser.execute(
+                f"DROP TRIGGER reject_insert ON {table}; DROP FUNCTION {function}()"
+            )
 
 
-def failures(outside: RunningStack, order_id: str) -> list[dict[str, Any]]:
-    """What interview logged about failed tries of an order's event."""
-    return outside.log_lines("interview", event="event not handled", key=order_id)
+def failing_session_insert(stack: RunningStack, order_id: str) -> Any:
+    """Makes interview fail to handle an order's PaymentCompleted during the block."""
+    return failing_inserts(stack, "interview.sessions", order_id)
 
 
-async def failed_times(outside: RunningStack, order_id: str, times: int) -> None:
-    """Waits until an order's event has failed so often."""
-
-    async def look() -> bool:
-        return len(failures(outside, order_id)) >= times
-
-    await wait_until(look, f"{times} failures of {order_id}", 60)
+def handler_failures(stack: RunningStack, order_id: str) -> list[dict[str, Any]]:
+    """Interview's log entries about failed attempts to handle an event of an order."""
+    return stack.log_entries("interview", event="event not handled", key=order_id)
 
 
-async def dead_letter(outside: RunningStack, order_id: str) -> ops_service_pb2.DeadLetter:
-    """Waits until interview has given an order's event up."""
-
-    async def look() -> ops_service_pb2.DeadLetter | None:
-        listed = await outside.clients.ops["interview"].ListDeadLetters(
-            ops_service_pb2.ListDeadLettersRequest(page_size=500)
-        )
-        return next((one for one in listed.dead_letters if one.key == order_id), None)
-
-    return await wait_until(look, f"a dead letter of {order_id}", 60)
-
-
-def replay_of(
-    letter: ops_service_pb2.DeadLetter, attempt: str
-) -> ops_service_pb2.ReplayDeadLetterRequest:
-    """Asks to handle a dead letter's event again."""
-    return ops_service_pb2.ReplayDeadLetterRequest(
-        dead_letter_id=letter.dead_letter_id, request_id=f"{letter.dead_letter_id}-{attempt}"
-    )
+async def wait_for_handler_failures(stack: RunningStack, order_id: str, count: int) -> None:
+    """Waits until interview has failed so often to handle an event of an order."""
+    await stack.wait_for_log_entries("interview", count, event="event not handled", key=order_id)

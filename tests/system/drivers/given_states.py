@@ -1,346 +1,360 @@
-"""Orders, codes, sessions, mails and dead letters, brought to where a test wants them to stand."""
+"""Brings orders, access codes, sessions, mails and dead letters into a given state."""
 
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from notification.v1 import notification_service_pb2
 from ops.v1 import ops_service_pb2
-from payment.v1 import access_code_pb2, access_code_service_pb2, payment_service_pb2
-from tests.system.drivers.access_codes import change, code_expired
-from tests.system.drivers.db_faults import dead_letter, no_session_for, replay_of
-from tests.system.drivers.fake_events import MadeUpOrder
-from tests.system.drivers.interviews import Interview, session_of, started, time_over
-from tests.system.drivers.payments import came_to_stand, cancelling, let_time_run_out, payments
-from tests.system.drivers.refunds import Desk
+from payment.v1 import access_code_pb2, access_code_service_pb2
+from tests.system.drivers.access_codes import (
+    change_access_code,
+    expire_access_code,
+    get_access_code,
+)
+from tests.system.drivers.db_faults import failing_session_insert
+from tests.system.drivers.dead_letters import (
+    discard_dead_letter,
+    replay_dead_letter,
+    wait_for_dead_letter,
+)
+from tests.system.drivers.fake_events import FakeOrder
+from tests.system.drivers.interviews import Interview, prepared_interview, started_interview
+from tests.system.drivers.payments import (
+    cancel_order,
+    expire_order,
+    get_order,
+    list_payments,
+    wait_for_statuses,
+)
+from tests.system.drivers.refunds import create_refund, list_refunds, wait_for_refund
 from tests.system.drivers.running_stack import RunningStack
 
 
 @dataclass
-class Thing:
-    """What stands in the state that is wanted, and how it is looked at."""
+class Given:
+    """An object in a given state, the ids to call it by, and a function that reads its state."""
 
-    outside: RunningStack
-    look: Callable[[], Awaitable[object]]
+    stack: RunningStack
+    read: Callable[[], Awaitable[object]]
     order_id: str = ""
     payment_id: str = ""
-    code: access_code_pb2.AccessCode = field(default_factory=access_code_pb2.AccessCode)
+    access_code: access_code_pb2.AccessCode = field(default_factory=access_code_pb2.AccessCode)
     interview: Interview | None = None
-    questions: tuple[str, str] = ("", "")
+    answered_question_id: str = "unknown"
+    missed_question_id: str = "unknown"
     notification_id: str = ""
-    letter: ops_service_pb2.DeadLetter = field(default_factory=ops_service_pb2.DeadLetter)
+    dead_letter: ops_service_pb2.DeadLetter = field(default_factory=ops_service_pb2.DeadLetter)
 
 
-async def ordered(outside: RunningStack, order_id: str) -> Thing:
-    """An order with its payments, refunds and codes."""
+# Orders and payments
 
-    async def look() -> object:
-        clients, refunds = outside.clients, payment_service_pb2.ListRefundsRequest
+
+async def given_order(stack: RunningStack, order_id: str) -> Given:
+    """An order with its payments, refunds and access codes."""
+
+    async def read() -> object:
         codes = access_code_service_pb2.ListAccessCodesRequest(order_id=order_id)
-        listed = (await clients.payments.ListRefunds(refunds(order_id=order_id))).refunds
         return (
-            await Desk(outside).order(order_id),
-            list(await payments(outside, order_id)),
-            [(one.refund_id, one.status) for one in listed],
-            await clients.codes.ListAccessCodes(codes),
+            await get_order(stack, order_id),
+            list(await list_payments(stack, order_id)),
+            [(refund.refund_id, refund.status) for refund in await list_refunds(stack, order_id)],
+            await stack.clients.codes.ListAccessCodes(codes),
         )
 
-    return Thing(outside, look, order_id)
+    return Given(stack, read, order_id)
 
 
-async def pending_order(outside: RunningStack) -> Thing:
-    return await ordered(outside, (await outside.journey().order()).order_id)
+async def pending_order(stack: RunningStack) -> Given:
+    return await given_order(stack, (await stack.journey().order()).order_id)
 
 
-async def paid_order(outside: RunningStack) -> Thing:
-    return await ordered(outside, await outside.journey().paid_order())
+async def paid_order(stack: RunningStack) -> Given:
+    return await given_order(stack, await stack.journey().paid_order())
 
 
-async def refunded_order(outside: RunningStack, minor: int | None = None) -> Thing:
-    order, desk = await paid_order(outside), Desk(outside)
-    await desk.becomes(await desk.refund(order.order_id, minor), "SUCCEEDED")
+async def refunded_order(stack: RunningStack, amount_minor: int | None = None) -> Given:
+    order = await paid_order(stack)
+    refund = await create_refund(stack, order.order_id, amount_minor)
+    await wait_for_refund(stack, refund, "SUCCEEDED")
     return order
 
 
-async def partially_refunded_order(outside: RunningStack) -> Thing:
-    return await refunded_order(outside, 100)
+async def partially_refunded_order(stack: RunningStack) -> Given:
+    return await refunded_order(stack, 100)
 
 
-async def expired_order(outside: RunningStack) -> Thing:
-    order = await pending_order(outside)
-    await let_time_run_out(outside, order.order_id)
-    await came_to_stand(outside, order.order_id, "EXPIRED")
+async def expired_order(stack: RunningStack) -> Given:
+    order = await pending_order(stack)
+    await expire_order(stack, order.order_id)
+    await wait_for_statuses(stack, order.order_id, "EXPIRED")
     return order
 
 
-async def cancelled_order(outside: RunningStack) -> Thing:
-    order = await pending_order(outside)
-    await outside.clients.payments.CancelOrder(cancelling(order.order_id, secrets.token_hex(8)))
+async def cancelled_order(stack: RunningStack) -> Given:
+    order = await pending_order(stack)
+    await cancel_order(stack.clients, order.order_id)
     return order
 
 
-async def order_with_a_payment_processing(outside: RunningStack) -> Thing:
-    """The provider has it, and is suspended before it tells."""
-    journey = outside.journey()
-    order = await ordered(outside, (await journey.order()).order_id)
+async def order_with_a_processing_payment(stack: RunningStack) -> Given:
+    """The provider has the charge and is suspended before it reports the outcome."""
+    journey = stack.journey()
+    order = await given_order(stack, (await journey.order()).order_id)
     payment = await journey.pay(order.order_id, "sandbox_late")
-    outside.stack.suspend("provider")
+    stack.devstack.suspend("provider")
     order.payment_id = payment.payment_id
     return order
 
 
-async def order_with_a_payment_unknown(outside: RunningStack) -> Thing:
-    """The provider doesn't answer."""
-    journey = outside.journey()
-    order = await ordered(outside, (await journey.order()).order_id)
-    outside.stack.suspend("provider")
+async def order_with_an_unknown_payment(stack: RunningStack) -> Given:
+    """The provider does not answer."""
+    journey = stack.journey()
+    order = await given_order(stack, (await journey.order()).order_id)
+    stack.devstack.suspend("provider")
     order.payment_id = (await journey.pay(order.order_id)).payment_id
     return order
 
 
-async def order_with_a_refund_pending(outside: RunningStack) -> Thing:
-    """Interview is away, so its answer is waited for."""
-    await outside.stack.terminate("interview")
-    order = await paid_order(outside)
-    await Desk(outside).refund(order.order_id)
+async def order_with_a_pending_refund(stack: RunningStack) -> Given:
+    """Interview is stopped, so that the refund waits for its answer."""
+    await stack.devstack.terminate("interview")
+    order = await paid_order(stack)
+    await create_refund(stack, order.order_id)
     return order
 
 
-async def coded(outside: RunningStack, order_id: str, code: access_code_pb2.AccessCode) -> Thing:
-    """A code with its audit."""
-    get = access_code_service_pb2.GetAccessCodeRequest(access_code_id=code.id)
-
-    async def look() -> object:
-        codes = outside.clients.codes
-        return await codes.GetAccessCode(get), await Desk(outside).audit(code.id)
-
-    return Thing(outside, look, order_id, code=code)
+# Access codes
 
 
-async def active_code(outside: RunningStack) -> Thing:
-    order_id = await outside.journey().paid_order()
-    return await coded(outside, order_id, await Desk(outside).code(order_id))
+async def given_access_code(stack: RunningStack, order_id: str) -> Given:
+    """The order's current access code with its audit."""
+    record = await get_access_code(stack, order_id)
+    get = access_code_service_pb2.GetAccessCodeRequest(access_code_id=record.id)
+    audit = access_code_service_pb2.ListAccessCodeEventsRequest(access_code_id=record.id)
+
+    async def read() -> object:
+        codes = stack.clients.codes
+        return await codes.GetAccessCode(get), await codes.ListAccessCodeEvents(audit)
+
+    return Given(stack, read, order_id, access_code=record)
 
 
-async def changed_code(outside: RunningStack, verb: str) -> Thing:
-    thing = await active_code(outside)
-    await change(outside.clients, verb, thing.code.id)
-    return thing
+async def active_code(stack: RunningStack) -> Given:
+    return await given_access_code(stack, await stack.journey().paid_order())
 
 
-async def suspended_code(outside: RunningStack) -> Thing:
-    return await changed_code(outside, "Suspend")
+async def suspended_code(stack: RunningStack) -> Given:
+    return await _changed_code(stack, "Suspend")
 
 
-async def revoked_code(outside: RunningStack) -> Thing:
-    return await changed_code(outside, "Revoke")
+async def revoked_code(stack: RunningStack) -> Given:
+    return await _changed_code(stack, "Revoke")
 
 
-async def reissued_code(outside: RunningStack) -> Thing:
-    return await changed_code(outside, "Reissue")
+async def reissued_code(stack: RunningStack) -> Given:
+    return await _changed_code(stack, "Reissue")
 
 
-async def redeemed_code(outside: RunningStack) -> Thing:
-    order_id = (await started(outside)).session.order_id
-    return await coded(outside, order_id, await Desk(outside).code(order_id))
+async def _changed_code(stack: RunningStack, verb: str) -> Given:
+    given = await active_code(stack)
+    await change_access_code(stack.clients, verb, given.access_code.id)
+    return given
 
 
-async def expired_code(outside: RunningStack) -> Thing:
-    thing = await active_code(outside)
-    await code_expired(outside, thing.order_id)
-    swept = "SELECT status = 'EXPIRED' FROM payment.access_codes WHERE id = $1"
-    await outside.until_true(swept, thing.code.id)
-    return thing
+async def redeemed_code(stack: RunningStack) -> Given:
+    interview = await started_interview(stack)
+    return await given_access_code(stack, interview.session.order_id)
 
 
-async def code_suspended_for_a_refund(outside: RunningStack) -> Thing:
-    order_id = (await order_with_a_refund_pending(outside)).order_id
-    return await coded(outside, order_id, await Desk(outside).code(order_id))
+async def expired_code(stack: RunningStack) -> Given:
+    given = await active_code(stack)
+    await expire_access_code(stack, given.order_id)
+    is_expired = "SELECT status = 'EXPIRED' FROM payment.access_codes WHERE id = $1"
+    await stack.wait_until_true(is_expired, given.access_code.id)
+    return given
 
 
-async def seated(interview: Interview, *questions: str) -> Thing:
-    """A session with its questions; the answered one and the missed one, if there are."""
+async def code_suspended_for_a_refund(stack: RunningStack) -> Given:
+    order = await order_with_a_pending_refund(stack)
+    return await given_access_code(stack, order.order_id)
 
-    async def look() -> object:
-        return await interview.now(), await interview.records()
+
+# Sessions
+
+
+async def given_session(interview: Interview) -> Given:
+    """A session with its questions and answers."""
+
+    async def read() -> object:
+        return await interview.get_session(), await interview.list_qa_records()
 
     order_id = interview.session.order_id
-    code = await Desk(interview.outside).code(order_id)
-    answered, missed = questions or ("unheard-of", "unheard-of")
-    return Thing(
-        interview.outside,
-        look,
-        order_id,
-        code=code,
-        interview=interview,
-        questions=(answered, missed),
-    )
+    code = await get_access_code(interview.stack, order_id)
+    return Given(interview.stack, read, order_id, access_code=code, interview=interview)
 
 
-async def prepared_session(outside: RunningStack) -> Thing:
-    _, order_id, _ = await outside.prepared()
-    return await seated(Interview(outside, await session_of(outside, order_id)))
+async def prepared_session(stack: RunningStack) -> Given:
+    return await given_session(await prepared_interview(stack))
 
 
-async def running_session(outside: RunningStack) -> Thing:
-    """One question is answered, the next was missed."""
-    interview, asked = await started(outside), []
-    for answers in (True, False):
-        question = await interview.next_question()
-        assert question is not None
-        asked.append(question.question_id)
-        if answers:
-            await interview.answer(question.question_id)
-    await time_over(interview, "answer_by")
-    return await seated(interview, *asked)
+async def started_session(stack: RunningStack) -> Given:
+    """The first question is answered, the time for the second is over."""
+    interview = await started_interview(stack)
+    answered = await interview.next_question()
+    assert answered is not None
+    await interview.answer(answered.question_id)
+    missed = await interview.next_question()
+    assert missed is not None
+    await interview.expire_question()
+    given = await given_session(interview)
+    given.answered_question_id = answered.question_id
+    given.missed_question_id = missed.question_id
+    return given
 
 
-async def session_unheard_of(outside: RunningStack) -> Thing:
-    """Nobody hears that it has started while the broker is suspended."""
-    journey, order_id, code = await outside.prepared()
-    outside.stack.suspend("nats")
-    interview = Interview(outside, await journey.start(code))
-    thing = await seated(interview)
-    assert thing.code.status == access_code_pb2.ACCESS_CODE_STATUS_ACTIVE
-    assert thing.order_id == order_id
-    return thing
+async def session_started_during_a_broker_outage(stack: RunningStack) -> Given:
+    """The broker is suspended, so that payment does not receive InterviewStarted."""
+    journey, order_id, code = await stack.prepare_session()
+    stack.devstack.suspend("nats")
+    given = await given_session(Interview(stack, await journey.start(code)))
+    assert given.access_code.status == access_code_pb2.ACCESS_CODE_STATUS_ACTIVE
+    assert given.order_id == order_id
+    return given
 
 
-async def completed_session(outside: RunningStack) -> Thing:
-    interview = await started(outside)
+async def completed_session(stack: RunningStack) -> Given:
+    interview = await started_interview(stack)
     await interview.complete()
-    return await seated(interview)
+    return await given_session(interview)
 
 
-async def evaluated_session(outside: RunningStack) -> Thing:
-    interview = await started(outside)
+async def evaluated_session(stack: RunningStack) -> Given:
+    interview = await started_interview(stack)
     await interview.complete()
-    await interview.evaluate()
-    return await seated(interview)
+    await interview.create_feedback()
+    return await given_session(interview)
 
 
-async def cancelled_session(outside: RunningStack) -> Thing:
-    interview = await started(outside)
+async def cancelled_session(stack: RunningStack) -> Given:
+    interview = await started_interview(stack)
     await interview.cancel()
-    return await seated(interview)
+    return await given_session(interview)
 
 
-async def expired_session(outside: RunningStack) -> Thing:
-    interview = await started(outside)
-    await time_over(interview, "deadline_at")
-    await interview.becomes("EXPIRED")
-    return await seated(interview)
+async def expired_session(stack: RunningStack) -> Given:
+    interview = await started_interview(stack)
+    await interview.expire_session()
+    await interview.wait_for_status("EXPIRED")
+    return await given_session(interview)
 
 
-async def session_expired_before_its_start(outside: RunningStack) -> Thing:
-    thing = await prepared_session(outside)
-    await code_expired(outside, thing.order_id)
-    assert thing.interview
-    await thing.interview.becomes("EXPIRED")
-    return thing
+async def session_expired_before_its_start(stack: RunningStack) -> Given:
+    interview = await prepared_interview(stack)
+    given = await given_session(interview)
+    await expire_access_code(stack, given.order_id)
+    await interview.wait_for_status("EXPIRED")
+    return given
 
 
-async def session_cancelled_before_its_start(outside: RunningStack) -> Thing:
-    thing = await prepared_session(outside)
-    await change(outside.clients, "Revoke", thing.code.id)
-    assert thing.interview
-    await thing.interview.becomes("CANCELLED")
-    return thing
+async def session_cancelled_before_its_start(stack: RunningStack) -> Given:
+    interview = await prepared_interview(stack)
+    given = await given_session(interview)
+    await change_access_code(stack.clients, "Revoke", given.access_code.id)
+    await interview.wait_for_status("CANCELLED")
+    return given
 
 
-async def mailed(outside: RunningStack, notification_id: str) -> Thing:
-    """A mail."""
+# Mails
+
+
+async def given_mail(stack: RunningStack, notification_id: str) -> Given:
     get = notification_service_pb2.GetNotificationRequest(notification_id=notification_id)
 
-    async def look() -> object:
-        return await outside.clients.notifications.GetNotification(get)
+    async def read() -> object:
+        return await stack.clients.notifications.GetNotification(get)
 
-    return Thing(outside, look, notification_id=notification_id)
+    return Given(stack, read, notification_id=notification_id)
 
 
-async def held_up(order: MadeUpOrder, status: str) -> Thing:
-    """A mail that the mailbox doesn't take yet: it stays so, DEFERRED or as its sender left it."""
-    waiting = await order.mail_about(await order.payment_completed(), "DEFERRED")
-    await order.outside.until_true(
-        "WITH held AS (UPDATE notification.notifications"
+async def _mail_waiting_for_an_hour(order: FakeOrder, status: str) -> Given:
+    """A mail that the mailbox has deferred, kept in a status until its next attempt."""
+    event_id = await order.publish(order.payment_completed())
+    deferred = await order.wait_for_mail(event_id, "DEFERRED")
+    await order.stack.wait_until_true(
+        "WITH changed AS (UPDATE notification.notifications"
         " SET status = $2, due_at = now() + interval '1 hour'"
         " WHERE notification_id = $1 AND status = 'DEFERRED' RETURNING 1)"
-        " SELECT EXISTS (SELECT FROM held)",
-        waiting.notification_id,
+        " SELECT EXISTS (SELECT FROM changed)",
+        deferred.notification_id,
         status,
     )
-    return await mailed(order.outside, waiting.notification_id)
+    return await given_mail(order.stack, deferred.notification_id)
 
 
-async def deferred_mail(outside: RunningStack) -> Thing:
-    return await held_up(MadeUpOrder(outside, "+defer"), "DEFERRED")
+async def deferred_mail(stack: RunningStack) -> Given:
+    return await _mail_waiting_for_an_hour(FakeOrder(stack, "+defer"), "DEFERRED")
 
 
-async def mail_being_sent(outside: RunningStack) -> Thing:
-    """Its sender died a moment ago, and its claim lasts."""
-    return await held_up(MadeUpOrder(outside, "+defer"), "SENDING")
+async def mail_being_sent(stack: RunningStack) -> Given:
+    """Its sender has died, and its claim has not run out."""
+    return await _mail_waiting_for_an_hour(FakeOrder(stack, "+defer"), "SENDING")
 
 
-async def queued_mail(outside: RunningStack) -> Thing:
+async def queued_mail(stack: RunningStack) -> Given:
     """It waits until another mail of its order is sent."""
-    order = MadeUpOrder(outside, "+defer")
-    await held_up(order, "SENDING")
-    waiting = await order.mail_about(await order.feedback_published(), "QUEUED")
-    return await mailed(outside, waiting.notification_id)
+    order = FakeOrder(stack, "+defer")
+    await _mail_waiting_for_an_hour(order, "SENDING")
+    event_id = await order.publish(order.feedback_published())
+    queued = await order.wait_for_mail(event_id, "QUEUED")
+    return await given_mail(stack, queued.notification_id)
 
 
-async def buried(outside: RunningStack) -> Thing:
-    """A dead letter whose event could be handled now."""
-    journey = outside.journey()
+# Dead letters
+
+
+async def open_dead_letter(stack: RunningStack) -> Given:
+    """A dead letter whose event can be handled now, because its fault is gone."""
+    journey = stack.journey()
     order_id = (await journey.order()).order_id
-    async with no_session_for(outside, order_id):
+    async with failing_session_insert(stack, order_id):
         await journey.pay(order_id)
-        letter = await dead_letter(outside, order_id)
-    get = ops_service_pb2.GetDeadLetterRequest(dead_letter_id=letter.dead_letter_id)
-    decided = "SELECT resolution FROM interview.dead_letters WHERE dead_letter_id = $1"
+        dead_letter = await wait_for_dead_letter(stack, order_id)
+    get = ops_service_pb2.GetDeadLetterRequest(dead_letter_id=dead_letter.dead_letter_id)
+    resolution = "SELECT resolution FROM interview.dead_letters WHERE dead_letter_id = $1"
 
-    async def look() -> object:
-        shown = await outside.clients.ops["interview"].GetDeadLetter(get)
-        sessions = (await outside.effects(order_id)).sessions
-        return shown, await outside.value(decided, letter.dead_letter_id), sessions
+    async def read() -> object:
+        return (
+            await stack.clients.ops["interview"].GetDeadLetter(get),
+            await stack.fetch_value(resolution, dead_letter.dead_letter_id),
+            (await stack.effects(order_id)).sessions,
+        )
 
-    return Thing(outside, look, letter=letter)
-
-
-async def replay(thing: Thing) -> None:
-    request = replay_of(thing.letter, secrets.token_hex(8))
-    await thing.outside.clients.ops["interview"].ReplayDeadLetter(request)
+    return Given(stack, read, dead_letter=dead_letter)
 
 
-async def discard(thing: Thing) -> None:
-    request = ops_service_pb2.DiscardDeadLetterRequest(
-        dead_letter_id=thing.letter.dead_letter_id, request_id=secrets.token_hex(8)
-    )
-    await thing.outside.clients.ops["interview"].DiscardDeadLetter(request)
+async def handled_dead_letter(stack: RunningStack) -> Given:
+    given = await open_dead_letter(stack)
+    await replay_dead_letter(stack, given.dead_letter)
+    return given
 
 
-async def handled_letter(outside: RunningStack) -> Thing:
-    thing = await buried(outside)
-    await replay(thing)
-    return thing
+async def discarded_dead_letter(stack: RunningStack) -> Given:
+    given = await open_dead_letter(stack)
+    await discard_dead_letter(stack, given.dead_letter)
+    return given
 
 
-async def discarded_letter(outside: RunningStack) -> Thing:
-    thing = await buried(outside)
-    await discard(thing)
-    return thing
-
-
-REACHED: Mapping[str, Callable[[RunningStack], Awaitable[Thing]]] = {
+# Each name is a state machine, a state, and in what way the state was reached.
+GIVEN_STATES: Mapping[str, Callable[[RunningStack], Awaitable[Given]]] = {
     "order PENDING_PAYMENT": pending_order,
     "order PAID": paid_order,
     "order PARTIALLY_REFUNDED": partially_refunded_order,
     "order REFUNDED": refunded_order,
     "order EXPIRED": expired_order,
     "order CANCELLED": cancelled_order,
-    "order REFUND_PENDING": order_with_a_refund_pending,
-    "payment PROCESSING": order_with_a_payment_processing,
-    "payment UNKNOWN": order_with_a_payment_unknown,
+    "order REFUND_PENDING": order_with_a_pending_refund,
+    "payment PROCESSING": order_with_a_processing_payment,
+    "payment UNKNOWN": order_with_an_unknown_payment,
     "code ACTIVE": active_code,
     "code SUSPENDED by an operator": suspended_code,
     "code SUSPENDED for a refund": code_suspended_for_a_refund,
@@ -349,8 +363,8 @@ REACHED: Mapping[str, Callable[[RunningStack], Awaitable[Thing]]] = {
     "code REVOKED": revoked_code,
     "code REVOKED by a reissue": reissued_code,
     "session PREPARED": prepared_session,
-    "session IN_PROGRESS": running_session,
-    "session IN_PROGRESS unheard of by payment": session_unheard_of,
+    "session IN_PROGRESS": started_session,
+    "session IN_PROGRESS during a broker outage": session_started_during_a_broker_outage,
     "session COMPLETED": completed_session,
     "session EVALUATED": evaluated_session,
     "session EXPIRED": expired_session,
@@ -360,6 +374,6 @@ REACHED: Mapping[str, Callable[[RunningStack], Awaitable[Thing]]] = {
     "mail QUEUED": queued_mail,
     "mail SENDING": mail_being_sent,
     "mail DEFERRED": deferred_mail,
-    "letter HANDLED": handled_letter,
-    "letter DISCARDED": discarded_letter,
+    "dead_letter HANDLED": handled_dead_letter,
+    "dead_letter DISCARDED": discarded_dead_letter,
 }

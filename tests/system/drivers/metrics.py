@@ -1,4 +1,4 @@
-"""What a service tells Prometheus."""
+"""The metrics of a service, as Prometheus scrapes them."""
 
 import asyncio
 import urllib.request
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from tests.system.drivers.running_stack import RunningStack
 
 
-async def numbers(outside: RunningStack, service: str) -> Mapping[str, float]:
-    """The metrics of a service, each by its name and labels."""
-    *_, told = outside.log_lines(service, event="metrics")
-    return await asyncio.to_thread(_fetch, f"http://{told['address']}/metrics")
+async def scrape_metrics(stack: RunningStack, service: str) -> Mapping[str, float]:
+    """A service's metrics by name and labels, such as 'consumer_pending{stream="PAYMENT"}'."""
+    address = stack.log_entries(service, event="metrics")[-1]["address"]
+    return await asyncio.to_thread(_scrape, f"http://{address}/metrics")
 
 
-def _fetch(url: str) -> dict[str, float]:
+def _scrape(url: str) -> dict[str, float]:
     with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310  our own process
         lines = reply.read().decode().splitlines()
-    found = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-    return {name: float(number) for name, number in found}
+    samples = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in samples}

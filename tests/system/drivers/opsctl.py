@@ -79,4 +79,4 @@ async def run(*arguments: str, stdin: str = "", **settings: Any) -> Result:
 
 async def opsctl(stack: RunningStack, *arguments: str, stdin: str = "") -> Result:
     """Runs a command on a stack's data directory."""
-    return await run("--data-dir", str(stack.stack.directory), *arguments, stdin=stdin)
+    return await run("--data-dir", str(stack.devstack.directory), *arguments, stdin=stdin)

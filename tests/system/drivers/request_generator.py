@@ -1,4 +1,4 @@
-"""Hypothesis strategies for requests, made from the contracts' descriptors."""
+"""Hypothesis strategies for requests, derived from the contracts' descriptors."""
 
 import string
 from typing import Any
@@ -14,7 +14,7 @@ _IDS = st.builds(
     st.sampled_from(["ord", "pay", "acc", "ses", "ntf", "dlq", "evt"]),
     _ULID,
 )
-_KNOWN = st.sampled_from(
+_TYPICAL = st.sampled_from(
     [
         "backend-60",
         "CNY",
@@ -28,9 +28,9 @@ _KNOWN = st.sampled_from(
         "request-1",
     ]
 )
-_WILD = st.text(max_size=200) | st.text(string.printable, max_size=300)
+_ARBITRARY = st.text(max_size=200) | st.text(string.printable, max_size=300)
 _LONG = st.integers(1000, 200_000).map(lambda length: "x" * length)
-_STRINGS = st.one_of(_KNOWN, _IDS, _KNOWN, _IDS, _WILD, st.just("\x00"), _LONG)
+_STRINGS = st.one_of(_TYPICAL, _IDS, _TYPICAL, _IDS, _ARBITRARY, st.just("\x00"), _LONG)
 
 
 def _scalars(field: FieldDescriptor) -> st.SearchStrategy[Any]:
@@ -49,7 +49,7 @@ def _scalars(field: FieldDescriptor) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def _filled(draw: st.DrawFn, descriptor: Descriptor) -> Message:
+def _messages(draw: st.DrawFn, descriptor: Descriptor) -> Message:
     message = GetMessageClass(descriptor)()
     for field in descriptor.fields:
         if not draw(st.integers(0, 3)):
@@ -58,17 +58,19 @@ def _filled(draw: st.DrawFn, descriptor: Descriptor) -> Message:
             value = draw(_scalars(field))
             setattr(message, field.name, value)
         elif field.message_type.GetOptions().map_entry:
-            getattr(message, field.name).update(draw(st.dictionaries(_WILD, _WILD, max_size=3)))
+            getattr(message, field.name).update(
+                draw(st.dictionaries(_ARBITRARY, _ARBITRARY, max_size=3))
+            )
         elif field.is_repeated:
-            entries = draw(st.lists(_filled(field.message_type), max_size=3))
+            entries = draw(st.lists(_messages(field.message_type), max_size=3))
             getattr(message, field.name).extend(entries)
         else:
-            getattr(message, field.name).CopyFrom(draw(_filled(field.message_type)))
+            getattr(message, field.name).CopyFrom(draw(_messages(field.message_type)))
     return message
 
 
 def requests(descriptor: Descriptor) -> st.SearchStrategy[bytes]:
-    """Encoded requests: mostly well-formed messages with odd content, some mere bytes."""
-    encoded = _filled(descriptor).map(lambda message: message.SerializeToString())
+    """Encoded requests: mostly well-formed messages with random content, some random bytes."""
+    encoded = _messages(descriptor).map(lambda message: message.SerializeToString())
     truncated = st.builds(lambda body, cut: body[:cut], encoded, st.integers(0, 40))
     return st.one_of(encoded, encoded, encoded, truncated, st.binary(max_size=100))

@@ -1,16 +1,17 @@
-"""A running stack as its users and operators see it: calls, streams, SQL, mailbox, logs."""
+"""A running stack as its clients and operators see it: calls, SQL, streams, mailbox, logs."""
 
+import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from email.message import EmailMessage
 from typing import Any, TypeVar
 
 import asyncpg
 import grpc
 import nats
+from google.protobuf.message import Message
 from nats.aio.client import Client
 from nats.js.api import RawStreamMsg
 
@@ -21,69 +22,23 @@ from devstack.keys import AUDIENCE
 from devstack.polling import WaitTimedOut, wait_until
 from devstack.servers.postgres import DATABASE, SERVICES
 from devstack.stack import Stack
-from payment.v1 import access_code_pb2, payment_service_pb2
+from payment.v1 import access_code_pb2
 from runtime.auth.authentication import Role, TokenSigner
+from tests.system.drivers.effects import EFFECTS_QUERY, Effects
 
-T = TypeVar("T")
+EventType = TypeVar("EventType", bound=Message)
 
+# Streams and their durable consumers.
 CONSUMERS = (
     ("PAYMENT", "interview"),
     ("PAYMENT", "notification"),
     ("INTERVIEW", "payment"),
     ("INTERVIEW", "notification"),
 )
-OUTBOXES = ("payment", "interview", "notification")
-# Signed with it until lately.
-OLD_PROVIDER_SECRET = "the provider's old secret"
-# What a client repeats, with the same request id.
-RETRYABLE = frozenset(
-    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED}
-)
-_NOT_YET = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_DATABASE_UNAVAILABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
-_EFFECTS = """
-SELECT (SELECT count(*) FROM payment.payments
-         WHERE order_id = $1 AND status = 'SUCCEEDED') AS captures,
-       (SELECT count(*) FROM payment.access_codes WHERE order_id = $1) AS codes,
-       (SELECT count(*) FROM payment.access_codes
-         WHERE order_id = $1 AND status = 'REDEEMED') AS redeemed,
-       (SELECT count(*) FROM payment.access_code_events
-         JOIN payment.access_codes ON id = access_code_id
-         WHERE order_id = $1 AND after = 'REDEEMED') AS redemptions,
-       (SELECT count(*) FROM interview.sessions WHERE order_id = $1) AS sessions,
-       (SELECT count(*) FROM interview.sessions
-         WHERE order_id = $1 AND status = 'IN_PROGRESS') AS started,
-       (SELECT count(*) FROM notification.notifications WHERE order_id = $1) AS notifications,
-       (SELECT count(*) FROM notification.notifications
-         WHERE order_id = $1 AND (status = 'SENT' OR suppression_reason = 'CODE_OUTDATED'
-                AND EXISTS (SELECT FROM payment.access_codes
-                             WHERE order_id = $1 AND status = 'REDEEMED'))) AS sent
-"""
-
-
-@dataclass(frozen=True)
-class Effects:
-    """How often each thing happened to one order.
-
-    As sent counts a mail that was held back since its code was used before it could be sent.
-    """
-
-    captures: int
-    codes: int
-    redeemed: int
-    redemptions: int
-    sessions: int
-    started: int
-    notifications: int
-    sent: int
-
-
-PAID = Effects(1, 1, 0, 0, 1, 0, 1, 1)
-STARTED = Effects(1, 1, 1, 1, 1, 1, 1, 1)
-
-
-# Methods that are for services only, and one that may call each.
-SERVICE_CALLERS = {
+# Methods that are open to services only, and a service that may call each.
+_SERVICE_CALLERS = {
     "IngestPaymentNotification": "provider",
     "CreateCharge": "payment",
     "GetCharge": "payment",
@@ -91,79 +46,113 @@ SERVICE_CALLERS = {
 }
 
 
-def _service_that_calls(method: str) -> str | None:
-    """Of a method's path or its bare name; CreateRefund and GetRefund are also people's calls."""
+def _service_caller(method: str) -> str | None:
+    """The service that may call a method, given by its path or its bare name.
+
+    CreateRefund and GetRefund by their bare names are payment's own, which people may call.
+    """
     if "sandbox.v1.ProviderService" in method:
         return "payment"
-    return SERVICE_CALLERS.get(method.rpartition("/")[2])
+    return _SERVICE_CALLERS.get(method.rpartition("/")[2])
+
+
+def event_id(message: RawStreamMsg) -> str:
+    """The id of the event in a stream's message."""
+    return (message.headers or {})["ce-id"]
 
 
 class RunningStack:
-    """What can be seen of a stack, and done to it, without being a part of it."""
+    """A stack and all that a test reads from it or does to it without being a part of it.
 
-    def __init__(self, stack: Stack, clients: Clients) -> None:
-        self.stack, self.clients = stack, clients
+    `devstack` starts, stops, suspends and kills its processes; `clients` calls its services as a
+    storefront that is also an operator.
+    """
+
+    def __init__(self, devstack: Stack, clients: Clients) -> None:
+        self.devstack, self.clients = devstack, clients
+        self._superuser: asyncpg.Connection[asyncpg.Record] | None = None
+        self._superuser_lock = asyncio.Lock()
+
+    # Customers and callers
 
     def journey(self, **settings: str) -> Journey:
-        """A new customer."""
-        return Journey(self.clients, self.stack.mail_dir, **settings)
+        """A new customer's journey."""
+        return Journey(self.clients, self.devstack.mail_dir, **settings)
 
-    # Callers
+    async def prepare_session(self) -> tuple[Journey, str, str]:
+        """Pays an order as a new customer and waits for its session: journey, order id, code."""
+        journey = self.journey()
+        order_id = await journey.paid_order()
+        await journey.wait_for_session(order_id)
+        return journey, order_id, (await self.access_code(order_id)).code
 
-    def token(self, method: str = "") -> str:
-        """A token of somebody who may call a method; a shop that may also operate, if a person."""
-        keys = self.stack.keys
-        if (name := _service_that_calls(method)) is None:
+    def token_for(self, method: str = "") -> str:
+        """A token of a caller that may call a method: a service, or a storefront and operator."""
+        keys = self.devstack.keys
+        if (name := _service_caller(method)) is None:
             return keys.token("devstack", Role.STOREFRONT, Role.OPERATOR)
-        signer = TokenSigner(keys.private(name))
-        return signer.issue(name, [*AUDIENCE, "provider"], [Role.SERVICE])
+        return self.service_token(name)
+
+    def service_token(self, service: str) -> str:
+        """A token with a service's own identity, signed with its own key."""
+        signer = TokenSigner(self.devstack.keys.private(service))
+        return signer.issue(service, [*AUDIENCE, "provider"], [Role.SERVICE])
 
     def channel(self, server: str, method: str = "") -> grpc.aio.Channel:
-        """A channel to a server, as somebody who may call a method."""
-        address, token = self.stack.address(server), self.token(method)
+        """A channel to a server with a token for a method."""
+        address, token = self.devstack.address(server), self.token_for(method)
         return open_channel(address, name=server, token=token, timeout=60.0, retry=False)
 
     # SQL
 
     @asynccontextmanager
     async def sql(self, role: str = "") -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
-        """A connection as a role, or as the superuser."""
+        """A database connection of a role, by default of the superuser."""
         if role:
-            url = self.stack.database_url(role).replace("+asyncpg", "")
+            url = self.devstack.database_url(role).replace("+asyncpg", "")
             connection = await asyncpg.connect(url, timeout=10)
         else:
-            connection = await self.stack.postgres_server.connect(DATABASE)
+            connection = await self.devstack.postgres_server.connect(DATABASE)
         try:
             yield connection
         finally:
             await connection.close(timeout=10)
 
-    async def rows(self, query: str, *arguments: object) -> "Sequence[asyncpg.Record]":
-        """What the superuser reads."""
+    async def execute(self, statement: str, *arguments: object) -> None:
+        """Executes a statement as the superuser."""
         async with self.sql() as connection:
-            return await connection.fetch(query, *arguments)
+            await connection.execute(statement, *arguments)
 
-    async def value(self, query: str, *arguments: object) -> Any:
-        """One value that the superuser reads."""
-        async with self.sql() as connection:
-            return await connection.fetchval(query, *arguments)
+    async def fetch_rows(self, query: str, *arguments: object) -> "Sequence[asyncpg.Record]":
+        """The rows that the superuser reads, over a connection that is kept: a log-in is slow."""
+        if self._superuser_lock.locked():  # a query that waits delays no other
+            async with self.sql() as connection:
+                return await connection.fetch(query, *arguments)
+        async with self._superuser_lock:
+            if self._superuser is None or self._superuser.is_closed():
+                self._superuser = await self.devstack.postgres_server.connect(DATABASE)
+            return await self._superuser.fetch(query, *arguments, timeout=30)
 
-    async def until_true(self, query: str, *arguments: object) -> None:
-        """Waits until a query's one value is true."""
+    async def fetch_value(self, query: str, *arguments: object) -> Any:
+        """The single value that the superuser reads; None without a row."""
+        return next((row[0] for row in await self.fetch_rows(query, *arguments)), None)
 
-        async def look() -> bool:
-            return bool(await self.value(query, *arguments))
+    async def wait_until_true(self, query: str, *arguments: object) -> None:
+        """Waits until a query's single value is true."""
 
-        await wait_until(look, f"{query} {arguments}", 60)
+        async def is_true() -> bool:
+            return bool(await self.fetch_value(query, *arguments))
+
+        await wait_until(is_true, f"{query} {arguments}", 60)
 
     async def row_counts(self) -> Mapping[str, int]:
-        """Rows of every table, without what watermarks leave every few seconds."""
-        tables = await self.rows(
-            "SELECT schemaname, tablename FROM pg_tables"
-            " WHERE schemaname IN ('payment', 'interview', 'notification')"
-            " AND tablename <> 'pending_watermarks'"
-        )
+        """The number of rows of every table, without those that watermarks add all the time."""
         async with self.sql() as connection:
+            tables = await connection.fetch(
+                "SELECT schemaname, tablename FROM pg_tables"
+                " WHERE schemaname IN ('payment', 'interview', 'notification')"
+                " AND tablename <> 'pending_watermarks'"
+            )
             return {
                 f"{schema}.{table}": await connection.fetchval(
                     f"SELECT count(*) FROM {schema}.{table}"  # noqa: S608  the catalogue's names
@@ -177,7 +166,7 @@ class RunningStack:
     @asynccontextmanager
     async def nats(self, user: str = "admin") -> AsyncIterator[Client]:
         """A connection as a NATS user."""
-        login = self.stack.nats_login(user)
+        login = self.devstack.nats_login(user)
         client = await nats.connect(
             f"nats://{login.host}:{login.port}",
             user=login.user,
@@ -190,47 +179,94 @@ class RunningStack:
         finally:
             await client.close()
 
-    async def stored_count(self, subject: str) -> int:
-        """How many messages of a subject their stream holds."""
+    async def message_count(self, subject: str) -> int:
+        """How many messages of a subject its stream holds."""
         async with self.nats() as client:
-            stream = subject.partition(".")[0].upper()
-            info = await client.jetstream().stream_info(stream, subjects_filter=subject)
+            info = await client.jetstream().stream_info(_stream(subject), subjects_filter=subject)
             return sum((info.state.subjects or {}).values())
 
-    async def stored(self, subject: str) -> RawStreamMsg:
-        """Waits for a subject's message; the last one."""
+    async def wait_for_message(self, subject: str) -> RawStreamMsg:
+        """Waits until the stream holds a message of a subject; the latest one."""
 
-        async def look() -> RawStreamMsg | None:
-            if not await self.stored_count(subject):
+        async def latest() -> RawStreamMsg | None:
+            if not await self.message_count(subject):
                 return None
             async with self.nats() as client:
-                stream = subject.partition(".")[0].upper()
-                return await client.jetstream().get_last_msg(stream, subject)
+                return await client.jetstream().get_last_msg(_stream(subject), subject)
 
-        return await wait_until(look, f"a message on {subject}", 60)
+        return await wait_until(latest, f"a message on {subject}", 60)
+
+    async def wait_for_event(self, kind: type[EventType], order_id: str) -> EventType:
+        """Waits until an event about an order is published; the latest one."""
+        message = await self.wait_for_message(f"{kind.DESCRIPTOR.full_name}.{order_id}")
+        return kind.FromString(message.data or b"")
+
+    async def wait_for_events(
+        self, kind: type[EventType], order_id: str, count: int
+    ) -> list[EventType]:
+        """Waits until so many events of a kind are published about an order; all of them."""
+
+        async def read() -> list[EventType] | None:
+            events = await self.read_events(kind, order_id)
+            return events if len(events) >= count else None
+
+        description = f"{count} {kind.DESCRIPTOR.full_name} of {order_id}"
+        return await wait_until(read, description, 60)
+
+    async def read_events(self, kind: type[EventType], order_id: str) -> list[EventType]:
+        """The published events of a kind about an order, in order."""
+        subject = f"{kind.DESCRIPTOR.full_name}.{order_id}"
+        events: list[EventType] = []
+        sequence = 0
+        count = await self.message_count(subject)
+        async with self.nats() as client:
+            for _ in range(count):
+                message = await client.jetstream().get_msg(
+                    _stream(subject), sequence + 1, subject=subject, next=True
+                )
+                sequence = message.seq or 0
+                events.append(kind.FromString(message.data or b""))
+        return events
+
+    async def delete_message(self, subject: str) -> RawStreamMsg:
+        """Deletes the latest message of a subject from its stream, as if the stream lost it."""
+        message = await self.wait_for_message(subject)
+        async with self.nats() as client:
+            await client.jetstream().delete_msg(_stream(subject), message.seq or 0)
+        return message
+
+    async def publish_copy(self, subject: str, **headers: str) -> None:
+        """Publishes the latest message of a subject again, with some of its headers changed."""
+        message = await self.wait_for_message(subject)
+        async with self.nats(subject.partition(".")[0]) as client:
+            changed = {**(message.headers or {}), **headers}
+            reply = await client.request(subject, message.data or b"", headers=changed, timeout=10)
+            assert b"error" not in reply.data
+
+    # Effects
 
     async def wait_until_idle(self) -> None:
-        """Waits until nothing is on its way: outboxes empty, every message acknowledged."""
+        """Waits until the outboxes are empty, all mails sent and all messages acknowledged."""
         try:
-            await wait_until(self._is_idle, "nothing on its way", 90)
+            await wait_until(self._is_idle, "the stack is idle", 90)
         except WaitTimedOut as error:
-            raise WaitTimedOut(f"{error}, but {await self._on_its_way()}") from None
+            raise WaitTimedOut(f"{error}, but {await self._pending_work()}") from None
 
     async def _is_idle(self) -> bool:
-        return not await self._on_its_way()
+        return not await self._pending_work()
 
-    async def _on_its_way(self) -> str:
-        """What is, first things first; "" if nothing."""
-        for service in OUTBOXES:
-            if waiting := await self.rows(f"SELECT type, key FROM {service}.outbox"):  # noqa: S608
-                return f"in {service}'s outbox: {waiting}"
-        # Mails to the address that the mailbox defers for ever don't count.
-        if due := await self.rows(
+    async def _pending_work(self) -> str:
+        """A description of the first pending work found; "" if there is none."""
+        for service in SERVICES:
+            if unpublished := await self.fetch_rows(f"SELECT type, key FROM {service}.outbox"):  # noqa: S608
+                return f"in the outbox of {service}: {unpublished}"
+        # The mailbox defers mails to this address for ever.
+        if mails := await self.fetch_rows(
             "SELECT notification_id, email, status, attempts, last_error"
             " FROM notification.notifications"
             " WHERE due_at > 'epoch' AND email NOT LIKE '%+defer@%'"
         ):
-            return f"mails: {due}"
+            return f"mails: {mails}"
         async with self.nats() as client:
             for stream, consumer in CONSUMERS:
                 info = await client.jetstream().consumer_info(stream, consumer)
@@ -238,32 +274,41 @@ class RunningStack:
                     return f"at {consumer} of {stream}: {info.num_pending}, {info.num_ack_pending}"
         return ""
 
-    # What became of an order
-
     async def effects(self, order_id: str) -> Effects:
-        """How often each thing happened to an order so far."""
-        (row,) = await self.rows(_EFFECTS, order_id)
+        """How often each effect of an order has occurred so far."""
+        (row,) = await self.fetch_rows(EFFECTS_QUERY, order_id)
         return Effects(**dict(row))
 
-    async def wait_for_effects(self, order_id: str, wanted: Effects) -> None:
-        """Waits for an order's effects and, when all is quiet, looks for one too many."""
+    async def wait_for_effects(self, order_id: str, expected: Effects) -> None:
+        """Waits for an order's effects and, once the stack is idle, checks that none is repeated.
 
-        async def look() -> bool:
+        While the database is down it counts as not there yet.
+        """
+
+        async def is_expected() -> bool:
             try:
-                return await self.effects(order_id) == wanted
-            except _NOT_YET:
+                return await self.effects(order_id) == expected
+            except _DATABASE_UNAVAILABLE:
                 return False
 
         try:
-            await wait_until(look, f"{wanted} for {order_id}", 60)
-        except AssertionError as error:
-            raise AssertionError(f"{error}, but {await self.effects(order_id)}") from None
+            await wait_until(is_expected, f"{expected} for {order_id}", 60)
+        except WaitTimedOut as error:
+            raise WaitTimedOut(f"{error}, but {await self.effects(order_id)}") from None
         await self.wait_until_idle()
-        assert await self.effects(order_id) == wanted
+        assert await self.effects(order_id) == expected
 
-    def charges(self, order_id: str) -> int:
-        """How many charges for an order the provider's ledger has."""
-        ledger = sqlite3.connect(self.stack.directory / "provider.sqlite", timeout=10)
+    async def access_code(self, order_id: str) -> access_code_pb2.AccessCode:
+        """The id, code and status of an order's only code, read from the database."""
+        (row,) = await self.fetch_rows(
+            "SELECT id, code, status FROM payment.access_codes WHERE order_id = $1", order_id
+        )
+        status = access_code_pb2.AccessCodeStatus.Value(f"ACCESS_CODE_STATUS_{row['status']}")
+        return access_code_pb2.AccessCode(id=row["id"], code=row["code"], status=status)
+
+    def charge_count(self, order_id: str) -> int:
+        """How many charges of an order the provider's ledger holds."""
+        ledger = sqlite3.connect(self.devstack.directory / "provider.sqlite", timeout=10)
         try:
             query = "SELECT count(*) FROM charges WHERE order_id = ?"
             return int(ledger.execute(query, (order_id,)).fetchone()[0])
@@ -271,58 +316,39 @@ class RunningStack:
             ledger.close()
 
     def mails(self, journey: Journey) -> list[EmailMessage]:
-        """The mails that a customer got."""
-        return mails_to(self.stack.mail_dir, journey.email)
-
-    async def code(self, order_id: str) -> access_code_pb2.AccessCode:
-        """The order's code, as the superuser finds it."""
-        (row,) = await self.rows(
-            "SELECT id, code, status FROM payment.access_codes WHERE order_id = $1", order_id
-        )
-        status = access_code_pb2.AccessCodeStatus.Value(f"ACCESS_CODE_STATUS_{row['status']}")
-        return access_code_pb2.AccessCode(id=row["id"], code=row["code"], status=status)
-
-    async def prepared(self) -> tuple[Journey, str, str]:
-        """A customer with a paid order, prepared and mailed: journey, order, code."""
-        journey = self.journey()
-        order_id = await journey.paid_order()
-        await journey.prepared(order_id)
-        return journey, order_id, (await self.code(order_id)).code
+        """The mails that a customer has received."""
+        return mails_to(self.devstack.mail_dir, journey.email)
 
     # Logs
 
-    def log_lines(self, component: str, **wanted: object) -> list[dict[str, Any]]:
-        """A component's structured log entries that say what is wanted."""
-        found: list[dict[str, Any]] = []
-        for line in self.stack.log(component).read_text("utf-8").splitlines():
+    def log_entries(self, component: str, **fields: object) -> list[dict[str, Any]]:
+        """The structured log entries of a component that have these fields."""
+        entries: list[dict[str, Any]] = []
+        # Logs are long and read often: only lines that contain the values are parsed.
+        texts = [json.dumps(value) for value in fields.values() if isinstance(value, str)]
+        for line in self.devstack.log(component).read_text("utf-8").splitlines():
+            if not all(text in line for text in texts):
+                continue
             try:
                 entry = json.loads(line)
             except ValueError:
                 continue
-            if all(entry.get(name) == value for name, value in wanted.items()):
-                found.append(entry)
-        return found
+            if all(entry.get(name) == value for name, value in fields.items()):
+                entries.append(entry)
+        return entries
+
+    async def wait_for_log_entries(
+        self, component: str, count: int = 1, **fields: object
+    ) -> list[dict[str, Any]]:
+        """Waits until a component has logged so many entries with these fields; all of them."""
+
+        async def read() -> list[dict[str, Any]] | None:
+            entries = self.log_entries(component, **fields)
+            return entries if len(entries) >= count else None
+
+        return await wait_until(read, f"{count} log entries of {component}: {fields}", 60)
 
 
-async def retry(step: Callable[[], Awaitable[T]], what: str, seconds: float = 90.0) -> T:
-    """Repeats a call, as a client does, while the answer is that it may be repeated."""
-
-    async def look() -> T | None:
-        try:
-            return await step()
-        except grpc.aio.AioRpcError as error:
-            if error.code() not in RETRYABLE:
-                raise
-            return None
-
-    return await wait_until(look, what, seconds)
-
-
-async def paid_for_sure(journey: Journey, order_id: str, method: str = "sandbox_approve") -> None:
-    """Pays an order and repeats the same request until it has its outcome."""
-
-    async def step() -> bool:
-        payment = await journey.pay(order_id, method)
-        return payment.status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
-
-    await retry(step, f"{order_id} paid")
+def _stream(subject: str) -> str:
+    """The stream that stores a subject."""
+    return subject.partition(".")[0].upper()

@@ -57,7 +57,7 @@ async def test_an_unusable_token_is_one_line(
     shared_stack: RunningStack, tmp_path: Path, token: str, error: str
 ) -> None:
     file = tmp_path / "token"
-    customers = shared_stack.stack.keys.tokens / "customer"
+    customers = shared_stack.devstack.keys.tokens / "customer"
     file.write_text(customers.read_text("utf-8") if token == "customer" else token)
     result = await opsctl(
         shared_stack, "--token-file", str(file), "republish", "payment", "--since", "1m"
@@ -120,7 +120,7 @@ async def test_an_interrupted_command_prints_no_traceback(shared_stack: RunningS
 
     async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as server:
         host, port = server.sockets[0].getsockname()
-        directory = ("--data-dir", str(shared_stack.stack.directory))
+        directory = ("--data-dir", str(shared_stack.devstack.directory))
         process = await start(*directory, "--payment", f"{host}:{port}", "status")
         await asyncio.wait_for(connected.wait(), 30)
         process.send_signal(signal.SIGINT)

@@ -1,9 +1,12 @@
 """`opsctl dead-letters`: list, show, replay, discard."""
 
 from devstack.polling import wait_until
-from tests.system.drivers.db_faults import dead_letter, no_session_for
+from devstack.servers.postgres import SERVICES
+from tests.system.drivers.db_faults import failing_session_insert
+from tests.system.drivers.dead_letters import wait_for_dead_letter
+from tests.system.drivers.effects import PAID
 from tests.system.drivers.opsctl import opsctl
-from tests.system.drivers.running_stack import PAID, RunningStack
+from tests.system.drivers.running_stack import RunningStack
 
 _ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
@@ -57,19 +60,22 @@ async def test_dead_letters_are_replayed_by_type_and_failures_are_listed(
     disruptable_stack: RunningStack,
 ) -> None:
     """A failure does not stop the others; each event takes effect once."""
+    for service in SERVICES:  # dead letters of other tests would be replayed too
+        discard = f"UPDATE {service}.dead_letters SET resolution = 'DISCARDED'"  # noqa: S608
+        await disruptable_stack.execute(discard)
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     event_type = "payment.v1.PaymentCompleted"
-    async with no_session_for(disruptable_stack, order_id):
+    async with failing_session_insert(disruptable_stack, order_id):
         await journey.pay(order_id)
-        letter = await dead_letter(disruptable_stack, order_id)
+        letter = await wait_for_dead_letter(disruptable_stack, order_id)
         id_ = letter.dead_letter_id
         failed = await opsctl(disruptable_stack, "dead-letters", "replay", id_)
         assert failed.status == 1
         assert "REPLAY_FAILED" in failed.out
         assert "0 of 1 dead letters replayed" in failed.out
         masked = await opsctl(disruptable_stack, "dead-letters", "show", id_)
-        code = (await disruptable_stack.code(order_id)).code
+        code = (await disruptable_stack.access_code(order_id)).code
         assert f"****-****-****-{code[-4:]}" in masked.out
         assert code not in masked.out
         revealed = await opsctl(disruptable_stack, "dead-letters", "show", id_, "--reveal")

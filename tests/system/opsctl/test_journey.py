@@ -19,10 +19,10 @@ async def test_journey_shows_records_and_events_of_all_services_by_time(
     shared_stack: RunningStack,
 ) -> None:
     """Access code and mail address are masked without --reveal."""
-    journey, order_id, code = await shared_stack.prepared()
+    journey, order_id, code = await shared_stack.prepare_session()
     await journey.start(code)
-    await journey.redeemed(order_id)
-    await journey.sent(order_id)
+    await journey.wait_for_redemption(order_id)
+    await journey.wait_for_sent_mail(order_id)
     await shared_stack.wait_until_idle()
     result = await opsctl(shared_stack, "journey", order_id, "--json")
     assert result.status == 0
@@ -55,9 +55,9 @@ async def test_journey_shows_the_other_parts_when_some_cannot_be_read(
     disruptable_stack: RunningStack,
 ) -> None:
     """Each missing part is named on standard error, with the reason."""
-    _, order_id, _ = await disruptable_stack.prepared()
-    await disruptable_stack.stack.kill("interview")
-    await disruptable_stack.stack.kill("nats")
+    _, order_id, _ = await disruptable_stack.prepare_session()
+    await disruptable_stack.devstack.kill("interview")
+    await disruptable_stack.devstack.kill("nats")
     table = await opsctl(disruptable_stack, "journey", order_id)
     assert table.status == 1
     assert "order created" in table.out

@@ -26,7 +26,7 @@ async def test_status_shows_the_bus_of_all_services(shared_stack: RunningStack) 
 async def test_status_finds_a_devstack_in_the_current_directory(
     shared_stack: RunningStack, tmp_path: Path
 ) -> None:
-    (tmp_path / ".dev").symlink_to(shared_stack.stack.directory)
+    (tmp_path / ".dev").symlink_to(shared_stack.devstack.directory)
     result = await run("status", "--json", directory=tmp_path)
     assert not any("error" in service for service in result.json["services"].values())
 
@@ -35,15 +35,15 @@ async def test_addresses_and_token_can_come_from_the_environment(
     shared_stack: RunningStack, tmp_path: Path
 ) -> None:
     environment = {
-        f"OPSCTL_{service.name}": shared_stack.stack.address(service) for service in Service
+        f"OPSCTL_{service.name}": shared_stack.devstack.address(service) for service in Service
     }
-    environment["OPSCTL_TOKEN_FILE"] = str(shared_stack.stack.keys.tokens / "operator")
+    environment["OPSCTL_TOKEN_FILE"] = str(shared_stack.devstack.keys.tokens / "operator")
     result = await run("status", "--json", directory=tmp_path, environment=environment)
     assert not any("error" in service for service in result.json["services"].values())
 
 
 async def test_a_stopped_service_does_not_hide_the_others(disruptable_stack: RunningStack) -> None:
-    await disruptable_stack.stack.kill("interview")
+    await disruptable_stack.devstack.kill("interview")
     table = await opsctl(disruptable_stack, "status")
     assert table.status == 1
     assert "INTERVIEW → payment" in table.out
@@ -62,7 +62,7 @@ async def test_services_that_hang_are_named_after_one_common_timeout(
     """Two accept the call and never answer; the third one is shown."""
     hanging = ("payment", "interview")
     for name in hanging:
-        disruptable_stack.stack.suspend(name)
+        disruptable_stack.devstack.suspend(name)
     loop = asyncio.get_running_loop()
     began = loop.time()
     table = await opsctl(disruptable_stack, "status")
@@ -70,7 +70,7 @@ async def test_services_that_hang_are_named_after_one_common_timeout(
     assert loop.time() - began < 10
     assert table.status == 1
     for name in hanging:
-        address = disruptable_stack.stack.address(name)
+        address = disruptable_stack.devstack.address(name)
         assert f"! {name} at {address} did not answer within 5 s" in table.out
     assert "INTERVIEW → notification" in table.out
 
@@ -80,7 +80,7 @@ async def test_a_broker_that_hangs_is_reported_by_each_service(
 ) -> None:
     """The services answer as long as their own databases do."""
     await disruptable_stack.wait_until_idle()
-    disruptable_stack.stack.suspend("nats")
+    disruptable_stack.devstack.suspend("nats")
     result = await opsctl(disruptable_stack, "status", "--json")
     assert result.status == 1
     problems = [line for line in result.json["needs_operator"] if "not connected" in line]
@@ -94,7 +94,7 @@ async def test_a_broker_that_hangs_is_reported_by_each_service(
 async def test_a_stopped_broker_is_reported_by_each_service(
     disruptable_stack: RunningStack,
 ) -> None:
-    await disruptable_stack.stack.kill("nats")
+    await disruptable_stack.devstack.kill("nats")
 
     async def reported() -> bool:
         result = await opsctl(disruptable_stack, "status", "--json")

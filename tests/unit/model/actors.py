@@ -1,4 +1,4 @@
-"""Services over stores in memory: their states by number, and the letters that they write."""
+"""Models of the services: numbered states in memory, and the events that they publish."""
 
 from collections.abc import Callable, Coroutine
 from copy import deepcopy
@@ -9,12 +9,12 @@ from typing import Any
 
 from eventbus import Event, HandlerRegistry
 
-Letters = tuple[str, ...]
+EventNames = tuple[str, ...]
 Work = Callable[[Any], Coroutine[Any, Any, object]]
 
 
 class Clock:
-    """Stands in for `datetime` where handlers ask for the time; the world sets it."""
+    """Replaces `datetime` in the event handlers; the world sets the time."""
 
     at: datetime
 
@@ -23,8 +23,8 @@ class Clock:
         return cls.at
 
 
-class Unit:
-    """A unit of work over a store, which the handlers take for a connection."""
+class UnitOfWorkAdapter:
+    """A unit of work over a store; the handlers get the store as their connection."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -33,60 +33,61 @@ class Unit:
         return getattr(self._store, name)
 
     async def flush_events(self) -> None:
-        """What was told is in the store already."""
+        """The store already has the events."""
 
 
 @dataclass
-class Post:
-    """All letters that were ever written, by name. The same content is the same letter."""
+class EventLog:
+    """All published events, by name. Events with equal content have the same name."""
 
-    letters: dict[str, Event] = field(default_factory=dict)
+    events: dict[str, Event] = field(default_factory=dict)
 
-    def post(self, event: Event) -> str:
+    def add(self, event: Event) -> str:
         name = f"{event.type.rpartition('.')[2]} {sha256(event.data).hexdigest()[:8]}"
-        self.letters[name] = event
+        self.events[name] = event
         return name
 
 
-class Actor:
-    """One service: its states by number, and what it makes of them, computed once."""
+class ServiceModel:
+    """One service: its numbered states and its transitions, each computed once."""
 
     def __init__(
         self,
-        first: Any,
+        initial: Any,
         handlers: HandlerRegistry,
         to_bus: Callable[[Any], Event],
         key: Callable[[Any], object],
-        post: Post,
+        log: EventLog,
     ) -> None:
         self.handlers = handlers
-        self._to_bus, self._key, self._post = to_bus, key, post
+        self._to_bus, self._key, self._log = to_bus, key, log
         self._stores: list[Any] = []
         self._numbers: dict[str, int] = {}
-        self._done: dict[tuple[int, str], tuple[int, Letters]] = {}
-        self.first = self._leave(first)
+        self._transitions: dict[tuple[int, str], tuple[int, EventNames]] = {}
+        self.initial = self._add_state(initial)
 
     def store(self, number: int) -> Any:
-        """A state, to look at only."""
+        """The store of a state; it must not be changed."""
         return self._stores[number]
 
-    def do(
+    def run(
         self, number: int, name: str, work: Work, *refusals: type[Exception]
-    ) -> tuple[int, Letters]:
-        """The state after one transaction, and what it announced; a refusal changes nothing."""
-        if (number, name) not in self._done:
+    ) -> tuple[int, EventNames]:
+        """The state after a transaction, and the events of it; a refusal changes nothing."""
+        if (number, name) not in self._transitions:
             store = deepcopy(self._stores[number])
             try:
-                finish(work(store))
+                run_synchronously(work(store))
             except refusals:
-                self._done[number, name] = number, ()
+                self._transitions[number, name] = number, ()
             else:
-                self._done[number, name] = self._leave(store)
-        return self._done[number, name]
+                self._transitions[number, name] = self._add_state(store)
+        return self._transitions[number, name]
 
-    def _leave(self, store: Any) -> tuple[int, Letters]:
-        sent = tuple(self._post.post(self._to_bus(told)) for told in store.told)
-        store.told.clear()
+    def _add_state(self, store: Any) -> tuple[int, EventNames]:
+        events = store.events
+        sent = tuple(self._log.add(self._to_bus(event)) for event in events)
+        events.clear()
         key = repr(self._key(store))
         if key not in self._numbers:
             self._numbers[key] = len(self._stores)
@@ -94,10 +95,10 @@ class Actor:
         return self._numbers[key], sent
 
 
-def finish(work: Coroutine[Any, Any, object]) -> None:
-    """Runs what never waits for anything, without a loop."""
+def run_synchronously(work: Coroutine[Any, Any, object]) -> None:
+    """Runs a coroutine that never suspends, without an event loop."""
     try:
         work.send(None)
     except StopIteration:
         return
-    raise AssertionError("a handler over memory waited")
+    raise AssertionError("the coroutine suspended")

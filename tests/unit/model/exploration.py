@@ -1,8 +1,9 @@
-"""Walks every interleaving of what may happen in a world, and judges where each ends.
+"""Explores all interleavings of the steps of a world, and checks every world and every end.
 
-A world is a hashable value; a step makes another world of it. Steps that change nothing are
-dropped, and every step uses something up, so that the worlds form a graph without circles: each
-is judged once, however many interleavings lead to it, and the interleavings are counted.
+A world is a hashable value; a step maps it to another world. Steps that change nothing are dropped,
+and every other step consumes something, so that the worlds form an acyclic graph: each world is
+checked once, whatever the number of interleavings that lead to it, and the interleavings are
+counted.
 """
 
 from collections import Counter
@@ -14,80 +15,80 @@ World = TypeVar("World", bound=Hashable)
 
 
 @dataclass
-class Found(Generic[World]):
-    """What an exploration saw. `bad` is a fault, the shortest way that led to it, and where."""
+class Exploration(Generic[World]):
+    """The result of an exploration; `failure` is a problem, the shortest path, and the world."""
 
     worlds: int = 0
     steps: int = 0
     interleavings: int = 0
     ends: Counter[str] = field(default_factory=Counter)
-    bad: tuple[str, list[str], World] | None = None
+    failure: tuple[str, list[str], World] | None = None
 
 
 def explore(
-    first: World,
+    initial: World,
     steps: Callable[[World], Iterable[tuple[str, World]]],
-    misstep: Callable[[World, World], str | None],
-    fault: Callable[[World], str | None],
+    illegal_transition: Callable[[World, World], str | None],
+    violation: Callable[[World], str | None],
     end: Callable[[World], str | None],
-) -> Found[World]:
-    """Walks breadth first until everything was seen or a fault was found.
+) -> Exploration[World]:
+    """Explores breadth first until all worlds are visited or a problem is result.
 
-    `misstep` names what must never happen, from one world to the next, and `fault` what must never
-    be; `end` names the documented outcome of a world in which nothing more can happen, None if it
-    is none.
+    `illegal_transition` describes a forbidden transition between two worlds, `violation` a
+    forbidden world; `end` names the documented outcome of a world without further steps, or is
+    None if its outcome is not documented.
     """
-    found = Found[World]()
-    came_by: dict[World, tuple[str, World] | None] = {first: None}
-    onward: dict[World, list[World]] = {}
-    layer = [first]
-    while layer and not found.bad:
-        following: list[World] = []
+    result = Exploration[World]()
+    predecessors: dict[World, tuple[str, World] | None] = {initial: None}
+    successors: dict[World, list[World]] = {}
+    layer = [initial]
+    while layer and not result.failure:
+        next_layer: list[World] = []
         for world in layer:
-            onward[world] = []
-            problem = fault(world)
+            successors[world] = []
+            problem = violation(world)
             for name, other in steps(world):
                 if other == world:
                     continue
-                found.steps += 1
-                onward[world].append(other)
-                if other not in came_by:
-                    came_by[other] = (name, world)
-                    following.append(other)
-                if not problem and (problem := misstep(world, other)):
+                result.steps += 1
+                successors[world].append(other)
+                if other not in predecessors:
+                    predecessors[other] = (name, world)
+                    next_layer.append(other)
+                if not problem and (problem := illegal_transition(world, other)):
                     problem += f", by '{name}'"
-            if not onward[world] and not problem:
+            if not successors[world] and not problem:
                 outcome = end(world)
-                found.ends[outcome or ""] += 1
-                problem = None if outcome else "an end that is not documented"
+                result.ends[outcome or ""] += 1
+                problem = None if outcome else "an undocumented outcome"
             if problem:
-                found.bad = (problem, _way(world, came_by), world)
+                result.failure = (problem, _path(world, predecessors), world)
                 break
-        layer = following
-    found.worlds = len(came_by)
-    found.interleavings = 0 if found.bad else _ways(first, onward)
-    return found
+        layer = next_layer
+    result.worlds = len(predecessors)
+    result.interleavings = 0 if result.failure else _count_paths(initial, successors)
+    return result
 
 
-def _way(world: World, came_by: dict[World, tuple[str, World] | None]) -> list[str]:
+def _path(world: World, predecessors: dict[World, tuple[str, World] | None]) -> list[str]:
     names = []
-    at = came_by[world]
-    while at is not None:
-        names.append(at[0])
-        at = came_by[at[1]]
+    step = predecessors[world]
+    while step is not None:
+        names.append(step[0])
+        step = predecessors[step[1]]
     return names[::-1]
 
 
-def _ways(first: World, onward: dict[World, list[World]]) -> int:
-    """How many ways lead from the first world to an end."""
-    ways: dict[World, int] = {}
-    pending = [first]
+def _count_paths(initial: World, successors: dict[World, list[World]]) -> int:
+    """The number of paths from the initial world to an end."""
+    counts: dict[World, int] = {}
+    pending = [initial]
     while pending:
         world = pending[-1]
-        missing = [other for other in onward[world] if other not in ways]
+        missing = [other for other in successors[world] if other not in counts]
         if missing:
             pending += missing
         else:
-            ways[world] = sum(ways[other] for other in onward[world]) or 1
+            counts[world] = sum(counts[other] for other in successors[world]) or 1
             pending.pop()
-    return ways[first]
+    return counts[initial]

@@ -1,93 +1,98 @@
-"""What must never be or happen, and where an order may end: the documented outcomes.
+"""Forbidden transitions and states, and the documented outcomes of an order.
 
-The steps that each state may take are those of the diagrams, and nothing else.
+The allowed transitions are those of the state diagrams.
 """
 
 from collections.abc import Callable, Mapping
 
 from interview_svc.domain.cached_code import CodeStatus
 from interview_svc.domain.events import CancelReason
-from interview_svc.domain.session_states import SessionStatus
+from interview_svc.domain.session_state import SessionStatus
 from interview_svc.domain.sessions import Session
-from payment_svc.domain.access_codes import AccessCodeStatus, Hold
+from payment_svc.domain.access_code_status import AccessCodeStatus, Hold
 from payment_svc.domain.orders import OrderStatus
 from payment_svc.domain.refunds import RefundStatus
 from tests.unit.model.world import Protocol, World
 
-_P, _R, _C, _B = OrderStatus, AccessCodeStatus, SessionStatus, RefundStatus
-_SETTLED = {_P.PAID, _P.PARTIALLY_REFUNDED}
+_Order, _Code, _Session, _Refund = OrderStatus, AccessCodeStatus, SessionStatus, RefundStatus
+_SETTLED = {_Order.PAID, _Order.PARTIALLY_REFUNDED}
 
-# What each state may become.
-_STEPS: Mapping[str, set[str]] = {
-    f"order {_P.PAID}": {_P.REFUND_PENDING},
-    f"order {_P.PARTIALLY_REFUNDED}": {_P.REFUND_PENDING},
-    f"order {_P.REFUND_PENDING}": {_P.PAID, _P.PARTIALLY_REFUNDED, _P.REFUNDED},
-    f"code {_R.ACTIVE}": {_R.REDEEMED, _R.EXPIRED, _R.SUSPENDED, _R.REVOKED},
-    f"code {_R.SUSPENDED}": {_R.ACTIVE, _R.REDEEMED, _R.EXPIRED, _R.REVOKED},
-    f"code {_R.EXPIRED}": {_R.REDEEMED},
-    f"refund {_B.PENDING}": {_B.SUCCEEDED, _B.FAILED, _B.REJECTED, _B.UNKNOWN},
-    f"refund {_B.UNKNOWN}": {_B.SUCCEEDED, _B.FAILED},
-    f"session {_C.PREPARED}": {_C.IN_PROGRESS, _C.EXPIRED, _C.CANCELLED},
-    f"session {_C.IN_PROGRESS}": {_C.COMPLETED, _C.EXPIRED, _C.CANCELLED},
+# Each state with the states that may follow it.
+_TRANSITIONS: Mapping[str, set[str]] = {
+    f"order {_Order.PAID}": {_Order.REFUND_PENDING},
+    f"order {_Order.PARTIALLY_REFUNDED}": {_Order.REFUND_PENDING},
+    f"order {_Order.REFUND_PENDING}": {_Order.PAID, _Order.PARTIALLY_REFUNDED, _Order.REFUNDED},
+    f"code {_Code.ACTIVE}": {_Code.REDEEMED, _Code.EXPIRED, _Code.SUSPENDED, _Code.REVOKED},
+    f"code {_Code.SUSPENDED}": {_Code.ACTIVE, _Code.REDEEMED, _Code.EXPIRED, _Code.REVOKED},
+    f"code {_Code.EXPIRED}": {_Code.REDEEMED},
+    f"refund {_Refund.PENDING}": {
+        _Refund.SUCCEEDED,
+        _Refund.FAILED,
+        _Refund.REJECTED,
+        _Refund.UNKNOWN,
+    },
+    f"refund {_Refund.UNKNOWN}": {_Refund.SUCCEEDED, _Refund.FAILED},
+    f"session {_Session.PREPARED}": {_Session.IN_PROGRESS, _Session.EXPIRED, _Session.CANCELLED},
+    f"session {_Session.IN_PROGRESS}": {_Session.COMPLETED, _Session.EXPIRED, _Session.CANCELLED},
 }
 
-# Where order, code and session stand once nothing more can happen.
+# The final states of order, code and session.
 _DOCUMENTED = {
-    (_P.PAID, _R.ACTIVE, _C.PREPARED): "waits for its customer",
-    (_P.PAID, _R.SUSPENDED, _C.PREPARED): "held back",
-    (_P.PAID, _R.REDEEMED, _C.IN_PROGRESS): "under way",
-    (_P.PAID, _R.REDEEMED, _C.COMPLETED): "done",
-    (_P.PAID, _R.REDEEMED, _C.EXPIRED): "ran out of time while under way",
-    (_P.PAID, _R.EXPIRED, _C.EXPIRED): "never used",
-    (_P.PAID, _R.REVOKED, _C.CANCELLED): "withdrawn",
-    (_P.PAID, _R.REVOKED, _C.EXPIRED): "withdrawn after its time",
-    (_P.REFUNDED, _R.REVOKED, _C.CANCELLED): "refunded",
-    (_P.REFUNDED, _R.REVOKED, _C.EXPIRED): "refunded after its time",
-    (_P.REFUNDED, _R.EXPIRED, _C.EXPIRED): "never used, and refunded",
-    (_P.REFUNDED, _R.EXPIRED, _C.CANCELLED): "never used, and refunded",
+    (_Order.PAID, _Code.ACTIVE, _Session.PREPARED): "not started yet",
+    (_Order.PAID, _Code.SUSPENDED, _Session.PREPARED): "suspended",
+    (_Order.PAID, _Code.REDEEMED, _Session.IN_PROGRESS): "in progress",
+    (_Order.PAID, _Code.REDEEMED, _Session.COMPLETED): "completed",
+    (_Order.PAID, _Code.REDEEMED, _Session.EXPIRED): "expired in progress",
+    (_Order.PAID, _Code.EXPIRED, _Session.EXPIRED): "not used",
+    (_Order.PAID, _Code.REVOKED, _Session.CANCELLED): "revoked",
+    (_Order.PAID, _Code.REVOKED, _Session.EXPIRED): "revoked after its expiry",
+    (_Order.REFUNDED, _Code.REVOKED, _Session.CANCELLED): "refunded",
+    (_Order.REFUNDED, _Code.REVOKED, _Session.EXPIRED): "refunded after its expiry",
+    (_Order.REFUNDED, _Code.EXPIRED, _Session.EXPIRED): "not used, and refunded",
+    (_Order.REFUNDED, _Code.EXPIRED, _Session.CANCELLED): "not used, and refunded",
 }
 
 
-class Judge:
-    """Judges the worlds of one protocol.
+class OutcomeChecker:
+    """Checks the worlds of one protocol.
 
-    `patient`: a refund whose question or answer was lost may end waiting, to be asked about again.
+    With `allow_waiting`, a refund whose request or answer was lost may stay waiting.
     """
 
-    def __init__(self, protocol: Protocol, *, patient: bool = False) -> None:
-        self._protocol, self._patient = protocol, patient
-        # A service's states before and after, judged once.
-        self._judged: dict[tuple[str, int, int], str | None] = {}
+    def __init__(self, protocol: Protocol, *, allow_waiting: bool = False) -> None:
+        self._protocol, self._allow_waiting = protocol, allow_waiting
+        # The results by a service's states before and after.
+        self._results: dict[tuple[str, int, int], str | None] = {}
 
-    def misstep(self, before: World, after: World) -> str | None:
-        """What must never happen, between one world and the next."""
+    def illegal_transition(self, before: World, after: World) -> str | None:
+        """Describes a forbidden transition between two worlds."""
         return (
-            self._not_drawn("payment", before, after, self._at_payment)
-            or self._not_drawn("interview", before, after, self._at_interview)
-            or self._lie(before, after)
-            or self._false_start(before, after)
+            self._not_in_diagram("payment", before, after, self._at_payment)
+            or self._not_in_diagram("interview", before, after, self._at_interview)
+            or self._untrue_answer(before, after)
+            or self._start_with_replaced_code(before, after)
         )
 
-    def _not_drawn(
+    def _not_in_diagram(
         self,
         service: str,
         before: World,
         after: World,
         states: Callable[[World], dict[str, tuple[str, str]]],
     ) -> str | None:
-        """A step of a service's states that no diagram has."""
+        """A transition of a service that is not in its diagrams."""
         key = service, getattr(before, service), getattr(after, service)
-        if key not in self._judged:
-            then, now = states(before), states(after)
-            self._judged[key] = next(
+        if key not in self._results:
+            old, new = states(before), states(after)
+            self._results[key] = next(
                 (
-                    f"a {kind} went from {was} to {now[name][1]}"
-                    for name, (kind, was) in then.items()
-                    if now[name][1] not in _STEPS.get(f"{kind} {was}", set()) | {was}
+                    f"a {kind} changed from {was} to {new[name][1]}"
+                    for name, (kind, was) in old.items()
+                    if new[name][1] not in _TRANSITIONS.get(f"{kind} {was}", set()) | {was}
                 ),
                 None,
             )
-        return self._judged[key]
+        return self._results[key]
 
     def _at_payment(self, world: World) -> dict[str, tuple[str, str]]:
         protocol = self._protocol
@@ -95,105 +100,111 @@ class Judge:
         return {
             "order": ("order", protocol.order(world).status),
             **{code.id: ("code", code.status) for code in codes},
-            **{one.refund_id: ("refund", one.status) for one in protocol.refunds(world)},
+            **{refund.refund_id: ("refund", refund.status) for refund in protocol.refunds(world)},
         }
 
     def _at_interview(self, world: World) -> dict[str, tuple[str, str]]:
         session = self._protocol.session(world)
         return {session.session_id: ("session", session.status)} if session else {}
 
-    def _lie(self, before: World, after: World) -> str | None:
-        """An answer to a refund that isn't true when it is given."""
-        said = set(after.letters) - set(before.letters)
-        entry, session = self._protocol.entry(after), self._protocol.session(after)
-        if not session or not entry:
+    def _untrue_answer(self, before: World, after: World) -> str | None:
+        """An answer to a refund that is not true when it is published."""
+        published = set(after.events_in_transit) - set(before.events_in_transit)
+        cached, session = self._protocol.cached_code(after), self._protocol.session(after)
+        if not session or not cached:
             return None
-        startable = entry.record.status is CodeStatus.ACTIVE and session.is_open
-        for letter in said:
-            if startable and letter.startswith("SessionWithheld") and not session.was_started:
-                return "interview said that it withholds a session that could be started"
-            if _undone(session) and self._protocol.answers_refund(letter):
-                return "a refund was told of a start that was undone"
+        startable = cached.record.status is CodeStatus.ACTIVE and session.is_open
+        for event_name in published:
+            if startable and event_name.startswith("SessionWithheld") and not session.was_started:
+                return "interview withheld a session that could be started"
+            if _is_reverted(session) and self._protocol.answers_refund(event_name):
+                return "a refund was answered with a reverted start"
         return None
 
-    def _false_start(self, before: World, after: World) -> str | None:
-        """A start with a code of which interview knew that another had replaced it."""
+    def _start_with_replaced_code(self, before: World, after: World) -> str | None:
+        """A start with a code although interview knew its replacement."""
         if before.interview == after.interview:
             return None
-        then, now = self._protocol.session(before), self._protocol.session(after)
-        entry = self._protocol.entry(before)
-        if then and now and entry and not then.was_started and now.was_started:
-            replaced = now.access_code != entry.record.code
+        old, new = self._protocol.session(before), self._protocol.session(after)
+        cached = self._protocol.cached_code(before)
+        if old and new and cached and not old.was_started and new.was_started:
+            replaced = new.access_code != cached.record.code
             return "a replaced code started the interview" if replaced else None
         return None
 
-    def wrong(self, world: World) -> str | None:
-        """What must never be, however briefly."""
+    def violation(self, world: World) -> str | None:
+        """Describes a forbidden state of the world."""
         protocol = self._protocol
         order, code, session = protocol.order(world), protocol.code(world), protocol.session(world)
         refunds = protocol.refunds(world)
-        paid_back = sum(
-            refund.amount.amount_minor for refund in refunds if refund.refund_id in world.paid_back
+        refunded = sum(
+            refund.amount.amount_minor
+            for refund in refunds
+            if refund.refund_id in world.refunded_ids
         )
         recorded = sum(
             refund.amount.amount_minor
             for refund in refunds
             if refund.status is RefundStatus.SUCCEEDED
         )
-        in_full = paid_back >= order.price.amount_minor
-        if in_full and session and session.started_at and not _undone(session):
-            return "paid back in full although the interview has started"
+        in_full = refunded >= order.price.amount_minor
+        if in_full and session and session.started_at and not _is_reverted(session):
+            return "refunded in full although the interview has started"
         if in_full and code.status is AccessCodeStatus.REDEEMED:
             return "both redeemed and refunded"
-        if paid_back > order.price.amount_minor or recorded != order.refunded_minor:
-            return "money was lost or invented"
+        if refunded > order.price.amount_minor or recorded != order.refunded_minor:
+            return "the refunded amounts do not match"
         if sum(not refund.final for refund in refunds) > 1:
-            return "two refunds of one order at once"
+            return "two open refunds of one order"
         if world.dead:
-            return f"{world.dead[0]} can't be handled"
+            return f"{world.dead[0]} cannot be handled"
         return None
 
     def outcome(self, world: World) -> str | None:
-        """Which documented end this is, if everybody agrees on one."""
+        """The documented outcome of an end, if both services agree on one."""
         protocol = self._protocol
         order, code, session = protocol.order(world), protocol.code(world), protocol.session(world)
-        entry = protocol.entry(world)
+        cached = protocol.cached_code(world)
         held = Hold.REFUND in code.holds
-        if held and self._patient and any(refund.waiting for refund in protocol.refunds(world)):
-            return "waits to ask again"
-        if session is None or entry is None or held or not self._money_agrees(world):
+        if (
+            held
+            and self._allow_waiting
+            and any(refund.waiting for refund in protocol.refunds(world))
+        ):
+            return "waits for a repeated request"
+        if session is None or cached is None or held or not self._money_agrees(world):
             return None
-        agreed = (entry.record.status, entry.record.version) == (code.status, code.version)
+        agreed = (cached.record.status, cached.record.version) == (code.status, code.version)
         prepared = session.status is SessionStatus.PREPARED
         if not agreed or (prepared and session.access_code_id != code.id):
             return None
         if code.status is AccessCodeStatus.REVOKED and session.status is SessionStatus.COMPLETED:
-            # Found out too late: reported, and left as it is.
-            return "used without right" if session.used_without_right else None
+            # Detected too late: it is reported and not changed.
+            return "completed without a valid code" if session.used_without_right else None
         paid = OrderStatus.PAID if order.status in _SETTLED else order.status
         return _DOCUMENTED.get((paid, code.status, session.status))
 
     def describe(self, world: World) -> str:
-        """Where order, code, refunds and session stand, for a person to read."""
+        """The states of order, code, refunds and session, for the failure message."""
         protocol = self._protocol
-        session, entry = protocol.session(world), protocol.entry(world)
-        standings = {
+        session, cached = protocol.session(world), protocol.cached_code(world)
+        states = {
             "order": protocol.order(world).status,
             "code": protocol.code(world).status,
-            "copy of it": entry.record.status if entry else "none",
+            "cached code": cached.record.status if cached else "none",
             "session": session.status if session else "none",
             "refunds": ", ".join(refund.status for refund in protocol.refunds(world)) or "none",
-            "paid back": len(world.paid_back),
+            "refunds paid": len(world.refunded_ids),
         }
-        return "; ".join(f"{what} {standing}" for what, standing in standings.items())
+        return "; ".join(f"{name} {state}" for name, state in states.items())
 
     def _money_agrees(self, world: World) -> bool:
-        """Whether payment knows of exactly the money that the provider has paid back."""
+        """Whether payment has recorded exactly the refunds that the provider has paid."""
         refunds = self._protocol.refunds(world)
-        known = {one.refund_id for one in refunds if one.status is RefundStatus.SUCCEEDED}
-        return known == world.paid_back
+        recorded = {r.refund_id for r in refunds if r.status is RefundStatus.SUCCEEDED}
+        return recorded == world.refunded_ids
 
 
-def _undone(session: Session) -> bool:
-    """Whether payment found that its start was without right, in time to stop it."""
+def _is_reverted(session: Session) -> bool:
+    """Whether payment rejected its start before the session was completed."""
     return session.cancel_reason is CancelReason.USE_REJECTED

@@ -1,7 +1,7 @@
-"""Flow 5: the refund saga, and what the session that isn't started yet follows.
+"""Rules of flow 5: the refund saga, and what a session that is not started yet follows.
 
-Two rules aren't here, since every letter of this world is another one and carries the newest
-record: that asking again takes a new event id, and the current version.
+Two rules cannot be disabled here, since all events of this world differ and carry the present
+record: that a repeated request is a new event, and that it has the current version.
 """
 
 from collections.abc import Sequence
@@ -13,24 +13,25 @@ from interview_svc import event_handlers as interview_consumers
 from interview_svc.domain.cached_code import CachedCode, CodeStatus, CodeUpdate
 from interview_svc.domain.events import CancelReason
 from interview_svc.domain.sessions import Session
-from interview_svc.use_cases.code_updates import RefundAsk
+from interview_svc.use_cases.code_updates import RefundRequest
 from payment_svc import event_handlers as payment_consumers
 from payment_svc.domain import refunds as refund_domain
 from payment_svc.domain.access_code_events import AccessCodeRevoked
-from payment_svc.domain.access_codes import AccessCode, AccessCodeStatus
+from payment_svc.domain.access_code_status import AccessCodeStatus
+from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.orders import Order, OrderStatus
 from payment_svc.domain.refunds import Refund, RefundOutcome, RefundOutcomeUnknown, RefundStatus
-from tests.unit.model.order import EARLY, ORDER
+from tests.unit.model.order import BEFORE_EXPIRY, ORDER
 from tests.unit.model.rules import Patch, Rule
 from tests.unit.model.world import Scenario
 
 _LIVE = {AccessCodeStatus.ACTIVE, AccessCodeStatus.SUSPENDED}
 
 
-# payment's side
+# payment
 
 
-def _refunds_ask_nobody(patch: Patch) -> None:
+def _release_full_refunds_at_once(patch: Patch) -> None:
     of_order = Refund.of_order
 
     def released(*args: Any) -> Refund:
@@ -41,7 +42,7 @@ def _refunds_ask_nobody(patch: Patch) -> None:
     patch.setattr(Refund, "of_order", released)
 
 
-def _refunds_ask_only_for_live_codes(patch: Patch) -> None:
+def _request_answers_for_live_codes_only(patch: Patch) -> None:
     hold = Refund.hold
 
     def holding(refund: Refund, code: AccessCode, now: datetime) -> None:
@@ -53,7 +54,7 @@ def _refunds_ask_only_for_live_codes(patch: Patch) -> None:
     patch.setattr(Refund, "hold", holding)
 
 
-def _parts_never_ask(patch: Patch) -> None:
+def _release_refunds_with_an_amount(patch: Patch) -> None:
     of_order = Refund.of_order
 
     def asked_for(refund_id: str, order: Order, amount: Any, *args: Any) -> Refund:
@@ -65,7 +66,7 @@ def _parts_never_ask(patch: Patch) -> None:
     patch.setattr(Refund, "of_order", asked_for)
 
 
-def _used_codes_are_refunded(patch: Patch) -> None:
+def _refund_redeemed_codes(patch: Patch) -> None:
     hold = AccessCode.hold_for_refund
 
     def holding(code: AccessCode, *args: Any) -> None:
@@ -76,7 +77,7 @@ def _used_codes_are_refunded(patch: Patch) -> None:
     patch.setattr(AccessCode, "hold_for_refund", holding)
 
 
-def _orders_begin_many_refunds(patch: Patch) -> None:
+def _allow_concurrent_refunds(patch: Patch) -> None:
     begin = Order.begin_refund
 
     def beginning(order: Order, amount: Any) -> Any:
@@ -87,11 +88,11 @@ def _orders_begin_many_refunds(patch: Patch) -> None:
     patch.setattr(Order, "begin_refund", beginning)
 
 
-def _refunds_hold_nothing_back(patch: Patch) -> None:
+def _suspend_nothing(patch: Patch) -> None:
     patch.setattr(AccessCode, "hold_for_refund", lambda *_: None)
 
 
-def _refunds_hold_everything_back(patch: Patch) -> None:
+def _suspend_expired_codes(patch: Patch) -> None:
     hold = AccessCode.hold_for_refund
 
     def holding(code: AccessCode, *args: Any) -> None:
@@ -102,7 +103,7 @@ def _refunds_hold_everything_back(patch: Patch) -> None:
     patch.setattr(AccessCode, "hold_for_refund", holding)
 
 
-def _asking_is_no_change(patch: Patch) -> None:
+def _request_without_a_new_version(patch: Patch) -> None:
     hold = AccessCode.hold_for_refund
 
     def holding(code: AccessCode, *args: Any) -> None:
@@ -112,9 +113,9 @@ def _asking_is_no_change(patch: Patch) -> None:
     patch.setattr(AccessCode, "hold_for_refund", holding)
 
 
-def _any_answer_releases(patch: Patch) -> None:
+def _release_by_any_answer(patch: Patch) -> None:
     async def releasing(_commands: Any, uow: Any, *, now: datetime) -> None:
-        for refund in (await uow.refunds.find_open([ORDER])).values():
+        for refund in (await uow.refunds.get_open_by_order([ORDER])).values():
             if refund.waiting:
                 refund.release(now)
                 await uow.refunds.save(refund)
@@ -122,25 +123,25 @@ def _any_answer_releases(patch: Patch) -> None:
     patch.setattr(payment_consumers, "release_refunds", releasing)
 
 
-def _silence_is_a_refusal(patch: Patch) -> None:
-    status = refund_domain._status
+def _treat_a_lost_response_as_a_refusal(patch: Patch) -> None:
+    original = refund_domain._status_of
 
-    def judged(outcome: RefundOutcome) -> tuple[RefundStatus, str]:
-        silent = isinstance(outcome, RefundOutcomeUnknown)
-        return (RefundStatus.FAILED, "TIME_OUT") if silent else status(outcome)
+    def status_of(outcome: RefundOutcome) -> tuple[RefundStatus, str]:
+        lost = isinstance(outcome, RefundOutcomeUnknown)
+        return (RefundStatus.FAILED, "TIME_OUT") if lost else original(outcome)
 
-    patch.setattr(refund_domain, "_status", judged)
+    patch.setattr(refund_domain, "_status_of", status_of)
 
 
-def _paid_back_codes_stay(patch: Patch) -> None:
+def _keep_refunded_codes(patch: Patch) -> None:
     patch.setattr(AccessCode, "revoke_for_refund", lambda *_: None)
 
 
-def _failed_refunds_hold_on(patch: Patch) -> None:
+def _keep_the_hold_of_failed_refunds(patch: Patch) -> None:
     patch.setattr(AccessCode, "lift_refund_hold", lambda *_: None)
 
 
-def _operators_lift_every_hold(patch: Patch) -> None:
+def _lift_all_holds(patch: Patch) -> None:
     lift = AccessCode._lift
 
     def lifting(code: AccessCode, *args: Any) -> None:
@@ -150,106 +151,112 @@ def _operators_lift_every_hold(patch: Patch) -> None:
     patch.setattr(AccessCode, "_lift", lifting)
 
 
-def _held_codes_are_reissued(patch: Patch) -> None:
-    standing = AccessCode.standing
+def _reissue_suspended_codes(patch: Patch) -> None:
+    effective_status = AccessCode.effective_status
     held = AccessCodeStatus.SUSPENDED
     patch.setattr(
         AccessCode,
-        "standing",
+        "effective_status",
         lambda code, now: (
-            AccessCodeStatus.ACTIVE if standing(code, now) is held else standing(code, now)
+            AccessCodeStatus.ACTIVE
+            if effective_status(code, now) is held
+            else effective_status(code, now)
         ),
     )
 
 
-def _reissues_announce_the_old_code_too(patch: Patch) -> None:
+def _publish_the_old_code_at_a_reissue(patch: Patch) -> None:
     reissue = AccessCode.reissue
 
     def reissuing(code: AccessCode, *args: Any) -> AccessCode:
         new = reissue(code, *args)
-        told = AccessCodeRevoked(record=code.record(), occurred_at=EARLY, reason="replaced")
-        code.events.append(told)
+        event = AccessCodeRevoked(
+            record=code.snapshot(), occurred_at=BEFORE_EXPIRY, reason="replaced"
+        )
+        code.events.append(event)
         return new
 
     patch.setattr(AccessCode, "reissue", reissuing)
 
 
-# interview's side
+# interview
 
 
-def _asks_change_no_entry(patch: Patch) -> None:
-    answer = interview_consumers.answer_refunds
+def _ignore_the_record_of_a_request(patch: Patch) -> None:
+    answer = interview_consumers.answer_refund_requests
 
-    async def answering(asks: Sequence[RefundAsk], uow: Any, *, preparation: Any) -> None:
-        entries = await uow.entries.get_many([ORDER])
+    async def answering(requests: Sequence[RefundRequest], uow: Any, **ports: Any) -> None:
+        cached_codes = await uow.cached_codes.lock_many([ORDER])
         known = [
-            replace(ask, heard=CodeUpdate(entries[ORDER].record)) if ORDER in entries else ask
-            for ask in asks
+            replace(request, update=CodeUpdate(cached_codes[ORDER].record))
+            if ORDER in cached_codes
+            else request
+            for request in requests
         ]
-        await answer(known, uow, preparation=preparation)
+        await answer(known, uow, **ports)
 
-    patch.setattr(interview_consumers, "answer_refunds", answering)
+    patch.setattr(interview_consumers, "answer_refund_requests", answering)
 
 
-def _started_sessions_keep_silent(patch: Patch) -> None:
+def _answer_nothing_for_started_sessions(patch: Patch) -> None:
     patch.setattr(Session, "confirm_started_for_refund", lambda *_: None)
 
 
-def _no_session_no_answer(patch: Patch) -> None:
-    withhold = CachedCode.withhold
+def _answer_nothing_without_a_session(patch: Patch) -> None:
+    withhold = CachedCode.confirm_withheld_for_refund
     patch.setattr(
         CachedCode,
-        "withhold",
-        lambda entry, refund_id, session_id, now: (
-            withhold(entry, refund_id, session_id, now) if session_id else None
+        "confirm_withheld_for_refund",
+        lambda cached, refund_id, session_id, now: (
+            withhold(cached, refund_id, session_id, now) if session_id else None
         ),
     )
 
 
-def _old_asks_are_ignored(patch: Patch) -> None:
-    answer = interview_consumers.answer_refunds
+def _ignore_old_requests(patch: Patch) -> None:
+    answer = interview_consumers.answer_refund_requests
 
-    async def answering(asks: Sequence[RefundAsk], uow: Any, *, preparation: Any) -> None:
-        entry = (await uow.entries.get_many([ORDER])).get(ORDER)
-        known = entry.record.version if entry else 0
-        new = [ask for ask in asks if ask.heard.record.version >= known]
-        await answer(new, uow, preparation=preparation)
+    async def answering(requests: Sequence[RefundRequest], uow: Any, **ports: Any) -> None:
+        cached = (await uow.cached_codes.lock_many([ORDER])).get(ORDER)
+        known = cached.record.version if cached else 0
+        new = [request for request in requests if request.update.record.version >= known]
+        await answer(new, uow, **ports)
 
-    patch.setattr(interview_consumers, "answer_refunds", answering)
-
-
-def _overtaken_asks_are_answered(patch: Patch) -> None:
-    patch.setattr(CachedCode, "withholds", True)
+    patch.setattr(interview_consumers, "answer_refund_requests", answering)
 
 
-def _undone_starts_count(patch: Patch) -> None:
+def _answer_outdated_requests(patch: Patch) -> None:
+    patch.setattr(CachedCode, "prevents_start", True)
+
+
+def _count_reverted_starts(patch: Patch) -> None:
     patch.setattr(Session, "start_reverted", False)
 
 
-def _arrival_decides(patch: Patch) -> None:
-    patch.setattr(CachedCode, "apply", lambda entry, heard: entry._take(heard, newer=True))
+def _apply_updates_by_arrival(patch: Patch) -> None:
+    patch.setattr(CachedCode, "apply", lambda cached, update: cached._merge(update, newer=True))
 
 
-def _late_payments_prepare_nothing(patch: Patch) -> None:
-    def taking(entry: CachedCode, heard: CodeUpdate, *, newer: bool) -> bool:
+def _ignore_late_payments(patch: Patch) -> None:
+    def merging(cached: CachedCode, update: CodeUpdate, *, newer: bool) -> bool:
         if newer:
-            entry.record, entry.refunded = heard.record, heard.refunded
+            cached.record, cached.refunded = update.record, update.refunded
         return newer
 
-    patch.setattr(CachedCode, "_take", taking)
+    patch.setattr(CachedCode, "_merge", merging)
 
 
-def _sessions_follow_nothing(patch: Patch) -> None:
+def _never_sync_sessions(patch: Patch) -> None:
     patch.setattr(Session, "sync_with_code", lambda *_: False)
 
 
-def _suspension_ends_sessions(patch: Patch) -> None:
+def _cancel_sessions_of_suspended_codes(patch: Patch) -> None:
     follow = Session.sync_with_code
 
-    def following(session: Session, entry: CachedCode, now: datetime) -> bool:
-        changed = follow(session, entry, now)
+    def following(session: Session, cached: CachedCode, now: datetime) -> bool:
+        changed = follow(session, cached, now)
         waits = session.is_open and not session.was_started
-        if waits and entry.record.status is CodeStatus.SUSPENDED:
+        if waits and cached.record.status is CodeStatus.SUSPENDED:
             session._cancel(CancelReason.ACCESS_CODE_REVOKED, now)
             return True
         return changed
@@ -258,96 +265,112 @@ def _suspension_ends_sessions(patch: Patch) -> None:
 
 
 RULES = [
-    Rule("a full refund asks first", _refunds_ask_nobody, Scenario(start=1, refund=1)),
     Rule(
-        "a full refund asks whatever the code's status",
-        _refunds_ask_only_for_live_codes,
-        Scenario(start=1, refund=1, expire=1),
-    ),
-    Rule(
-        "a part that reaches the total is a full refund",
-        _parts_never_ask,
-        Scenario(start=1, part=2),
-    ),
-    Rule(
-        "a redeemed code isn't refunded in full",
-        _used_codes_are_refunded,
+        "a full refund requests an answer first",
+        _release_full_refunds_at_once,
         Scenario(start=1, refund=1),
     ),
     Rule(
-        "one refund of an order at a time",
-        _orders_begin_many_refunds,
+        "a full refund requests an answer for every status of the code",
+        _request_answers_for_live_codes_only,
+        Scenario(start=1, refund=1, expire=1),
+    ),
+    Rule(
+        "a refund of the remaining amount is a full refund",
+        _release_refunds_with_an_amount,
+        Scenario(start=1, part=2),
+    ),
+    Rule(
+        "a redeemed code cannot be refunded in full",
+        _refund_redeemed_codes,
+        Scenario(start=1, refund=1),
+    ),
+    Rule(
+        "an order has one open refund at a time",
+        _allow_concurrent_refunds,
         Scenario(refund=2),
     ),
+    Rule("a full refund suspends the code", _suspend_nothing, Scenario(start=1, refund=1)),
     Rule(
-        "a full refund holds the code back", _refunds_hold_nothing_back, Scenario(start=1, refund=1)
-    ),
-    Rule(
-        "what gives no right any more isn't held back",
-        _refunds_hold_everything_back,
+        "a full refund does not suspend an invalid code",
+        _suspend_expired_codes,
         Scenario(refund=1, expire=1),
     ),
-    Rule("to ask is a new version", _asking_is_no_change, Scenario(start=1, refund=1)),
-    Rule("the ask's record goes into the entry", _asks_change_no_entry, Scenario(refund=1)),
+    Rule(
+        "a refund request is a new version of the code",
+        _request_without_a_new_version,
+        Scenario(start=1, refund=1),
+    ),
+    Rule(
+        "the record of a refund request updates the cached code",
+        _ignore_the_record_of_a_request,
+        Scenario(refund=1),
+    ),
     Rule(
         "a started session answers too",
-        _started_sessions_keep_silent,
+        _answer_nothing_for_started_sessions,
         Scenario(start=1, revoke=1, refund=1),
     ),
-    Rule("an order without a session answers too", _no_session_no_answer, Scenario(refund=1)),
     Rule(
-        "only an answer that cites the waiting refund releases it",
-        _any_answer_releases,
+        "an order without a session answers too",
+        _answer_nothing_without_a_session,
+        Scenario(refund=1),
+    ),
+    Rule(
+        "only an answer to the waiting refund releases it",
+        _release_by_any_answer,
         Scenario(start=1, refund=2, decline=1, ask=1),
     ),
     Rule(
-        "a provider's silence is no refusal",
-        _silence_is_a_refusal,
+        "a lost response of the provider is not a refusal",
+        _treat_a_lost_response_as_a_refusal,
         Scenario(refund=1, silence=1),
     ),
-    Rule("a full refund that was paid revokes the code", _paid_back_codes_stay, Scenario(refund=1)),
+    Rule("a paid full refund revokes the code", _keep_refunded_codes, Scenario(refund=1)),
     Rule(
-        "a refund that came to nothing lifts its hold",
-        _failed_refunds_hold_on,
+        "a failed refund lifts its hold",
+        _keep_the_hold_of_failed_refunds,
         Scenario(refund=1, decline=1),
     ),
-    Rule("a refund that got no answer asks again", None, Scenario(refund=1, lose=1)),
-    Rule("an old ask is answered too", _old_asks_are_ignored, Scenario(refund=1, suspend=1)),
+    Rule("an unanswered refund request is repeated", None, Scenario(refund=1, lose=1)),
     Rule(
-        "an old ask isn't answered if the entry is ACTIVE at a newer version",
-        _overtaken_asks_are_answered,
+        "an old refund request is answered too", _ignore_old_requests, Scenario(refund=1, suspend=1)
+    ),
+    Rule(
+        "an old request is not answered if the cached code is ACTIVE at a newer version",
+        _answer_outdated_requests,
         Scenario(refund=1, ask=1, decline=1),
     ),
     Rule(
-        "a start that was undone is no start",
-        _undone_starts_count,
+        "a reverted start does not count",
+        _count_reverted_starts,
         Scenario(start=1, revoke=1, refund=1),
     ),
     Rule(
-        "each side lifts only its own hold",
-        _operators_lift_every_hold,
+        "operators and refunds lift only their own hold",
+        _lift_all_holds,
         Scenario(start=1, suspend=1, reinstate=1, refund=1),
     ),
-    Rule("the highest version wins", _arrival_decides, Scenario(start=1, refund=1)),
+    Rule("the highest version wins", _apply_updates_by_arrival, Scenario(start=1, refund=1)),
     Rule(
-        "a late PaymentCompleted still prepares the session",
-        _late_payments_prepare_nothing,
+        "a late PaymentCompleted prepares the session",
+        _ignore_late_payments,
         Scenario(suspend=1),
     ),
-    Rule("the prepared session follows the entry", _sessions_follow_nothing, Scenario(refund=1)),
+    Rule("the prepared session follows the cached code", _never_sync_sessions, Scenario(refund=1)),
     Rule(
-        "a suspension ends no session",
-        _suspension_ends_sessions,
+        "a suspension does not end a session",
+        _cancel_sessions_of_suspended_codes,
         Scenario(suspend=1, reinstate=1),
     ),
     Rule(
-        "only an ACTIVE code is reissued",
-        _held_codes_are_reissued,
+        "only an ACTIVE code can be reissued",
+        _reissue_suspended_codes,
         Scenario(start=1, reissue=1, refund=1),
     ),
     Rule(
-        "a reissue is announced by itself alone",
-        _reissues_announce_the_old_code_too,
+        "a reissue publishes the new code only",
+        _publish_the_old_code_at_a_reissue,
         Scenario(reissue=1),
     ),
 ]

@@ -1,6 +1,6 @@
-"""A rule of the protocol, with how to take it away and what may happen then.
+"""A rule of the protocol, how to disable it, and a scenario that fails without it.
 
-Taking a rule away patches the product for the time of a test. Nothing in the product knows of it.
+A rule is disabled by patching the product during a test; the product has no code for that.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ Patch = pytest.MonkeyPatch
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule, how to take it away, and things that may happen and then end badly.
+    """A rule, how to disable it, and a scenario that fails without it.
 
-    Without a way to take it away, the scenario is what lacks it: it goes wrong as it is.
+    If `disable` is None, the scenario itself lacks the rule and fails without a patch.
     """
 
     name: str
-    take_away: Callable[[Patch], None] | None
+    disable: Callable[[Patch], None] | None
     scenario: Scenario
-    patient: bool = False
+    allow_waiting: bool = False

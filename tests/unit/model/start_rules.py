@@ -1,7 +1,8 @@
-"""Flows 3 and 4: what lets an interview start, and what payment makes of a start.
+"""Rules of flows 3 and 4: which interviews may start, and how payment handles a start.
 
-One rule of flow 4 isn't here: that a start after the code's end is rejected. All clocks of this
-world agree, so interview never sends one; `test_access_code_life.py` shows what becomes of it.
+One rule of flow 4 cannot be disabled here: that a start after the code's expiry is rejected. All
+clocks of this world agree, so that interview never sends such a start; see
+tests/unit/payment_svc/domain/test_access_codes.py.
 """
 
 from dataclasses import replace
@@ -10,36 +11,39 @@ from typing import Any
 
 from interview_svc.domain.cached_code import CachedCode, check_valid
 from interview_svc.domain.events import CancelReason
-from interview_svc.domain.session_states import SessionStatus
+from interview_svc.domain.session_state import SessionStatus
 from interview_svc.domain.sessions import Session
 from payment_svc.domain.access_code_errors import AccessCodeNotRedeemable
-from payment_svc.domain.access_codes import AccessCode, AccessCodeStatus
+from payment_svc.domain.access_code_status import AccessCodeStatus
+from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.refunds import Refund
 from payment_svc.use_cases import access_codes
-from tests.fakes.interview import EntriesInMemory
-from tests.unit.model.order import EARLY, ORDER
+from tests.fakes.interview import InMemoryCachedCodes
+from tests.unit.model.order import BEFORE_EXPIRY, ORDER
 from tests.unit.model.rules import Patch, Rule
 from tests.unit.model.world import Scenario
 
 
-def _startable_without_looking(patch: Patch) -> None:
+def _skip_the_check_of_the_cached_code(patch: Patch) -> None:
     patch.setattr(CachedCode, "check_startable", lambda *_: None)
 
 
-def _any_code_opens_its_order(patch: Patch) -> None:
-    async def entry_of_the_order(entries: EntriesInMemory, _code: str) -> CachedCode | None:
-        return (await entries.get_many([ORDER])).get(ORDER)
+def _find_the_order_by_any_code(patch: Patch) -> None:
+    async def lock_by_order(cached_codes: InMemoryCachedCodes, _code: str) -> CachedCode | None:
+        return (await cached_codes.lock_many([ORDER])).get(ORDER)
 
-    patch.setattr(EntriesInMemory, "get_by_code", entry_of_the_order)
+    patch.setattr(InMemoryCachedCodes, "lock_by_code", lock_by_order)
 
 
-def _startable_for_ever(patch: Patch) -> None:
+def _ignore_the_expiry(patch: Patch) -> None:
     patch.setattr(
-        CachedCode, "check_startable", lambda entry, _now: check_valid(entry.judge(EARLY))
+        CachedCode,
+        "check_startable",
+        lambda cached, _now: check_valid(cached.validate(BEFORE_EXPIRY)),
     )
 
 
-def _sessions_start_again(patch: Patch) -> None:
+def _start_sessions_repeatedly(patch: Patch) -> None:
     start = Session.start
 
     def starting(session: Session, *args: Any) -> None:
@@ -49,23 +53,25 @@ def _sessions_start_again(patch: Patch) -> None:
     patch.setattr(Session, "start", starting)
 
 
-def _starts_reject_no_refund(patch: Patch) -> None:
+def _reject_no_refund(patch: Patch) -> None:
     patch.setattr(Refund, "is_rejected_by", lambda *_: False)
 
 
-def _only_answers_reject_refunds(patch: Patch) -> None:
+def _reject_by_answers_only(patch: Patch) -> None:
     patch.setattr(
         Refund,
         "is_rejected_by",
-        lambda refund, cited: refund.waiting and cited == refund.refund_id,
+        lambda refund, answered: refund.waiting and answered == refund.refund_id,
     )
 
 
-def _only_plain_starts_reject_refunds(patch: Patch) -> None:
-    patch.setattr(Refund, "is_rejected_by", lambda refund, cited: refund.waiting and not cited)
+def _reject_by_starts_without_answer_only(patch: Patch) -> None:
+    patch.setattr(
+        Refund, "is_rejected_by", lambda refund, answered: refund.waiting and not answered
+    )
 
 
-def _starts_reject_only_with_a_live_code(patch: Patch) -> None:
+def _reject_with_a_live_code_only(patch: Patch) -> None:
     rejected_by = Refund.is_rejected_by
     seen: list[AccessCode] = []
     redeem = AccessCode.redeem
@@ -79,35 +85,35 @@ def _starts_reject_only_with_a_live_code(patch: Patch) -> None:
     patch.setattr(
         Refund,
         "is_rejected_by",
-        lambda refund, cited: seen[0].status in live and rejected_by(refund, cited),
+        lambda refund, answered: seen[0].status in live and rejected_by(refund, answered),
     )
 
 
-def _starts_count_once(patch: Patch) -> None:
+def _refuse_repeated_starts(patch: Patch) -> None:
     redeem = AccessCode.redeem
 
     def redeeming(code: AccessCode, session: str, started: Any, event: str, now: datetime) -> None:
         if code.status is AccessCodeStatus.REDEEMED:
-            raise AccessCodeNotRedeemable(code, now)
+            raise AccessCodeNotRedeemable(code.id, code.effective_status(now))
         redeem(code, session, started, event, now)
 
     patch.setattr(AccessCode, "redeem", redeeming)
 
 
-def _suspension_undoes_starts(patch: Patch) -> None:
+def _reject_starts_of_suspended_codes(patch: Patch) -> None:
     _redeem_as(patch, AccessCodeStatus.SUSPENDED, AccessCodeStatus.REVOKED)
 
 
-def _expiry_undoes_starts(patch: Patch) -> None:
+def _reject_starts_of_expired_codes(patch: Patch) -> None:
     _redeem_as(patch, AccessCodeStatus.EXPIRED, AccessCodeStatus.REVOKED)
 
 
-def _revoked_codes_are_redeemed(patch: Patch) -> None:
+def _redeem_revoked_codes(patch: Patch) -> None:
     _redeem_as(patch, AccessCodeStatus.REVOKED, AccessCodeStatus.ACTIVE)
 
 
 def _redeem_as(patch: Patch, status: AccessCodeStatus, mistaken: AccessCodeStatus) -> None:
-    """Judges a start of a code in one status as if it were in another."""
+    """Redeems a code in one status as if it had another."""
     redeem = AccessCode.redeem
 
     def redeeming(code: AccessCode, session: str, started: Any, event: str, now: datetime) -> None:
@@ -118,23 +124,23 @@ def _redeem_as(patch: Patch, status: AccessCodeStatus, mistaken: AccessCodeStatu
         redeem(code, session, started, event, now)
         if code.status is mistaken:
             code.status = status
-        code.events[:] = [replace(told, record=code.record()) for told in code.events]
+        code.events[:] = [replace(event, record=code.snapshot()) for event in code.events]
 
     patch.setattr(AccessCode, "redeem", redeeming)
 
 
-def _replaced_codes_are_worthless(patch: Patch) -> None:
-    def started(command: Any, orders: Any, codes: Any) -> Any:
+def _ignore_replacements(patch: Patch) -> None:
+    def order_and_code(command: Any, orders: Any, codes: Any) -> Any:
         return orders[command.order_id], codes[command.access_code_id]
 
-    patch.setattr(access_codes, "_started", started)
+    patch.setattr(access_codes, "_order_and_code", order_and_code)
 
 
-def _rejected_uses_go_on(patch: Patch) -> None:
+def _continue_rejected_sessions(patch: Patch) -> None:
     patch.setattr(Session, "reject_use", lambda *_: None)
 
 
-def _what_was_completed_is_undone(patch: Patch) -> None:
+def _cancel_completed_sessions(patch: Patch) -> None:
     reject_use = Session.reject_use
 
     def rejecting(session: Session, now: datetime) -> None:
@@ -147,69 +153,71 @@ def _what_was_completed_is_undone(patch: Patch) -> None:
 
 RULES = [
     Rule(
-        "a start reads interview's own entry again",
-        _startable_without_looking,
+        "a start checks the cached code again",
+        _skip_the_check_of_the_cached_code,
         Scenario(start=1, refund=1),
     ),
     Rule(
         "a start needs the order's current code",
-        _any_code_opens_its_order,
+        _find_the_order_by_any_code,
         Scenario(start=1, reissue=1),
     ),
-    Rule("a start comes before the code's end", _startable_for_ever, Scenario(start=1, expire=1)),
+    Rule("a start is before the code's expiry", _ignore_the_expiry, Scenario(start=1, expire=1)),
     Rule(
-        "only a PREPARED session starts",
-        _sessions_start_again,
+        "only a PREPARED session can start",
+        _start_sessions_repeatedly,
         Scenario(start=1, fallback=1, complete=1),
     ),
+    Rule("a start rejects the waiting refund", _reject_no_refund, Scenario(start=1, refund=1)),
     Rule(
-        "a start rejects a refund that waits", _starts_reject_no_refund, Scenario(start=1, refund=1)
-    ),
-    Rule(
-        "a start that names no refund rejects the one that waits",
-        _only_answers_reject_refunds,
+        "a start that answers no refund rejects the waiting refund",
+        _reject_by_answers_only,
         Scenario(start=1, refund=1, lose=1),
-        patient=True,
+        allow_waiting=True,
     ),
     Rule(
-        "a start that names the waiting refund rejects it",
-        _only_plain_starts_reject_refunds,
+        "a start that answers the waiting refund rejects it",
+        _reject_by_starts_without_answer_only,
         Scenario(start=1, refund=1, revoke=1),
     ),
     Rule(
-        "a start rejects it whatever the code's status",
-        _starts_reject_only_with_a_live_code,
+        "a start rejects the refund for every status of the code",
+        _reject_with_a_live_code_only,
         Scenario(start=1, refund=1, revoke=1),
     ),
     Rule(
-        "a start that is told again is no other start",
-        _starts_count_once,
+        "a repeated start is not another start",
+        _refuse_repeated_starts,
         Scenario(start=1, again=1),
     ),
     Rule(
-        "a suspension never undoes a start",
-        _suspension_undoes_starts,
+        "a suspension does not revert a start",
+        _reject_starts_of_suspended_codes,
         Scenario(start=1, suspend=1),
     ),
     Rule(
-        "a start in time counts after the code's end",
-        _expiry_undoes_starts,
+        "a start in time counts after the code's expiry",
+        _reject_starts_of_expired_codes,
         Scenario(start=1, expire=1),
     ),
     Rule(
-        "a code that was replaced redeems the current one",
-        _replaced_codes_are_worthless,
+        "a start with a replaced code redeems the current one",
+        _ignore_replacements,
         Scenario(start=1, reissue=1),
     ),
     Rule(
-        "a revoked code is never redeemed",
-        _revoked_codes_are_redeemed,
+        "a revoked code cannot be redeemed",
+        _redeem_revoked_codes,
         Scenario(start=1, revoke=1),
     ),
-    Rule("a rejected use cancels its session", _rejected_uses_go_on, Scenario(start=1, revoke=1)),
+    Rule(
+        "a rejected use cancels its session",
+        _continue_rejected_sessions,
+        Scenario(start=1, revoke=1),
+    ),
     Rule(
         "a completed interview stays completed",
-        _what_was_completed_is_undone,
+        _cancel_completed_sessions,
         Scenario(start=1, revoke=1, complete=1),
     ),
 ]

@@ -1,4 +1,4 @@
-"""Longer lives than can be walked exhaustively: Hypothesis chooses what happens next."""
+"""Random walks: Hypothesis chooses steps in a scenario that is too large to explore fully."""
 
 from functools import cache
 
@@ -6,10 +6,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tests.unit.model.outcomes import Judge
-from tests.unit.model.world import Protocol, Scenario, World, over_memory
+from tests.unit.model.outcomes import OutcomeChecker
+from tests.unit.model.world import Protocol, Scenario, World, in_memory_services
 
-LIFE = Scenario(
+SCENARIO = Scenario(
     start=3,
     fallback=2,
     refund=3,
@@ -31,22 +31,22 @@ LIFE = Scenario(
 
 @cache
 def _protocol() -> Protocol:
-    """One for all examples: it remembers what handlers make of a state, and nothing else."""
-    return Protocol(LIFE)
+    """One for all examples: it caches transitions, and nothing else."""
+    return Protocol(SCENARIO)
 
 
-class RefundSagaAgainstStarts(RuleBasedStateMachine):
-    """One order: whatever happens in whatever order, it ends in a documented outcome."""
+class RefundSagaAndStarts(RuleBasedStateMachine):
+    """One order: any steps in any order end with a documented outcome."""
 
     @initialize()
     def begin(self) -> None:
-        """An order is paid; everything else is to come."""
-        self._memory = over_memory()
+        """An order is paid."""
+        self._memory = in_memory_services()
         self._memory.__enter__()
         self.protocol = _protocol()
-        self.judge = Judge(self.protocol)
-        self.world: World = self.protocol.first
-        self.way: list[str] = []
+        self.checker = OutcomeChecker(self.protocol)
+        self.world: World = self.protocol.initial
+        self.path: list[str] = []
 
     def _next(self) -> list[tuple[str, World]]:
         return [
@@ -54,39 +54,39 @@ class RefundSagaAgainstStarts(RuleBasedStateMachine):
         ]
 
     @rule(data=st.data())
-    def something_happens(self, data: st.DataObject) -> None:
-        """One step of those that are possible, if any is."""
+    def take_step(self, data: st.DataObject) -> None:
+        """One of the possible steps, if there is any."""
         if possible := self._next():
             self._take(possible[data.draw(st.integers(0, len(possible) - 1))])
 
     def _take(self, step: tuple[str, World]) -> None:
         before = self.world
         name, self.world = step
-        self.way.append(name)
-        assert self.judge.misstep(before, self.world) is None, self.way
+        self.path.append(name)
+        assert self.checker.illegal_transition(before, self.world) is None, self.path
 
     @invariant()
-    def nothing_is_wrong(self) -> None:
-        """What must never be, isn't."""
-        assert self.judge.wrong(self.world) is None, self.way
+    def no_violation(self) -> None:
+        """The world is not in a forbidden state."""
+        assert self.checker.violation(self.world) is None, self.path
 
     def teardown(self) -> None:
-        """People stop; what is under way goes on to its end, and a refund without answer asks."""
+        """No new requests: pending steps run to the end, and unanswered requests are repeated."""
         if not hasattr(self, "world"):
             return
         try:
-            quiet = Scenario(ask=1000)
-            self.world = self.world._replace(left=tuple(sorted(vars(quiet).items())))
+            remaining = Scenario(ask=1000)
+            self.world = self.world._replace(remaining=tuple(sorted(vars(remaining).items())))
             while possible := self._next():
                 self._take(possible[0])
-                self.nothing_is_wrong()
-            assert self.judge.outcome(self.world), (self.judge.describe(self.world), self.way)
+                self.no_violation()
+            assert self.checker.outcome(self.world), (self.checker.describe(self.world), self.path)
         finally:
             self._memory.__exit__(None, None, None)
 
 
-TestRefundSagaAgainstStarts = RefundSagaAgainstStarts.TestCase
-TestRefundSagaAgainstStarts.settings = settings(
+TestRefundSagaAndStarts = RefundSagaAndStarts.TestCase
+TestRefundSagaAndStarts.settings = settings(
     max_examples=100,
     stateful_step_count=40,
     deadline=None,

@@ -1,11 +1,11 @@
-"""The world of one paid order: payment's and interview's real handlers, and the letters between.
+"""The world of one paid order: the real handlers of payment and interview, and their events.
 
-A service's state is its store in memory. What a handler makes of a state and an input is computed
-once and remembered, so that the world is a tuple of numbers and there can be many of them. Letters
-are what the outboxes announced and nobody has handled yet; they travel as protobuf, through the
-decoders and handlers that the consumers bind. A crash before the commit leaves the letter where it
-is, and one after it brings the letter again, to an inbox that knows it: both change nothing. More
-than the bus would do, `twice` handles a letter and leaves it, as if the inbox had forgotten it.
+A service's state is its store in memory. The transition of a state by an input is computed once and
+cached, so that a world is a tuple of numbers, and many worlds can be explored. Events in transit
+were published and not handled yet; they are protobuf and pass the decoders and handlers of the
+consumers. A crash before the commit leaves the event in transit; a crash after it redelivers the
+event to an inbox that contains it: both change nothing. Beyond what the bus does, `twice` handles
+an event and leaves it in transit, as if the inbox had lost its mark.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,81 +18,95 @@ import pytest
 from eventbus import PermanentError
 from interview.v1 import events_pb2
 from interview_svc import event_handlers as interview_consumers
-from interview_svc.domain.cached_code import CachedCode, CodeNotStartable
-from interview_svc.domain.events import ValidationSource
-from interview_svc.domain.session_states import (
+from interview_svc.domain.cached_code import CachedCode
+from interview_svc.domain.errors import (
+    CodeNotStartable,
     SessionNotInProgress,
     SessionNotPrepared,
     SessionNotStartable,
     SessionNotStarted,
 )
+from interview_svc.domain.events import ValidationSource
 from interview_svc.domain.sessions import Session
 from interview_svc.messages import events as interview_messages
-from interview_svc.use_cases import interviews
+from interview_svc.use_cases import sessions
 from payment_svc import event_handlers as payment_consumers
-from payment_svc.domain.access_code_errors import AccessCodeStepRefused
+from payment_svc.domain.access_code_errors import IllegalAccessCodeTransition
 from payment_svc.domain.access_codes import AccessCode, ValidationReason
 from payment_svc.domain.money import Money
-from payment_svc.domain.orders import AmountNotLeft, Order, OrderNotRefundable, RefundInProgress
+from payment_svc.domain.order_errors import (
+    AmountNotRefundable,
+    OrderNotRefundable,
+    RefundInProgress,
+)
+from payment_svc.domain.orders import Order
 from payment_svc.domain.refunds import (
-    PaidBack,
     Refund,
     RefundOutcome,
     RefundOutcomeUnknown,
     RefundRefused,
+    RefundSucceeded,
 )
 from payment_svc.messages import events as payment_messages
 from payment_svc.use_cases import access_codes, refunds
 from tests.fakes import interview as interview_fakes
-from tests.unit.model.actors import Actor, Clock, Letters, Post, Unit, Work
+from tests.unit.model.actors import (
+    Clock,
+    EventLog,
+    EventNames,
+    ServiceModel,
+    UnitOfWorkAdapter,
+    Work,
+)
 from tests.unit.model.order import (
-    BANK,
-    EARLY,
+    AFTER_EXPIRY,
+    AT_ONCE,
+    BEFORE_EXPIRY,
     GRACE_PERIOD,
     HALF,
-    LATE,
-    LONG_AGO,
     OPERATOR,
     ORDER,
-    SECOND,
+    REISSUE_FACTORY,
     SESSION,
+    SESSIONS,
     numbered,
-    paid,
+    paid_store,
 )
 
 
 class World(NamedTuple):
-    """Everything that is the case, by numbers and names; `left` is what may still happen."""
+    """The state of everything, by numbers and names; `remaining` counts the remaining steps."""
 
     payment: int
     interview: int
-    letters: Letters
-    dead: Letters
-    paid_back: frozenset[str]
-    validated: Letters
+    events_in_transit: EventNames
+    dead: EventNames
+    refunded_ids: frozenset[str]
+    validated: EventNames
     late: bool
-    left: tuple[tuple[str, int], ...]
+    remaining: tuple[tuple[str, int], ...]
 
-    def spend(self, what: str) -> "World | None":
-        """The same world, in which something has happened once more; None if it may not."""
-        if dict(self.left).get(what, 0) == 0:
+    def use(self, step: str) -> "World | None":
+        """The world with one remaining step less; None if none of this kind remains."""
+        if dict(self.remaining).get(step, 0) == 0:
             return None
-        return self._replace(left=tuple((name, n - (name == what)) for name, n in self.left))
+        return self._replace(
+            remaining=tuple((name, n - (name == step)) for name, n in self.remaining)
+        )
 
 
 @contextmanager
-def over_memory() -> Iterator[pytest.MonkeyPatch]:
-    """Lets the consumers' handlers work on stores in memory and on the world's clock."""
+def in_memory_services() -> Iterator[pytest.MonkeyPatch]:
+    """Runs the event handlers with stores in memory and the world's clock."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (payment_consumers, interview_consumers):
             patch.setattr(module, "datetime", Clock)
-        patch.setattr(interview_consumers, "new_id", lambda _prefix: SESSION)
         yield patch
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """How often each thing may happen, beside deliveries, sweepers and the provider's answers."""
+    """The number of steps of each kind; deliveries and expiries are not limited."""
 
     start: int = 0
     fallback: int = 0
@@ -113,31 +127,31 @@ class Scenario:
 
 
 class Protocol:
-    """What may happen to one paid order, over the real handlers of both services."""
+    """The possible steps of one paid order, with the real handlers of both services."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self._post = Post()
-        self._payment = Actor(
-            paid(),
-            payment_consumers.handler_registry(Unit),
+        self._log = EventLog()
+        self._payment = ServiceModel(
+            paid_store(),
+            payment_consumers.handler_registry(UnitOfWorkAdapter),
             payment_messages.to_bus,
             lambda store: (store.orders.saved, store.refunds.saved, store.access_codes.saved),
-            self._post,
+            self._log,
         )
-        self._interview = Actor(
-            interview_fakes.InMemory(),
-            interview_consumers.handler_registry(BANK, Unit),
+        self._interview = ServiceModel(
+            interview_fakes.InMemoryUnitOfWork(),
+            interview_consumers.handler_registry(SESSIONS, UnitOfWorkAdapter),
             interview_messages.to_bus,
-            lambda store: (store.entries.saved, store.sessions.saved),
-            self._post,
+            lambda store: (store.cached_codes.saved, store.sessions.saved),
+            self._log,
         )
-        left = tuple(sorted(vars(scenario).items()))
-        payment, sent = self._payment.first
-        interview, _ = self._interview.first
-        empty = World(payment, interview, (), (), frozenset(), (), False, left)
-        self.first = self._send(empty, sent)
+        remaining = tuple(sorted(vars(scenario).items()))
+        payment, sent = self._payment.initial
+        interview, _ = self._interview.initial
+        empty = World(payment, interview, (), (), frozenset(), (), False, remaining)
+        self.initial = self._send(empty, sent)
 
-    # What can be seen
+    # Queries
 
     def order(self, world: World) -> Order:
         """The order."""
@@ -145,41 +159,43 @@ class Protocol:
         return found
 
     def codes(self, world: World) -> dict[str, AccessCode]:
-        """All codes that it ever had."""
+        """All access codes of the order, by id."""
         found: dict[str, AccessCode] = self._payment.store(world.payment).access_codes.saved
         return found
 
     def code(self, world: World) -> AccessCode:
-        """The order's current code."""
+        """The order's current access code."""
         return self.codes(world)[self.order(world).access_code_id or ""]
 
     def refunds(self, world: World) -> list[Refund]:
-        """Its refunds."""
+        """The order's refunds."""
         return list(self._payment.store(world.payment).refunds.saved.values())
 
-    def entry(self, world: World) -> CachedCode | None:
-        """Interview's copy of its code."""
-        found: CachedCode | None = self._interview.store(world.interview).entries.saved.get(ORDER)
+    def cached_code(self, world: World) -> CachedCode | None:
+        """The cached code of interview."""
+        found: CachedCode | None = self._interview.store(world.interview).cached_codes.saved.get(
+            ORDER
+        )
         return found
 
     def session(self, world: World) -> Session | None:
-        """Its session."""
+        """The order's session."""
         found: Session | None = self._interview.store(world.interview).sessions.saved.get(ORDER)
         return found
 
-    def answers_refund(self, letter: str) -> bool:
-        """Whether it tells a refund that the interview has started."""
-        event = self._post.letters[letter]
+    def answers_refund(self, event_name: str) -> bool:
+        """Whether it answers a refund: the interview has started."""
+        event = self._log.events[event_name]
         started = events_pb2.InterviewStarted
         return event.type == started.DESCRIPTOR.full_name and bool(
             started.FromString(event.data).refund_id
         )
 
-    # What may happen
+    # Steps
 
     def steps(self, world: World) -> Iterator[tuple[str, World]]:
-        """Everything that may happen next, by name."""
-        Clock.at = LATE if world.late else EARLY
+        """All possible next steps, by name."""
+        Clock.at = AFTER_EXPIRY if world.late else BEFORE_EXPIRY
         yield from self._deliveries(world)
         yield from self._customers(world)
         yield from self._operators(world)
@@ -187,89 +203,92 @@ class Protocol:
         yield from self._time(world)
 
     def _deliveries(self, world: World) -> Iterator[tuple[str, World]]:
-        for letter in sorted(set(world.letters)):
-            rest = _without(world, letter)
-            yield f"deliver {letter}", self._deliver(rest, letter)
-            if left := world.spend("twice"):
-                yield f"deliver {letter} and keep it", self._deliver(left, letter)
-            lost = rest.spend("lose")
-            if lost and letter.startswith(("RefundRequested", "SessionWithheld")):
-                yield f"lose {letter}", lost
+        for event_name in sorted(set(world.events_in_transit)):
+            rest = _without(world, event_name)
+            yield f"deliver {event_name}", self._deliver(rest, event_name)
+            if used := world.use("twice"):
+                yield (
+                    f"deliver {event_name} and keep it in transit",
+                    self._deliver(used, event_name),
+                )
+            lost = rest.use("lose")
+            if lost and event_name.startswith(("RefundRequested", "SessionWithheld")):
+                yield f"lose {event_name}", lost
 
-    def _deliver(self, world: World, letter: str) -> World:
-        event = self._post.letters[letter]
-        here = self._payment if event.source == "interview" else self._interview
+    def _deliver(self, world: World, event_name: str) -> World:
+        event = self._log.events[event_name]
+        service = self._payment if event.source == "interview" else self._interview
 
         async def handle(store: Any) -> None:
-            received = here.handlers.decode(event, 1)
-            await here.handlers.dispatch(store, [received])
+            received = service.handlers.decode(event, 1)
+            await service.handlers.dispatch(store, [received])
 
-        at = self._at_payment if here is self._payment else self._at_interview
+        run = self._at_payment if service is self._payment else self._at_interview
         try:
-            return at(world, f"{letter} {world.late}", handle)
+            return run(world, f"{event_name} {world.late}", handle)
         except PermanentError:
-            return world._replace(dead=(*world.dead, letter))
+            return world._replace(dead=(*world.dead, event_name))
 
     def _customers(self, world: World) -> Iterator[tuple[str, World]]:
         for code in self.codes(world).values():
-            asked = world.spend("start")
+            used = world.use("start")
             valid = code.validate("", Clock.at) is ValidationReason.VALID
-            if asked and valid:
+            if used and valid:
                 validated = tuple(sorted((*world.validated, code.code)))
-                yield f"payment finds {code.code} valid", asked._replace(validated=validated)
-            if begun := world.spend("fallback"):
+                yield f"payment validates {code.code}", used._replace(validated=validated)
+            if used := world.use("fallback"):
                 source = ValidationSource.LOCAL_CACHE
-                yield f"start {code.code} by the cache", self._start(begun, code.code, source)
+                yield f"start {code.code} from the cache", self._start(used, code.code, source)
         for text in sorted(set(world.validated)):
             rest = list(world.validated)
             rest.remove(text)
-            begun = world._replace(validated=tuple(rest))
-            yield f"start {text}", self._start(begun, text, ValidationSource.PAYMENT)
-        if done := world.spend("complete"):
-            own = interviews.OwnSession(SESSION, None)
+            next_world = world._replace(validated=tuple(rest))
+            yield f"start {text}", self._start(next_world, text, ValidationSource.PAYMENT)
+        if used := world.use("complete"):
+            own = sessions.SessionRef(SESSION, None)
             yield (
                 "complete",
                 self._at_interview(
-                    done,
+                    used,
                     f"complete {world.late}",
-                    lambda uow: interviews.complete_session(own, uow, now=Clock.at),
+                    lambda uow: sessions.complete_session(own, uow, now=Clock.at),
                 ),
             )
 
     def _start(self, world: World, code: str, source: ValidationSource) -> World:
-        command = interviews.StartSession(code, source)
+        command = sessions.StartSession(code, source)
         return self._at_interview(
             world,
             f"start {code} {source} {world.late}",
-            lambda uow: interviews.start_session(
+            lambda uow: sessions.start_session(
                 command, uow, now=Clock.at, grace_period=GRACE_PERIOD
             ),
         )
 
     def _operators(self, world: World) -> Iterator[tuple[str, World]]:
-        for asked, amount in (("refund", None), ("part", HALF)):
-            if begun := world.spend(asked):
-                yield asked, self._refund(begun, amount)
+        for step, amount in (("refund", None), ("part", HALF)):
+            if used := world.use(step):
+                yield step, self._refund(used, amount)
         change = access_codes.ChangeAccessCode(self.code(world).id, OPERATOR)
-        verbs: dict[str, Work] = {
+        use_cases: dict[str, Work] = {
             "revoke": lambda uow: access_codes.revoke_access_code(change, uow, now=Clock.at),
             "suspend": lambda uow: access_codes.suspend_access_code(change, uow, now=Clock.at),
             "reinstate": lambda uow: access_codes.reinstate_access_code(change, uow, now=Clock.at),
             "reissue": lambda uow: access_codes.reissue_access_code(
-                change, uow, codes=SECOND, now=Clock.at
+                change, uow, codes=REISSUE_FACTORY, now=Clock.at
             ),
         }
-        for verb, work in verbs.items():
-            if done := world.spend(verb):
-                yield verb, self._at_payment(done, f"{verb} {world.late}", work)
-        if told := world.spend("again"):
+        for name, work in use_cases.items():
+            if used := world.use(name):
+                yield name, self._at_payment(used, f"{name} {world.late}", work)
+        if used := world.use("again"):
             yield (
                 "announce the start again",
                 self._at_interview(
-                    told,
+                    used,
                     f"again {world.late}",
-                    lambda uow: interviews.announce_starts_again(
-                        [ORDER], uow, now=Clock.at, pause=LONG_AGO
+                    lambda uow: sessions.reannounce_starts(
+                        [ORDER], uow, now=Clock.at, interval=AT_ONCE
                     ),
                 ),
             )
@@ -288,25 +307,28 @@ class Protocol:
             if refund.final:
                 continue
             if refund.waiting:
-                if asked := world.spend("ask"):
-                    yield "ask again", self._ask_again(asked, refund.refund_id)
+                if used := world.use("ask"):
+                    yield "repeat the refund request", self._repeat_request(used, refund.refund_id)
                 continue
-            if refund.refund_id in world.paid_back:
-                yield "hear that it was paid back", self._settle(world, refund, PaidBack())
-                if silent := world.spend("silence"):
-                    yield "hear nothing", self._settle(silent, refund, RefundOutcomeUnknown())
+            if refund.refund_id in world.refunded_ids:
+                yield "report the paid refund", self._settle(world, refund, RefundSucceeded())
+                if used := world.use("silence"):
+                    yield (
+                        "lose the provider's response",
+                        self._settle(used, refund, RefundOutcomeUnknown()),
+                    )
             else:
-                paid_back = world.paid_back | {refund.refund_id}
-                yield "pay back", world._replace(paid_back=paid_back)
-                if declined := world.spend("decline"):
-                    yield "decline", self._settle(declined, refund, RefundRefused("NO"))
+                refunded_ids = world.refunded_ids | {refund.refund_id}
+                yield "pay the refund", world._replace(refunded_ids=refunded_ids)
+                if used := world.use("decline"):
+                    yield "decline", self._settle(used, refund, RefundRefused("NO"))
 
-    def _ask_again(self, world: World, refund_id: str) -> World:
-        command = refunds.AskAgain(ORDER, refund_id, LONG_AGO)
+    def _repeat_request(self, world: World, refund_id: str) -> World:
+        command = refunds.RepeatRefundRequest(ORDER, refund_id, AT_ONCE)
         return self._at_payment(
             world,
-            f"ask {refund_id} {world.late}",
-            lambda uow: refunds.ask_again(command, uow, now=Clock.at),
+            f"repeat {refund_id} {world.late}",
+            lambda uow: refunds.repeat_refund_request(command, uow, now=Clock.at),
         )
 
     def _settle(self, world: World, refund: Refund, outcome: RefundOutcome) -> World:
@@ -319,42 +341,51 @@ class Protocol:
 
     def _time(self, world: World) -> Iterator[tuple[str, World]]:
         if not world.late:
-            if later := world.spend("expire"):
-                yield "the code's time is over", later._replace(late=True)
+            if used := world.use("expire"):
+                yield "the code expires", used._replace(late=True)
             return
         yield (
-            "payment sweeps",
+            "payment expires codes",
             self._at_payment(
-                world, "sweep", lambda uow: access_codes.expire_access_codes(10, uow, now=LATE)
+                world,
+                "sweep",
+                lambda uow: access_codes.expire_access_codes(10, uow, now=AFTER_EXPIRY),
             ),
         )
         yield (
-            "interview sweeps",
+            "interview expires sessions",
             self._at_interview(
-                world, "sweep", lambda uow: interviews.expire_sessions(uow, now=LATE, limit=10)
+                world,
+                "sweep",
+                lambda uow: sessions.expire_sessions(uow, now=AFTER_EXPIRY, limit=10),
             ),
         )
 
-    # How the world changes
+    # Transitions
 
     def _at_payment(self, world: World, name: str, work: Work) -> World:
-        state, sent = self._payment.do(world.payment, name, work, *_PAYMENT_REFUSALS)
+        state, sent = self._payment.run(world.payment, name, work, *_PAYMENT_REFUSALS)
         return self._send(world._replace(payment=state), sent)
 
     def _at_interview(self, world: World, name: str, work: Work) -> World:
-        state, sent = self._interview.do(world.interview, name, work, *_INTERVIEW_REFUSALS)
+        state, sent = self._interview.run(world.interview, name, work, *_INTERVIEW_REFUSALS)
         return self._send(world._replace(interview=state), sent)
 
-    def _send(self, world: World, letters: Sequence[str]) -> World:
-        """Letters that nobody in this world handles go nowhere."""
-        handled = [name for name in letters if self._is_handled(self._post.letters[name].type)]
-        return world._replace(letters=tuple(sorted((*world.letters, *handled))))
+    def _send(self, world: World, names: Sequence[str]) -> World:
+        """Adds the events that a service of this world handles."""
+        handled = [name for name in names if self._is_handled(self._log.events[name].type)]
+        return world._replace(events_in_transit=tuple(sorted((*world.events_in_transit, *handled))))
 
     def _is_handled(self, event_type: str) -> bool:
         return any(event_type in actor.handlers.types for actor in (self._payment, self._interview))
 
 
-_PAYMENT_REFUSALS = (AccessCodeStepRefused, OrderNotRefundable, RefundInProgress, AmountNotLeft)
+_PAYMENT_REFUSALS = (
+    IllegalAccessCodeTransition,
+    OrderNotRefundable,
+    RefundInProgress,
+    AmountNotRefundable,
+)
 _INTERVIEW_REFUSALS = (
     CodeNotStartable,
     SessionNotPrepared,
@@ -365,7 +396,7 @@ _INTERVIEW_REFUSALS = (
 )
 
 
-def _without(world: World, letter: str) -> World:
-    rest = list(world.letters)
-    rest.remove(letter)
-    return world._replace(letters=tuple(rest))
+def _without(world: World, event_name: str) -> World:
+    rest = list(world.events_in_transit)
+    rest.remove(event_name)
+    return world._replace(events_in_transit=tuple(rest))

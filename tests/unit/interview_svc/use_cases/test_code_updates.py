@@ -1,21 +1,13 @@
-"""What payment says of codes, and what becomes of entries and sessions, over memory."""
+"""Applying payment's records to cached codes and sessions, with the unit of work in memory."""
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from itertools import count, permutations
+from itertools import permutations
 
 import pytest
 
-from interview_svc.domain.cached_code import (
-    CachedCode,
-    CodeRecord,
-    CodeStatus,
-    CodeSuspended,
-    CodeUpdate,
-    Holder,
-)
+from interview_svc.domain.cached_code import CachedCode, CodeStatus, CodeUpdate
+from interview_svc.domain.errors import CodeSuspended
 from interview_svc.domain.events import (
     CancelReason,
     DomainEvent,
@@ -26,127 +18,99 @@ from interview_svc.domain.events import (
     SessionWithheld,
     ValidationSource,
 )
-from interview_svc.domain.questions import Question, QuestionBank, QuestionSet
-from interview_svc.domain.session_states import SessionStatus
+from interview_svc.domain.session_state import SessionStatus
 from interview_svc.domain.sessions import Session
 from interview_svc.use_cases.code_updates import (
-    RefundAsk,
-    UseRejected,
-    answer_refunds,
-    apply_records,
-    bind_sessions,
-    correct_records,
+    RefundRequest,
+    UseRejection,
+    answer_refund_requests,
+    apply_code_updates,
+    apply_use_rejections,
+    correct_cached_codes,
     delete_stale_sessions,
     delete_unknown_orders,
-    reject_uses,
+    rebind_sessions,
 )
-from interview_svc.use_cases.interviews import StartSession, announce_starts_again, start_session
-from interview_svc.use_cases.ports import Preparation
-from tests.fakes.interview import InMemory
-
-NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
-LATER = NOW + timedelta(minutes=1)
-GRACE_PERIOD = timedelta(minutes=5)
-BANK = QuestionBank(
-    {
-        ("general", language): QuestionSet("general", 1, language, (Question("q1", "Why?", 60),))
-        for language in ("en", "zh-CN")
-    },
-    "general",
+from interview_svc.use_cases.sessions import StartSession, start_session
+from tests.builders.interview import (
+    GRACE_PERIOD,
+    HOLDER,
+    LATER,
+    NOW,
+    code_record,
+    code_update,
+    payment_completed,
+    session_factory,
+    started_interview,
 )
-HOLDER = Holder("cus_1", "li@example.com", "Li", "zh-CN")
-ENDED = [SessionStatus.COMPLETED, SessionStatus.EVALUATED]
-STARTED = [SessionStatus.IN_PROGRESS, *ENDED, SessionStatus.EXPIRED, SessionStatus.CANCELLED]
-numbers = count(1)
+from tests.fakes.interview import InMemoryUnitOfWork
+
+DONE = [SessionStatus.COMPLETED, SessionStatus.EVALUATED]
+STARTED = [SessionStatus.IN_PROGRESS, *DONE, SessionStatus.EXPIRED, SessionStatus.CANCELLED]
 
 
-def preparation(now: datetime = LATER) -> Preparation:
-    return Preparation(BANK, lambda: f"ses_{next(numbers)}", now)
+async def apply(uow: InMemoryUnitOfWork, *updates: CodeUpdate) -> None:
+    """Applies the updates one after the other."""
+    for update in updates:
+        await apply_code_updates([update], uow, factory=session_factory(), now=LATER)
 
 
-def record(version: int = 1, status: str = "ACTIVE", number: int = 1, code: int = 1) -> CodeRecord:
-    return CodeRecord(
-        order_id=f"ord_{number}",
-        access_code_id=f"acc_{number}_{code}",
-        code=f"code {number} {code}",
-        status=CodeStatus(status),
-        expire_at=NOW + timedelta(days=1),
-        version=version,
-        product_id="general",
-    )
-
-
-def heard(version: int = 1, status: str = "ACTIVE", **more: int) -> CodeUpdate:
-    return CodeUpdate(record(version, status, **more))
-
-
-def paid(number: int = 1) -> CodeUpdate:
-    return CodeUpdate(record(number=number), HOLDER)
-
-
-async def applied(uow: InMemory, *said: CodeUpdate) -> None:
-    for one in said:
-        await apply_records([one], uow, preparation=preparation())
-
-
-async def an_order(*said: CodeUpdate) -> InMemory:
-    uow = InMemory()
-    await applied(uow, paid(), *said)
+async def paid_order(*updates: CodeUpdate) -> InMemoryUnitOfWork:
+    uow = InMemoryUnitOfWork()
+    await apply(uow, payment_completed(), *updates)
     return uow
 
 
-async def started(*said: CodeUpdate) -> InMemory:
-    uow = await an_order()
-    command = StartSession("code 1 1", ValidationSource.LOCAL_CACHE)
-    await start_session(command, uow, now=NOW, grace_period=GRACE_PERIOD)
-    await applied(uow, *said)
-    uow.told.clear()
-    return uow
+async def correct(
+    uow: InMemoryUnitOfWork, updates: Sequence[CodeUpdate], **queried_versions: int
+) -> None:
+    await correct_cached_codes(updates, queried_versions, uow, factory=session_factory(), now=LATER)
 
 
-def the_session(uow: InMemory) -> Session:
+def the_session(uow: InMemoryUnitOfWork) -> Session:
     return uow.sessions.saved["ord_1"]
 
 
-def kinds(told: Sequence[DomainEvent]) -> list[type]:
-    return [type(event) for event in told]
+def types(events: Sequence[DomainEvent]) -> list[type]:
+    return [type(event) for event in events]
 
 
-# The entry, and the session as its function
+# The cached code, and the session that follows it
 
 
-async def test_each_paid_order_gets_a_session_and_an_entry() -> None:
-    uow = InMemory()
-    await apply_records([paid(1), paid(2)], uow, preparation=preparation())
-    assert {id_: entry.record for id_, entry in uow.entries.saved.items()} == {
-        "ord_1": record(number=1),
-        "ord_2": record(number=2),
+async def test_each_paid_order_gets_a_cached_code_and_a_session() -> None:
+    uow = InMemoryUnitOfWork()
+    updates = [payment_completed(1), payment_completed(2)]
+    await apply_code_updates(updates, uow, factory=session_factory(), now=LATER)
+    assert {id_: cached.record for id_, cached in uow.cached_codes.saved.items()} == {
+        "ord_1": code_record(order=1),
+        "ord_2": code_record(order=2),
     }
     sessions = uow.sessions.saved
-    assert {one.status for one in sessions.values()} == {SessionStatus.PREPARED}
+    assert {session.status for session in sessions.values()} == {SessionStatus.PREPARED}
     assert sessions["ord_2"].question_set.language_code == "zh-CN"
     assert sessions["ord_2"].recipient.email == HOLDER.email
-    assert kinds(uow.told) == [SessionPrepared, SessionPrepared]
+    assert types(uow.events) == [SessionPrepared, SessionPrepared]
 
 
-async def test_an_order_that_has_a_session_gets_no_second() -> None:
-    uow = await an_order()
+async def test_an_order_with_a_session_gets_no_second_one() -> None:
+    uow = await paid_order()
     before = deepcopy(the_session(uow))
-    await applied(uow, paid(), CodeUpdate(record(7), HOLDER))
+    await apply(uow, payment_completed(), payment_completed(version=7))
     assert the_session(uow) == before
-    assert kinds(uow.told) == [SessionPrepared]
+    assert types(uow.events) == [SessionPrepared]
 
 
-async def test_an_entry_may_be_there_before_its_payment_is_heard_of() -> None:
-    uow = InMemory()
-    await applied(uow, heard(2, "SUSPENDED"))
-    assert uow.entries.saved["ord_1"].holder is None
+async def test_a_code_can_be_cached_before_payment_completed_is_handled() -> None:
+    uow = InMemoryUnitOfWork()
+    await apply(uow, code_update(2, "SUSPENDED"))
+    assert uow.cached_codes.saved["ord_1"].holder is None
     assert uow.sessions.saved == {}
-    assert uow.told == []
+    assert uow.events == []
 
 
 @pytest.mark.parametrize(
-    ("newest", "status", "told"),
+    ("newest", "status", "event"),
     [
         ("ACTIVE", SessionStatus.PREPARED, SessionPrepared),
         ("SUSPENDED", SessionStatus.PREPARED, SessionPrepared),
@@ -155,21 +119,21 @@ async def test_an_entry_may_be_there_before_its_payment_is_heard_of() -> None:
         ("EXPIRED", SessionStatus.EXPIRED, SessionExpired),
     ],
 )
-async def test_a_payment_heard_late_makes_the_session_as_the_newest_record_says(
-    newest: str, status: SessionStatus, told: type
+async def test_payment_completed_after_newer_events_prepares_the_session_of_the_newest_record(
+    newest: str, status: SessionStatus, event: type
 ) -> None:
-    """It fills in who holds the code, and doesn't make the entry older."""
-    uow = InMemory()
-    await applied(uow, heard(4, newest, code=2), paid())
-    assert uow.entries.saved["ord_1"].record == record(4, newest, code=2)
-    assert uow.entries.saved["ord_1"].holder == HOLDER
+    """It adds the holder and keeps the newer record."""
+    uow = InMemoryUnitOfWork()
+    await apply(uow, code_update(4, newest, code=2), payment_completed())
+    assert uow.cached_codes.saved["ord_1"].record == code_record(4, newest, code=2)
+    assert uow.cached_codes.saved["ord_1"].holder == HOLDER
     session = the_session(uow)
     assert (session.status, session.access_code_id) == (status, "acc_1_2")
-    assert kinds(uow.told) == [told]
+    assert types(uow.events) == [event]
 
 
 @pytest.mark.parametrize(
-    ("newest", "status", "told"),
+    ("newest", "status", "events"),
     [
         ("ACTIVE", SessionStatus.PREPARED, []),
         ("SUSPENDED", SessionStatus.PREPARED, []),
@@ -179,99 +143,106 @@ async def test_a_payment_heard_late_makes_the_session_as_the_newest_record_says(
     ],
 )
 async def test_a_prepared_session_follows_its_code(
-    newest: str, status: SessionStatus, told: list[type]
+    newest: str, status: SessionStatus, events: list[type]
 ) -> None:
-    uow = await an_order(heard(2, newest))
+    uow = await paid_order(code_update(2, newest))
     assert the_session(uow).status is status
-    assert kinds(uow.told) == [SessionPrepared, *told]
+    assert types(uow.events) == [SessionPrepared, *events]
 
 
-async def test_a_prepared_session_is_bound_to_the_code_that_replaced_its_own() -> None:
-    uow = await an_order(heard(2, code=2))
+async def test_a_prepared_session_is_bound_to_the_code_that_replaces_its_own() -> None:
+    uow = await paid_order(code_update(2, code=2))
     assert the_session(uow).access_code_id == "acc_1_2"
     assert the_session(uow).status is SessionStatus.PREPARED
 
 
 @pytest.mark.parametrize("refunded", [True, False])
-async def test_a_cancelled_session_says_whether_it_was_refunded(refunded: bool) -> None:
-    uow = await an_order(CodeUpdate(record(3, "REVOKED"), refunded=refunded))
-    wanted = CancelReason.REFUNDED if refunded else CancelReason.ACCESS_CODE_REVOKED
-    assert the_session(uow).cancel_reason is wanted
-    (cancelled,) = uow.told[1:]
+async def test_the_cancel_reason_is_refunded_after_a_full_refund(refunded: bool) -> None:
+    uow = await paid_order(CodeUpdate(code_record(3, "REVOKED"), refunded=refunded))
+    reason = CancelReason.REFUNDED if refunded else CancelReason.ACCESS_CODE_REVOKED
+    assert the_session(uow).cancel_reason is reason
+    (cancelled,) = uow.events[1:]
     assert isinstance(cancelled, SessionCancelled)
-    assert (cancelled.cancel_reason, cancelled.was_started) == (wanted, False)
+    assert (cancelled.cancel_reason, cancelled.was_started) == (reason, False)
     assert cancelled.recipient.email == HOLDER.email
 
 
 @pytest.mark.parametrize("status", CodeStatus)
-async def test_a_started_session_doesnt_follow_its_code(status: CodeStatus) -> None:
-    uow = await started()
+async def test_a_started_session_does_not_follow_its_code(status: CodeStatus) -> None:
+    uow = await started_interview(ValidationSource.LOCAL_CACHE)
     before = deepcopy(the_session(uow))
-    await applied(uow, heard(5, status, code=2))
+    await apply(uow, code_update(5, status, code=2))
     assert the_session(uow) == before
-    assert uow.told == []
+    assert uow.events == []
 
 
-async def test_whatever_the_order_of_arrival_the_end_is_the_same() -> None:
-    """Redelivery reorders: every order of the same events leads to one entry and one session."""
-    said = [
-        paid(),
-        heard(2, "SUSPENDED"),
-        heard(3, "ACTIVE"),
-        heard(4, "ACTIVE", code=2),
-        heard(5, "SUSPENDED", code=2),
+async def test_the_result_does_not_depend_on_the_order_of_the_events() -> None:
+    """Redelivery reorders events: every order leads to the same cached code and session."""
+    updates = [
+        payment_completed(),
+        code_update(2, "SUSPENDED"),
+        code_update(3, "ACTIVE"),
+        code_update(4, "ACTIVE", code=2),
+        code_update(5, "SUSPENDED", code=2),
     ]
-    for arrival in permutations(said):
-        uow = InMemory()
-        await applied(uow, *arrival)
-        assert uow.entries.saved["ord_1"].record == said[-1].record
+    for arrival in permutations(updates):
+        uow = InMemoryUnitOfWork()
+        await apply(uow, *arrival)
+        assert uow.cached_codes.saved["ord_1"].record == updates[-1].record
         session = the_session(uow)
         assert (session.status, session.access_code_id) == (SessionStatus.PREPARED, "acc_1_2")
-        assert kinds(uow.told) == [SessionPrepared]
+        assert types(uow.events) == [SessionPrepared]
 
 
-async def test_a_batch_takes_what_is_newer_or_new() -> None:
-    uow = InMemory()
-    first = [heard(2, number=1), heard(2, number=2)]
-    await apply_records(first, uow, preparation=preparation())
-    said = [heard(3, "REVOKED", number=1), heard(1, "REVOKED", number=2), heard(7, number=3)]
-    await apply_records(said, uow, preparation=preparation())
-    assert {id_: entry.record for id_, entry in uow.entries.saved.items()} == {
-        "ord_1": record(3, "REVOKED", number=1),
-        "ord_2": record(2, number=2),
-        "ord_3": record(7, number=3),
+async def test_a_batch_applies_newer_and_new_records() -> None:
+    uow, factory = InMemoryUnitOfWork(), session_factory()
+    first = [code_update(2, order=1), code_update(2, order=2)]
+    await apply_code_updates(first, uow, factory=factory, now=LATER)
+    second = [
+        code_update(3, "REVOKED", order=1),
+        code_update(1, "REVOKED", order=2),
+        code_update(7, order=3),
+    ]
+    await apply_code_updates(second, uow, factory=factory, now=LATER)
+    assert {id_: cached.record for id_, cached in uow.cached_codes.saved.items()} == {
+        "ord_1": code_record(3, "REVOKED", order=1),
+        "ord_2": code_record(2, order=2),
+        "ord_3": code_record(7, order=3),
     }
 
 
-async def test_an_entry_that_a_replica_adds_meanwhile_is_taken_up() -> None:
-    """Two events of a new order, handled by two replicas: the second finds what the first added."""
-    uow = InMemory()
-    racing = uow.entries.get_many
+async def test_a_cached_code_that_another_replica_inserts_concurrently_is_used() -> None:
+    """Two replicas handle events of a new order: the second locks the row of the first."""
+    uow = InMemoryUnitOfWork()
+    lock_many = uow.cached_codes.lock_many
 
-    async def late(order_ids: Sequence[str]) -> dict[str, CachedCode]:
-        if not uow.entries.saved:
-            uow.entries.saved["ord_1"] = CachedCode(record(5, "REVOKED"))
+    async def insert_concurrently(order_ids: Sequence[str]) -> dict[str, CachedCode]:
+        if not uow.cached_codes.saved:
+            uow.cached_codes.saved["ord_1"] = CachedCode(code_record(5, "REVOKED"))
             return {}
-        return await racing(order_ids)
+        return await lock_many(order_ids)
 
-    uow.entries.get_many = late  # type: ignore[method-assign]
-    await applied(uow, paid())
-    assert uow.entries.saved["ord_1"].record == record(5, "REVOKED")
+    uow.cached_codes.lock_many = insert_concurrently  # type: ignore[method-assign]
+    await apply(uow, payment_completed())
+    assert uow.cached_codes.saved["ord_1"].record == code_record(5, "REVOKED")
     assert the_session(uow).status is SessionStatus.CANCELLED
 
 
 # The refund saga
 
 
-def ask(version: int = 2, status: str = "SUSPENDED", refund: str = "ref_1") -> RefundAsk:
-    return RefundAsk(heard(version, status), refund)
+def refund_request(
+    version: int = 2, status: str = "SUSPENDED", refund_id: str = "ref_1"
+) -> RefundRequest:
+    return RefundRequest(code_update(version, status), refund_id)
 
 
-async def asked(uow: InMemory, *asks: RefundAsk) -> list[DomainEvent]:
-    uow.told.clear()
-    for one in asks:
-        await answer_refunds([one], uow, preparation=preparation())
-    return uow.told
+async def answer(uow: InMemoryUnitOfWork, *requests: RefundRequest) -> list[DomainEvent]:
+    """Answers the requests one after the other; returns the recorded events."""
+    uow.events.clear()
+    for request in requests:
+        await answer_refund_requests([request], uow, factory=session_factory(), now=LATER)
+    return uow.events
 
 
 @pytest.mark.parametrize(
@@ -282,33 +253,33 @@ async def asked(uow: InMemory, *asks: RefundAsk) -> list[DomainEvent]:
         ("REVOKED", SessionStatus.CANCELLED),
     ],
 )
-async def test_a_refund_is_told_that_the_session_is_withheld(
+async def test_a_refund_request_is_answered_with_session_withheld(
     status: str, session_status: SessionStatus
 ) -> None:
-    uow = await an_order()
-    told = await asked(uow, ask(2, status))
+    uow = await paid_order()
+    events = await answer(uow, refund_request(2, status))
     session = the_session(uow)
     assert session.status is session_status
     withheld = SessionWithheld(
         order_id="ord_1", refund_id="ref_1", session_id=session.session_id, occurred_at=LATER
     )
-    assert told.count(withheld) == 1
+    assert events.count(withheld) == 1
 
 
-async def test_a_refund_of_an_order_that_has_no_session_is_answered_too() -> None:
-    assert await asked(InMemory(), ask()) == [
+async def test_a_refund_request_of_an_order_without_a_session_is_answered() -> None:
+    assert await answer(InMemoryUnitOfWork(), refund_request()) == [
         SessionWithheld(order_id="ord_1", refund_id="ref_1", session_id="", occurred_at=LATER)
     ]
 
 
 @pytest.mark.parametrize("status", STARTED)
-async def test_a_refund_is_told_that_the_interview_has_started_whatever_became_of_it(
+async def test_a_refund_request_is_answered_with_interview_started_in_every_later_state(
     status: SessionStatus,
 ) -> None:
-    uow = await started()
+    uow = await started_interview(ValidationSource.LOCAL_CACHE)
     the_session(uow).status = status
     session_id = the_session(uow).session_id
-    assert await asked(uow, ask(), ask(3, "REDEEMED", "ref_2")) == [
+    assert await answer(uow, refund_request(), refund_request(3, "REDEEMED", "ref_2")) == [
         InterviewStarted(
             session_id=session_id,
             access_code="code 1 1",
@@ -324,26 +295,28 @@ async def test_a_refund_is_told_that_the_interview_has_started_whatever_became_o
     assert the_session(uow).status is status
 
 
-async def test_the_same_refund_may_ask_again_and_again() -> None:
-    told = await asked(await an_order(), ask(2), ask(2), ask(3))
-    assert kinds(told) == [SessionWithheld] * 3
+async def test_a_repeated_refund_request_is_answered_again() -> None:
+    events = await answer(
+        await paid_order(), refund_request(2), refund_request(2), refund_request(3)
+    )
+    assert types(events) == [SessionWithheld] * 3
 
 
-async def test_an_overtaken_ask_is_not_answered() -> None:
-    """The refund failed, its hold is lifted: "withheld" would be untrue."""
-    uow = await an_order(heard(3))
-    assert await asked(uow, ask(2)) == []
-    assert uow.entries.saved["ord_1"].record.version == 3
+async def test_an_overtaken_refund_request_is_not_answered() -> None:
+    """The refund failed and the code is ACTIVE again: SessionWithheld would be wrong."""
+    uow = await paid_order(code_update(3))
+    assert await answer(uow, refund_request(2)) == []
+    assert uow.cached_codes.saved["ord_1"].record.version == 3
 
 
-async def test_an_old_ask_is_answered_while_something_still_holds_the_code() -> None:
-    uow = await an_order(heard(3, "SUSPENDED"))
-    assert kinds(await asked(uow, ask(2))) == [SessionWithheld]
+async def test_an_old_refund_request_is_answered_while_the_code_is_suspended() -> None:
+    uow = await paid_order(code_update(3, "SUSPENDED"))
+    assert types(await answer(uow, refund_request(2))) == [SessionWithheld]
 
 
-async def test_nothing_starts_after_it_was_withheld() -> None:
-    uow = await an_order()
-    await asked(uow, ask())
+async def test_a_withheld_session_cannot_be_started() -> None:
+    uow = await paid_order()
+    await answer(uow, refund_request())
     command = StartSession("code 1 1", ValidationSource.PAYMENT)
     with pytest.raises(CodeSuspended):
         await start_session(command, uow, now=LATER, grace_period=GRACE_PERIOD)
@@ -352,77 +325,78 @@ async def test_nothing_starts_after_it_was_withheld() -> None:
 # Uses that payment rejects
 
 
-async def rejected(uow: InMemory, session_id: str = "") -> Sequence[Session]:
-    named = session_id or the_session(uow).session_id
-    rejection = UseRejected(heard(3, "REVOKED"), named)
-    return await reject_uses([rejection], uow, preparation=preparation())
+async def reject(uow: InMemoryUnitOfWork, session_id: str = "ses_1") -> Sequence[Session]:
+    rejection = UseRejection(code_update(3, "REVOKED"), session_id)
+    return await apply_use_rejections([rejection], uow, factory=session_factory(), now=LATER)
 
 
-async def test_a_running_interview_whose_use_is_rejected_is_called_off() -> None:
-    uow = await started()
-    assert await rejected(uow) == []
+async def test_a_rejected_use_cancels_a_session_in_progress() -> None:
+    uow = await started_interview(ValidationSource.LOCAL_CACHE)
+    assert await reject(uow) == []
     session = the_session(uow)
     assert (session.status, session.cancel_reason) == (
         SessionStatus.CANCELLED,
         CancelReason.USE_REJECTED,
     )
-    (cancelled,) = uow.told
+    (cancelled,) = uow.events
     assert isinstance(cancelled, SessionCancelled)
     assert cancelled.was_started
-    assert uow.entries.saved["ord_1"].record.status is CodeStatus.REVOKED
+    assert uow.cached_codes.saved["ord_1"].record.status is CodeStatus.REVOKED
 
 
-@pytest.mark.parametrize("status", ENDED)
-async def test_a_done_interview_whose_use_is_rejected_stays_and_is_reported(
+@pytest.mark.parametrize("status", DONE)
+async def test_a_completed_session_whose_use_is_rejected_is_reported(
     status: SessionStatus,
 ) -> None:
-    uow = await started()
+    uow = await started_interview(ValidationSource.LOCAL_CACHE)
     the_session(uow).status = status
-    (reported,) = await rejected(uow)
+    (reported,) = await reject(uow)
     assert reported.used_without_right
     assert the_session(uow).used_without_right
-    assert (the_session(uow).status, uow.told) == (status, [])
+    assert (the_session(uow).status, uow.events) == (status, [])
 
 
 @pytest.mark.parametrize("status", [SessionStatus.EXPIRED, SessionStatus.CANCELLED])
-async def test_an_ended_interview_has_nothing_to_undo(status: SessionStatus) -> None:
-    uow = await started()
+async def test_a_rejected_use_does_not_change_the_status_of_an_ended_session(
+    status: SessionStatus,
+) -> None:
+    uow = await started_interview(ValidationSource.LOCAL_CACHE)
     the_session(uow).status = status
-    assert await rejected(uow) == []
+    assert await reject(uow) == []
     assert (the_session(uow).status, the_session(uow).use_rejected) == (status, True)
-    assert uow.told == []
+    assert uow.events == []
 
 
-async def test_a_rejection_of_another_session_touches_none() -> None:
-    uow = await started()
-    assert await rejected(uow, "ses_other") == []
+async def test_the_rejected_use_of_another_session_changes_nothing() -> None:
+    uow = await started_interview(ValidationSource.LOCAL_CACHE)
+    assert await reject(uow, "ses_other") == []
     assert the_session(uow).status is SessionStatus.IN_PROGRESS
 
 
-# What mends
+# Repairs
 
 
-async def test_payments_answer_replaces_what_ours_is_at_that_version() -> None:
-    uow = await an_order()
-    uow.entries.saved["ord_1"].record = record(1, "SUSPENDED", code=9)
-    await correct_records([paid()], {}, uow, preparation=preparation())
-    assert uow.entries.saved["ord_1"].record == record()
-    uow.entries.saved["ord_1"].record = record(8, "SUSPENDED")
-    await correct_records([paid()], {"ord_1": 1}, uow, preparation=preparation())
-    assert uow.entries.saved["ord_1"].record == record(8, "SUSPENDED")
+async def test_a_reply_of_payment_replaces_a_record_of_the_same_version() -> None:
+    uow = await paid_order()
+    uow.cached_codes.saved["ord_1"].record = code_record(1, "SUSPENDED", code=9)
+    await correct(uow, [payment_completed()])
+    assert uow.cached_codes.saved["ord_1"].record == code_record()
+    uow.cached_codes.saved["ord_1"].record = code_record(8, "SUSPENDED")
+    await correct(uow, [payment_completed()], ord_1=1)
+    assert uow.cached_codes.saved["ord_1"].record == code_record(8, "SUSPENDED")
 
 
-async def test_a_copy_that_is_ahead_of_payment_goes_back_and_its_session_with_it() -> None:
-    """It is wrong, not newer: payment was asked after ours was read."""
-    uow = await an_order()
-    uow.entries.saved["ord_1"].record = record(8, "REVOKED")
-    await correct_records([paid()], {"ord_1": 8}, uow, preparation=preparation())
-    assert uow.entries.saved["ord_1"].record == record()
+async def test_a_cached_code_ahead_of_payment_is_replaced_by_the_older_record() -> None:
+    """Payment was queried after the cached version was read, so the cached record is wrong."""
+    uow = await paid_order()
+    uow.cached_codes.saved["ord_1"].record = code_record(8, "REVOKED")
+    await correct(uow, [payment_completed()], ord_1=8)
+    assert uow.cached_codes.saved["ord_1"].record == code_record()
     assert uow.sessions.saved["ord_1"].status is SessionStatus.PREPARED
 
 
 @pytest.mark.parametrize(
-    ("status", "started", "removed"),
+    ("status", "started", "deleted"),
     [
         ("ACTIVE", False, True),
         ("SUSPENDED", False, True),
@@ -430,70 +404,50 @@ async def test_a_copy_that_is_ahead_of_payment_goes_back_and_its_session_with_it
         ("ACTIVE", True, False),
     ],
 )
-async def test_only_what_ended_before_it_began_makes_room_for_a_live_code(
-    status: str, started: bool, removed: bool
+async def test_only_sessions_that_ended_before_their_start_are_deleted_for_a_live_code(
+    status: str, started: bool, deleted: bool
 ) -> None:
-    uow = await an_order()
+    uow = await paid_order()
     session = uow.sessions.saved["ord_1"]
     session.status, session.started_at = SessionStatus.CANCELLED, NOW if started else None
-    told = replace(paid(), record=record(1, status))
-    await delete_stale_sessions([told], uow, now=NOW)
-    assert ("ord_1" not in uow.sessions.saved) is removed
+    await delete_stale_sessions([payment_completed(status=status)], uow, now=NOW)
+    assert ("ord_1" not in uow.sessions.saved) is deleted
 
 
-async def test_a_session_that_waits_makes_no_room() -> None:
-    uow = await an_order()
-    await delete_stale_sessions([paid()], uow, now=NOW)
+async def test_a_prepared_session_is_not_deleted_for_a_live_code() -> None:
+    uow = await paid_order()
+    await delete_stale_sessions([payment_completed()], uow, now=NOW)
     assert uow.sessions.saved["ord_1"].status is SessionStatus.PREPARED
 
 
-async def test_payments_answer_makes_the_session_that_is_missing() -> None:
-    uow = InMemory()
-    await correct_records([paid(1), paid(2)], {}, uow, preparation=preparation())
+async def test_a_reply_of_payment_prepares_a_missing_session() -> None:
+    uow = InMemoryUnitOfWork()
+    await correct(uow, [payment_completed(1), payment_completed(2)])
     assert set(uow.sessions.saved) == {"ord_1", "ord_2"}
 
 
-async def test_a_session_is_bound_to_the_orders_code() -> None:
-    uow = await started()
+async def test_a_session_is_rebound_to_the_code_of_its_order() -> None:
+    uow = await started_interview(ValidationSource.LOCAL_CACHE)
     the_session(uow).access_code_id = "acc_nowhere"
-    await bind_sessions(["ord_1", "ord_unknown"], uow)
+    await rebind_sessions(["ord_1", "ord_unknown"], uow)
     assert the_session(uow).access_code_id == "acc_1_1"
 
 
-async def test_an_order_that_payment_doesnt_know_is_forgotten() -> None:
-    uow = await started()
-    await applied(uow, paid(2))
+async def test_an_order_unknown_to_payment_is_deleted_and_its_session_cancelled() -> None:
+    uow = await started_interview(ValidationSource.LOCAL_CACHE)
+    await apply(uow, payment_completed(2))
     await delete_unknown_orders(["ord_1"], uow, now=LATER)
-    assert (the_session(uow).status, list(uow.entries.saved)) == (
+    assert (the_session(uow).status, list(uow.cached_codes.saved)) == (
         SessionStatus.CANCELLED,
         ["ord_2"],
     )
 
 
-@pytest.mark.parametrize("status", ENDED)
-async def test_a_done_interview_isnt_called_off(status: SessionStatus) -> None:
-    uow = await started()
+@pytest.mark.parametrize("status", DONE)
+async def test_a_completed_session_of_an_unknown_order_is_not_cancelled(
+    status: SessionStatus,
+) -> None:
+    uow = await started_interview(ValidationSource.LOCAL_CACHE)
     the_session(uow).status = status
     await delete_unknown_orders(["ord_1"], uow, now=LATER)
     assert the_session(uow).status is status
-
-
-async def test_a_start_is_announced_again_but_not_all_the_time() -> None:
-    uow = await started()
-    for now in (LATER, LATER + timedelta(minutes=9), LATER + timedelta(minutes=10)):
-        await announce_starts_again(["ord_1"], uow, now=now, pause=timedelta(minutes=10))
-    assert [event.occurred_at - LATER for event in uow.told] == [
-        timedelta(0),
-        timedelta(minutes=10),
-    ]
-    assert {replace(event, occurred_at=NOW) for event in uow.told} == {  # type: ignore[type-var]
-        InterviewStarted(
-            session_id=the_session(uow).session_id,
-            access_code="code 1 1",
-            order_id="ord_1",
-            access_code_id="acc_1_1",
-            started_at=NOW,
-            validated_by=ValidationSource.LOCAL_CACHE,
-            occurred_at=NOW,
-        )
-    }

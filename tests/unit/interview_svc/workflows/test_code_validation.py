@@ -1,69 +1,69 @@
-"""Answers that previews remember: for a few seconds, and not past an event about the order."""
+"""The preview cache: replies expire, and an event about their order invalidates them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from interview_svc.domain.cached_code import CodeRecord, CodeStatus, ValidationReason
-from interview_svc.use_cases.validation import Validation
+import pytest
+
+from interview_svc.domain.cached_code import ValidationReason
+from interview_svc.use_cases.code_validation import Validation
 from interview_svc.workflows.code_validation import PreviewCache
+from tests.builders.interview import EXPIRE_AT, code_record
+from tests.fakes.clock import FakeClock
 
-NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
-SECONDS = 5.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 100.0
-
-    def __call__(self) -> float:
-        return self.seconds
+TTL_SECONDS = 5.0
 
 
-def answer(code: str = "code 1", order: str = "ord_1") -> Validation:
-    record = CodeRecord(
-        order, "acc_1", code, CodeStatus.ACTIVE, NOW + timedelta(days=1), 1, "general"
-    )
-    return Validation(ValidationReason.VALID, record)
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
-def test_an_answer_is_remembered_for_its_time() -> None:
-    clock = Clock()
-    previews = PreviewCache(SECONDS, clock)
-    previews.keep(answer(), previews.now())
-    clock.seconds += SECONDS - 0.1
-    assert previews.find("code 1") == answer()
-    assert previews.find("code 2") is None
-    clock.seconds += 0.2
-    assert previews.find("code 1") is None
+@pytest.fixture
+def previews(clock: FakeClock) -> PreviewCache:
+    return PreviewCache(TTL_SECONDS, clock)
 
 
-def test_an_event_about_the_order_ends_its_answers_and_no_others() -> None:
-    """Also that of a code that was replaced: it is the order's too."""
-    clock = Clock()
-    previews = PreviewCache(SECONDS, clock)
-    for code, order in (("old code", "ord_1"), ("new code", "ord_1"), ("code 2", "ord_2")):
-        previews.keep(answer(code, order), previews.now())
-    clock.seconds += 1
-    previews.heard(["ord_1"])
-    assert previews.find("old code") is None
-    assert previews.find("new code") is None
-    assert previews.find("code 2") is not None
+def validation(order: int = 1, code: int = 1) -> Validation:
+    return Validation(ValidationReason.VALID, code_record(order=order, code=code))
 
 
-def test_an_answer_that_was_asked_for_before_the_event_is_not_believed() -> None:
-    """It may have overtaken the event: asked before, kept after."""
-    clock = Clock()
-    previews = PreviewCache(SECONDS, clock)
-    asked_at = previews.now()
-    clock.seconds += 0.1
-    previews.heard(["ord_1"])
-    clock.seconds += 0.1
-    previews.keep(answer(), asked_at)
-    assert previews.find("code 1") is None
-    previews.keep(answer(), previews.now())
-    assert previews.find("code 1") == answer()
+def test_a_reply_is_cached_for_its_time_to_live(previews: PreviewCache, clock: FakeClock) -> None:
+    previews.put(validation(), previews.now())
+    clock.now += TTL_SECONDS - 0.1
+    assert previews.get("code 1 1") == validation()
+    assert previews.get("code 2 1") is None
+    clock.now += 0.2
+    assert previews.get("code 1 1") is None
 
 
-def test_a_remembered_answer_knows_when_the_code_runs_out() -> None:
-    found = answer()
-    assert found.reason_at(found.record.expire_at - timedelta(seconds=1)) is ValidationReason.VALID
-    assert found.reason_at(found.record.expire_at) is ValidationReason.EXPIRED
+def test_an_event_invalidates_the_replies_about_its_order_only(
+    previews: PreviewCache, clock: FakeClock
+) -> None:
+    """Also about a code that another one has replaced: it belongs to the order too."""
+    for reply in (validation(1, code=1), validation(1, code=2), validation(2)):
+        previews.put(reply, previews.now())
+    clock.now += 1
+    previews.invalidate(["ord_1"])
+    assert previews.get("code 1 1") is None
+    assert previews.get("code 1 2") is None
+    assert previews.get("code 2 1") is not None
+
+
+def test_a_reply_to_a_query_from_before_an_event_is_not_returned(
+    previews: PreviewCache, clock: FakeClock
+) -> None:
+    """Such a reply can be stored after the event was handled."""
+    queried_at = previews.now()
+    clock.now += 0.1
+    previews.invalidate(["ord_1"])
+    clock.now += 0.1
+    previews.put(validation(), queried_at)
+    assert previews.get("code 1 1") is None
+    previews.put(validation(), previews.now())
+    assert previews.get("code 1 1") == validation()
+
+
+def test_a_cached_reply_takes_the_expiry_of_the_code_into_account() -> None:
+    valid = validation()
+    assert valid.reason_at(EXPIRE_AT - timedelta(seconds=1)) is ValidationReason.VALID
+    assert valid.reason_at(EXPIRE_AT) is ValidationReason.EXPIRED

@@ -1,77 +1,84 @@
-"""interview's comparison with the shared table: it ends, and says no more than it did."""
+"""The warm-up of the local cache: it ends, and it is stored only when it is complete."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from interview_svc.domain.drifts import Drift, DriftKind
-from interview_svc.workflows.reconciliation import MOST_DRIFTS, CodeReconciliation, Report
+from interview_svc.workflows.reconciliation import MAX_DRIFTS, CodeReconciliation, Report
+from tests.builders.interview import NOW
 
-NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 DRIFT = Drift(DriftKind.STARTED_NOT_REDEEMED, "ord_1", "acc_1", "ses_1", "")
 
 
-class Watermarks:
-    """Whether interview has warmed up."""
+class InMemoryWatermarks:
+    """Whether the cache is warmed up."""
 
     def __init__(self) -> None:
-        self.warm = False
+        self.warmed_up = False
 
-    async def warmed_up(self) -> bool:
-        return self.warm
+    async def is_warmed_up(self) -> bool:
+        return self.warmed_up
 
-    async def note_warm_up(self) -> None:
-        self.warm = True
+    async def set_warmed_up(self) -> None:
+        self.warmed_up = True
 
 
-class Database:
+class FakeDatabase:
     """Opens its one unit of work."""
 
     def __init__(self) -> None:
-        self.watermarks = Watermarks()
+        self.watermarks = InMemoryWatermarks()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator["Database"]:
+    async def transaction(self) -> AsyncIterator["FakeDatabase"]:
         yield self
 
     read_only = transaction
 
 
-class Repairing(CodeReconciliation):
-    """Finds as many drifts as there can be, and mends them, each time; `stops` after so often."""
+class FakeReconciliation(CodeReconciliation):
+    """Every check finds the maximum of drifts. It stops after `stop_after` checks."""
 
-    def __init__(self, database: Any, stops: int, *, mends: bool = True) -> None:
+    def __init__(self, database: Any, stop_after: int, *, repairs: bool = True) -> None:
         unused: Any = None
         super().__init__(database, unused, unused, unused)
-        self.checks, self._stops, self._mends = 0, stops, mends
+        self.checks, self._stop_after, self._repairs = 0, stop_after, repairs
 
-    async def check(self, *, repair: bool, order_id: str = "") -> Report:
+    async def check(
+        self,
+        *,
+        repair: bool,
+        order_id: str = "",
+        on_found: Callable[[Report], None] = lambda _: None,
+    ) -> Report:
         await asyncio.sleep(0)
         self.checks += 1
-        if self.checks == self._stops:
+        if self.checks == self._stop_after:
             self.stop()
-        mended = replace(DRIFT, order_id=order_id, repaired=repair and self._mends)
-        return Report([mended] * MOST_DRIFTS, MOST_DRIFTS, NOW)
+        drift = replace(DRIFT, order_id=order_id, repaired=repair and self._repairs)
+        report = Report([drift] * MAX_DRIFTS, MAX_DRIFTS, NOW)
+        on_found(report)
+        return report
 
 
 @pytest.fixture
-def database() -> Database:
-    return Database()
+def database() -> FakeDatabase:
+    return FakeDatabase()
 
 
-async def test_warming_up_ends_when_interview_stops(database: Database) -> None:
-    """And isn't noted as done: the next start goes on with it."""
-    repairing = Repairing(database, stops=3)
-    assert not await asyncio.wait_for(repairing.warm_up(), 5)
-    assert (repairing.checks, database.watermarks.warm) == (3, False)
+async def test_the_warm_up_ends_when_the_service_stops(database: FakeDatabase) -> None:
+    """It is not stored as complete: the next start continues it."""
+    reconciliation = FakeReconciliation(database, stop_after=3)
+    assert not await asyncio.wait_for(reconciliation.warm_up(), 5)
+    assert (reconciliation.checks, database.watermarks.warmed_up) == (3, False)
 
 
-async def test_warming_up_ends_when_nothing_more_can_be_mended(database: Database) -> None:
-    repairing = Repairing(database, stops=0, mends=False)
-    assert await asyncio.wait_for(repairing.warm_up(), 5)
-    assert (repairing.checks, database.watermarks.warm) == (1, True)
+async def test_the_warm_up_ends_when_nothing_more_can_be_repaired(database: FakeDatabase) -> None:
+    reconciliation = FakeReconciliation(database, stop_after=0, repairs=False)
+    assert await asyncio.wait_for(reconciliation.warm_up(), 5)
+    assert (reconciliation.checks, database.watermarks.warmed_up) == (1, True)

@@ -27,13 +27,13 @@ from notification_svc.domain.notifications import (
 )
 from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refused
 from tests.unit.state_machines import (
-    LIVES,
     NOTIFICATION,
-    allowed,
-    finals,
-    refused,
-    taken_from,
-    unmoved,
+    STATE_MACHINE_SETTINGS,
+    assert_refused,
+    assert_unchanged,
+    final_states,
+    is_allowed,
+    take_all,
 )
 
 NOW = datetime.fromisoformat("2026-01-02T12:00:00+00:00")
@@ -45,7 +45,7 @@ CONTENTS: list[Content] = [
     RefundContent("ref_1", Money(19900, "CNY"), RefundScope.FULL),
     FeedbackContent("ses_1", "fbk_1", "backend-60"),
 ]
-ENDED = finals(NOTIFICATION)
+ENDED = final_states(NOTIFICATION)
 SECONDS = [0, 29, 30, 120, 150, 3599, 3600]
 TELLING = "550 no 7zk4 0pqx m2a9 e5tb for Li.Hua@example.org"
 
@@ -115,7 +115,9 @@ class LivesOfNotifications(RuleBasedStateMachine):
         """Only what is due; what something speaks against is SUPPRESSED without an attempt."""
         mail, model = self.mails[n], self.models[n]
         if model.due is None or now < model.due:
-            refused(NotificationNotDue, None, lambda: mail.begin_sending(now, CLAIM, facts), mail)
+            assert_refused(
+                NotificationNotDue, None, lambda: mail.begin_sending(now, CLAIM, facts), mail
+            )
             return
         mail.begin_sending(now, CLAIM, facts)
         model.suppression_reason = _suppression_reason(model.content, now, facts)
@@ -137,7 +139,7 @@ class LivesOfNotifications(RuleBasedStateMachine):
             mail.record(number, outcome, now, lambda attempts: attempts * DELAY)
 
         if model.status != "SENDING" or number != model.attempts:
-            refused(ClaimLost, None, record, mail)
+            assert_refused(ClaimLost, None, record, mail)
             return
         record()
         if isinstance(outcome, Accepted):
@@ -151,7 +153,7 @@ class LivesOfNotifications(RuleBasedStateMachine):
             self._told_of_failure(mail, now)
 
     def _told_of_failure(self, mail: Notification, now: datetime) -> None:
-        [failed] = taken_from(mail.events)
+        [failed] = take_all(mail.events)
         named = (failed.notification_id, failed.order_id, failed.event_id, failed.occurred_at)
         assert named == (mail.notification_id, "ord_1", "evt_1", now)
         assert "example" not in failed.reason
@@ -167,9 +169,9 @@ class LivesOfNotifications(RuleBasedStateMachine):
             return mail.resend(new_id, f"<{new_id}@example.org>", now, newest)
 
         if model.status not in ENDED:
-            refused(NotificationNotEnded, mail.notification_id, resend, mail)
+            assert_refused(NotificationNotEnded, mail.notification_id, resend, mail)
             return n
-        again = unmoved(resend, mail)
+        again = assert_unchanged(resend, mail)
         content = model.content
         if isinstance(content, AccessCodeContent) and _is_good(newest, content):
             content = replace(content, version=max(content.version, newest.version))
@@ -187,12 +189,12 @@ class LivesOfNotifications(RuleBasedStateMachine):
         mail, model = self.mails[n], self.models[n]
         if newest is None:
             return
-        held_back = unmoved(lambda: mail.is_suppressed_for(newest), mail)
+        held_back = assert_unchanged(lambda: mail.is_suppressed_for(newest), mail)
         good = _is_good(newest, model.content)
         assert held_back == (model.suppression_reason == "CODE_OUTDATED" and good)
 
     def _moves(self, model: Model, to: str, due: datetime | None) -> None:
-        assert allowed(NOTIFICATION, model.status, to)
+        assert is_allowed(NOTIFICATION, model.status, to)
         assert model.status not in ENDED
         model.status, model.due = to, due
 
@@ -248,4 +250,4 @@ def _is_good(newest: CodeVersion | None, content: Content) -> bool:
 
 
 TestLivesOfNotifications = LivesOfNotifications.TestCase
-TestLivesOfNotifications.settings = LIVES
+TestLivesOfNotifications.settings = STATE_MACHINE_SETTINGS

@@ -1,4 +1,4 @@
-"""Whatever happens to an order's access codes: the diagram, versions and audit without a gap."""
+"""Arbitrary steps of an order's access codes: the diagram, the versions and the audit hold."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,24 +26,23 @@ from payment_svc.domain.access_code_events import (
     AccessCodeSuspended,
     AccessCodeUseRejected,
     AuditEntry,
-    Holder,
 )
-from payment_svc.domain.access_codes import AccessCode, AccessCodeStatus, Cause
-from tests.fakes.payment import NOW
+from payment_svc.domain.access_code_status import AccessCodeStatus
+from payment_svc.domain.access_codes import AccessCode, Cause
+from tests.builders.payment import ADA, NOW
 from tests.unit.state_machines import (
     ACCESS_CODE,
-    LIVES,
-    allowed,
-    finals,
-    refused,
-    taken_from,
-    unmoved,
+    STATE_MACHINE_SETTINGS,
+    assert_refused,
+    assert_unchanged,
+    final_states,
+    is_allowed,
+    take_all,
 )
 
 LIVE = {"ACTIVE", "SUSPENDED"}
 EXPIRE_AT = NOW + timedelta(days=30)
 INSTANT = timedelta(microseconds=1)
-ADA = Holder("cus_1", "ada@example.org", "Ada", "en")
 
 moments = st.sampled_from([NOW, EXPIRE_AT - INSTANT, EXPIRE_AT, EXPIRE_AT + timedelta(days=9)])
 causes = st.builds(Cause, st.sampled_from(["operator:mei", "operator:jo"]), st.text(max_size=3))
@@ -54,50 +53,50 @@ events = st.sampled_from(["evt_1", "evt_2"])
 
 @dataclass
 class Model:
-    """What a code is by the diagram."""
+    """A code's state by the diagram."""
 
     status: str = "ACTIVE"
     holds: frozenset[str] = frozenset()
     redeemed_by: tuple[str, datetime | None] = ("", None)
     replaced_by: str = ""
 
-    def lapsed(self, now: datetime) -> bool:
+    def is_expired(self, now: datetime) -> bool:
         return self.status in LIVE and now >= EXPIRE_AT
 
-    def live(self, now: datetime) -> bool:
+    def is_live(self, now: datetime) -> bool:
         return self.status in LIVE and now < EXPIRE_AT
 
 
-class LivesOfAccessCodes(RuleBasedStateMachine):
-    """One order's codes: one is current, others were replaced by a reissue."""
+class AccessCodeStateMachine(RuleBasedStateMachine):
+    """One order's codes: the current one, and those that a reissue replaced."""
 
     numbers = Bundle("numbers")
 
-    @initialize(target=numbers, lived=st.sampled_from(["", "S", "H", "SH", "U", "X", "R", "N"]))
-    def is_issued(self, lived: str) -> int:
-        """The first code, with the audit of its issue; something may have happened to it."""
-        self.version, self.rows = 1, list[AuditEntry]()
+    @initialize(target=numbers, history=st.sampled_from(["", "S", "H", "SH", "U", "X", "R", "N"]))
+    def issue(self, history: str) -> int:
+        """Issues the first code and runs the steps of a typical history."""
+        self.version, self.audit = 1, list[AuditEntry]()
         code = AccessCode("acc_0", "0", "ord_1", "backend-60", EXPIRE_AT, NOW)
         code.record_issue()
         self.codes, self.models = [code], [Model()]
-        self._audited(code, None, "ACTIVE", Cause("payment"), NOW)
+        self._assert_audited(code, None, "ACTIVE", Cause("payment"), NOW)
         steps: dict[str, Callable[[], object]] = {
-            "S": lambda: self.is_suspended(0, Cause("operator:mei"), NOW),
-            "H": lambda: self.a_full_refund_holds_it(Cause("payment", "refund ref_1"), NOW),
-            "U": lambda: self.starts(0, "ses_1", "evt_1", NOW, NOW),
-            "X": lambda: self.runs_out(0, EXPIRE_AT),
-            "R": lambda: self.is_revoked(0, Cause("operator:mei"), NOW),
-            "N": lambda: self.is_reissued(0, Cause("operator:mei"), NOW),
+            "S": lambda: self.suspend(0, Cause("operator:mei"), NOW),
+            "H": lambda: self.hold_for_refund(Cause("payment", "refund ref_1"), NOW),
+            "U": lambda: self.redeem(0, "ses_1", "evt_1", NOW, NOW),
+            "X": lambda: self.expire(0, EXPIRE_AT),
+            "R": lambda: self.revoke(0, Cause("operator:mei"), NOW),
+            "N": lambda: self.reissue(0, Cause("operator:mei"), NOW),
         }
-        for step in lived:
+        for step in history:
             steps[step]()
         return len(self.codes) - 1
 
-    # Interview's starts
+    # Starts of interviews
 
     @rule(n=numbers, session=sessions, event=events, started_at=moments, now=moments)
-    def starts(self, n: int, session: str, event: str, started_at: datetime, now: datetime) -> None:
-        """A start in time redeems; one without right is rejected; a repeat says nothing."""
+    def redeem(self, n: int, session: str, event: str, started_at: datetime, now: datetime) -> None:
+        """A start in time redeems; an invalid use is rejected; a repeat changes nothing."""
         code, model = self.codes[n], self.models[n]
 
         def start() -> None:
@@ -106,40 +105,40 @@ class LivesOfAccessCodes(RuleBasedStateMachine):
         cause = Cause("interview", event_id=event)
         if model.status == "REDEEMED":
             if model.redeemed_by[0] == session:
-                unmoved(start, code)
+                assert_unchanged(start, code)
             else:
-                refused(AccessCodeNotRedeemable, code.id, start, code)
+                assert_refused(AccessCodeNotRedeemable, code.id, start, code)
         elif model.status != "REVOKED" and started_at < EXPIRE_AT:
             model.redeemed_by = session, started_at
-            self._changes(n, start, "REDEEMED", cause, now, AccessCodeRedeemed)
+            self._assert_changes(n, start, "REDEEMED", cause, now, AccessCodeRedeemed)
         elif model.status in LIVE:
-            self._changes(n, start, "EXPIRED", cause, now, AccessCodeUseRejected)
+            self._assert_changes(n, start, "EXPIRED", cause, now, AccessCodeUseRejected)
         else:
             start()
-            [rejected] = self._announced(n, now, AccessCodeUseRejected)
+            [rejected] = self._assert_events(n, now, AccessCodeUseRejected)
             assert isinstance(rejected, AccessCodeUseRejected)
             assert (rejected.session_id, rejected.judged_as) == (session, model.status)
 
     # The clock and the operators
 
     @rule(n=numbers, now=moments)
-    def runs_out(self, n: int, now: datetime) -> None:
-        """Only what is live, and not before its time."""
+    def expire(self, n: int, now: datetime) -> None:
+        """Only ACTIVE and SUSPENDED codes expire, and not before `expire_at`."""
         code = self.codes[n]
-        if self.models[n].lapsed(now):
-            self._changes(
+        if self.models[n].is_expired(now):
+            self._assert_changes(
                 n, lambda: code.expire(now), "EXPIRED", Cause("payment"), now, AccessCodeExpired
             )
         else:
-            refused(AccessCodeNotExpirable, code.id, lambda: code.expire(now), code)
+            assert_refused(AccessCodeNotExpirable, code.id, lambda: code.expire(now), code)
 
     @rule(n=numbers, cause=causes, now=moments)
-    def is_suspended(self, n: int, cause: Cause, now: datetime) -> None:
-        """Once, beside a refund's hold."""
+    def suspend(self, n: int, cause: Cause, now: datetime) -> None:
+        """The operators' hold is added once, beside a refund's hold."""
         code, model = self.codes[n], self.models[n]
-        if model.live(now) and "OPERATOR" not in model.holds:
+        if model.is_live(now) and "OPERATOR" not in model.holds:
             holds = model.holds | {"OPERATOR"}
-            self._changes(
+            self._assert_changes(
                 n,
                 lambda: code.suspend(cause, now),
                 "SUSPENDED",
@@ -149,47 +148,49 @@ class LivesOfAccessCodes(RuleBasedStateMachine):
                 holds=holds,
             )
         else:
-            refused(AccessCodeNotSuspendable, code.id, lambda: code.suspend(cause, now), code)
+            assert_refused(
+                AccessCodeNotSuspendable, code.id, lambda: code.suspend(cause, now), code
+            )
 
     @rule(n=numbers, cause=causes, now=moments)
-    def is_reinstated(self, n: int, cause: Cause, now: datetime) -> None:
-        """The operators' own hold only, while there is time left."""
+    def reinstate(self, n: int, cause: Cause, now: datetime) -> None:
+        """Only the operators' hold is lifted, and only before `expire_at`."""
         code, model = self.codes[n], self.models[n]
 
         def reinstate() -> None:
-            code.reinstate(cause, ADA, now)
+            code.reinstate(cause, "cus_1", ADA, now)
 
-        if model.live(now) and "OPERATOR" in model.holds:
-            self._lifts(n, "OPERATOR", reinstate, cause, now, AccessCodeReinstated)
+        if model.is_live(now) and "OPERATOR" in model.holds:
+            self._assert_lifts(n, "OPERATOR", reinstate, cause, now, AccessCodeReinstated)
         else:
-            refused(AccessCodeNotReinstatable, code.id, reinstate, code)
+            assert_refused(AccessCodeNotReinstatable, code.id, reinstate, code)
 
     @rule(n=numbers, cause=causes, now=moments)
-    def is_revoked(self, n: int, cause: Cause, now: datetime) -> None:
-        """Whatever is live, whoever holds it."""
+    def revoke(self, n: int, cause: Cause, now: datetime) -> None:
+        """ACTIVE and SUSPENDED codes can be revoked, with any hold."""
         code = self.codes[n]
-        if self.models[n].live(now):
-            self._changes(
+        if self.models[n].is_live(now):
+            self._assert_changes(
                 n, lambda: code.revoke(cause, now), "REVOKED", cause, now, AccessCodeRevoked
             )
         else:
-            refused(AccessCodeNotRevocable, code.id, lambda: code.revoke(cause, now), code)
+            assert_refused(AccessCodeNotRevocable, code.id, lambda: code.revoke(cause, now), code)
 
     @rule(target=numbers, n=numbers, cause=causes, now=moments)
-    def is_reissued(self, n: int, cause: Cause, now: datetime) -> int:
-        """From ACTIVE and unexpired: the old one is REVOKED, the version runs on in the new."""
+    def reissue(self, n: int, cause: Cause, now: datetime) -> int:
+        """The ACTIVE, unexpired code is REVOKED; the new code continues its version."""
         code, model = self.codes[n], self.models[n]
         new_id = f"acc_{len(self.codes)}"
         issued: list[AccessCode] = []
 
         def reissue() -> None:
-            issued.append(code.reissue(new_id, "new", cause, ADA, now))
+            issued.append(code.reissue(new_id, "new", cause, "cus_1", ADA, now))
 
-        if not (model.live(now) and model.status == "ACTIVE"):
-            refused(AccessCodeNotReissuable, code.id, reissue, code)
+        if not (model.is_live(now) and model.status == "ACTIVE"):
+            assert_refused(AccessCodeNotReissuable, code.id, reissue, code)
             return n
         model.replaced_by = new_id
-        self._changes(n, reissue, "REVOKED", cause, now)
+        self._assert_changes(n, reissue, "REVOKED", cause, now)
         self.version += 1
         self.codes += issued
         self.models.append(Model())
@@ -198,100 +199,100 @@ class LivesOfAccessCodes(RuleBasedStateMachine):
             *("ord_1", "backend-60"),
             *(EXPIRE_AT, now),
         )
-        self._audited(new, None, "ACTIVE", cause, now)
-        self._announced(-1, now, AccessCodeReissued)
+        self._assert_audited(new, None, "ACTIVE", cause, now)
+        self._assert_events(-1, now, AccessCodeReissued)
         return len(self.codes) - 1
 
-    # The refund saga's verbs, which are told to the current code only
+    # The steps of the refund saga, which concern the current code only
 
     @rule(cause=refunds, now=moments)
-    def a_full_refund_holds_it(self, cause: Cause, now: datetime) -> None:
-        """What is live is SUSPENDED, what ended stays; the version rises for either."""
+    def hold_for_refund(self, cause: Cause, now: datetime) -> None:
+        """A live code is SUSPENDED, another one keeps its status; the version rises for both."""
         code, model = self.codes[-1], self.models[-1]
 
         def hold() -> None:
             code.hold_for_refund(cause, now)
 
         if model.status == "REDEEMED":
-            refused(AccessCodeUsed, code.id, hold, code)
+            assert_refused(AccessCodeUsed, code.id, hold, code)
         elif model.status in LIVE:
-            self._changes(-1, hold, "SUSPENDED", cause, now, holds=model.holds | {"REFUND"})
+            self._assert_changes(-1, hold, "SUSPENDED", cause, now, holds=model.holds | {"REFUND"})
         else:
-            self._changes(-1, hold, model.status, cause, now)
+            self._assert_changes(-1, hold, model.status, cause, now)
 
     @rule(cause=refunds, now=moments)
-    def a_refund_lets_it_go(self, cause: Cause, now: datetime) -> None:
-        """The refund's own hold only; without one, nothing happens."""
+    def lift_refund_hold(self, cause: Cause, now: datetime) -> None:
+        """Only the refund's hold is lifted; without one, nothing changes."""
         code = self.codes[-1]
 
         def lift() -> None:
             code.lift_refund_hold(cause, now)
 
         if "REFUND" in self.models[-1].holds:
-            self._lifts(-1, "REFUND", lift, cause, now)
+            self._assert_lifts(-1, "REFUND", lift, cause, now)
         else:
-            unmoved(lift, code)
+            assert_unchanged(lift, code)
 
     @rule(cause=refunds, now=moments)
-    def its_price_goes_back(self, cause: Cause, now: datetime) -> None:
-        """What is live is REVOKED, what ended stays; the version rises for either."""
+    def revoke_for_refund(self, cause: Cause, now: datetime) -> None:
+        """A live code is REVOKED, another one keeps its status; the version rises for both."""
         code, status = self.codes[-1], self.models[-1].status
         to = "REVOKED" if status in LIVE else status
-        self._changes(-1, lambda: code.revoke_for_refund(cause, now), to, cause, now)
+        self._assert_changes(-1, lambda: code.revoke_for_refund(cause, now), to, cause, now)
 
-    # Looking at it
+    # Queries
 
     @rule(n=numbers, product=st.sampled_from(["", "backend-60", "else"]), now=moments)
-    def is_looked_at(self, n: int, product: str, now: datetime) -> None:
-        """Validity is computed by the clock and changes nothing."""
+    def query(self, n: int, product: str, now: datetime) -> None:
+        """Validity depends on the clock; a query changes nothing."""
         code, model = self.codes[n], self.models[n]
-        lapsed = "EXPIRED" if model.lapsed(now) else model.status
-        assert unmoved(lambda: code.standing(now), code) == lapsed
-        reason = lapsed if model.status == "ACTIVE" else model.status
+        status = "EXPIRED" if model.is_expired(now) else model.status
+        assert assert_unchanged(lambda: code.effective_status(now), code) == status
+        reason = status if model.status == "ACTIVE" else model.status
         if reason == "ACTIVE":
             reason = "PRODUCT_MISMATCH" if product == "else" else "VALID"
-        assert unmoved(lambda: code.validate(product, now), code) == reason
-        assert unmoved(code.record, code) == code
+        assert assert_unchanged(lambda: code.validate(product, now), code) == reason
+        assert assert_unchanged(code.snapshot, code).version == code.version
 
-    # What a step did
+    # Assertions
 
-    def _lifts(
+    def _assert_lifts(
         self,
         n: int,
         hold: str,
         step: Callable[[], object],
         cause: Cause,
         now: datetime,
-        *announced: type[AccessCodeEvent],
+        *events: type[AccessCodeEvent],
     ) -> None:
-        left = self.models[n].holds - {hold}
+        remaining = self.models[n].holds - {hold}
         free = "EXPIRED" if now >= EXPIRE_AT else "ACTIVE"
-        to = "SUSPENDED" if left else free
-        self._changes(n, step, to, cause, now, *announced, holds=left)
+        to = "SUSPENDED" if remaining else free
+        self._assert_changes(n, step, to, cause, now, *events, holds=remaining)
 
-    def _changes(
+    def _assert_changes(
         self,
         n: int,
         step: Callable[[], object],
         to: str,
         cause: Cause,
         now: datetime,
-        *announced: type[AccessCodeEvent],
+        *events: type[AccessCodeEvent],
         holds: frozenset[str] = frozenset(),
     ) -> None:
-        """One version, one audit row, and exactly these announcements."""
+        """The step adds one version, one audit entry, and exactly these events."""
         code, model = self.codes[n], self.models[n]
-        assert allowed(ACCESS_CODE, model.status, to)
+        assert is_allowed(ACCESS_CODE, model.status, to)
         step()
         before, model.status, model.holds = model.status, to, holds
         self.version += 1
-        self._audited(code, before, to, cause, now)
-        self._announced(n, now, *announced)
+        self._assert_audited(code, before, to, cause, now)
+        self._assert_events(n, now, *events)
 
-    def _audited(
+    def _assert_audited(
         self, code: AccessCode, before: str | None, after: str, cause: Cause, now: datetime
     ) -> None:
-        known = AuditEntry(
+        expected = AuditEntry(
             access_code_id=code.id,
             version=self.version,
             changed_at=now,
@@ -301,24 +302,22 @@ class LivesOfAccessCodes(RuleBasedStateMachine):
             cause_event_id=cause.event_id,
             reason=cause.reason,
         )
-        assert taken_from(code.audit) == [known]
-        self.rows.append(known)
+        assert take_all(code.audit) == [expected]
+        self.audit.append(expected)
         assert code.version == self.version
 
-    def _announced(
+    def _assert_events(
         self, n: int, now: datetime, *kinds: type[AccessCodeEvent]
     ) -> list[AccessCodeEvent]:
-        told = taken_from(self.codes[n].events)
-        assert [type(event) for event in told] == list(kinds)
-        for event in told:
-            assert (event.record, event.occurred_at) == (self.codes[n], now)
-            assert not event.record.events
-            assert not event.record.audit
-        return told
+        events = take_all(self.codes[n].events)
+        assert [type(event) for event in events] == list(kinds)
+        for event in events:
+            assert (event.record, event.occurred_at) == (self.codes[n].snapshot(), now)
+        return events
 
     @invariant()
-    def they_are_what_the_model_says(self) -> None:
-        """All codes, also those that a step didn't mean; nothing was said unseen."""
+    def codes_match_the_model(self) -> None:
+        """All codes, also those that a step did not concern; no event is unexpected."""
         for code, model in zip(self.codes, self.models, strict=True):
             assert (code.status, code.holds) == (model.status, model.holds)
             assert (code.redeemed_session_id, code.redeemed_at) == model.redeemed_by
@@ -327,8 +326,8 @@ class LivesOfAccessCodes(RuleBasedStateMachine):
             assert not code.audit
 
     @invariant()
-    def what_must_hold_of_every_code_holds(self) -> None:
-        """Holds make SUSPENDED, REDEEMED knows by what, and one code at most is not replaced."""
+    def codes_are_consistent(self) -> None:
+        """Holds imply SUSPENDED, REDEEMED has a session, and only the last code is not replaced."""
         for code in self.codes:
             assert bool(code.holds) == (code.status == "SUSPENDED")
             redeemed = bool(code.redeemed_session_id), code.redeemed_at is not None
@@ -336,16 +335,16 @@ class LivesOfAccessCodes(RuleBasedStateMachine):
         assert all(code.replaced_by and code.status == "REVOKED" for code in self.codes[:-1])
 
     @invariant()
-    def the_audit_is_the_life(self) -> None:
-        """Versions run from 1 without a gap across the codes; each row goes on from the last."""
-        assert [row.version for row in self.rows] == list(range(1, self.version + 1))
+    def the_audit_is_complete(self) -> None:
+        """Versions are consecutive from 1 across the codes; each entry continues the one before."""
+        assert [entry.version for entry in self.audit] == list(range(1, self.version + 1))
         for code in self.codes:
-            rows = [row for row in self.rows if row.access_code_id == code.id]
-            statuses = [row.after for row in rows]
-            assert [row.before for row in rows] == [None, *statuses[:-1]]
-            assert not finals(ACCESS_CODE) & set(statuses) - {statuses[-1]}
+            entries = [entry for entry in self.audit if entry.access_code_id == code.id]
+            statuses = [entry.after for entry in entries]
+            assert [entry.before for entry in entries] == [None, *statuses[:-1]]
+            assert not final_states(ACCESS_CODE) & set(statuses) - {statuses[-1]}
             assert statuses[-1] == code.status
 
 
-TestLivesOfAccessCodes = LivesOfAccessCodes.TestCase
-TestLivesOfAccessCodes.settings = LIVES
+TestAccessCodeStateMachine = AccessCodeStateMachine.TestCase
+TestAccessCodeStateMachine.settings = STATE_MACHINE_SETTINGS

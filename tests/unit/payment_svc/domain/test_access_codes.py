@@ -1,7 +1,7 @@
-"""The life of an access code: every state, every verb, and what becomes known of it."""
+"""AccessCode: every state with every action, the events, the audit and the validity."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -12,8 +12,8 @@ from payment_svc.domain.access_code_errors import (
     AccessCodeNotReissuable,
     AccessCodeNotRevocable,
     AccessCodeNotSuspendable,
-    AccessCodeStepRefused,
     AccessCodeUsed,
+    IllegalAccessCodeTransition,
 )
 from payment_svc.domain.access_code_events import (
     AccessCodeExpired,
@@ -24,15 +24,21 @@ from payment_svc.domain.access_code_events import (
     AccessCodeSuspended,
     AccessCodeUseRejected,
     AuditEntry,
-    Holder,
 )
-from payment_svc.domain.access_codes import AccessCode, AccessCodeStatus, Cause, Hold
+from payment_svc.domain.access_code_status import AccessCodeStatus, Hold
+from payment_svc.domain.access_codes import AccessCode, ValidationReason
+from tests.builders.payment import (
+    ADA,
+    CODE_EXPIRE_AT,
+    INSTANT,
+    LATER,
+    NOW,
+    OPERATOR,
+    make_access_code,
+)
 
-NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
-EXPIRY = NOW + timedelta(days=30)
+EXPIRY = CODE_EXPIRE_AT
 BEFORE, AFTER = EXPIRY - timedelta(microseconds=1), EXPIRY + timedelta(days=1)
-MEI = Cause("operator:mei", "a good reason")
-ADA = Holder("cus_1", "ada@example.org", "Ada", "en")
 S = AccessCodeStatus
 # A state is a status and its holds.
 ACTIVE, REDEEMED, EXPIRED, REVOKED = (S.ACTIVE,), (S.REDEEMED,), (S.EXPIRED,), (S.REVOKED,)
@@ -40,15 +46,13 @@ BY_OPERATOR, BY_REFUND = (S.SUSPENDED, Hold.OPERATOR), (S.SUSPENDED, Hold.REFUND
 BY_BOTH = (S.SUSPENDED, Hold.OPERATOR, Hold.REFUND)
 STATES = [ACTIVE, REDEEMED, EXPIRED, REVOKED, BY_OPERATOR, BY_REFUND, BY_BOTH]
 State = tuple[AccessCodeStatus | Hold, ...]
-Verb = Callable[[AccessCode, datetime], object]
+Action = Callable[[AccessCode, datetime], object]
 
 
-def a_code(state: State) -> AccessCode:
-    code = AccessCode("acc_1", "7ZK4-0PQX-M2A9-E5TB", "ord_1", "backend-60", EXPIRY, NOW)
-    code.status, code.version = AccessCodeStatus(state[0]), 5
-    code.holds = frozenset(Hold(hold) for hold in state[1:])
-    if code.status is S.REDEEMED:
-        code.redeemed_session_id, code.redeemed_at = "ses_1", NOW
+def in_state(state: State) -> AccessCode:
+    """A code of version 5."""
+    code = make_access_code(AccessCodeStatus(state[0]), [Hold(hold) for hold in state[1:]])
+    code.version = 5
     return code
 
 
@@ -56,36 +60,36 @@ def state_of(code: AccessCode) -> State:
     return (code.status, *sorted(code.holds))
 
 
-def start(session: str, started_at: datetime) -> Verb:
+def start(session: str, started_at: datetime) -> Action:
     return lambda code, now: code.redeem(session, started_at, "evt_1", now)
 
 
-VERBS: dict[str, Verb] = {
+ACTIONS: dict[str, Action] = {
     "start": start("ses_1", NOW),
     "start by another session": start("ses_2", NOW),
     "start at the last moment": start("ses_1", BEFORE),
     "start too late": start("ses_1", EXPIRY),
     "expire": AccessCode.expire,
-    "suspend": lambda code, now: code.suspend(MEI, now),
-    "reinstate": lambda code, now: code.reinstate(MEI, ADA, now),
-    "revoke": lambda code, now: code.revoke(MEI, now),
-    "reissue": lambda code, now: code.reissue("acc_2", "new code", MEI, ADA, now),
-    "hold for refund": lambda code, now: code.hold_for_refund(MEI, now),
-    "lift refund hold": lambda code, now: code.lift_refund_hold(MEI, now),
-    "revoke for refund": lambda code, now: code.revoke_for_refund(MEI, now),
+    "suspend": lambda code, now: code.suspend(OPERATOR, now),
+    "reinstate": lambda code, now: code.reinstate(OPERATOR, "cus_1", ADA, now),
+    "revoke": lambda code, now: code.revoke(OPERATOR, now),
+    "reissue": lambda code, now: code.reissue("acc_2", "new code", OPERATOR, "cus_1", ADA, now),
+    "hold for refund": lambda code, now: code.hold_for_refund(OPERATOR, now),
+    "lift refund hold": lambda code, now: code.lift_refund_hold(OPERATOR, now),
+    "revoke for refund": lambda code, now: code.revoke_for_refund(OPERATOR, now),
 }
 
-SAME = "the same version"
-Outcome = State | str | type[AccessCodeStepRefused]
-# What each verb makes of each state, before and after the code's expiry where that matters.
+UNCHANGED = "unchanged"
+Outcome = State | str | type[IllegalAccessCodeTransition]
+# The result of each action in each state, before and after `expire_at` where that matters.
 TABLE: dict[tuple[str, datetime], list[Outcome]] = {
     # from:         ACTIVE    REDEEMED  EXPIRED  REVOKED  BY_OPERATOR  BY_REFUND  BY_BOTH
-    ("start", NOW): [REDEEMED, SAME, REDEEMED, SAME, REDEEMED, REDEEMED, REDEEMED],
+    ("start", NOW): [REDEEMED, UNCHANGED, REDEEMED, UNCHANGED, REDEEMED, REDEEMED, REDEEMED],
     ("start at the last moment", AFTER): [
         REDEEMED,
-        SAME,
+        UNCHANGED,
         REDEEMED,
-        SAME,
+        UNCHANGED,
         REDEEMED,
         REDEEMED,
         REDEEMED,
@@ -94,12 +98,20 @@ TABLE: dict[tuple[str, datetime], list[Outcome]] = {
         REDEEMED,
         AccessCodeNotRedeemable,
         REDEEMED,
-        SAME,
+        UNCHANGED,
         REDEEMED,
         REDEEMED,
         REDEEMED,
     ],
-    ("start too late", AFTER): [EXPIRED, SAME, SAME, SAME, EXPIRED, EXPIRED, EXPIRED],
+    ("start too late", AFTER): [
+        EXPIRED,
+        UNCHANGED,
+        UNCHANGED,
+        UNCHANGED,
+        EXPIRED,
+        EXPIRED,
+        EXPIRED,
+    ],
     ("expire", BEFORE): [AccessCodeNotExpirable] * 7,
     ("expire", EXPIRY): [
         EXPIRED,
@@ -146,37 +158,53 @@ TABLE: dict[tuple[str, datetime], list[Outcome]] = {
         BY_REFUND,
         BY_BOTH,
     ],
-    ("lift refund hold", BEFORE): [SAME, SAME, SAME, SAME, SAME, ACTIVE, BY_OPERATOR],
-    ("lift refund hold", EXPIRY): [SAME, SAME, SAME, SAME, SAME, EXPIRED, BY_OPERATOR],
+    ("lift refund hold", BEFORE): [
+        UNCHANGED,
+        UNCHANGED,
+        UNCHANGED,
+        UNCHANGED,
+        UNCHANGED,
+        ACTIVE,
+        BY_OPERATOR,
+    ],
+    ("lift refund hold", EXPIRY): [
+        UNCHANGED,
+        UNCHANGED,
+        UNCHANGED,
+        UNCHANGED,
+        UNCHANGED,
+        EXPIRED,
+        BY_OPERATOR,
+    ],
     ("revoke for refund", NOW): [REVOKED, REDEEMED, EXPIRED, REVOKED, REVOKED, REVOKED, REVOKED],
 }
 CASES = [
-    pytest.param(verb, now, state, outcome, id=f"{verb} {now:%d} {'-'.join(state)}")
-    for (verb, now), outcomes in TABLE.items()
+    pytest.param(action, now, state, outcome, id=f"{action} {now:%d} {'-'.join(state)}")
+    for (action, now), outcomes in TABLE.items()
     for state, outcome in zip(STATES, outcomes, strict=True)
 ]
 
 
-def test_the_table_has_every_verb() -> None:
-    assert {verb for verb, _ in TABLE} == set(VERBS)
+def test_the_table_covers_every_action() -> None:
+    assert {action for action, _ in TABLE} == set(ACTIONS)
 
 
-@pytest.mark.parametrize(("verb", "now", "state", "outcome"), CASES)
-def test_a_state_and_a_verb_make_a_state_or_a_refusal(
-    verb: str, now: datetime, state: State, outcome: Outcome
+@pytest.mark.parametrize(("action", "now", "state", "outcome"), CASES)
+def test_each_action_in_each_state_changes_the_state_or_is_refused(
+    action: str, now: datetime, state: State, outcome: Outcome
 ) -> None:
-    """A change counts one version up and leaves one audit entry; a refusal leaves no trace."""
-    code = a_code(state)
+    """A change adds one version and one audit entry; a refusal changes nothing."""
+    code = in_state(state)
     if isinstance(outcome, type):
         with pytest.raises(outcome) as refused:
-            VERBS[verb](code, now)
+            ACTIONS[action](code, now)
         assert refused.value.subject == "acc_1"
-        assert outcome.step in str(refused.value)
-        assert (code, code.events, code.audit) == (a_code(state), [], [])
+        assert outcome.action in str(refused.value)
+        assert (code, code.events, code.audit) == (in_state(state), [], [])
         return
-    VERBS[verb](code, now)
-    if outcome == SAME:
-        assert (code, code.audit) == (a_code(state), [])
+    ACTIONS[action](code, now)
+    if outcome == UNCHANGED:
+        assert (code, code.audit) == (in_state(state), [])
         return
     assert (state_of(code), code.version) == (outcome, 6)
     [entry] = code.audit
@@ -184,66 +212,79 @@ def test_a_state_and_a_verb_make_a_state_or_a_refusal(
     assert entry.changed_at == now
 
 
-def test_a_refusal_says_how_the_code_stands() -> None:
+def test_a_refusal_states_the_status_and_the_holds() -> None:
     with pytest.raises(AccessCodeNotSuspendable) as refused:
-        a_code(BY_BOTH).suspend(MEI, NOW)
-    told = "code acc_1 is SUSPENDED (OPERATOR, REFUND), which can't be suspended"
-    assert str(refused.value) == told
+        in_state(BY_BOTH).suspend(OPERATOR, NOW)
+    text = "access code acc_1 cannot be suspended: it is SUSPENDED (OPERATOR, REFUND)"
+    assert str(refused.value) == text
 
 
-def test_by_the_clock_a_code_is_expired_before_the_sweeper_came() -> None:
+def test_a_code_counts_as_expired_before_the_expiry_worker_runs() -> None:
     with pytest.raises(AccessCodeNotRevocable, match="is EXPIRED"):
-        a_code(ACTIVE).revoke(MEI, EXPIRY)
+        in_state(ACTIVE).revoke(OPERATOR, EXPIRY)
 
 
-def test_an_operators_change_is_announced_with_its_reason_and_who_gets_the_code() -> None:
-    code = a_code(ACTIVE)
-    code.suspend(MEI, NOW)
-    suspended = code.record()
-    code.reinstate(MEI, ADA, NOW)
-    reinstated = code.record()
-    code.revoke(MEI, NOW)
+def test_an_operators_change_publishes_its_reason_and_the_recipient() -> None:
+    code = in_state(ACTIVE)
+    code.suspend(OPERATOR, NOW)
+    suspended = code.snapshot()
+    code.reinstate(OPERATOR, "cus_1", ADA, NOW)
+    reinstated = code.snapshot()
+    code.revoke(OPERATOR, NOW)
     assert code.events == [
-        AccessCodeSuspended(record=suspended, occurred_at=NOW, reason=MEI.reason),
-        AccessCodeReinstated(record=reinstated, occurred_at=NOW, reason=MEI.reason, holder=ADA),
-        AccessCodeRevoked(record=code, occurred_at=NOW, reason=MEI.reason),
+        AccessCodeSuspended(record=suspended, occurred_at=NOW, reason=OPERATOR.reason),
+        AccessCodeReinstated(
+            record=reinstated,
+            occurred_at=NOW,
+            reason=OPERATOR.reason,
+            customer_id="cus_1",
+            recipient=ADA,
+        ),
+        AccessCodeRevoked(record=code.snapshot(), occurred_at=NOW, reason=OPERATOR.reason),
     ]
-    assert {(entry.actor, entry.reason) for entry in code.audit} == {(MEI.actor, MEI.reason)}
+    assert {(entry.actor, entry.reason) for entry in code.audit} == {
+        (OPERATOR.actor, OPERATOR.reason)
+    }
 
 
-def test_a_code_that_ran_out_is_announced_and_payment_did_it() -> None:
-    code = a_code(BY_REFUND)
+def test_an_expiry_is_published_and_its_actor_is_payment() -> None:
+    code = in_state(BY_REFUND)
     code.expire(EXPIRY)
-    assert code.events == [AccessCodeExpired(record=code, occurred_at=EXPIRY)]
+    assert code.events == [AccessCodeExpired(record=code.snapshot(), occurred_at=EXPIRY)]
     assert [entry.actor for entry in code.audit] == ["payment"]
 
 
-def test_a_reissued_code_is_replaced_by_one_with_the_same_expiry() -> None:
-    """The version runs on, and the new code alone is announced."""
-    old = a_code(ACTIVE)
-    new = old.reissue("acc_2", "9Q2M", MEI, ADA, BEFORE)
+def test_a_reissue_replaces_the_code_by_one_with_the_same_expiry() -> None:
+    """The version continues, and only the new code publishes an event."""
+    old = in_state(ACTIVE)
+    new = old.reissue("acc_2", "9Q2M", OPERATOR, "cus_1", ADA, BEFORE)
     assert (old.status, old.version, old.replaced_by, old.events) == (S.REVOKED, 6, "acc_2", [])
     assert new == AccessCode(
-        "acc_2", "9Q2M", "ord_1", "backend-60", EXPIRY, issued_at=BEFORE, version=7
+        "acc_2", "9Q2M", "ord_1", "behavioral-30", EXPIRY, issued_at=BEFORE, version=7
     )
     assert new.events == [
         AccessCodeReissued(
-            record=new, occurred_at=BEFORE, replaced_id="acc_1", reason=MEI.reason, holder=ADA
+            record=new.snapshot(),
+            occurred_at=BEFORE,
+            replaced_id="acc_1",
+            reason=OPERATOR.reason,
+            customer_id="cus_1",
+            recipient=ADA,
         )
     ]
     assert [*old.audit, *new.audit] == [
-        AuditEntry("acc_1", 6, BEFORE, MEI.actor, S.ACTIVE, S.REVOKED, "", MEI.reason),
-        AuditEntry("acc_2", 7, BEFORE, MEI.actor, None, S.ACTIVE, "", MEI.reason),
+        AuditEntry("acc_1", 6, BEFORE, OPERATOR.actor, S.ACTIVE, S.REVOKED, "", OPERATOR.reason),
+        AuditEntry("acc_2", 7, BEFORE, OPERATOR.actor, None, S.ACTIVE, "", OPERATOR.reason),
     ]
 
 
 @pytest.mark.parametrize("state", [ACTIVE, BY_OPERATOR, BY_REFUND, BY_BOTH, EXPIRED])
-def test_a_start_in_time_redeems_and_the_audit_cites_it(state: State) -> None:
-    code = a_code(state)
+def test_a_start_in_time_redeems_the_code_and_is_the_cause_in_the_audit(state: State) -> None:
+    code = in_state(state)
     code.redeem("ses_1", BEFORE, "evt_1", AFTER)
     assert (code.redeemed_session_id, code.redeemed_at) == ("ses_1", BEFORE)
     assert code.events == [
-        AccessCodeRedeemed(record=code, occurred_at=AFTER, cause_event_id="evt_1")
+        AccessCodeRedeemed(record=code.snapshot(), occurred_at=AFTER, cause_event_id="evt_1")
     ]
     [entry] = code.audit
     assert (entry.actor, entry.cause_event_id, entry.reason) == ("interview", "evt_1", "")
@@ -259,14 +300,14 @@ def test_a_start_in_time_redeems_and_the_audit_cites_it(state: State) -> None:
         (BY_BOTH, EXPIRY, S.EXPIRED),
     ],
 )
-def test_a_start_without_right_is_rejected_with_the_record_as_judged(
+def test_a_start_with_an_invalid_code_is_rejected_with_the_judged_status(
     state: State, started_at: datetime, judged_as: AccessCodeStatus
 ) -> None:
-    code = a_code(state)
+    code = in_state(state)
     code.redeem("ses_1", started_at, "evt_1", AFTER)
     assert code.events == [
         AccessCodeUseRejected(
-            record=code,
+            record=code.snapshot(),
             occurred_at=AFTER,
             session_id="ses_1",
             judged_as=judged_as,
@@ -275,15 +316,94 @@ def test_a_start_without_right_is_rejected_with_the_record_as_judged(
     ]
 
 
-@pytest.mark.parametrize("verb", ["hold for refund", "lift refund hold", "revoke for refund"])
-def test_what_a_refund_does_to_a_code_is_for_the_refund_to_announce(verb: str) -> None:
-    code = a_code(BY_REFUND)
-    VERBS[verb](code, NOW)
+@pytest.mark.parametrize("action", ["hold for refund", "lift refund hold", "revoke for refund"])
+def test_a_refunds_change_of_a_code_publishes_no_event_of_the_code(action: str) -> None:
+    code = in_state(BY_REFUND)
+    ACTIONS[action](code, NOW)
     assert code.events == []
 
 
-def test_places_in_the_audit_sort_like_versions() -> None:
-    places = [
-        AuditEntry("acc_1", version, NOW, "", None, S.ACTIVE, "").place for version in (1, 9, 10)
+def test_page_keys_of_the_audit_sort_like_versions() -> None:
+    keys = [
+        AuditEntry("acc_1", version, NOW, "", None, S.ACTIVE, "").page_key for version in (1, 9, 10)
     ]
-    assert places == sorted(places)
+    assert keys == sorted(keys)
+
+
+def test_the_issue_of_a_code_is_in_its_audit() -> None:
+    code = make_access_code()
+    code.record_issue()
+    assert code.audit == [AuditEntry("acc_1", 1, NOW, "payment", None, AccessCodeStatus.ACTIVE, "")]
+
+
+@pytest.mark.parametrize("product_id", ["", "behavioral-30"])
+def test_an_active_code_is_valid_until_it_expires(product_id: str) -> None:
+    code = make_access_code()
+    assert code.validate(product_id, code.expire_at - INSTANT) is ValidationReason.VALID
+    assert code.validate(product_id, code.expire_at) is ValidationReason.EXPIRED
+
+
+@pytest.mark.parametrize("status", sorted(set(AccessCodeStatus) - {AccessCodeStatus.ACTIVE}))
+def test_the_status_is_the_first_reason_of_an_invalid_code(
+    status: AccessCodeStatus,
+) -> None:
+    code = make_access_code(status)
+    assert code.validate("another", code.expire_at) == status
+
+
+def test_expiry_is_reported_before_a_product_mismatch() -> None:
+    code = make_access_code()
+    assert code.validate("another", code.expire_at) is ValidationReason.EXPIRED
+    assert code.validate("another", NOW) is ValidationReason.PRODUCT_MISMATCH
+
+
+def test_validation_changes_nothing() -> None:
+    code = make_access_code()
+    code.validate("another", code.expire_at)
+    assert (code, code.events, code.audit) == (make_access_code(), [], [])
+
+
+def test_a_redeemed_code_has_its_session_and_publishes_its_record() -> None:
+    code = make_access_code()
+    code.redeem("ses_1", NOW, "evt_1", LATER)
+    assert (code.status, code.version) == (AccessCodeStatus.REDEEMED, 2)
+    assert (code.redeemed_session_id, code.redeemed_at) == ("ses_1", NOW)
+    assert code.audit == [
+        AuditEntry(
+            "acc_1",
+            2,
+            LATER,
+            "interview",
+            AccessCodeStatus.ACTIVE,
+            AccessCodeStatus.REDEEMED,
+            "evt_1",
+        )
+    ]
+    assert code.events == [
+        AccessCodeRedeemed(record=code.snapshot(), cause_event_id="evt_1", occurred_at=LATER)
+    ]
+
+
+def test_the_published_record_is_a_copy() -> None:
+    code = make_access_code()
+    code.redeem("ses_1", NOW, "evt_1", LATER)
+    [event] = code.events
+    code.version = 99
+    assert event.record.version == 2
+
+
+def test_a_repeated_redemption_for_the_same_session_changes_nothing() -> None:
+    code = make_access_code()
+    code.redeem("ses_1", NOW, "evt_1", LATER)
+    code.events.clear()
+    code.audit.clear()
+    code.redeem("ses_1", NOW, "evt_2", LATER)
+    assert (code.version, code.events, code.audit) == (2, [], [])
+
+
+def test_a_redeemed_code_cannot_be_redeemed_for_another_session() -> None:
+    code = make_access_code()
+    code.redeem("ses_1", NOW, "evt_1", LATER)
+    with pytest.raises(AccessCodeNotRedeemable, match="REDEEMED"):
+        code.redeem("ses_2", NOW, "evt_2", LATER)
+    assert (code.redeemed_session_id, code.version) == ("ses_1", 2)

@@ -1,4 +1,4 @@
-"""Whatever a provider says of a payment, in whatever order: the diagram, and money once."""
+"""Arbitrary outcomes of a payment in any order: the diagram holds, and money counts once."""
 
 from datetime import datetime, timedelta
 
@@ -6,27 +6,37 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from payment_svc.domain.money import Money
+from payment_svc.domain.payment_errors import (
+    PaymentFinal,
+    PaymentNotSubmitted,
+    WrongCurrencyCaptured,
+)
+from payment_svc.domain.payment_events import PaymentFailed
 from payment_svc.domain.payments import (
     Accepted,
     Cancelled,
     Captured,
     ChargeNotFound,
-    CurrencyCaptured,
     Declined,
     Outcome,
     OutcomeUnknown,
     Payment,
-    PaymentFailed,
-    PaymentFinal,
-    PaymentNotSubmitted,
 )
-from tests.fakes.payment import NOW, PRICE
-from tests.unit.state_machines import LIVES, PAYMENT, allowed, finals, refused, taken_from, unmoved
+from tests.builders.payment import NOW, PRICE
+from tests.unit.state_machines import (
+    PAYMENT,
+    STATE_MACHINE_SETTINGS,
+    assert_refused,
+    assert_unchanged,
+    final_states,
+    is_allowed,
+    take_all,
+)
 
-FINAL = finals(PAYMENT)
+FINAL = final_states(PAYMENT)
 WRONG = Money(PRICE.amount_minor - 1, "CNY")
 FOREIGN = Money(PRICE.amount_minor, "USD")
-WORDS: list[Outcome] = [
+OUTCOMES: list[Outcome] = [
     Captured(PRICE),
     Captured(WRONG),
     Captured(FOREIGN),
@@ -36,8 +46,8 @@ WORDS: list[Outcome] = [
     Accepted(),
     OutcomeUnknown(),
 ]
-# What an open payment becomes by a word.
-BECOMES = {
+# The status and failure reason of an open payment after an outcome.
+RESULTS = {
     Captured(PRICE): ("SUCCEEDED", ""),
     Captured(WRONG): ("FAILED", "WRONG_AMOUNT_CAPTURED"),
     Declined("no"): ("FAILED", "no"),
@@ -50,101 +60,101 @@ BECOMES = {
 moments = st.sampled_from([NOW, NOW + timedelta(hours=1), NOW + timedelta(days=90)])
 
 
-class LivesOfPayments(RuleBasedStateMachine):
-    """One payment: asked and told about, again and again, also after its end."""
+class PaymentStateMachine(RuleBasedStateMachine):
+    """One payment: submitted and settled repeatedly, also after a final outcome."""
 
-    @initialize(asked=st.booleans(), told=st.lists(st.sampled_from(WORDS), max_size=2))
-    def begins(self, told: list[Outcome], *, asked: bool) -> None:
-        """Nobody was asked yet; or somebody was, and has told something."""
+    @initialize(submitted=st.booleans(), outcomes=st.lists(st.sampled_from(OUTCOMES), max_size=2))
+    def create(self, outcomes: list[Outcome], *, submitted: bool) -> None:
+        """A new payment, or a submitted one after some outcomes."""
         self.payment = Payment("pay_1", "ord_1", PRICE, "card", "me", "r", b"", NOW, NOW)
         self.status, self.reason = "PENDING", ""
         self.captured: Money | None = None
-        self.news: list[Money] = []
-        if asked:
-            self.the_provider_is_asked(NOW)
-            for word in told:
-                self.the_provider_tells(word, NOW)
+        self.reported: list[Money] = []
+        if submitted:
+            self.submit(NOW)
+            for outcome in outcomes:
+                self.settle(outcome, NOW)
 
     @rule(now=moments)
-    def the_provider_is_asked(self, now: datetime) -> None:
-        """As often as it takes, until the outcome is known."""
+    def submit(self, now: datetime) -> None:
+        """A payment can be submitted again until its outcome is final."""
         if self.status in FINAL:
-            refused(PaymentFinal, "pay_1", lambda: self.payment.ask(now), self.payment)
+            assert_refused(PaymentFinal, "pay_1", lambda: self.payment.submit(now), self.payment)
         else:
-            self.payment.ask(now)
+            self.payment.submit(now)
             self.status = "PROCESSING"
             assert self.payment.updated_at == now
 
-    @rule(word=st.sampled_from(WORDS), now=moments)
-    def the_provider_tells(self, word: Outcome, now: datetime) -> None:
-        """The first final word counts; later ones only if they bring money, and only once."""
-        amount = word.amount if isinstance(word, Captured) else None
+    @rule(outcome=st.sampled_from(OUTCOMES), now=moments)
+    def settle(self, outcome: Outcome, now: datetime) -> None:
+        """The first final outcome counts; later ones only if they captured money, and once."""
+        amount = outcome.amount if isinstance(outcome, Captured) else None
         if self.status == "PENDING":
-            self._refuses(PaymentNotSubmitted, word, now)
+            self._assert_refuses(PaymentNotSubmitted, outcome, now)
         elif amount == FOREIGN:
-            self._refuses(CurrencyCaptured, word, now)
+            self._assert_refuses(WrongCurrencyCaptured, outcome, now)
         elif self.status not in FINAL:
-            self._settles(word, amount, now)
-        elif self._known(word):
-            assert unmoved(lambda: self.payment.record(word, now), self.payment) is None
+            self._assert_settles(outcome, amount, now)
+        elif self._is_known(outcome):
+            assert assert_unchanged(lambda: self.payment.settle(outcome, now), self.payment) is None
         elif amount and self.captured is None:
-            self._brings(word, amount, now)
+            self._assert_captures(outcome, amount, now)
         else:
-            self._refuses(PaymentFinal, word, now)
+            self._assert_refuses(PaymentFinal, outcome, now)
 
-    def _known(self, word: Outcome) -> bool:
-        """Whether a final payment has this very outcome, or the word is none."""
-        if isinstance(word, Captured):
-            return self.captured == word.amount
-        same = BECOMES[word][0] == self.status and self.captured is None
-        return same or isinstance(word, (Accepted, OutcomeUnknown))
+    def _is_known(self, outcome: Outcome) -> bool:
+        """Whether a final payment has this outcome, or the outcome is not final."""
+        if isinstance(outcome, Captured):
+            return self.captured == outcome.amount
+        same = RESULTS[outcome][0] == self.status and self.captured is None
+        return same or isinstance(outcome, (Accepted, OutcomeUnknown))
 
-    def _settles(self, word: Outcome, amount: Money | None, now: datetime) -> None:
-        to, reason = BECOMES[word]
-        assert allowed(PAYMENT, self.status, to)
+    def _assert_settles(self, outcome: Outcome, amount: Money | None, now: datetime) -> None:
+        to, reason = RESULTS[outcome]
+        assert is_allowed(PAYMENT, self.status, to)
         self.status, self.reason = to, reason
-        self._brings(word, amount, now)
+        self._assert_captures(outcome, amount, now)
         failed = PaymentFailed(
             order_id="ord_1", payment_id="pay_1", failure_reason=reason, occurred_at=now
         )
-        assert taken_from(self.payment.events) == [failed] * (to == "FAILED")
+        assert take_all(self.payment.events) == [failed] * (to == "FAILED")
 
-    def _brings(self, word: Outcome, amount: Money | None, now: datetime) -> None:
+    def _assert_captures(self, outcome: Outcome, amount: Money | None, now: datetime) -> None:
         self.captured = amount
-        assert self.payment.takes(word)
-        news = self.payment.record(word, now)
-        assert news == amount
-        self.news += [news] if news else []
+        assert self.payment.accepts(outcome)
+        reported = self.payment.settle(outcome, now)
+        assert reported == amount
+        self.reported += [reported] if reported else []
 
-    def _refuses(self, error: type[Exception], word: Outcome, now: datetime) -> None:
-        assert not self.payment.takes(word)
-        refused(error, "pay_1", lambda: self.payment.record(word, now), self.payment)
+    def _assert_refuses(self, error: type[Exception], outcome: Outcome, now: datetime) -> None:
+        assert not self.payment.accepts(outcome)
+        assert_refused(error, "pay_1", lambda: self.payment.settle(outcome, now), self.payment)
 
-    @rule(word=st.sampled_from([*WORDS, ChargeNotFound()]))
-    def somebody_wonders(self, word: Outcome | ChargeNotFound) -> None:
-        """Looking changes nothing; a charge that never arrived is no outcome."""
-        takes = unmoved(lambda: self.payment.takes(word), self.payment)
-        assert not (takes and isinstance(word, ChargeNotFound))
-        if not isinstance(word, ChargeNotFound):
-            unmoved(lambda: self.payment.contradicts(word), self.payment)
+    @rule(outcome=st.sampled_from([*OUTCOMES, ChargeNotFound()]))
+    def query(self, outcome: Outcome | ChargeNotFound) -> None:
+        """Queries change nothing; a missing charge is not an outcome."""
+        accepts = assert_unchanged(lambda: self.payment.accepts(outcome), self.payment)
+        assert not (accepts and isinstance(outcome, ChargeNotFound))
+        if not isinstance(outcome, ChargeNotFound):
+            assert_unchanged(lambda: self.payment.contradicts(outcome), self.payment)
 
     @invariant()
-    def it_is_what_the_model_says(self) -> None:
-        """And nothing was said unseen."""
+    def payment_matches_the_model(self) -> None:
+        """No event is unexpected."""
         payment = self.payment
         assert (payment.status, payment.failure_reason) == (self.status, self.reason)
         assert (payment.captured, payment.final) == (self.captured, self.status in FINAL)
         assert payment.events == []
 
     @invariant()
-    def its_money_is_news_once(self) -> None:
-        """What was captured is told to the caller once; SUCCEEDED means the price, and no less."""
-        assert self.news == [self.captured] * (self.captured is not None)
+    def captured_money_is_reported_once(self) -> None:
+        """`settle` returns captured money once; SUCCEEDED means that the price was captured."""
+        assert self.reported == [self.captured] * (self.captured is not None)
         if self.payment.status == "SUCCEEDED":
             assert self.payment.captured == PRICE
         if self.payment.status in {"PENDING", "PROCESSING", "UNKNOWN"}:
             assert self.payment.captured is None
 
 
-TestLivesOfPayments = LivesOfPayments.TestCase
-TestLivesOfPayments.settings = LIVES
+TestPaymentStateMachine = PaymentStateMachine.TestCase
+TestPaymentStateMachine.settings = STATE_MACHINE_SETTINGS

@@ -1,4 +1,4 @@
-"""A provider's notification counts if it is signed by the provider, now, over this body."""
+"""Webhooks of the sandbox provider: signatures and content."""
 
 import hashlib
 import hmac
@@ -21,7 +21,7 @@ from payment_svc.gateways import (
 from sandbox_provider.methods import PAYMENT_METHODS
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
-SECRET, OLD_SECRET = "the provider's", "the provider's last year"
+SECRET, OLD_SECRET = "secret", "previous secret"
 PAYMENT, ORDER = "pay_01ARZ3NDEKTSV4RRFFQ69G5FAV", "ord_01ARZ3NDEKTSV4RRFFQ69G5FAV"
 CHARGE = {
     "idempotency_key": PAYMENT,
@@ -39,15 +39,15 @@ async def gateway() -> AsyncIterator[SandboxGateway]:
         yield SandboxGateway(channel, [SECRET, OLD_SECRET, ""], 1.0)
 
 
-def mac(stamp: str, body: bytes = BODY, secret: str = SECRET) -> str:
-    return hmac.new(secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+def signature(timestamp: str, body: bytes = BODY, secret: str = SECRET) -> str:
+    return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
-def signed(stamp: str, body: bytes = BODY, secret: str = SECRET) -> dict[str, str]:
-    return {SIGNATURE_HEADER: f"t={stamp},v1={mac(stamp, body, secret)}"}
+def signed(timestamp: str, body: bytes = BODY, secret: str = SECRET) -> dict[str, str]:
+    return {SIGNATURE_HEADER: f"t={timestamp},v1={signature(timestamp, body, secret)}"}
 
 
-def stamp(**offset: float) -> str:
+def timestamp(**offset: float) -> str:
     return str(int((NOW + timedelta(**offset)).timestamp()))
 
 
@@ -55,20 +55,20 @@ def charge(**changes: object) -> bytes:
     return json.dumps({"charge": {**CHARGE, **changes}}).encode()
 
 
-async def test_a_signed_notification_is_read(gateway: SandboxGateway) -> None:
-    assert gateway.verify(BODY, signed(stamp()), NOW) == WebhookPayload(
+async def test_a_signed_notification_is_parsed(gateway: SandboxGateway) -> None:
+    assert gateway.parse_webhook(BODY, signed(timestamp()), NOW) == WebhookPayload(
         PAYMENT, ORDER, Money(19900, "CNY"), Captured(Money(19900, "CNY"))
     )
 
 
-async def test_blanks_in_the_header_dont_matter(gateway: SandboxGateway) -> None:
-    header = {SIGNATURE_HEADER: f" t={stamp()} , v1={mac(stamp())}"}
-    assert gateway.verify(BODY, header, NOW).payment_id == PAYMENT
+async def test_blanks_in_the_header_are_ignored(gateway: SandboxGateway) -> None:
+    header = {SIGNATURE_HEADER: f" t={timestamp()} , v1={signature(timestamp())}"}
+    assert gateway.parse_webhook(BODY, header, NOW).payment_id == PAYMENT
 
 
 @pytest.mark.parametrize("seconds", [-300, 0, 300])
 async def test_clocks_may_differ_by_five_minutes(gateway: SandboxGateway, seconds: int) -> None:
-    gateway.verify(BODY, signed(stamp(seconds=seconds)), NOW)
+    gateway.parse_webhook(BODY, signed(timestamp(seconds=seconds)), NOW)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ async def test_a_stale_signature_and_one_from_the_future_are_refused(
     gateway: SandboxGateway, offset: dict[str, float]
 ) -> None:
     with pytest.raises(SignatureInvalid, match="stale"):
-        gateway.verify(BODY, signed(stamp(**offset)), NOW)
+        gateway.parse_webhook(BODY, signed(timestamp(**offset)), NOW)
 
 
 @pytest.mark.parametrize(
@@ -90,15 +90,15 @@ async def test_a_stale_signature_and_one_from_the_future_are_refused(
         ",",
         "=",
         "nonsense",
-        f"t={stamp()}",
-        f"v1={mac(stamp())}",
-        f"t={stamp()},v1=",
-        f"t={stamp()},v1={'0' * 64}",
-        f"t={stamp()},v1={mac(stamp())[:-1]}",
-        f"t={stamp()},v1={mac(stamp()).upper()}",
-        f"t={stamp(seconds=1)},v1={mac(stamp())}",
-        f"t={stamp()},v1={mac(stamp())},v1={'0' * 64}",
-        f"t={stamp()},v1=ü",
+        f"t={timestamp()}",
+        f"v1={signature(timestamp())}",
+        f"t={timestamp()},v1=",
+        f"t={timestamp()},v1={'0' * 64}",
+        f"t={timestamp()},v1={signature(timestamp())[:-1]}",
+        f"t={timestamp()},v1={signature(timestamp()).upper()}",
+        f"t={timestamp(seconds=1)},v1={signature(timestamp())}",
+        f"t={timestamp()},v1={signature(timestamp())},v1={'0' * 64}",
+        f"t={timestamp()},v1=ü",
         "t=soon,v1=x",
     ],
 )
@@ -106,55 +106,55 @@ async def test_a_wrong_or_missing_signature_is_refused(
     gateway: SandboxGateway, header: str
 ) -> None:
     with pytest.raises(SignatureInvalid):
-        gateway.verify(BODY, {SIGNATURE_HEADER: header}, NOW)
+        gateway.parse_webhook(BODY, {SIGNATURE_HEADER: header}, NOW)
 
 
 async def test_a_notification_without_the_header_is_refused(gateway: SandboxGateway) -> None:
     with pytest.raises(SignatureInvalid):
-        gateway.verify(BODY, {}, NOW)
+        gateway.parse_webhook(BODY, {}, NOW)
 
 
 async def test_a_signature_of_another_body_is_refused(gateway: SandboxGateway) -> None:
     with pytest.raises(SignatureInvalid):
-        gateway.verify(charge(amount_minor=1), signed(stamp()), NOW)
+        gateway.parse_webhook(charge(amount_minor=1), signed(timestamp()), NOW)
 
 
-async def test_two_secrets_live_side_by_side_while_one_replaces_the_other(
+async def test_both_secrets_are_valid_during_a_rotation(
     gateway: SandboxGateway,
 ) -> None:
-    """Signed by either, a notification counts; by none, not: an empty secret is no secret."""
-    gateway.verify(BODY, signed(stamp(), secret=SECRET), NOW)
-    gateway.verify(BODY, signed(stamp(), secret=OLD_SECRET), NOW)
-    for other in ("", "the provider's next year"):
+    """Another secret is not valid, nor is the empty one."""
+    gateway.parse_webhook(BODY, signed(timestamp(), secret=SECRET), NOW)
+    gateway.parse_webhook(BODY, signed(timestamp(), secret=OLD_SECRET), NOW)
+    for other in ("", "next secret"):
         with pytest.raises(SignatureInvalid):
-            gateway.verify(BODY, signed(stamp(), secret=other), NOW)
+            gateway.parse_webhook(BODY, signed(timestamp(), secret=other), NOW)
 
 
 @pytest.mark.parametrize("offset", [{"seconds": -301}, {"seconds": 301}])
-async def test_a_stale_signature_by_the_old_secret_is_refused(
+async def test_a_stale_signature_with_the_old_secret_is_refused(
     gateway: SandboxGateway, offset: dict[str, float]
 ) -> None:
     with pytest.raises(SignatureInvalid, match="stale"):
-        gateway.verify(BODY, signed(stamp(**offset), secret=OLD_SECRET), NOW)
+        gateway.parse_webhook(BODY, signed(timestamp(**offset), secret=OLD_SECRET), NOW)
 
 
-async def test_a_signature_by_another_is_refused(gateway: SandboxGateway) -> None:
+async def test_a_signature_with_another_secret_is_refused(gateway: SandboxGateway) -> None:
     with pytest.raises(SignatureInvalid):
-        gateway.verify(BODY, signed(stamp(), secret="mine"), NOW)
+        gateway.parse_webhook(BODY, signed(timestamp(), secret="another"), NOW)
 
 
 @pytest.mark.parametrize("when", ["", "soon", "1e9", "-", "9" * 400, "٣"])
-async def test_a_signature_over_a_time_that_is_none_is_refused(
+async def test_a_signature_with_a_malformed_timestamp_is_refused(
     gateway: SandboxGateway, when: str
 ) -> None:
-    """Correctly signed: the provider has a defect, or somebody has its secret."""
+    """Even if the signature is correct."""
     with pytest.raises(SignatureInvalid):
-        gateway.verify(BODY, signed(when), NOW)
+        gateway.parse_webhook(BODY, signed(when), NOW)
 
 
-async def test_a_signature_without_a_time_is_refused(gateway: SandboxGateway) -> None:
+async def test_a_signature_without_a_timestamp_is_refused(gateway: SandboxGateway) -> None:
     with pytest.raises(SignatureInvalid):
-        gateway.verify(BODY, {SIGNATURE_HEADER: f"v1={mac('')}"}, NOW)
+        gateway.parse_webhook(BODY, {SIGNATURE_HEADER: f"v1={signature('')}"}, NOW)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ async def test_each_status_has_its_outcome(
     gateway: SandboxGateway, status: str, outcome: Outcome
 ) -> None:
     body = charge(status=status, decline_reason="no funds")
-    assert gateway.verify(body, signed(stamp(), body), NOW).outcome == outcome
+    assert gateway.parse_webhook(body, signed(timestamp(), body), NOW).outcome == outcome
 
 
 @pytest.mark.parametrize(
@@ -206,17 +206,17 @@ async def test_each_status_has_its_outcome(
         b"[" * 100_000,
     ],
 )
-async def test_a_signed_notification_that_cant_be_read_is_malformed(
+async def test_a_signed_notification_that_cannot_be_parsed_is_malformed(
     gateway: SandboxGateway, body: bytes
 ) -> None:
-    with pytest.raises(WebhookMalformed, match="no notification of a charge"):
-        gateway.verify(body, signed(stamp(), body), NOW)
+    with pytest.raises(WebhookMalformed, match="not a notification of a charge"):
+        gateway.parse_webhook(body, signed(timestamp(), body), NOW)
 
 
 @pytest.mark.parametrize("method", [name for name in PAYMENT_METHODS if name])
-async def test_the_sandbox_knows_its_own_means_of_payment(
+async def test_the_gateway_supports_the_methods_of_the_sandbox_provider(
     gateway: SandboxGateway, method: str
 ) -> None:
-    assert gateway.accepts(method)
-    assert not gateway.accepts(f"{method}r")
-    assert not gateway.accepts("")
+    assert gateway.supports(method)
+    assert not gateway.supports(f"{method}r")
+    assert not gateway.supports("")

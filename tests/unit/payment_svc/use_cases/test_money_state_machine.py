@@ -1,6 +1,6 @@
-"""Order, payments, refunds and codes together, through the use cases: the money is all there.
+"""Arbitrary use cases of one order's payments, refunds and codes: the money balances.
 
-The provider takes and gives at any time and repeats itself; interview is honest but hears late.
+The provider captures and refunds at any time and repeats itself; interview handles events late.
 """
 
 from collections.abc import Callable, Coroutine
@@ -13,42 +13,43 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from payment_svc.domain.access_code_errors import AccessCodeStepRefused
-from payment_svc.domain.access_codes import AccessCode, Cause
+from payment_svc.domain.access_code_errors import IllegalAccessCodeTransition
+from payment_svc.domain.access_code_events import AccessCodeSnapshot
+from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.money import Money
-from payment_svc.domain.orders import AmountMismatch as AmountRefused
-from payment_svc.domain.orders import (
-    Order,
+from payment_svc.domain.order_errors import (
+    AmountMismatch,
     OrderNotCancellable,
     OrderNotExpirable,
     OrderNotPayable,
     OrderNotRefundable,
-    PaymentCompleted,
     RefundInProgress,
+)
+from payment_svc.domain.order_events import PaymentCompleted
+from payment_svc.domain.orders import Order
+from payment_svc.domain.payment_errors import (
+    PaymentFinal,
+    PaymentInProgress,
+    PaymentNotFound,
+    PaymentNotSubmitted,
+    WrongCurrencyCaptured,
 )
 from payment_svc.domain.payments import (
     Accepted,
     Cancelled,
     Captured,
-    CurrencyCaptured,
     Declined,
     Outcome,
     OutcomeUnknown,
-    PaymentFinal,
-    PaymentInProgress,
-    PaymentNotFound,
-    PaymentNotSubmitted,
 )
+from payment_svc.domain.refund_errors import RefundFinal, RefundNotFound, RefundNotReleased
 from payment_svc.domain.refund_events import RefundCompleted, RefundRequested
 from payment_svc.domain.refunds import (
-    PaidBack,
     Refund,
-    RefundFinal,
-    RefundNotFound,
-    RefundNotReleased,
     RefundOutcome,
     RefundOutcomeUnknown,
     RefundRefused,
+    RefundSucceeded,
 )
 from payment_svc.use_cases.access_codes import (
     ChangeAccessCode,
@@ -76,134 +77,149 @@ from payment_svc.use_cases.payments import (
 )
 from payment_svc.use_cases.ports import AccessCodeFactory
 from payment_svc.use_cases.refunds import (
-    AskAgain,
     CreateRefund,
     ReleaseRefund,
+    RepeatRefundRequest,
     SettleRefund,
-    ask_again,
     create_refund,
     release_refunds,
+    repeat_refund_request,
     settle_refund,
 )
-from tests.fakes.payment import ADA, NOW, PRICE, InMemory
-from tests.unit.state_machines import ACCESS_CODE, LIVES, ORDER, PAYMENT, REFUND, allowed, finished
+from tests.builders.payment import ADA, NOW, OPERATOR, PRICE
+from tests.fakes.payment import InMemoryUnitOfWork
+from tests.unit.state_machines import (
+    ACCESS_CODE,
+    ORDER,
+    PAYMENT,
+    REFUND,
+    STATE_MACHINE_SETTINGS,
+    is_allowed,
+    run_synchronously,
+)
 
 Result = TypeVar("Result")
 PAID = {"PAID", "PARTIALLY_REFUNDED", "REFUND_PENDING", "REFUNDED"}
 REFUSALS = (
     *(OrderNotPayable, OrderNotCancellable, OrderNotExpirable, OrderNotRefundable),
-    *(AmountRefused, RefundInProgress, AccessCodeStepRefused),
-    *(PaymentInProgress, PaymentNotSubmitted, PaymentFinal, CurrencyCaptured),
+    *(AmountMismatch, RefundInProgress, IllegalAccessCodeTransition),
+    *(PaymentInProgress, PaymentNotSubmitted, PaymentFinal, WrongCurrencyCaptured),
     *(RefundNotReleased, RefundFinal),
 )
 HALF = Money(PRICE.amount_minor // 2, "CNY")
-MEI = Cause("operator:mei")
 
 payments = st.integers(1, 3).map("pay_{}".format)
 refunds = st.integers(1, 4).map("ref_{}".format)
 amounts = st.sampled_from([None, None, HALF, PRICE, Money(0, "CNY"), Money(1, "USD")])
-words: st.SearchStrategy[Outcome] = st.sampled_from(
+payment_outcomes: st.SearchStrategy[Outcome] = st.sampled_from(
     [
         *(Captured(PRICE), Captured(PRICE), Captured(PRICE), Captured(HALF)),
         *(Captured(Money(1, "USD")), Declined("no"), Cancelled(), Accepted(), OutcomeUnknown()),
     ]
 )
-outcomes: st.SearchStrategy[RefundOutcome] = st.sampled_from(
-    [PaidBack(), PaidBack(), RefundRefused("closed"), RefundOutcomeUnknown()]
+refund_outcomes: st.SearchStrategy[RefundOutcome] = st.sampled_from(
+    [RefundSucceeded(), RefundSucceeded(), RefundRefused("closed"), RefundOutcomeUnknown()]
 )
 
 
-_PAID = ["pay", "capture", "hear"]
-USUAL = [
-    [*_PAID, "ask", "answer", "release", "give"],
-    [*_PAID, "start", "redeem", "ask half", "give", "ask rest", "give rest"],
-    [*_PAID, "start", "ask", "answer"],
-    [*_PAID, "ask half", "give", "ask rest", "answer", "release rest", "give rest"],
+_PAID = ["pay", "capture", "update cache"]
+TYPICAL = [
+    [*_PAID, "refund", "answer", "release", "settle"],
+    [*_PAID, "start", "redeem", "refund half", "settle", "refund rest", "settle rest"],
+    [*_PAID, "start", "refund", "answer"],
+    [*_PAID, "refund half", "settle", "refund rest", "answer", "release rest", "settle rest"],
     ["pay", "decline", "capture"],
     ["pay", "capture half"],
-    ["pay", "time", "sweep", "capture"],
+    ["pay", "wait", "expire", "capture"],
     [*_PAID, "reissue", "start", "redeem"],
 ]
 
 
 @dataclass
 class Interview:
-    """It starts what its entry allows, once, and answers refunds by what it did and heard."""
+    """A model of interview: one session, a cached code, and answers to refunds."""
 
-    entry: AccessCode | None = None
+    cached: AccessCodeSnapshot | None = None
     start: RedeemAccessCode | None = None
 
-    def hears(self, record: AccessCode) -> None:
-        if self.entry is None or record.version > self.entry.version:
-            self.entry = deepcopy(record)
+    def update_cache(self, record: AccessCodeSnapshot) -> None:
+        if self.cached is None or record.version > self.cached.version:
+            self.cached = record
 
 
-class LivesOfMoney(RuleBasedStateMachine):
-    """One order, whatever comes: what was captured either backs it, is owed, or went back."""
+class MoneyStateMachine(RuleBasedStateMachine):
+    """One order: captured money backs it, is owed, or was refunded."""
 
-    @initialize(way=st.sampled_from([[], *USUAL]), data=st.data())
-    def an_order_is_placed(self, way: list[str], data: st.DataObject) -> None:
-        """It waits; or it has gone on, some of the way that people usually take."""
-        self.memory, self.now, self.interview = InMemory(), NOW, Interview()
+    @initialize(steps=st.sampled_from([[], *TYPICAL]), data=st.data())
+    def create_order(self, steps: list[str], data: st.DataObject) -> None:
+        """A new order, or one after the first steps of a typical history."""
+        self.uow, self.now, self.interview = InMemoryUnitOfWork(), NOW, Interview()
         self.captured: dict[str, int] = {}
-        self.paid_back: dict[str, int] = {}
+        self.refunded: dict[str, int] = {}
         self.withheld: set[str] = set()
         self.serial = 0
         command = CreateOrder("ord_1", "cus_1", "behavioral-30", PRICE, ADA)
-        finished(create_order(command, self.memory, now=self.now))
-        self.before = deepcopy(self.memory)
-        missing = data.draw(st.just(0) | st.integers(0, len(way)))
-        for step in way[: len(way) - missing]:
-            self._goes_on(step)
-            self.everything_holds()
+        run_synchronously(create_order(command, self.uow, now=self.now))
+        self.before = deepcopy(self.uow)
+        missing = data.draw(st.just(0) | st.integers(0, len(steps)))
+        for step in steps[: len(steps) - missing]:
+            self._run_step(step)
+            self.all_invariants_hold()
 
-    def _goes_on(self, step: str) -> None:
+    def _run_step(self, step: str) -> None:
         steps: dict[str, Callable[[], object]] = {
-            "pay": lambda: self.somebody_pays("pay_1"),
-            "decline": lambda: self.the_provider_tells("pay_1", Declined("no")),
-            "capture": lambda: self.the_provider_tells("pay_1", Captured(PRICE)),
-            "capture half": lambda: self.the_provider_tells("pay_1", Captured(HALF)),
-            "time": lambda: self.time_passes(timedelta(days=1)),
-            "sweep": self.the_sweepers_come,
-            "hear": self.interview_hears_of_the_code,
-            "start": self.an_interview_starts,
-            "redeem": self.payment_hears_of_the_start,
-            "ask": lambda: self.somebody_wants_it_back("ref_1", None),
-            "ask half": lambda: self.somebody_wants_it_back("ref_1", HALF),
-            "ask rest": lambda: self.somebody_wants_it_back("ref_2", None),
-            "answer": lambda: self._answers(0),
-            "release": lambda: self.payment_hears_of_the_withholding("ref_1"),
-            "release rest": lambda: self.payment_hears_of_the_withholding("ref_2"),
-            "give": lambda: self._gives("ref_1", PaidBack()),
-            "give rest": lambda: self._gives("ref_2", PaidBack()),
-            "reissue": self.an_operator_reissues_the_code,
+            "pay": lambda: self.create_payment("pay_1"),
+            "decline": lambda: self.settle_payment("pay_1", Declined("no")),
+            "capture": lambda: self.settle_payment("pay_1", Captured(PRICE)),
+            "capture half": lambda: self.settle_payment("pay_1", Captured(HALF)),
+            "wait": lambda: self.advance_clock(timedelta(days=1)),
+            "expire": self.expire,
+            "update cache": self.update_interviews_cache,
+            "start": self.start_interview,
+            "redeem": self.handle_start,
+            "refund": lambda: self.create_refund("ref_1", None),
+            "refund half": lambda: self.create_refund("ref_1", HALF),
+            "refund rest": lambda: self.create_refund("ref_2", None),
+            "answer": lambda: self._answer(0),
+            "release": lambda: self.handle_withheld_session("ref_1"),
+            "release rest": lambda: self.handle_withheld_session("ref_2"),
+            "settle": lambda: self._settle_refund("ref_1", RefundSucceeded()),
+            "settle rest": lambda: self._settle_refund("ref_2", RefundSucceeded()),
+            "reissue": self.reissue_code,
         }
         steps[step]()
 
-    def _does(self, work: Callable[[InMemory], Coroutine[Any, Any, Result]]) -> Result | None:
-        """In a transaction: None and as if nothing had been tried if it is refused by its name."""
-        held = deepcopy(self.memory)
+    def _run(
+        self, work: Callable[[InMemoryUnitOfWork], Coroutine[Any, Any, Result]]
+    ) -> Result | None:
+        """Runs a transaction; if it is refused, returns None and restores the state before it."""
+        before = deepcopy(self.uow)
         try:
-            return finished(work(self.memory))
+            return run_synchronously(work(self.uow))
         except REFUSALS as error:
-            self.memory = held
-            ours = {"ord_1", *held.payments.saved, *held.refunds.saved, *held.access_codes.saved}
-            assert error.subject in ours  # noqa: PT017  either may be
+            self.uow = before
+            ids = {
+                "ord_1",
+                *before.payments.saved,
+                *before.refunds.saved,
+                *before.access_codes.saved,
+            }
+            assert error.subject in ids  # noqa: PT017  the step may be refused or not
         except (PaymentNotFound, RefundNotFound):
-            self.memory = held
+            self.uow = before
         return None
 
     @property
     def order(self) -> Order:
-        return self.memory.orders.saved["ord_1"]
+        return self.uow.orders.saved["ord_1"]
 
     @property
     def codes(self) -> list[AccessCode]:
-        return list(self.memory.access_codes.saved.values())
+        return list(self.uow.access_codes.saved.values())
 
     @property
     def all_refunds(self) -> list[Refund]:
-        return list(self.memory.refunds.saved.values())
+        return list(self.uow.refunds.saved.values())
 
     def _new_codes(self) -> AccessCodeFactory:
         self.serial += 1
@@ -213,256 +229,266 @@ class LivesOfMoney(RuleBasedStateMachine):
     # The clock
 
     @rule(step=st.sampled_from([timedelta(minutes=29), timedelta(days=1), timedelta(days=29)]))
-    def time_passes(self, step: timedelta) -> None:
-        """Nothing happens by that alone."""
+    def advance_clock(self, step: timedelta) -> None:
+        """Nothing else happens."""
         self.now += step
 
     @rule()
-    def the_sweepers_come(self) -> None:
-        """They materialise what the clock decided."""
-        self._does(lambda uow: expire_order("ord_1", uow, now=self.now))
-        self._does(lambda uow: expire_access_codes(9, uow, now=self.now))
+    def expire(self) -> None:
+        """The expiry workers run."""
+        self._run(lambda uow: expire_order("ord_1", uow, now=self.now))
+        self._run(lambda uow: expire_access_codes(9, uow, now=self.now))
 
-    # Paying
+    # Payments
 
     @rule(payment=payments)
-    def somebody_pays(self, payment: str) -> None:
-        """A repeat finds the payment that it began."""
+    def create_payment(self, payment: str) -> None:
+        """A repeat finds the payment that it created."""
         command = CreatePayment(payment, "ord_1", PRICE, "card", "cus_1", "me", payment, b"")
-        if self._does(lambda uow: create_payment(command, uow, now=self.now)):
-            self._does(lambda uow: submit_payment(payment, uow, now=self.now))
+        if self._run(lambda uow: create_payment(command, uow, now=self.now)):
+            self._run(lambda uow: submit_payment(payment, uow, now=self.now))
 
-    @rule(payment=payments, word=words)
-    def the_provider_tells(self, payment: str, word: Outcome) -> None:
-        """Money that it took once is ours to account for, whatever it says afterwards."""
+    @rule(payment=payments, outcome=payment_outcomes)
+    def settle_payment(self, payment: str, outcome: Outcome) -> None:
+        """Captured money stays captured, whatever the provider reports later."""
         self.serial += 1
-        command = SettlePayment(payment, "ord_1", word, f"ref_of_surplus_{self.serial}")
+        command = SettlePayment(payment, "ord_1", outcome, f"ref_of_surplus_{self.serial}")
         codes = self._new_codes()
-        settled = self._does(lambda uow: settle_payment(command, uow, codes=codes, now=self.now))
-        if settled and isinstance(word, Captured):
-            self.captured.setdefault(payment, word.amount.amount_minor)
+        settled = self._run(lambda uow: settle_payment(command, uow, codes=codes, now=self.now))
+        if settled and isinstance(outcome, Captured):
+            self.captured.setdefault(payment, outcome.amount.amount_minor)
 
     @rule()
-    def the_order_is_cancelled(self) -> None:
-        """If it can be."""
-        self._does(lambda uow: cancel_order(CancelOrder("ord_1", None), uow, now=self.now))
+    def cancel_order(self) -> None:
+        """If its state allows it."""
+        self._run(lambda uow: cancel_order(CancelOrder("ord_1", None), uow, now=self.now))
 
-    # Paying back
+    # Refunds
 
     @rule(refund=refunds, amount=amounts)
-    def somebody_wants_it_back(self, refund: str, amount: Money | None) -> None:
-        """A repeat of a refund's call is answered from what was stored, before the use case."""
-        if refund not in self.memory.refunds.saved:
+    def create_refund(self, refund: str, amount: Money | None) -> None:
+        """A repeat of a request would return the stored reply, before the use case."""
+        if refund not in self.uow.refunds.saved:
             command = CreateRefund(refund, "ord_1", amount, "why")
-            self._does(lambda uow: create_refund(command, uow, now=self.now))
+            self._run(lambda uow: create_refund(command, uow, now=self.now))
 
-    @rule(data=st.data(), outcome=outcomes)
-    def the_provider_gives(self, data: st.DataObject, outcome: RefundOutcome) -> None:
-        """Only what was released may be known to it; it gives once."""
-        known = ["ref_9", *self.memory.refunds.saved]
-        self._gives(data.draw(st.sampled_from(known)), outcome)
+    @rule(data=st.data(), outcome=refund_outcomes)
+    def settle_refund(self, data: st.DataObject, outcome: RefundOutcome) -> None:
+        """Only a released refund can be settled, and it is paid once."""
+        ids = ["ref_9", *self.uow.refunds.saved]
+        self._settle_refund(data.draw(st.sampled_from(ids)), outcome)
 
-    def _gives(self, refund: str, outcome: RefundOutcome) -> None:
+    def _settle_refund(self, refund: str, outcome: RefundOutcome) -> None:
         command = SettleRefund("ord_1", refund, outcome)
-        settled = self._does(lambda uow: settle_refund(command, uow, now=self.now))
-        if settled and isinstance(outcome, PaidBack):
+        settled = self._run(lambda uow: settle_refund(command, uow, now=self.now))
+        if settled and isinstance(outcome, RefundSucceeded):
             assert settled.released_at is not None
-            self.paid_back.setdefault(refund, settled.amount.amount_minor)
+            self.refunded.setdefault(refund, settled.amount.amount_minor)
 
     @rule(refund=refunds)
-    def interview_is_asked_again(self, refund: str) -> None:
-        """If it owes an answer."""
-        command = AskAgain("ord_1", refund, timedelta(0))
-        self._does(lambda uow: ask_again(command, uow, now=self.now))
+    def repeat_request(self, refund: str) -> None:
+        """If the refund waits for an answer."""
+        command = RepeatRefundRequest("ord_1", refund, timedelta(0))
+        self._run(lambda uow: repeat_refund_request(command, uow, now=self.now))
 
     # Interview
 
     @rule()
-    def interview_hears_of_the_code(self) -> None:
-        """By whatever event."""
+    def update_interviews_cache(self) -> None:
+        """Interview handles an event with the current code."""
         if self.order.access_code_id:
-            self.interview.hears(self.memory.access_codes.saved[self.order.access_code_id])
+            self.interview.update_cache(
+                self.uow.access_codes.saved[self.order.access_code_id].snapshot()
+            )
 
     @rule()
-    def an_interview_starts(self) -> None:
-        """As far as interview knows, the code is good."""
-        entry = self.interview.entry
-        if self.interview.start or entry is None:
+    def start_interview(self) -> None:
+        """Interview starts the session if its cached code is valid."""
+        cached = self.interview.cached
+        if self.interview.start or cached is None:
             return
-        if entry.status == "ACTIVE" and self.now < entry.expire_at:
+        if cached.status == "ACTIVE" and self.now < cached.expire_at:
             self.interview.start = RedeemAccessCode(
-                "ord_1", entry.id, "ses_1", self.now, "", "evt_1"
+                "ord_1", cached.id, "ses_1", self.now, "", "evt_1"
             )
 
     @rule(data=st.data())
-    def interview_answers_a_refund(self, data: st.DataObject) -> None:
-        """One of the asks arrives, be it an old one."""
-        asks = [event for event in self.memory.told if isinstance(event, RefundRequested)]
-        if asks:
-            self._answers(data.draw(st.integers(0, len(asks) - 1)))
+    def answer_refund(self, data: st.DataObject) -> None:
+        """Interview handles one of the requests, possibly an old one."""
+        requests = [event for event in self.uow.events if isinstance(event, RefundRequested)]
+        if requests:
+            self._answer(data.draw(st.integers(0, len(requests) - 1)))
 
-    def _answers(self, number: int) -> None:
-        asks = [event for event in self.memory.told if isinstance(event, RefundRequested)]
-        if number >= len(asks):
+    def _answer(self, number: int) -> None:
+        requests = [event for event in self.uow.events if isinstance(event, RefundRequested)]
+        if number >= len(requests):
             return
-        ask = asks[number]
-        self.interview.hears(ask.record)
-        assert self.interview.entry is not None
+        request = requests[number]
+        self.interview.update_cache(request.record)
+        assert self.interview.cached is not None
         if self.interview.start:
-            self._redeems(ask.refund_id)
-        elif self.interview.entry.status != "ACTIVE":
-            self.withheld.add(ask.refund_id)
+            self._redeem(request.refund_id)
+        elif self.interview.cached.status != "ACTIVE":
+            self.withheld.add(request.refund_id)
 
     @rule()
-    def payment_hears_of_the_start(self) -> None:
-        """Late, and again."""
+    def handle_start(self) -> None:
+        """Late or repeated."""
         if self.interview.start:
-            self._redeems("")
+            self._redeem("")
 
-    def _redeems(self, cited: str) -> None:
+    def _redeem(self, answered: str) -> None:
         start = self.interview.start
         assert start is not None
-        told = RedeemAccessCode(
-            start.order_id, start.access_code_id, "ses_1", start.started_at, cited, f"evt_{cited}"
+        command = RedeemAccessCode(
+            start.order_id,
+            start.access_code_id,
+            "ses_1",
+            start.started_at,
+            answered,
+            f"evt_{answered}",
         )
         current = self.order.access_code_id
         assert current is not None
-        gone = self.memory.access_codes.saved[current].status == "REVOKED"
-        self._does(lambda uow: redeem_access_codes([told], uow, now=self.now))
-        redeemed = self.memory.access_codes.saved[current].status == "REDEEMED"
-        assert redeemed != gone
-        answered = [one for one in self.all_refunds if cited in {"", one.refund_id}]
-        assert not any(refund.waiting for refund in answered)
+        revoked = self.uow.access_codes.saved[current].status == "REVOKED"
+        self._run(lambda uow: redeem_access_codes([command], uow, now=self.now))
+        redeemed = self.uow.access_codes.saved[current].status == "REDEEMED"
+        assert redeemed != revoked
+        refunds = [r for r in self.all_refunds if answered in {"", r.refund_id}]
+        assert not any(refund.waiting for refund in refunds)
 
     @rule(refund=refunds)
-    def payment_hears_of_the_withholding(self, refund: str) -> None:
-        """Late, and again, and of what interview never said nothing."""
+    def handle_withheld_session(self, refund: str) -> None:
+        """Late or repeated, but only if interview has sent the answer."""
         if refund in self.withheld:
             command = ReleaseRefund("ord_1", refund)
-            self._does(lambda uow: release_refunds([command], uow, now=self.now))
+            self._run(lambda uow: release_refunds([command], uow, now=self.now))
 
     # Operators
 
     @rule(
-        verb=st.sampled_from([suspend_access_code, reinstate_access_code, revoke_access_code]),
+        use_case=st.sampled_from([suspend_access_code, reinstate_access_code, revoke_access_code]),
         data=st.data(),
     )
-    def an_operator_changes_a_code(self, verb: Callable[..., Any], data: st.DataObject) -> None:
-        """The current one or one that was replaced."""
+    def change_code(self, use_case: Callable[..., Any], data: st.DataObject) -> None:
+        """An operator changes the current code or a replaced one."""
         if self.codes:
             code = data.draw(st.sampled_from(self.codes))
-            command = ChangeAccessCode(code.id, MEI)
-            self._does(lambda uow: verb(command, uow, now=self.now))
+            command = ChangeAccessCode(code.id, OPERATOR)
+            self._run(lambda uow: use_case(command, uow, now=self.now))
 
     @rule()
-    def an_operator_reissues_the_code(self) -> None:
-        """If it is good."""
+    def reissue_code(self) -> None:
+        """If its state allows it."""
         if self.order.access_code_id:
-            command, codes = ChangeAccessCode(self.order.access_code_id, MEI), self._new_codes()
-            self._does(lambda uow: reissue_access_code(command, uow, codes=codes, now=self.now))
+            command, codes = (
+                ChangeAccessCode(self.order.access_code_id, OPERATOR),
+                self._new_codes(),
+            )
+            self._run(lambda uow: reissue_access_code(command, uow, codes=codes, now=self.now))
 
-    # What holds at every step
+    # Invariants
 
     @invariant()
-    def everything_holds(self) -> None:
-        """Also on the usual way, before anything else happens."""
-        self.the_money_is_all_there()
-        self.no_payment_gives_more_than_it_took()
+    def all_invariants_hold(self) -> None:
+        """They also hold after each step of a typical history."""
+        self.the_money_balances()
+        self.refunds_do_not_exceed_captures()
         self.the_order_follows_its_refunds()
-        self.what_is_announced_happened_once()
-        self.no_code_is_both_used_and_paid_back()
-        self.what_waits_lets_nothing_else_go_on()
-        self.codes_are_whole()
-        self.every_step_is_in_a_diagram()
+        self.events_are_published_once()
+        self.no_code_is_both_redeemed_and_refunded()
+        self.waiting_refunds_and_closed_orders_block_starts_and_payments()
+        self.codes_are_consistent()
+        self.every_transition_is_in_its_diagram()
 
-    def the_money_is_all_there(self) -> None:
-        """What was captured and didn't go back either backs the order or is owed."""
-        backing = self.order.left.amount_minor if self.order.status in PAID else 0
+    def the_money_balances(self) -> None:
+        """Captured money that was not refunded backs the order or is owed."""
+        backing = self.order.refundable.amount_minor if self.order.status in PAID else 0
         owed = sum(
             refund.amount.amount_minor
             for refund in self.all_refunds
             if refund.surplus and refund.status != "SUCCEEDED"
         )
-        ours = sum(self.captured.values()) - sum(self.paid_back.values())
-        assert ours == backing + owed
+        balance = sum(self.captured.values()) - sum(self.refunded.values())
+        assert balance == backing + owed
 
-    def no_payment_gives_more_than_it_took(self) -> None:
-        """Counting also what is on its way back."""
-        for payment in self.memory.payments.saved.values():
-            back = sum(
+    def refunds_do_not_exceed_captures(self) -> None:
+        """Open refunds count too."""
+        for payment in self.uow.payments.saved.values():
+            refunded = sum(
                 refund.amount.amount_minor
                 for refund in self.all_refunds
                 if refund.payment_id == payment.payment_id
                 and refund.status not in {"FAILED", "REJECTED"}
             )
-            assert back <= self.captured.get(payment.payment_id, 0)
+            assert refunded <= self.captured.get(payment.payment_id, 0)
 
     def the_order_follows_its_refunds(self) -> None:
-        """One of its price at a time, and a status by what went back in all."""
+        """One open refund of the price at a time; the status follows from the refunded amount."""
         price = [refund for refund in self.all_refunds if not refund.surplus]
         pending = [refund for refund in price if refund.status in {"PENDING", "UNKNOWN"}]
         assert len(pending) == (self.order.status == "REFUND_PENDING")
-        went = sum(self.paid_back.get(refund.refund_id, 0) for refund in price)
-        assert 0 <= went == self.order.refunded_minor <= PRICE.amount_minor
+        refunded = sum(self.refunded.get(refund.refund_id, 0) for refund in price)
+        assert 0 <= refunded == self.order.refunded_minor <= PRICE.amount_minor
         if self.order.status in PAID and not pending:
-            parts = {0: "PAID", PRICE.amount_minor: "REFUNDED"}
-            assert self.order.status == parts.get(went, "PARTIALLY_REFUNDED")
+            statuses = {0: "PAID", PRICE.amount_minor: "REFUNDED"}
+            assert self.order.status == statuses.get(refunded, "PARTIALLY_REFUNDED")
         if self.order.status not in PAID:
             assert not price
 
-    def what_is_announced_happened_once(self) -> None:
-        """One PaymentCompleted per order that was paid, one RefundCompleted per repayment."""
-        told = self.memory.told
-        completed = [event for event in told if isinstance(event, PaymentCompleted)]
+    def events_are_published_once(self) -> None:
+        """One PaymentCompleted per paid order, one RefundCompleted per paid refund."""
+        events = self.uow.events
+        completed = [event for event in events if isinstance(event, PaymentCompleted)]
         assert len(completed) == (self.order.status in PAID)
-        given = [event.refund_id for event in told if isinstance(event, RefundCompleted)]
-        assert sorted(given) == sorted(self.paid_back)
+        refunded = [event.refund_id for event in events if isinstance(event, RefundCompleted)]
+        assert sorted(refunded) == sorted(self.refunded)
 
-    def no_code_is_both_used_and_paid_back(self) -> None:
-        """Nor used by anything but the session that started."""
+    def no_code_is_both_redeemed_and_refunded(self) -> None:
+        """A redeemed code has the start of the session."""
         for code in self.codes:
             if code.status == "REDEEMED":
                 assert self.order.status != "REFUNDED"
                 assert self.interview.start is not None
                 assert code.redeemed_at == self.interview.start.started_at
 
-    def what_waits_lets_nothing_else_go_on(self) -> None:
-        """No start while a full refund waits; no end of an order that may still be paid."""
-        current = self.memory.access_codes.saved.get(self.order.access_code_id or "")
+    def waiting_refunds_and_closed_orders_block_starts_and_payments(self) -> None:
+        """The code of a waiting refund is invalid; a closed order has no open payment."""
+        current = self.uow.access_codes.saved.get(self.order.access_code_id or "")
         if any(refund.waiting for refund in self.all_refunds):
             assert current is not None
             assert current.status in {"SUSPENDED", "EXPIRED", "REVOKED"}
         if self.order.status in {"EXPIRED", "CANCELLED"}:
-            assert all(payment.final for payment in self.memory.payments.saved.values())
+            assert all(payment.final for payment in self.uow.payments.saved.values())
 
-    def codes_are_whole(self) -> None:
-        """Holds, and one audit row for each version, without a gap across an order's codes."""
+    def codes_are_consistent(self) -> None:
+        """Holds imply SUSPENDED; the audit has one entry per version across an order's codes."""
         for code in self.codes:
             assert bool(code.holds) == (code.status == "SUSPENDED")
             assert bool(code.redeemed_session_id) == (code.status == "REDEEMED")
-        rows = [row for audit in self.memory.access_codes.audit.values() for row in audit]
+        entries = [entry for audit in self.uow.access_codes.audit.values() for entry in audit]
         newest = max((code.version for code in self.codes), default=0)
-        assert sorted(row.version for row in rows) == list(range(1, newest + 1))
+        assert sorted(entry.version for entry in entries) == list(range(1, newest + 1))
         if self.order.access_code_id:
-            current = self.memory.access_codes.saved[self.order.access_code_id]
+            current = self.uow.access_codes.saved[self.order.access_code_id]
             assert current.version == newest
 
-    def every_step_is_in_a_diagram(self) -> None:
-        """Of each aggregate, since the last look; versions never fall."""
-        old, new = self.before, self.memory
+    def every_transition_is_in_its_diagram(self) -> None:
+        """Compared with the state before the step; versions never decrease."""
+        old, new = self.before, self.uow
         for diagram, before, after in (
             (ORDER, old.orders.saved, new.orders.saved),
             (PAYMENT, old.payments.saved, new.payments.saved),
             (REFUND, old.refunds.saved, new.refunds.saved),
             (ACCESS_CODE, old.access_codes.saved, new.access_codes.saved),
         ):
-            for id_, one in before.items():
-                assert allowed(diagram, one.status, after[id_].status), (id_, one.status)
+            for id_, aggregate in before.items():
+                assert is_allowed(diagram, aggregate.status, after[id_].status), id_
         for id_, code in old.access_codes.saved.items():
             assert new.access_codes.saved[id_].version >= code.version
-        assert new.told[: len(old.told)] == old.told
+        assert new.events[: len(old.events)] == old.events
         self.before = deepcopy(new)
 
 
-TestLivesOfMoney = LivesOfMoney.TestCase
-TestLivesOfMoney.settings = settings(LIVES, stateful_step_count=20)
+TestMoneyStateMachine = MoneyStateMachine.TestCase
+TestMoneyStateMachine.settings = settings(STATE_MACHINE_SETTINGS, stateful_step_count=20)

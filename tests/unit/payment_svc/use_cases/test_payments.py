@@ -1,230 +1,221 @@
-"""Paying's undo side over repositories in memory: closing, surplus, notifications."""
+"""Use cases of payments: create, submit, settle, and surplus money."""
+
+from copy import deepcopy
+from datetime import timedelta
 
 import pytest
 
+from payment_svc.domain.access_code_status import AccessCodeStatus
 from payment_svc.domain.money import Money
-from payment_svc.domain.orders import (
-    OrderNotCancellable,
-    OrderNotExpirable,
-    OrderNotFound,
-    OrderStatus,
-)
+from payment_svc.domain.order_errors import AmountMismatch, OrderNotFound, OrderNotPayable
+from payment_svc.domain.order_events import PaymentCompleted
+from payment_svc.domain.orders import OrderStatus
+from payment_svc.domain.payment_errors import PaymentFinal, PaymentInProgress, PaymentNotFound
 from payment_svc.domain.payments import (
     Cancelled,
     Captured,
-    ChargeNotFound,
     Declined,
     Outcome,
-    PaymentInProgress,
+    OutcomeUnknown,
     PaymentStatus,
 )
-from payment_svc.domain.provider_notifications import (
-    ProviderConfirmationNeeded,
-    ProviderNotification,
-)
 from payment_svc.domain.refunds import RefundStatus
-from payment_svc.use_cases.orders import CancelOrder, cancel_order, expire_order
-from payment_svc.use_cases.payments import submit_payment
-from payment_svc.use_cases.provider_notifications import (
-    Applied,
-    ApplyNotification,
-    apply_notification,
+from payment_svc.use_cases.payments import CreatePayment, create_payment
+from tests.builders.payment import NOW, PRICE
+from tests.builders.payment_states import (
+    given_order,
+    given_outcome,
+    given_payment,
+    given_submitted_payment,
+    payment_command,
 )
-from tests.fakes.payment import CODES, NOW, PRICE, InMemory
-from tests.unit.payment_svc.use_cases.test_orders import begun, ordered, settled
+from tests.fakes.payment import InMemoryUnitOfWork
 
 SHORT = Money(19899, "CNY")
-AFTER = NOW.replace(hour=13)
 
 
 @pytest.fixture
-def uow() -> InMemory:
-    return InMemory()
+def uow() -> InMemoryUnitOfWork:
+    return InMemoryUnitOfWork()
 
 
-async def asked(uow: InMemory) -> None:
-    await ordered(uow)
-    await begun(uow)
-    await submit_payment("pay_1", uow, now=NOW)
+async def test_a_new_payment_is_pending_with_the_orders_price(uow: InMemoryUnitOfWork) -> None:
+    await given_order(uow)
+    payment = await given_payment(uow)
+    assert (payment.status, payment.amount) == (PaymentStatus.PENDING, PRICE)
+    assert uow.payments.saved == {"pay_1": payment}
 
 
-# Giving up
+async def test_a_repeated_request_returns_the_payment_that_it_created(
+    uow: InMemoryUnitOfWork,
+) -> None:
+    await given_order(uow)
+    first = await given_payment(uow)
+    repeat = CreatePayment("pay_9", "ord_1", None, "card", None, "me", "req_1", b"1")
+    assert await create_payment(repeat, uow, now=NOW) == first
+    assert list(uow.payments.saved) == ["pay_1"]
 
 
-async def test_an_unpaid_order_is_cancelled(uow: InMemory) -> None:
-    await ordered(uow)
-    await cancel_order(CancelOrder("ord_1", "cus_1"), uow, now=NOW)
-    assert uow.orders.saved["ord_1"].status is OrderStatus.CANCELLED
+async def test_a_repeated_request_returns_its_payment_after_the_order_was_paid(
+    uow: InMemoryUnitOfWork,
+) -> None:
+    await given_order(uow)
+    await given_payment(uow)
+    await given_outcome(uow, Captured(PRICE))
+    again = await given_payment(uow)
+    assert (again.payment_id, again.status) == ("pay_1", PaymentStatus.SUCCEEDED)
 
 
-async def test_another_customers_order_isnt_there(uow: InMemory) -> None:
-    await ordered(uow)
+async def test_a_request_id_belongs_to_its_caller(uow: InMemoryUnitOfWork) -> None:
+    await given_order(uow)
+    await given_payment(uow)
+    other = CreatePayment("pay_2", "ord_1", None, "card", None, "another caller", "req_1", b"1")
+    with pytest.raises(PaymentInProgress):
+        await create_payment(other, uow, now=NOW)
+
+
+@pytest.mark.parametrize("outcome", [None, OutcomeUnknown()])
+async def test_an_order_has_one_open_payment_at_a_time(
+    uow: InMemoryUnitOfWork, outcome: Outcome | None
+) -> None:
+    """An open charge may be captured later: a second one could charge twice."""
+    await given_order(uow)
+    await given_payment(uow)
+    if outcome:
+        await given_outcome(uow, outcome)
+    with pytest.raises(PaymentInProgress, match="pay_1"):
+        await given_payment(uow, 2)
+    assert list(uow.payments.saved) == ["pay_1"]
+
+
+async def test_another_payment_can_be_created_after_a_declined_one(uow: InMemoryUnitOfWork) -> None:
+    await given_order(uow)
+    await given_payment(uow)
+    await given_outcome(uow, Declined("no funds"))
+    assert (await given_payment(uow, 2)).status is PaymentStatus.PENDING
+
+
+async def test_a_payment_of_an_unknown_order_is_refused(uow: InMemoryUnitOfWork) -> None:
     with pytest.raises(OrderNotFound):
-        await cancel_order(CancelOrder("ord_1", "cus_2"), uow, now=NOW)
+        await given_payment(uow)
+
+
+async def test_a_payment_of_a_paid_order_is_refused(uow: InMemoryUnitOfWork) -> None:
+    await given_order(uow)
+    await given_payment(uow)
+    await given_outcome(uow, Captured(PRICE))
+    with pytest.raises(OrderNotPayable, match="PAID"):
+        await given_payment(uow, 2)
+
+
+async def test_a_payment_of_another_amount_is_refused(uow: InMemoryUnitOfWork) -> None:
+    await given_order(uow)
+    with pytest.raises(AmountMismatch):
+        await create_payment(payment_command(amount=Money(1, "CNY")), uow, now=NOW)
+    assert uow.payments.saved == {}
+
+
+async def test_captured_money_pays_the_order_and_issues_its_code(uow: InMemoryUnitOfWork) -> None:
+    await given_order(uow)
+    await given_payment(uow)
+    result = await given_outcome(uow, Captured(PRICE))
+    assert (result.payment.status, result.surplus) == (PaymentStatus.SUCCEEDED, None)
+    order, code = uow.orders.saved["ord_1"], uow.access_codes.saved["acc_1"]
+    assert (order.status, order.access_code_id) == (OrderStatus.PAID, "acc_1")
+    assert (code.status, code.version, code.order_id) == (AccessCodeStatus.ACTIVE, 1, "ord_1")
+    assert (code.issued_at, code.expire_at) == (NOW, NOW + timedelta(days=30))
+    [event] = uow.events
+    assert isinstance(event, PaymentCompleted)
+    assert event.access_code == code.code
+    assert uow.refunds.saved == {}
+    assert [(entry.before, entry.after) for entry in uow.access_codes.audit[code.id]] == [
+        (None, "ACTIVE")
+    ]
+
+
+@pytest.mark.parametrize("outcome", [Declined("no"), OutcomeUnknown()])
+async def test_an_outcome_without_captured_money_issues_no_code(
+    uow: InMemoryUnitOfWork, outcome: Outcome
+) -> None:
+    await given_order(uow)
+    await given_payment(uow)
+    await given_outcome(uow, outcome)
     assert uow.orders.saved["ord_1"].status is OrderStatus.PENDING_PAYMENT
+    assert not [event for event in uow.events if isinstance(event, PaymentCompleted)]
+    assert uow.access_codes.saved == {}
 
 
-async def test_an_order_with_an_open_payment_isnt_given_up(uow: InMemory) -> None:
-    """The provider may still capture it."""
-    await asked(uow)
-    with pytest.raises(PaymentInProgress):
-        await cancel_order(CancelOrder("ord_1", None), uow, now=NOW)
-    with pytest.raises(PaymentInProgress):
-        await expire_order("ord_1", uow, now=AFTER)
-    assert uow.orders.saved["ord_1"].status is OrderStatus.PENDING_PAYMENT
+async def test_a_repeated_capture_issues_one_code(uow: InMemoryUnitOfWork) -> None:
+    await given_order(uow)
+    await given_payment(uow)
+    await given_outcome(uow, Captured(PRICE))
+    before = deepcopy((uow.orders.saved, uow.access_codes.saved))
+    result = await given_outcome(uow, Captured(PRICE))
+    assert result.surplus is None
+    assert uow.refunds.saved == {}
+    assert (uow.orders.saved, uow.access_codes.saved) == before
+    assert len(uow.events) == 1
 
 
-@pytest.mark.parametrize("outcome", [Declined("no"), Cancelled()])
-async def test_an_order_whose_payments_ended_is_given_up(uow: InMemory, outcome: Outcome) -> None:
-    await asked(uow)
-    await settled(uow, outcome)
-    await expire_order("ord_1", uow, now=AFTER)
-    assert uow.orders.saved["ord_1"].status is OrderStatus.EXPIRED
+@pytest.mark.parametrize("status", sorted(set(OrderStatus) - {OrderStatus.PENDING_PAYMENT}))
+async def test_money_captured_for_an_order_that_is_not_unpaid_is_surplus(
+    uow: InMemoryUnitOfWork, status: OrderStatus
+) -> None:
+    await given_order(uow)
+    await given_payment(uow)
+    uow.orders.saved["ord_1"].status = status
+    result = await given_outcome(uow, Captured(PRICE))
+    assert list(uow.refunds.saved.values()) == [result.surplus]
+    payment = uow.payments.saved["pay_1"]
+    assert (payment.status, payment.captured) == (PaymentStatus.SUCCEEDED, PRICE)
+    assert uow.orders.saved["ord_1"].status is status
+    assert uow.access_codes.saved == {}
 
 
-async def test_a_paid_order_isnt_given_up(uow: InMemory) -> None:
-    await asked(uow)
-    await settled(uow, Captured(PRICE))
-    with pytest.raises(OrderNotCancellable, match="PAID"):
-        await cancel_order(CancelOrder("ord_1", None), uow, now=NOW)
-    with pytest.raises(OrderNotExpirable, match="PAID"):
-        await expire_order("ord_1", uow, now=AFTER)
+async def test_an_outcome_that_contradicts_a_final_one_changes_nothing(
+    uow: InMemoryUnitOfWork,
+) -> None:
+    await given_order(uow)
+    await given_payment(uow)
+    await given_outcome(uow, Declined("no"))
+    with pytest.raises(PaymentFinal):
+        await given_outcome(uow, Cancelled())
+    assert uow.payments.saved["pay_1"].status is PaymentStatus.FAILED
+    assert uow.access_codes.saved == {}
 
 
-# Surplus
+async def test_an_outcome_of_an_unknown_payment_is_refused(uow: InMemoryUnitOfWork) -> None:
+    await given_order(uow)
+    with pytest.raises(PaymentNotFound):
+        await given_outcome(uow, Captured(PRICE))
 
 
-async def test_a_wrong_amount_fails_and_goes_back(uow: InMemory) -> None:
-    """What was captured, not what was asked; another attempt may pay the order."""
-    await asked(uow)
-    result = await settled(uow, Captured(SHORT))
+async def test_a_wrong_amount_fails_the_payment_and_is_refunded(uow: InMemoryUnitOfWork) -> None:
+    """The captured amount is refunded; another payment can pay the order."""
+    await given_submitted_payment(uow)
+    result = await given_outcome(uow, Captured(SHORT))
     payment, [refund] = uow.payments.saved["pay_1"], uow.refunds.saved.values()
     assert (payment.status, payment.failure_reason) == ("FAILED", "WRONG_AMOUNT_CAPTURED")
     assert result.surplus == refund
     assert (refund.amount, refund.surplus, refund.status) == (SHORT, True, RefundStatus.PENDING)
     assert (refund.payment_id, refund.order_id, refund.released_at) == ("pay_1", "ord_1", NOW)
     assert uow.orders.saved["ord_1"].status is OrderStatus.PENDING_PAYMENT
-    await begun(uow, 2)
-    await settled(uow, Captured(PRICE), 2)
+    await given_payment(uow, 2)
+    await given_outcome(uow, Captured(PRICE), 2)
     assert uow.orders.saved["ord_1"].status is OrderStatus.PAID
     assert len(uow.refunds.saved) == 1
 
 
 @pytest.mark.parametrize("end", [Declined("no"), Cancelled()])
-async def test_money_captured_after_the_end_goes_back_once(uow: InMemory, end: Outcome) -> None:
-    await asked(uow)
-    await settled(uow, end)
+async def test_money_captured_after_a_final_outcome_is_refunded_once(
+    uow: InMemoryUnitOfWork, end: Outcome
+) -> None:
+    await given_submitted_payment(uow)
+    await given_outcome(uow, end)
     status = uow.payments.saved["pay_1"].status
-    assert (await settled(uow, Captured(PRICE))).surplus
-    assert (await settled(uow, Captured(PRICE))).surplus is None
+    assert (await given_outcome(uow, Captured(PRICE))).surplus
+    assert (await given_outcome(uow, Captured(PRICE))).surplus is None
     assert uow.payments.saved["pay_1"].status is status
     assert [refund.amount for refund in uow.refunds.saved.values()] == [PRICE]
     assert uow.orders.saved["ord_1"].status is OrderStatus.PENDING_PAYMENT
     assert uow.access_codes.saved == {}
-
-
-# Notifications
-
-
-async def notified(
-    uow: InMemory, outcome: Outcome, amount: Money = PRICE, payment: str = "pay_1"
-) -> None:
-    await uow.notifications.store(
-        ProviderNotification(
-            payment_notification_id="pnt_1",
-            digest=repr((outcome, amount, payment)).encode(),
-            body=b"",
-            payment_id=payment,
-            order_id="ord_1",
-            amount=amount,
-            outcome=outcome,
-            received_at=NOW,
-        )
-    )
-
-
-async def applied(uow: InMemory, word: Outcome | ChargeNotFound | None = None) -> Applied:
-    command = ApplyNotification("pnt_1", "ref_1", word)
-    return await apply_notification(command, uow, codes=CODES, now=NOW)
-
-
-def became(uow: InMemory) -> tuple[str, str]:
-    notification = uow.notifications.saved["pnt_1"]
-    return notification.status, notification.quarantine_reason
-
-
-async def test_a_notification_of_captured_money_pays_the_order(uow: InMemory) -> None:
-    await asked(uow)
-    await notified(uow, Captured(PRICE))
-    assert (await applied(uow)).settled
-    assert uow.orders.saved["ord_1"].status is OrderStatus.PAID
-    assert became(uow) == ("PROCESSED", "")
-
-
-async def test_applied_again_a_notification_changes_nothing(uow: InMemory) -> None:
-    """As after a crash, or by another replica."""
-    await asked(uow)
-    await notified(uow, Captured(PRICE))
-    await applied(uow)
-    assert (await applied(uow)).settled is None
-    assert len(uow.access_codes.saved) == 1
-    assert len(uow.told) == 1
-
-
-async def test_a_notification_of_an_unknown_payment_changes_nothing(uow: InMemory) -> None:
-    await asked(uow)
-    await notified(uow, Captured(PRICE), payment="pay_9")
-    assert (await applied(uow)).settled is None
-    assert became(uow) == ("QUARANTINED", "UNKNOWN_PAYMENT")
-    assert uow.payments.saved["pay_1"].status is PaymentStatus.PROCESSING
-
-
-async def test_a_wrong_amount_that_the_provider_confirms_fails_the_payment(uow: InMemory) -> None:
-    await asked(uow)
-    await notified(uow, Captured(SHORT), SHORT)
-    with pytest.raises(ProviderConfirmationNeeded):
-        await applied(uow)
-    await applied(uow, Captured(SHORT))
-    assert uow.payments.saved["pay_1"].failure_reason == "WRONG_AMOUNT_CAPTURED"
-    assert uow.refunds.saved["ref_1"].amount == SHORT
-    assert became(uow) == ("QUARANTINED", "AMOUNT_MISMATCH")
-
-
-async def test_a_wrong_amount_that_the_provider_knows_nothing_of_changes_nothing(
-    uow: InMemory,
-) -> None:
-    await asked(uow)
-    await notified(uow, Captured(SHORT), SHORT)
-    await applied(uow, ChargeNotFound())
-    assert uow.payments.saved["pay_1"].status is PaymentStatus.PROCESSING
-    assert uow.refunds.saved == {}
-    assert became(uow) == ("QUARANTINED", "AMOUNT_MISMATCH")
-
-
-async def test_a_stubborn_providers_capture_goes_back_if_it_confirms_it(uow: InMemory) -> None:
-    await asked(uow)
-    await settled(uow, Cancelled())
-    await cancel_order(CancelOrder("ord_1", None), uow, now=NOW)
-    await notified(uow, Captured(PRICE))
-    with pytest.raises(ProviderConfirmationNeeded):
-        await applied(uow)
-    await applied(uow, Captured(PRICE))
-    assert uow.refunds.saved["ref_1"].amount == PRICE
-    assert uow.payments.saved["pay_1"].status is PaymentStatus.CANCELLED
-    assert became(uow) == ("PROCESSED", "")
-
-
-async def test_a_capture_that_the_provider_denies_changes_nothing(uow: InMemory) -> None:
-    await asked(uow)
-    await settled(uow, Cancelled())
-    await notified(uow, Captured(PRICE))
-    await applied(uow, Cancelled())
-    assert uow.payments.saved["pay_1"].captured is None
-    assert uow.refunds.saved == {}
-    assert became(uow) == ("QUARANTINED", "CONTRADICTS_PROVIDER")
-
-
-async def test_the_same_body_again_is_the_same_notification(uow: InMemory) -> None:
-    for _ in range(5):
-        await notified(uow, Captured(PRICE))
-    assert [one.deliveries for one in uow.notifications.saved.values()] == [5]
