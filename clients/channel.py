@@ -30,7 +30,6 @@ _OPTIONS = (
     ("grpc.enable_http_proxy", 0),
     # After an outage the server is found again within half a second instead of two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
 
