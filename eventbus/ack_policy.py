@@ -1,4 +1,4 @@
-"""Decides what happens to a message that was not handled.
+"""The retry policy: acknowledge, retry with a delay, or store as a dead letter.
 
 | outcome                                            | decision                             |
 |----------------------------------------------------|--------------------------------------|

@@ -152,7 +152,7 @@ class BusReconciliation:
         lag = await consumer.pull_consumer.lag()
         reader = self._stream_reader(consumer.pull_consumer.stream)
         last = min(lag.ack_floor, (await reader.bounds()).last)
-        # Retention may have deleted older marks: an absent mark does not mean that the message was unhandled.
+        # Retention may have deleted older marks: their absence says nothing about the message.
         since = max(since, consumer.marks_kept_since())
         if not (first := await reader.first_since(since)):
             return

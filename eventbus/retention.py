@@ -42,7 +42,7 @@ class Retention:
             pass
 
     def _delete_resolved(self) -> Delete:
-        """Resolved dead letters are not kept indefinitely: events may hold secrets and addresses."""
+        """Resolved dead letters expire: events may contain secrets and addresses."""
         age = timedelta(days=self._settings.inbox_days)
         dead_letters = self._dead_letters
         # `resolved_at` is NULL while a dead letter is open.

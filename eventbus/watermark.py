@@ -49,9 +49,8 @@ class WatermarkPublisher:
         """The moment before which every committed event is published; None without the lease.
 
         Parked events count: they are committed and not in the stream, so that a later moment would
-        be wrong. While an event is parked, watermarks do not advance, and copies that consumers keep
-        of the service's data count as stale, until an operator has it retried
-        (`outbox.retry_parked`).
+        be wrong. While an event is parked, watermarks do not advance, and consumers' copies of the
+        service's data count as stale, until an operator retries it (`outbox.retry_parked`).
 
         The clock is read first: what commits before that is visible to the second statement.
         """

@@ -17,7 +17,7 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The mail server refused this mail permanently; with `bad_address`, every mail to the address."""
+    """The mail server refused this mail permanently; `bad_address`: every mail to its address."""
 
     reason: str
     bad_address: bool = False

@@ -1,8 +1,8 @@
 """Sends the mails that are due.
 
 Guarantee: a mail is claimed in one short transaction, sent outside any, and its outcome is recorded
-in another. A process that crashes in between leaves a claim; after the claim has expired, the mail is
-sent again. So a mail that the server accepted, but whose outcome was not recorded, may be sent
+in another. A process that crashes in between leaves a claim; after the claim has expired, the mail
+is sent again. So a mail that the server accepted, but whose outcome was not recorded, may be sent
 twice, with the same Message-ID; no mail is lost. `wake` only reduces latency: the worker polls.
 """
 

@@ -2,7 +2,7 @@
 
 
 class IllegalTransition(Exception):
-    """The present state does not allow an action. `subject` is the id of the object whose state rejects the action."""
+    """The state of an object does not allow an action; `subject` is the object's id."""
 
     def __init__(self, kind: str, subject: str, state: str, action: str) -> None:
         """For example: order, ord_1, EXPIRED, cancelled."""

@@ -1,8 +1,8 @@
 """Refund: one repayment. PENDING → SUCCEEDED | FAILED | REJECTED; UNKNOWN until reconciled.
 
-A full refund first requests interview's answer, which releases or rejects it. A partial refund and
-a refund of surplus money are released when they are created. Only a released refund is submitted
-to the provider; FAILED means that the provider definitively rejected the refund.
+In the refund saga a full refund first requests interview's answer, which releases or rejects it. A
+partial refund and a refund of surplus money are released when they are created. Only a released
+refund is submitted to the provider; FAILED means that the provider definitively rejected it.
 """
 
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Submits released refunds to the provider and settles them with its outcome.
+"""The refund saga: submits released refunds to the provider and settles them.
 
 A refund is committed before the provider is called; its id is the provider's idempotency key. It
 is submitted until its outcome is final. A crash or a second replica submits it once more, and

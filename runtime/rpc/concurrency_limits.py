@@ -1,9 +1,9 @@
 """Concurrency limits: calls in progress, and the streams of public methods.
 
 Only authorized calls count as in progress, so that a client without a token cannot exhaust the
-limit. Streams of health and reflection need no token and could stay open without limit: for each method
-their number is limited, in total and per peer address, and so is their duration. Unary calls of
-public methods are not counted.
+limit. Streams of health and reflection need no token and could stay open without limit: for each
+method their number is limited, in total and per peer address, and so is their duration. Unary
+calls of public methods are not counted.
 """
 
 from collections import Counter

@@ -335,7 +335,7 @@ async def expect_refusal(refusal: Refusal, given: Given) -> None:
     assert (info.reason, info.domain) == (refusal.reason, domain_of(refusal.call))
     violation = precondition_violation(error)
     assert (violation.type, violation.subject) == (refusal.kind, subject_of(refusal, given))
-    assert re.search(rf" is .*\b{refusal.state}\b.* can't {refusal.step}\b", violation.description)
+    assert re.search(rf" cannot {refusal.step}: it is .*\b{refusal.state}\b", violation.description)
     assert error.details() == violation.description
     if refusal.call == "StartSession":
         status = rpc_status.from_call(error)

@@ -215,7 +215,7 @@ async def test_an_event_that_its_stream_lost_is_counted_until_it_is_republished(
         level="warning",
         kind="lost",
         event_id=lost_id,
-        order_id=order_id,
+        key=order_id,
         stream=service.upper(),
         repaired=False,
     )

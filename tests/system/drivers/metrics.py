@@ -9,7 +9,7 @@ from tests.system.drivers.running_stack import RunningStack
 
 async def scrape_metrics(stack: RunningStack, service: str) -> Mapping[str, float]:
     """A service's metrics by name and labels, such as 'consumer_pending{stream="PAYMENT"}'."""
-    address = stack.log_entries(service, event="metrics")[-1]["address"]
+    address = stack.log_entries(service, event="metrics server started")[-1]["address"]
     return await asyncio.to_thread(_scrape, f"http://{address}/metrics")
 
 

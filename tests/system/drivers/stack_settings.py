@@ -34,7 +34,7 @@ ENVIRONMENT = {
         "INTERVIEW_BUS_FIRST_RETRY_DELAY_SECONDS": "0.1",
         "INTERVIEW_BUS_LEASE_SECONDS": "2",
         "INTERVIEW_BUS_MAX_ATTEMPTS": "6",
-        "INTERVIEW_VALIDATION_SECONDS": "3",
+        "INTERVIEW_VALIDATION_TIMEOUT_SECONDS": "3",
         # So long that no preview ends by its age during a test.
         "INTERVIEW_PREVIEW_CACHE_SECONDS": "600",
         # No scheduled repair: the tests create inconsistencies and repair them.
