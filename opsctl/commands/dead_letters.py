@@ -74,7 +74,7 @@ def show(
     rows = [("service", service), *to_dict(dead_letter, with_defaults=True).items()]
     rows += [(f"header {name}", value) for name, value in sorted(reply.headers.items())]
     out = console()
-    out.print(table("Dead dead_letter", ["field", "value"], rows))
+    out.print(table("Dead letter", ["field", "value"], rows))
     if body := _body(reply, reveal=reveal):
         out.print(printable(body), soft_wrap=True)
     else:
@@ -238,6 +238,6 @@ def _print_list(dead_letters: Sequence[_DeadLetter], errors: Sequence[str]) -> N
         for dead_letter in dead_letters
     ]
     out = console()
-    out.print(table("Dead dead_letters", _COLUMNS, rows) if rows else "no open dead letters")
+    out.print(table("Dead letters", _COLUMNS, rows) if rows else "no open dead letters")
     for error in errors:
         out.print(f"! could not be read: {printable(error)}")

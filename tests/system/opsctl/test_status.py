@@ -60,14 +60,17 @@ async def test_services_that_hang_are_named_after_one_common_timeout(
     disruptable_stack: RunningStack,
 ) -> None:
     """Two accept the call and never answer; the third one is shown."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await opsctl(disruptable_stack, "status")
+    usual_seconds = loop.time() - began
     hanging = ("payment", "interview")
     for name in hanging:
         disruptable_stack.devstack.suspend(name)
-    loop = asyncio.get_running_loop()
     began = loop.time()
     table = await opsctl(disruptable_stack, "status")
     # One timeout of five seconds instead of two; the rest is the start of the program.
-    assert loop.time() - began < 10
+    assert loop.time() - began < usual_seconds + 9
     assert table.status == 1
     for name in hanging:
         address = disruptable_stack.devstack.address(name)
@@ -87,7 +90,7 @@ async def test_a_broker_that_hangs_is_reported_by_each_service(
     assert len(problems) == len(Service), result
     for service in result.json["services"].values():
         assert {consumer["last_error"] for consumer in service["consumers"]} == {
-            "BrokerHangs: no answer within 2 s"
+            "BrokerTimeout: no reply within 2 s"
         }
 
 

@@ -18,7 +18,7 @@ def test_a_step_that_has_not_happened_has_no_entry() -> None:
     entries = list(timeline.of_refund(refund))
     assert [entry.event for entry in entries] == [
         "full refund created",
-        "interview asked to withhold the session",
+        "session withholding requested",
     ]
     assert entries[0].at == NOW
     assert entries[1].detail == "2 requests so far"
