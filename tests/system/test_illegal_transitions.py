@@ -82,7 +82,9 @@ def ended_code_refusals(state: str) -> list[Refusal]:
 
 def start_refusal(state: str) -> Refusal:
     """An access code that starts no session."""
-    return Refusal("StartSession", f"ACCESS_CODE_{state}", CODE, state, "start an interview")
+    return Refusal(
+        "StartSession", f"ACCESS_CODE_{state}", CODE, state, "be used to start an interview"
+    )
 
 
 def interview_refusals(state: str) -> list[Refusal]:
@@ -166,10 +168,10 @@ STABLE_STATES: Mapping[str, list[Refusal]] = {
 # States that last as long as a process is stopped or suspended.
 TRANSIENT_STATES: Mapping[str, list[Refusal]] = {
     "payment PROCESSING": [
-        Refusal("CreatePayment", "PAYMENT_IN_PROGRESS", PAYMENT, "PROCESSING", "be paid by another")
+        Refusal("CreatePayment", "PAYMENT_IN_PROGRESS", PAYMENT, "PROCESSING", "be paid again")
     ],
     "payment UNKNOWN": [
-        Refusal("CreatePayment", "PAYMENT_IN_PROGRESS", PAYMENT, "UNKNOWN", "be paid by another")
+        Refusal("CreatePayment", "PAYMENT_IN_PROGRESS", PAYMENT, "UNKNOWN", "be paid again")
     ],
     "order REFUND_PENDING": [
         *closed_order_refusals("REFUND_PENDING"),
@@ -335,7 +337,10 @@ async def expect_refusal(refusal: Refusal, given: Given) -> None:
     assert (info.reason, info.domain) == (refusal.reason, domain_of(refusal.call))
     violation = precondition_violation(error)
     assert (violation.type, violation.subject) == (refusal.kind, subject_of(refusal, given))
-    assert re.search(rf" cannot {refusal.step}: it is .*\b{refusal.state}\b", violation.description)
+    assert re.search(
+        rf" cannot {refusal.step}( in full)?: (it|its payment \S+) is .*\b{refusal.state}\b",
+        violation.description,
+    )
     assert error.details() == violation.description
     if refusal.call == "StartSession":
         status = rpc_status.from_call(error)
