@@ -215,7 +215,7 @@ async def test_a_database_that_is_not_migrated_is_reported(
     prefix = service.upper()
     url = environment[f"{prefix}_DATABASE_URL"]
     environment[f"{prefix}_DATABASE_URL"] = f"{url.rpartition('/')[0]}/postgres"
-    environment[f"{prefix}_START_SECONDS"] = "0.1"
+    environment[f"{prefix}_STARTUP_TIMEOUT_SECONDS"] = "0.1"
     status, output = await _run_module(f"{service}_svc", environment=environment)
     assert status == 1
     assert "could not start" in output
