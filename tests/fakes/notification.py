@@ -1,4 +1,4 @@
-"""notification's unit of work in memory: what a transaction would change, and what it tells."""
+"""notification's unit of work in memory: the rows of a transaction, and its events."""
 
 from collections.abc import Collection, Sequence
 from copy import deepcopy
@@ -20,7 +20,7 @@ from notification_svc.use_cases.ports import IdFactory
 class NotificationsInMemory:
     def __init__(self) -> None:
         self.saved: dict[str, Notification] = {}
-        self.told: list[NotificationFailed] = []
+        self.events: list[NotificationFailed] = []
 
     async def add_new(self, notifications: Sequence[Notification]) -> None:
         for one in notifications:
@@ -54,7 +54,7 @@ class NotificationsInMemory:
 
     async def save_many(self, notifications: Sequence[Notification]) -> None:
         for one in notifications:
-            self.told += one.events
+            self.events += one.events
             one.events.clear()
             self.saved[one.notification_id] = deepcopy(one)
 

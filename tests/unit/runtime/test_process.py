@@ -34,21 +34,21 @@ class Silent(Part):
 
 
 class Working:
-    """A worker that ends when it is told to and nothing holds it up."""
+    """A worker that ends after `stop`, once it is released."""
 
-    def __init__(self, said: list[str], name: str = "worker") -> None:
-        self.said, self.name = said, name
-        self.told, self.free = asyncio.Event(), asyncio.Event()
-        self.free.set()
+    def __init__(self, log: list[str], name: str = "worker") -> None:
+        self.log, self.name = log, name
+        self.stopping, self.released = asyncio.Event(), asyncio.Event()
+        self.released.set()
 
     async def run(self) -> None:
-        await self.told.wait()
-        await self.free.wait()
-        self.said.append(f"{self.name} ended")
+        await self.stopping.wait()
+        await self.released.wait()
+        self.log.append(f"{self.name} ended")
 
     def stop(self) -> None:
-        self.said.append(f"{self.name} told")
-        self.told.set()
+        self.log.append(f"{self.name} stopping")
+        self.stopping.set()
 
 
 async def run_and_stop(monkeypatch: pytest.MonkeyPatch, workers: list[Any]) -> None:
@@ -64,40 +64,40 @@ async def run_and_stop(monkeypatch: pytest.MonkeyPatch, workers: list[Any]) -> N
     ).run(stop)
 
 
-async def test_all_workers_but_the_relay_are_told_to_stop_before_any_is_waited_for(
+async def test_all_workers_but_the_relay_are_stopped_before_any_is_awaited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each of these finishes only when all have been told; the relay is told when they ended."""
-    said: list[str] = []
-    workers = [Working(said, name) for name in "abc"]
-    for one in workers:
-        one.free = workers[-1].told
-    await run_and_stop(monkeypatch, [*workers, Working(said, "relay")])
-    assert said[:3] == ["a told", "b told", "c told"]
-    assert said[3:] == ["a ended", "b ended", "c ended", "relay told", "relay ended"]
+    """Each of these finishes only when all are stopping; the relay is stopped after they ended."""
+    log: list[str] = []
+    workers = [Working(log, name) for name in "abc"]
+    for worker in workers:
+        worker.released = workers[-1].stopping
+    await run_and_stop(monkeypatch, [*workers, Working(log, "relay")])
+    assert log[:3] == ["a stopping", "b stopping", "c stopping"]
+    assert log[3:] == ["a ended", "b ended", "c ended", "relay stopping", "relay ended"]
 
 
 async def test_workers_that_do_not_end_share_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many they are; the relay still has its last pass."""
     monkeypatch.setattr(process, "_WORKER_SECONDS", 0.3)
-    said: list[str] = []
-    stuck = [Working(said) for _ in range(9)]
-    for one in stuck:
-        one.free.clear()
+    log: list[str] = []
+    stuck = [Working(log) for _ in range(9)]
+    for worker in stuck:
+        worker.released.clear()
     began = asyncio.get_running_loop().time()
-    await run_and_stop(monkeypatch, [*stuck, Working(said, "relay")])
+    await run_and_stop(monkeypatch, [*stuck, Working(log, "relay")])
     assert asyncio.get_running_loop().time() - began < 4 * 0.3
-    assert said[-2:] == ["relay told", "relay ended"]
+    assert log[-2:] == ["relay stopping", "relay ended"]
 
 
 async def test_a_defect_of_a_worker_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     """After everything was stopped."""
-    said: list[str] = []
+    log: list[str] = []
 
     class Broken(Working):
         async def run(self) -> None:
             raise ValueError(self.name)
 
     with pytest.raises(ValueError, match="broken"):
-        await run_and_stop(monkeypatch, [Broken(said, "broken"), Working(said, "relay")])
-    assert said[-2:] == ["relay told", "relay ended"]
+        await run_and_stop(monkeypatch, [Broken(log, "broken"), Working(log, "relay")])
+    assert log[-2:] == ["relay stopping", "relay ended"]

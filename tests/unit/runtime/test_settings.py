@@ -64,10 +64,10 @@ def test_what_is_no_address_of_a_broker_ends_the_process_and_is_not_repeated(
     given.setenv("SOME_NATS_URL", url)
     with pytest.raises(SystemExit) as ended:
         read(SomeSettings)
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert ended.value.code == 2
-    assert said.startswith("setting SOME_NATS_URL: ")
-    assert "secret" not in said
+    assert message.startswith("setting SOME_NATS_URL: ")
+    assert "secret" not in message
 
 
 @pytest.mark.parametrize(("published", "inbox"), [("40", None), ("40", "2"), ("7", "7")])

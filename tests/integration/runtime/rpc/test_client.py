@@ -20,7 +20,7 @@ from runtime.settings import CallSettings
 TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"
 
 
-class CodeUpdate(health_pb2_grpc.HealthServicer):
+class RecordingHealth(health_pb2_grpc.HealthServicer):
     """Notes what each call brings."""
 
     def __init__(self) -> None:
@@ -36,17 +36,17 @@ class CodeUpdate(health_pb2_grpc.HealthServicer):
 
 
 @asynccontextmanager
-async def listening(directory: Path) -> AsyncIterator[tuple[CodeUpdate, Any, Keys]]:
+async def listening(directory: Path) -> AsyncIterator[tuple[RecordingHealth, Any, Keys]]:
     """A server that notes calls, and a stub that calls it as interview."""
-    keys, heard, server = Keys(directory), CodeUpdate(), grpc.aio.server()
+    keys, server_side, server = Keys(directory), RecordingHealth(), grpc.aio.server()
     keys.prepare()
-    health_pb2_grpc.add_HealthServicer_to_server(heard, server)
+    health_pb2_grpc.add_HealthServicer_to_server(server_side, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     config = CallSettings(auth_keys=keys.public, auth_signing_key=keys.private("interview"))
     try:
         async with open_channel(config, f"127.0.0.1:{port}", "payment") as channel:
-            yield heard, health_pb2_grpc.HealthStub(channel), keys
+            yield server_side, health_pb2_grpc.HealthStub(channel), keys
     finally:
         await server.stop(0)
 
@@ -55,7 +55,7 @@ async def test_a_call_takes_no_longer_than_what_is_left_of_the_call_that_makes_i
     tmp_path: Path,
 ) -> None:
     request = health_pb2.HealthCheckRequest()
-    async with listening(tmp_path) as (heard, stub, _):
+    async with listening(tmp_path) as (server_side, stub, _):
         async with deadline(5.0, 30.0):
             await stub.Check(request, timeout=60)
         async with deadline(None, 20.0):
@@ -63,20 +63,20 @@ async def test_a_call_takes_no_longer_than_what_is_left_of_the_call_that_makes_i
             await stub.Check(request, timeout=3)
     bounds = [5.0, 20.0, 3.0]
     assert [
-        seconds < bound + 0.5 for seconds, bound in zip(heard.seconds, bounds, strict=True)
+        seconds < bound + 0.5 for seconds, bound in zip(server_side.seconds, bounds, strict=True)
     ] == [
         True,
         True,
         True,
     ]
-    assert heard.seconds[0] > 3.0
+    assert server_side.seconds[0] > 3.0
 
 
 async def test_a_call_says_who_makes_it_and_to_which_trace_it_belongs(tmp_path: Path) -> None:
-    async with listening(tmp_path) as (heard, stub, keys):
+    async with listening(tmp_path) as (server_side, stub, keys):
         with in_trace(TRACE):
             await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
-        [metadata] = heard.metadata
+        [metadata] = server_side.metadata
         verifier = TokenVerifier(KeySet(keys.public), "payment")
         caller = verifier.verify(metadata["authorization"])
     assert caller == Caller("interview", frozenset({Role.SERVICE}))

@@ -1,4 +1,4 @@
-"""What a server bounds, and that nobody without a token can use it up."""
+"""The limits of a server, which a client without a token cannot exhaust."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ PRODUCTS = payment_service_pb2.ListProductsRequest()
 
 
 class Shop(payment_service_pb2_grpc.PaymentServiceServicer):
-    """Answers when it is told to."""
+    """Replies once it is released."""
 
     def __init__(self) -> None:
         self.open, self.waiting = asyncio.Event(), 0
@@ -66,7 +66,7 @@ class Listening:
         return self.channels[-1]
 
     def products(self, channel: grpc.aio.Channel) -> Any:
-        """A call of somebody who may make it."""
+        """An authorized call."""
         stub = payment_service_pb2_grpc.PaymentServiceStub(channel)
         return stub.ListProducts(
             PRODUCTS, metadata=(("authorization", f"Bearer {self.token}"),), timeout=30
@@ -191,7 +191,7 @@ async def _reply(call: Any) -> Any:
 
 
 def _reason_and_pause(error: grpc.aio.AioRpcError) -> tuple[str, bool]:
-    """The reason, and whether the caller is told when to come again."""
+    """The reason, and whether there is a retry delay."""
     info, pause, paused = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), False
     status = rpc_status.from_call(error)  # type: ignore[arg-type]
     for detail in status.details if status else ():

@@ -1,4 +1,4 @@
-"""Whatever happens to a mail: the diagram, no second delivery, and no code in what is told."""
+"""Any sequence of steps keeps to the state machine, sends once, and reveals no code."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -98,7 +98,7 @@ class LivesOfNotifications(RuleBasedStateMachine):
         )
         self.mails, self.models = [mail], [Model(content, NOW)]
         self.accepted = [0]
-        self.told: list[NotificationFailed] = []
+        self.failures: list[NotificationFailed] = []
         usual: list[Callable[[], None]] = [
             lambda: self.somebody_claims_it(0, NOW, DeliveryContext()),
             lambda: self.an_attempt_comes_back(0, 1, Deferred("busy"), NOW, latest=True),
@@ -157,7 +157,7 @@ class LivesOfNotifications(RuleBasedStateMachine):
         named = (failed.notification_id, failed.order_id, failed.event_id, failed.occurred_at)
         assert named == (mail.notification_id, "ord_1", "evt_1", now)
         assert "example" not in failed.reason
-        self.told.append(failed)
+        self.failures.append(failed)
 
     @rule(target=numbers, n=numbers, newest=versions, now=moments)
     def is_sent_again(self, n: int, newest: CodeVersion | None, now: datetime) -> int:
@@ -185,7 +185,7 @@ class LivesOfNotifications(RuleBasedStateMachine):
 
     @rule(n=numbers, newest=versions)
     def its_code_changes(self, n: int, newest: CodeVersion | None) -> None:
-        """Looking changes nothing; only what an old code held back is told again."""
+        """Looking changes nothing; only a mail suppressed as outdated is queued again."""
         mail, model = self.mails[n], self.models[n]
         if newest is None:
             return
@@ -200,7 +200,7 @@ class LivesOfNotifications(RuleBasedStateMachine):
 
     @invariant()
     def they_are_what_the_model_says(self) -> None:
-        """And nothing was said unseen."""
+        """And no event is unexpected."""
         for mail, model in zip(self.mails, self.models, strict=True):
             assert (mail.status, mail.attempts) == (model.status, model.attempts)
             assert (mail.due_at, mail.suppression_reason or "") == (
@@ -218,14 +218,14 @@ class LivesOfNotifications(RuleBasedStateMachine):
         for mail, accepted in zip(self.mails, self.accepted, strict=True):
             assert accepted == (mail.status == "SENT") == (mail.sent_at is not None)
         failed = [mail.notification_id for mail in self.mails if mail.status == "FAILED"]
-        assert sorted(event.notification_id for event in self.told) == failed
+        assert sorted(event.notification_id for event in self.failures) == failed
 
     @invariant()
     def no_code_is_told(self) -> None:
         """Whatever a mail server quotes."""
         if isinstance(self.mails[0].content, AccessCodeContent):
             reasons = [mail.last_error for mail in self.mails]
-            reasons += [event.reason for event in self.told]
+            reasons += [event.reason for event in self.failures]
             assert not any("e5tb" in reason for reason in reasons)
 
 

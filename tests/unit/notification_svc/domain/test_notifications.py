@@ -1,4 +1,4 @@
-"""Notification's state machine: every state and every verb, obstacles, and what is told."""
+"""Notification's state machine: every state and method, suppression reasons, and reported texts."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -63,7 +63,9 @@ def mail(status: NotificationStatus = S.QUEUED, content: Content = CODE) -> Noti
     )
 
 
-def said(version: int, status: CodeStatus = CodeStatus.ACTIVE, code: str = "acc_1") -> CodeVersion:
+def code_version(
+    version: int, status: CodeStatus = CodeStatus.ACTIVE, code: str = "acc_1"
+) -> CodeVersion:
     return CodeVersion("ord_1", version, status, code)
 
 
@@ -144,11 +146,14 @@ def test_only_what_has_ended_can_be_sent_again(status: NotificationStatus) -> No
     ("known", "obstacles"),
     [
         (DeliveryContext(), {}),
-        (DeliveryContext(code=said(2)), {}),
-        (DeliveryContext(code=said(3, CodeStatus.REVOKED)), {}),
-        (DeliveryContext(code=said(4)), {AccessCodeContent: SuppressionReason.CODE_OUTDATED}),
+        (DeliveryContext(code=code_version(2)), {}),
+        (DeliveryContext(code=code_version(3, CodeStatus.REVOKED)), {}),
         (
-            DeliveryContext(code=said(4, CodeStatus.REVOKED)),
+            DeliveryContext(code=code_version(4)),
+            {AccessCodeContent: SuppressionReason.CODE_OUTDATED},
+        ),
+        (
+            DeliveryContext(code=code_version(4, CodeStatus.REVOKED)),
             {AccessCodeContent: SuppressionReason.CODE_OUTDATED},
         ),
         (DeliveryContext(feedback_declined=True), {FeedbackContent: SuppressionReason.DECLINED}),
@@ -188,11 +193,11 @@ def test_a_code_that_ran_out_is_not_sent(status: NotificationStatus) -> None:
     ("newest", "version"),
     [
         (None, 3),
-        (said(2), 3),
-        (said(5), 5),
-        (said(5, CodeStatus.SUSPENDED), 3),
-        (said(5, CodeStatus.REDEEMED), 3),
-        (said(5, code="acc_2"), 3),
+        (code_version(2), 3),
+        (code_version(5), 5),
+        (code_version(5, CodeStatus.SUSPENDED), 3),
+        (code_version(5, CodeStatus.REDEEMED), 3),
+        (code_version(5, code="acc_2"), 3),
     ],
 )
 def test_a_code_sent_again_is_told_as_of_the_version_that_says_it_is_good(
@@ -206,12 +211,12 @@ def test_a_code_sent_again_is_told_as_of_the_version_that_says_it_is_good(
 @pytest.mark.parametrize(
     ("suppression_reason", "newest", "held_back"),
     [
-        (SuppressionReason.CODE_OUTDATED, said(5), True),
-        (SuppressionReason.CODE_OUTDATED, said(5, CodeStatus.SUSPENDED), False),
-        (SuppressionReason.CODE_OUTDATED, said(5, code="acc_2"), False),
-        (SuppressionReason.CODE_EXPIRED, said(5), False),
-        (SuppressionReason.ADDRESS_SUPPRESSED, said(5), False),
-        (None, said(5), False),
+        (SuppressionReason.CODE_OUTDATED, code_version(5), True),
+        (SuppressionReason.CODE_OUTDATED, code_version(5, CodeStatus.SUSPENDED), False),
+        (SuppressionReason.CODE_OUTDATED, code_version(5, code="acc_2"), False),
+        (SuppressionReason.CODE_EXPIRED, code_version(5), False),
+        (SuppressionReason.ADDRESS_SUPPRESSED, code_version(5), False),
+        (None, code_version(5), False),
     ],
 )
 def test_only_a_mail_held_back_for_its_version_waits_for_its_code(

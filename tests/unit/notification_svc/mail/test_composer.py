@@ -39,8 +39,8 @@ def required_texts(notification: Notification) -> list[str]:
         case RefundContent() as paid:
             return ["CNY 199.00", paid.refund_id, notification.order_id]
         case session_or_feedback:
-            told = session_or_feedback
-            return [told.session_id, told.product_id, notification.order_id]
+            content = session_or_feedback
+            return [content.session_id, content.product_id, notification.order_id]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -63,10 +63,10 @@ def test_only_mails_about_codes_contain_a_code(event_type: str, language: str) -
     """Those say how to use it, too."""
     notification = sample(event_type, language)
     mail = COMPOSER.render(notification)
-    tells = isinstance(notification.content, AccessCodeContent)
+    has_code = isinstance(notification.content, AccessCodeContent)
     for part in (mail.text, mail.html):
-        assert bool(re.search(r"([0-9A-Z]{4}-){3}[0-9A-Z]{4}", part)) is tells
-        assert (HOW_TO_USE[language] in part) is tells
+        assert bool(re.search(r"([0-9A-Z]{4}-){3}[0-9A-Z]{4}", part)) is has_code
+        assert (HOW_TO_USE[language] in part) is has_code
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -81,8 +81,8 @@ def test_a_name_is_escaped_in_html(event_type: str, language: str) -> None:
     assert name in mail.text
     assert "<b>" not in mail.html
     assert "&lt;b&gt;&#34;A&#34; &amp; {{ 7*7 }}&lt;/b&gt;" in mail.html
-    nobody = replace(notification, recipient=Recipient("a@example.org", "", language))
-    assert COMPOSER.render(nobody).text.startswith("Hello,\n" if language == "en" else "您好")
+    unnamed = replace(notification, recipient=Recipient("a@example.org", "", language))
+    assert COMPOSER.render(unnamed).text.startswith("Hello,\n" if language == "en" else "您好")
 
 
 def rendered_texts(event_type: str, contents: list[Content], language: str) -> list[str]:
@@ -99,7 +99,7 @@ def rendered_texts(event_type: str, contents: list[Content], language: str) -> l
 
 
 @pytest.mark.parametrize(
-    ("scope", "said"),
+    ("scope", "expected"),
     [
         (RefundScope.FULL, {"en": "no longer works", "zh-CN": "访问码已失效"}),
         (RefundScope.PARTIAL, {"en": "stay valid", "zh-CN": "不受影响"}),
@@ -111,14 +111,14 @@ def rendered_texts(event_type: str, contents: list[Content], language: str) -> l
 )
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_refund_mail_explains_the_effect_on_the_order(
-    scope: RefundScope, said: dict[str, str], language: str
+    scope: RefundScope, expected: dict[str, str], language: str
 ) -> None:
     content = sample("payment.v1.RefundCompleted", language).content
     assert isinstance(content, RefundContent)
     all_scopes: list[Content] = [replace(content, scope=one) for one in RefundScope]
     texts = rendered_texts("payment.v1.RefundCompleted", all_scopes, language)
     assert len(set(texts)) == len(RefundScope)
-    assert re.search(said[language], texts[list(RefundScope).index(scope)])
+    assert re.search(expected[language], texts[list(RefundScope).index(scope)])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

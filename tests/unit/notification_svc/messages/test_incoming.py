@@ -46,7 +46,7 @@ def record(status: str = "ACTIVE") -> access_code_pb2.AccessCode:
     )
 
 
-def hear(payload: Message) -> HandleEvent:
+def convert(payload: Message) -> HandleEvent:
     name = payload.DESCRIPTOR.full_name
     event = Event("evt_1", name, "ord_1", b"", NOW, "test")
     taken = CONVERTERS[name](event, payload)
@@ -58,7 +58,7 @@ def hear(payload: Message) -> HandleEvent:
     return taken
 
 
-def said(status: str = "ACTIVE") -> CodeVersion:
+def code_version(status: str = "ACTIVE") -> CodeVersion:
     return CodeVersion("ord_1", 7, CodeStatus(status), "acc_1")
 
 
@@ -67,7 +67,7 @@ TO_WHOM: dict[str, Any] = {"order_id": "ord_1", "recipient": MAIL_TO, "customer_
 
 
 def test_a_payment_brings_a_code_and_tells_it() -> None:
-    taken = hear(
+    taken = convert(
         payment_events.PaymentCompleted(
             access_code=CODE,
             access_code_id="acc_1",
@@ -78,7 +78,7 @@ def test_a_payment_brings_a_code_and_tells_it() -> None:
         )
     )
     assert taken.mail
-    assert (taken.code, taken.mail.content, taken.has_code) == (said(), TOLD, True)
+    assert (taken.code, taken.mail.content, taken.has_code) == (code_version(), TOLD, True)
 
 
 @pytest.mark.parametrize("status", NAMES)
@@ -97,11 +97,13 @@ def test_a_payment_brings_a_code_and_tells_it() -> None:
 def test_an_event_with_a_record_raises_the_version_and_tells_nobody(
     event: Any, status: str
 ) -> None:
-    assert hear(event(order_id="ord_1", record=record(status))) == HandleEvent(said(status))
+    assert convert(event(order_id="ord_1", record=record(status))) == HandleEvent(
+        code_version(status)
+    )
 
 
 def test_a_failed_refund_of_an_order_without_code_says_nothing() -> None:
-    assert hear(payment_events.RefundFailed(order_id="ord_1")) == HandleEvent()
+    assert convert(payment_events.RefundFailed(order_id="ord_1")) == HandleEvent()
 
 
 @pytest.mark.parametrize("status", NAMES)
@@ -110,8 +112,8 @@ def test_a_failed_refund_of_an_order_without_code_says_nothing() -> None:
 )
 def test_a_code_is_told_only_if_it_is_good(event: Any, status: str) -> None:
     """A code reinstated by the operator may still be held by a refund."""
-    taken = hear(event(record=record(status), **TO_WHOM))
-    assert taken.code == said(status)
+    taken = convert(event(record=record(status), **TO_WHOM))
+    assert taken.code == code_version(status)
     assert taken.has_code is (status == "ACTIVE")
     assert taken.mail is None or taken.mail.content == TOLD
 
@@ -128,7 +130,7 @@ def test_a_code_is_told_only_if_it_is_good(event: Any, status: str) -> None:
 def test_a_refund_is_told_whatever_became_of_the_code(
     full: bool, surplus: bool, scope: RefundScope, status: str
 ) -> None:
-    taken = hear(
+    taken = convert(
         payment_events.RefundCompleted(
             record=record(status) if status else None,
             refund_id="ref_1",
@@ -138,14 +140,14 @@ def test_a_refund_is_told_whatever_became_of_the_code(
             **TO_WHOM,
         )
     )
-    assert taken.code == (said(status) if status else None)
+    assert taken.code == (code_version(status) if status else None)
     assert taken.mail
     assert taken.mail.content == RefundContent("ref_1", Money(19900, "CNY"), scope)
 
 
 @pytest.mark.parametrize("reason", session_pb2.SessionCancelReason.keys())
 def test_a_cancelled_session_is_told_unless_the_refund_tells_it(reason: str) -> None:
-    taken = hear(
+    taken = convert(
         interview_events.SessionCancelled(
             session_id="ses_1",
             product_id="backend-60",
@@ -166,7 +168,7 @@ def test_a_cancelled_session_is_told_unless_the_refund_tells_it(reason: str) -> 
 
 
 def test_published_feedback_is_told() -> None:
-    taken = hear(
+    taken = convert(
         interview_events.FeedbackPublished(
             session_id="ses_1", feedback_id="fbk_1", product_id="backend-60", rating=4, **TO_WHOM
         )

@@ -72,7 +72,7 @@ class MailStore:
     ) -> None:
         """An event of the order: its code's version, if it says one, and its mail."""
         self.events += 1
-        told = QueueMail(
+        mail = QueueMail(
             event_id=f"evt_{self.events}",
             event_type="some.v1.Event",
             order_id="ord_1",
@@ -80,8 +80,8 @@ class MailStore:
             recipient=ADA,
             content=content or FULL,
         )
-        said = CodeVersion("ord_1", version, status, code) if version else None
-        await self.take(HandleEvent(said, told if content else None))
+        version_of_code = CodeVersion("ord_1", version, status, code) if version else None
+        await self.take(HandleEvent(version_of_code, mail if content else None))
 
     async def take(self, command: HandleEvent) -> None:
         await handle_events([command], self.uow, ids=self.identity, now=self.now)
@@ -91,16 +91,16 @@ class MailStore:
         return await claim_notifications(command, self.uow, ids=self.identity, now=self.now)
 
     async def send(self, outcome: Outcome | None = None) -> list[Content]:
-        """Sends what is due until nothing is; what was told with success."""
-        told: list[Content] = []
+        """Sends what is due until nothing is; the contents of the mails that were sent."""
+        sent: list[Content] = []
         while claimed := await self.claim():
             for mail in claimed:
                 if mail.status is S.SENDING:
                     await self.ended(mail, outcome or Accepted())
-                    told += [mail.content] if outcome is None else []
+                    sent += [mail.content] if outcome is None else []
             if outcome:
                 break
-        return told
+        return sent
 
     async def ended(self, mail: Notification, outcome: Outcome) -> None:
         await record_outcome(
@@ -116,9 +116,9 @@ class MailStore:
         return [mail.status for mail in self.uow.notifications.saved.values()]
 
 
-def versions(told: list[Content]) -> list[int]:
-    """The versions under which codes were told."""
-    return [content.version for content in told if isinstance(content, AccessCodeContent)]
+def versions(sent: list[Content]) -> list[int]:
+    """The versions under which codes were mailed."""
+    return [content.version for content in sent if isinstance(content, AccessCodeContent)]
 
 
 @pytest.fixture
@@ -127,9 +127,9 @@ def store() -> MailStore:
 
 
 async def test_an_event_heard_twice_queues_one_mail(store: MailStore) -> None:
-    """Once per event and recipient; a version heard again changes nothing."""
-    told = QueueMail("evt_1", "some.v1.Event", "ord_1", "ada", ADA, CODE)
-    command = HandleEvent(CodeVersion("ord_1", 1, C.ACTIVE, "acc_1"), told)
+    """Once per event and recipient; a repeated version changes nothing."""
+    mail = QueueMail("evt_1", "some.v1.Event", "ord_1", "ada", ADA, CODE)
+    command = HandleEvent(CodeVersion("ord_1", 1, C.ACTIVE, "acc_1"), mail)
     await store.take(command)
     await store.take(command)
     (mail,) = store.uow.notifications.saved.values()
@@ -168,7 +168,7 @@ async def test_the_refunds_mail_goes_out_behind_the_codes(store: MailStore) -> N
 async def test_one_mail_of_an_order_is_on_its_way_at_a_time(store: MailStore) -> None:
     await store.hear(1, content=CODE)
     await store.hear(3, C.REVOKED, content=FULL)
-    store.uow.code_versions.saved.clear()  # the refund was heard after the claim
+    store.uow.code_versions.saved.clear()  # the refund event comes after the claim
     (first,) = await store.claim()
     assert first.content == CODE
     assert await store.claim() == []
@@ -188,7 +188,7 @@ async def test_a_reinstated_code_is_told_once_under_its_new_version(store: MailS
 async def test_a_failed_refund_leaves_nobody_without_their_code(
     store: MailStore, claimed_between: bool
 ) -> None:
-    """Its request held the mail back, or would have: the code is told again, as a resend."""
+    """Its request held the mail back, or would have: the code is mailed again, as a resend."""
     await store.hear(1, content=CODE)
     await store.hear(2, C.SUSPENDED)
     if claimed_between:
@@ -213,7 +213,7 @@ async def test_a_failed_refund_that_overtook_the_payment_leaves_nobody_without_c
 
 
 async def test_a_failed_refund_sends_nothing_to_who_has_the_code(store: MailStore) -> None:
-    """Sent before the refund was asked for, or being sent while it was."""
+    """Sent before the refund was requested, or being sent while it was."""
     await store.hear(1, content=CODE)
     (mail,) = await store.claim()
     await store.hear(2, C.SUSPENDED)
@@ -254,7 +254,7 @@ async def test_a_replaced_code_is_not_told_again(store: MailStore) -> None:
 
 
 async def test_a_mail_sent_again_tells_a_code_that_is_good_again(store: MailStore) -> None:
-    """Resent by hand, it is told as of the newest version; a code that isn't good is not told."""
+    """Resent by hand, the mail has the newest version; an inactive code is not mailed."""
     await store.hear(1, content=CODE)
     await store.send()
     await store.hear(2, C.SUSPENDED)
@@ -278,10 +278,10 @@ async def test_what_waits_is_not_sent_again(store: MailStore) -> None:
 
 
 async def test_a_refused_address_gets_no_more_mail_until_it_is_restored(store: MailStore) -> None:
-    """FAILED and told; the next is SUPPRESSED; restored, the next but one is sent."""
+    """FAILED with an event; the next is SUPPRESSED; restored, the next but one is sent."""
     await store.hear(content=FULL)
     await store.send(Refused("550 5.1.1 no such user", bad_address=True))
-    assert [failed.notification_id for failed in store.uow.notifications.told] == ["ntf_001"]
+    assert [failed.notification_id for failed in store.uow.notifications.events] == ["ntf_001"]
     (entry,) = store.uow.suppressions.saved.values()
     assert (entry.email, entry.reason) == ("ada@example.org", "550 5.1.1 no such user")
     await store.hear(content=FULL)
@@ -301,10 +301,10 @@ async def test_a_refused_mail_says_nothing_of_its_address(store: MailStore) -> N
 
 async def test_an_address_is_suppressed_once(store: MailStore) -> None:
     """The first entry stays; one that isn't there can't be taken off."""
-    for reason in ("asked by phone", "again"):
+    for reason in ("request by phone", "again"):
         command = SuppressAddress("ada@EXAMPLE.org", reason)
         entry = await suppress_address(command, store.uow, ids=store.identity, now=NOW)
-        assert (entry.email, entry.reason) == ("ada@example.org", "asked by phone")
+        assert (entry.email, entry.reason) == ("ada@example.org", "request by phone")
     with pytest.raises(SuppressionNotFound):
         await restore_address(RestoreAddress("Ada@example.org"), store.uow)
 

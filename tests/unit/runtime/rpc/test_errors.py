@@ -44,7 +44,7 @@ MAPPER = ErrorMapper(
 )
 
 
-def told(error: Exception) -> tuple[grpc.StatusCode, str, status_pb2.Status]:
+def reported(error: Exception) -> tuple[grpc.StatusCode, str, status_pb2.Status]:
     """Code, text and details of an error's status."""
     status = MAPPER.status(error, "payment.v1")
     details = dict(status.trailing_metadata)["grpc-status-details-bin"]
@@ -68,7 +68,7 @@ def info(full: status_pb2.Status) -> error_details_pb2.ErrorInfo:
 
 
 def test_a_domain_error_becomes_what_the_table_says() -> None:
-    code, text, full = told(NotPayable("order ord_1 is PAID"))
+    code, text, full = reported(NotPayable("order ord_1 is PAID"))
     assert (code, text) == (grpc.StatusCode.FAILED_PRECONDITION, "order ord_1 is PAID")
     assert (info(full).reason, info(full).domain) == ("NOT_PAYABLE", "payment.v1")
     [failure] = unpack(full, error_details_pb2.PreconditionFailure)
@@ -78,20 +78,20 @@ def test_a_domain_error_becomes_what_the_table_says() -> None:
 
 
 def test_an_error_without_a_text_says_the_first_line_of_its_docstring() -> None:
-    assert told(NotPayable())[1] == "The order can't be paid."
+    assert reported(NotPayable())[1] == "The order can't be paid."
 
 
 def test_the_tables_own_text_goes_before_the_errors() -> None:
-    assert told(NotFound("SELECT * FROM orders"))[1] == "no such order"
+    assert reported(NotFound("SELECT * FROM orders"))[1] == "no such order"
 
 
 def test_a_subclass_is_mapped_as_its_base() -> None:
-    assert info(told(NotPayableToday())[2]).reason == "NOT_PAYABLE"
+    assert info(reported(NotPayableToday())[2]).reason == "NOT_PAYABLE"
 
 
 def test_an_error_may_tell_when_to_try_again() -> None:
     """And the table goes before what counts as infrastructure."""
-    code, _, full = told(ConnectionResetError())
+    code, _, full = reported(ConnectionResetError())
     [retry] = unpack(full, error_details_pb2.RetryInfo)
     assert code is grpc.StatusCode.UNAVAILABLE
     assert retry.retry_delay.ToTimedelta().total_seconds() == 1.5
@@ -100,7 +100,7 @@ def test_an_error_may_tell_when_to_try_again() -> None:
 
 def test_an_invalid_request_names_each_field() -> None:
     error = InvalidRequest([("price.amount_minor", "must be > 0"), ("", "is empty")])
-    code, text, full = told(error)
+    code, text, full = reported(error)
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert text == "price.amount_minor: must be > 0; is empty"
     assert info(full).reason == "INVALID_REQUEST"
@@ -112,7 +112,7 @@ def test_an_invalid_request_names_each_field() -> None:
 
 
 def test_an_invalid_request_may_have_a_reason_of_its_own() -> None:
-    assert info(told(InvalidRequest([("x", "y")], "INVALID_PAGE_TOKEN"))[2]).reason == (
+    assert info(reported(InvalidRequest([("x", "y")], "INVALID_PAGE_TOKEN"))[2]).reason == (
         "INVALID_PAGE_TOKEN"
     )
 
@@ -126,7 +126,7 @@ def test_an_invalid_request_may_have_a_reason_of_its_own() -> None:
     ],
 )
 def test_a_database_that_is_away_is_unavailable_and_to_be_tried_again(error: Exception) -> None:
-    code, text, full = told(error)
+    code, text, full = reported(error)
     assert code is grpc.StatusCode.UNAVAILABLE
     assert text == "the service's database is unavailable"
     assert info(full).reason == "DATABASE_UNAVAILABLE"
@@ -142,7 +142,7 @@ def test_a_database_that_is_away_is_unavailable_and_to_be_tried_again(error: Exc
     ],
 )
 def test_an_unexpected_error_tells_nothing_but_an_incident(error: Exception) -> None:
-    code, text, full = told(error)
+    code, text, full = reported(error)
     incident = info(full).metadata["incident_id"]
     assert code is grpc.StatusCode.INTERNAL
     assert text == f"unexpected error, incident {incident}"
@@ -151,19 +151,19 @@ def test_an_unexpected_error_tells_nothing_but_an_incident(error: Exception) -> 
 
 
 def test_each_incident_has_a_name_of_its_own() -> None:
-    assert told(ValueError())[1] != told(ValueError())[1]
+    assert reported(ValueError())[1] != reported(ValueError())[1]
 
 
 def test_what_is_sent_back_is_short_and_masked() -> None:
     """Clients take headers up to some KiB, and a text may quote what was stored."""
-    _, text, full = told(NotPayable("x" * 100_000 + "ABCD-EFGH-1234-5678"))
+    _, text, full = reported(NotPayable("x" * 100_000 + "ABCD-EFGH-1234-5678"))
     assert len(text) < 500
     assert len(full.SerializeToString()) < 5_000
-    assert "EFGH" not in told(NotPayable("code ABCD-EFGH-1234-5678"))[1]
+    assert "EFGH" not in reported(NotPayable("code ABCD-EFGH-1234-5678"))[1]
 
 
 def test_absurdly_many_violations_are_counted_instead_of_listed() -> None:
     [bad] = unpack(
-        told(InvalidRequest([("f" * 9999, "wrong")] * 500))[2], error_details_pb2.BadRequest
+        reported(InvalidRequest([("f" * 9999, "wrong")] * 500))[2], error_details_pb2.BadRequest
     )
     assert bad.field_violations[-1].description == "and 484 more"

@@ -1,4 +1,4 @@
-"""Guesses are limited also side by side, and good codes wait for nobody's failures for long."""
+"""Concurrent failed attempts are limited, and valid attempts are not delayed for long."""
 
 import asyncio
 from collections import Counter
@@ -28,7 +28,7 @@ HERE: Any = From()
 
 
 class Lookup:
-    """Looks codes up when it is told to."""
+    """Looks codes up once it is open."""
 
     def __init__(self, limiter: FailedAttemptLimiter) -> None:
         self.limiter, self.looked, self.under_way = limiter, 0, 0
@@ -65,8 +65,8 @@ async def test_of_many_guesses_at_once_only_the_limit_is_looked_at(lookup: Looku
     calls = [asyncio.create_task(lookup.judge(good=False)) for _ in range(900)]
     await lookup.until_under_way(LIMIT)
     lookup.open.set()
-    told = Counter(await asyncio.gather(*calls))
-    assert told == {"looked at": LIMIT, "refused": 900 - LIMIT}
+    results = Counter(await asyncio.gather(*calls))
+    assert results == {"looked at": LIMIT, "refused": 900 - LIMIT}
     assert lookup.looked == LIMIT
 
 

@@ -1,4 +1,4 @@
-"""Work that outlives its caller is bound by its own limits, and its failure is told."""
+"""Shielded work has no deadline of its caller, and its failure is logged."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ async def test_what_fails_after_the_caller_left_is_told() -> None:
         await proceed.wait()
         raise ValueError("the charge failed")
 
-    with structlog.testing.capture_logs() as told:
+    with structlog.testing.capture_logs() as logs:
         calling = asyncio.create_task(CancellationShield().run(work()))
         await begun.wait()
         calling.cancel()
@@ -36,10 +36,10 @@ async def test_what_fails_after_the_caller_left_is_told() -> None:
         proceed.set()
 
         async def look() -> bool:
-            return bool(told)
+            return bool(logs)
 
         await wait_until(look, "a line in the log")
-    assert [(line["event"], str(line["exc_info"])) for line in told] == [
+    assert [(line["event"], str(line["exc_info"])) for line in logs] == [
         ("shielded work failed after the call was cancelled", "the charge failed")
     ]
 
@@ -48,6 +48,6 @@ async def test_what_fails_while_the_caller_waits_is_the_callers() -> None:
     async def work() -> None:
         raise ValueError("no")
 
-    with structlog.testing.capture_logs() as told, pytest.raises(ValueError, match="no"):
+    with structlog.testing.capture_logs() as logs, pytest.raises(ValueError, match="no"):
         await CancellationShield().run(work())
-    assert told == []
+    assert logs == []
