@@ -1,6 +1,7 @@
 """`opsctl journey`: an order's history from the records and events of all services."""
 
 from clients import Service
+from tests.system.drivers.effects import PAID
 from tests.system.drivers.opsctl import opsctl
 from tests.system.drivers.running_stack import RunningStack
 
@@ -56,6 +57,7 @@ async def test_journey_shows_the_other_parts_when_some_cannot_be_read(
 ) -> None:
     """Each missing part is named on standard error, with the reason."""
     _, order_id, _ = await disruptable_stack.prepare_session()
+    await disruptable_stack.wait_for_effects(order_id, PAID)
     await disruptable_stack.devstack.kill("interview")
     await disruptable_stack.devstack.kill("nats")
     table = await opsctl(disruptable_stack, "journey", order_id)
