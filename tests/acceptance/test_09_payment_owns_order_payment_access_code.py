@@ -6,7 +6,7 @@ One order may have several payments; payment keeps all of them, declined ones to
 import pytest
 
 from payment.v1 import payment_service_pb2
-from tests.system.drivers.effects import PAID
+from tests.system.drivers.effects import NONE, PAID
 from tests.system.drivers.payments import get_order, list_payments
 from tests.system.drivers.running_stack import RunningStack
 
@@ -27,10 +27,13 @@ async def test_the_table_is_in_payments_schema_only(shared_stack: RunningStack, 
 
 
 async def test_an_order_has_a_declined_and_a_successful_payment(shared_stack: RunningStack) -> None:
-    """Both are listed; the order has one code."""
+    """Both are listed; the declined one has no effect, the order has one code."""
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     declined = await journey.pay(order_id, "sandbox_decline")
+    assert declined.failure_reason == "CARD_DECLINED"
+    assert await shared_stack.effects(order_id) == NONE
+    assert await journey.pay(order_id, "sandbox_decline") == declined
     approved = await journey.pay(order_id)
     assert declined.payment_id != approved.payment_id
     payments = await list_payments(shared_stack, order_id)

@@ -9,49 +9,16 @@ from clients import reason_of
 from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
-from tests.system.drivers.effects import PAID, Effects
-from tests.system.drivers.payments import pay_until_succeeded
+from tests.system.drivers.effects import NONE, PAID
+from tests.system.drivers.payments import (
+    get_only_payment,
+    pay_until_succeeded,
+    wait_for_charge,
+)
 from tests.system.drivers.running_stack import RunningStack
 
-NOTHING = Effects(0, 0, 0, 0, 0, 0, 0, 0)
 SUCCEEDED = payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
 PROCESSING = payment_service_pb2.PAYMENT_STATUS_PROCESSING
-
-
-async def _payment(outside: RunningStack, order_id: str) -> payment_service_pb2.Payment:
-    """The order's only payment."""
-    request = payment_service_pb2.ListPaymentsRequest(order_id=order_id)
-    (payment,) = (await outside.clients.payments.ListPayments(request)).payments
-    return payment
-
-
-async def _wait_for_charge(outside: RunningStack, order_id: str) -> payment_service_pb2.Payment:
-    """Waits until the provider has the order's charge; returns the order's payment."""
-
-    async def is_charged() -> bool:
-        return outside.charge_count(order_id) == 1
-
-    await wait_until(is_charged, f"a charge for {order_id}")
-    return await _payment(outside, order_id)
-
-
-async def test_an_order_can_be_paid_after_a_declined_payment(shared_stack: RunningStack) -> None:
-    """FAILED with the provider's reason; the next attempt succeeds; both payments are listed."""
-    journey = shared_stack.journey()
-    order = await journey.order()
-    declined = await journey.pay(order.order_id, "sandbox_decline")
-    assert declined.status == payment_service_pb2.PAYMENT_STATUS_FAILED
-    assert declined.failure_reason == "CARD_DECLINED"
-    assert await shared_stack.effects(order.order_id) == NOTHING
-    again = await journey.pay(order.order_id, "sandbox_decline")
-    assert again == declined
-    await journey.pay(order.order_id)
-    await shared_stack.wait_for_effects(order.order_id, PAID)
-    reply = await shared_stack.clients.payments.ListPayments(
-        payment_service_pb2.ListPaymentsRequest(order_id=order.order_id)
-    )
-    statuses = [payment.status for payment in reply.payments]
-    assert statuses == [payment_service_pb2.PAYMENT_STATUS_FAILED, SUCCEEDED]
 
 
 async def test_a_payment_waits_for_a_slow_provider(shared_stack: RunningStack) -> None:
@@ -59,7 +26,7 @@ async def test_a_payment_waits_for_a_slow_provider(shared_stack: RunningStack) -
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     slow = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
-    pending = await _wait_for_charge(shared_stack, order_id)
+    pending = await wait_for_charge(shared_stack, order_id)
     assert pending.status != SUCCEEDED
     with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await journey.pay(order_id, "sandbox_approve")
@@ -75,7 +42,7 @@ async def test_a_webhook_completes_a_deferred_payment(shared_stack: RunningStack
     order_id = (await journey.order()).order_id
     payment = await journey.pay(order_id, "sandbox_late")
     assert payment.status == PROCESSING
-    assert await shared_stack.effects(order_id) == NOTHING
+    assert await shared_stack.effects(order_id) == NONE
     await shared_stack.wait_for_effects(order_id, PAID)
     repeated = await journey.pay(order_id, "sandbox_late")
     assert (repeated.payment_id, repeated.status) == (payment.payment_id, SUCCEEDED)
@@ -90,7 +57,7 @@ async def test_a_payment_continues_after_its_client_disconnects(
     journey = shared_stack.journey()
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
-    pending = await _wait_for_charge(shared_stack, order_id)
+    pending = await wait_for_charge(shared_stack, order_id)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
@@ -107,14 +74,14 @@ async def test_a_repeated_call_resumes_a_payment_after_a_crash_during_the_charge
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
-    pending = await _wait_for_charge(disruptable_stack, order_id)
+    pending = await wait_for_charge(disruptable_stack, order_id)
     await disruptable_stack.devstack.kill("payment")
     with pytest.raises(grpc.aio.AioRpcError):
         await call
     await disruptable_stack.devstack.start("payment")
     await pay_until_succeeded(journey, order_id, "sandbox_slow")
     await disruptable_stack.wait_for_effects(order_id, PAID)
-    assert (await _payment(disruptable_stack, order_id)).payment_id == pending.payment_id
+    assert (await get_only_payment(disruptable_stack, order_id)).payment_id == pending.payment_id
     assert disruptable_stack.charge_count(order_id) == 1
     assert len(disruptable_stack.mails(journey)) == 1
 
@@ -126,7 +93,7 @@ async def test_reconciliation_resumes_a_payment_after_a_crash_during_the_charge(
     journey = disruptable_stack.journey()
     order_id = (await journey.order()).order_id
     call = asyncio.create_task(journey.pay(order_id, "sandbox_slow"))
-    await _wait_for_charge(disruptable_stack, order_id)
+    await wait_for_charge(disruptable_stack, order_id)
     await disruptable_stack.devstack.kill("payment")
     with pytest.raises(grpc.aio.AioRpcError):
         await call
@@ -177,7 +144,7 @@ async def test_reconciliation_completes_a_payment_whose_response_was_lost(
     lost = await journey.pay(order_id, "sandbox_lost")
     assert lost.status == payment_service_pb2.PAYMENT_STATUS_UNKNOWN
     await shared_stack.wait_for_effects(order_id, PAID)
-    payment = await _payment(shared_stack, order_id)
+    payment = await get_only_payment(shared_stack, order_id)
     assert (payment.status, payment.captured) == (SUCCEEDED, payment.amount)
     assert shared_stack.charge_count(order_id) == 1
 

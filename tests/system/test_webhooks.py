@@ -18,8 +18,8 @@ from tests.builders.payment_requests import charge_notification
 from tests.system.drivers.effects import PAID
 from tests.system.drivers.grpc_calls import retry
 from tests.system.drivers.payments import (
+    get_only_payment,
     ledger_imbalances,
-    list_payments,
     list_surplus_refunds,
     wait_for_charge,
     wait_for_statuses,
@@ -74,11 +74,6 @@ async def _wait_until_processed(stack: RunningStack, reply: Reply) -> tuple[str,
     return await wait_until(read, f"{reply.notification} processed", 60)
 
 
-async def _only_payment(stack: RunningStack, order_id: str) -> payment_service_pb2.Payment:
-    (payment,) = await list_payments(stack, order_id)
-    return payment
-
-
 # Refused
 
 
@@ -126,7 +121,7 @@ async def test_forged_and_stale_notifications_are_refused(
     await _expect_refusal(
         disruptable_stack, changed_body, headers, "NOTIFICATION_SIGNATURE_INVALID"
     )
-    assert (await _only_payment(disruptable_stack, payment.order_id)).status == UNKNOWN
+    assert (await get_only_payment(disruptable_stack, payment.order_id)).status == UNKNOWN
     assert await disruptable_stack.row_counts() == before
 
 
@@ -169,7 +164,7 @@ async def test_signed_notifications_that_are_malformed_are_refused(
         await _expect_refusal(
             disruptable_stack, body, sign(body, secret, time.time()), "NOTIFICATION_MALFORMED"
         )
-    assert (await _only_payment(disruptable_stack, payment.order_id)).status == UNKNOWN
+    assert (await get_only_payment(disruptable_stack, payment.order_id)).status == UNKNOWN
     assert await disruptable_stack.row_counts() == before
 
 
@@ -227,10 +222,8 @@ async def test_a_notification_that_arrives_before_the_providers_reply_pays_once(
     paying = asyncio.create_task(
         retry(lambda: journey.pay(order_id, "sandbox_slow"), "the payment")
     )
-    await wait_for_charge(shared_stack, order_id)
-    await deliver_signed_notification(
-        shared_stack, charge_notification(await _only_payment(shared_stack, order_id))
-    )
+    payment = await wait_for_charge(shared_stack, order_id)
+    await deliver_signed_notification(shared_stack, charge_notification(payment))
     assert (await paying).status == SUCCEEDED
     await shared_stack.wait_for_effects(order_id, PAID)
     assert await shared_stack.message_count(f"payment.v1.PaymentCompleted.{order_id}") == 1
@@ -306,7 +299,7 @@ async def test_a_notification_that_does_not_match_stays_received_until_the_provi
         "QUARANTINED",
         "UNKNOWN_PAYMENT",
     )
-    assert (await _only_payment(disruptable_stack, payment.order_id)).status == UNKNOWN
+    assert (await get_only_payment(disruptable_stack, payment.order_id)).status == UNKNOWN
     await disruptable_stack.devstack.start("provider")
     assert await _wait_until_processed(disruptable_stack, reply) == (
         "QUARANTINED",

@@ -39,6 +39,12 @@ async def list_payments(
     return (await stack.clients.payments.ListPayments(request)).payments
 
 
+async def get_only_payment(stack: RunningStack, order_id: str) -> payment_service_pb2.Payment:
+    """The order's payment, of which there must be one."""
+    (payment,) = await list_payments(stack, order_id)
+    return payment
+
+
 async def cancel_order(
     clients: Clients, order_id: str, request_id: str = ""
 ) -> payment_service_pb2.CancelOrderResponse:
@@ -123,10 +129,11 @@ async def ledger_imbalances(
     return reply.imbalances
 
 
-async def wait_for_charge(stack: RunningStack, order_id: str) -> None:
-    """Waits until the provider's ledger holds the order's charge."""
+async def wait_for_charge(stack: RunningStack, order_id: str) -> payment_service_pb2.Payment:
+    """Waits until the provider's ledger holds the order's charge; the order's only payment."""
 
     async def exists() -> bool:
         return stack.charge_count(order_id) == 1
 
     await wait_until(exists, f"a charge of {order_id}")
+    return await get_only_payment(stack, order_id)

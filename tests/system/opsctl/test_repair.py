@@ -15,9 +15,7 @@ from tests.system.drivers.running_stack import RunningStack
 async def delete_message(stack: RunningStack, subject: str) -> RawStreamMsg:
     """Deletes a subject's message from its stream after all consumers have handled it."""
     await stack.wait_until_idle()
-    message = await stack.wait_for_message(subject)
-    async with stack.nats() as client:
-        await client.jetstream().delete_msg(subject.partition(".")[0].upper(), message.seq or 0)
+    message = await stack.delete_message(subject)
     assert await stack.message_count(subject) == 0
     return message
 
