@@ -11,7 +11,14 @@ call that fails raises CallFailed, which is a `grpc.aio.AioRpcError` with the se
 
 from clients.channel import open_channel
 from clients.connection import Clients, connect
-from clients.errors import AddressUnknown, CallFailed, ClientError, FieldViolation, reason_of
+from clients.errors import (
+    AddressUnknown,
+    CallFailed,
+    ClientError,
+    FieldViolation,
+    error_details,
+    reason_of,
+)
 from clients.health import serving_status
 from clients.pagination import pages
 from clients.service import Service
@@ -24,6 +31,7 @@ __all__ = [
     "FieldViolation",
     "Service",
     "connect",
+    "error_details",
     "open_channel",
     "pages",
     "reason_of",

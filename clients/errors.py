@@ -1,16 +1,15 @@
 """Errors of failed calls: status code, reason, message, retry delay and field violations."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-D = TypeVar("D", bound=Message)
+Detail = TypeVar("Detail", bound=Message)
 _Code = grpc.StatusCode
 
 
@@ -74,13 +73,13 @@ class CallFailed(ClientError, grpc.aio.AioRpcError):
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:
     """The reason in an error's google.rpc.ErrorInfo; "" if it has none."""
-    for info in _unpack(error, error_details_pb2.ErrorInfo):
+    for info in error_details(error, error_details_pb2.ErrorInfo):
         return str(info.reason)
     return ""
 
 
 def _retry_delay(error: grpc.aio.AioRpcError) -> timedelta | None:
-    for info in _unpack(error, error_details_pb2.RetryInfo):
+    for info in error_details(error, error_details_pb2.RetryInfo):
         delay: timedelta = info.retry_delay.ToTimedelta()
         return delay
     return None
@@ -89,19 +88,16 @@ def _retry_delay(error: grpc.aio.AioRpcError) -> timedelta | None:
 def _field_violations(error: grpc.aio.AioRpcError) -> tuple[FieldViolation, ...]:
     return tuple(
         FieldViolation(violation.field, violation.description)
-        for request in _unpack(error, error_details_pb2.BadRequest)
+        for request in error_details(error, error_details_pb2.BadRequest)
         for violation in request.field_violations
     )
 
 
-def _unpack(error: grpc.aio.AioRpcError, kind: Any) -> Iterator[Any]:
-    """The details of one kind in an error's google.rpc.Status."""
+def error_details(error: grpc.RpcError, kind: type[Detail]) -> list[Detail]:
+    """The details of one kind in an error's google.rpc.Status, such as ErrorInfo."""
     try:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]
     except ValueError:  # another server's details, which contradict its status
-        return
-    for detail in status.details if status else ():
-        if detail.Is(kind.DESCRIPTOR):
-            message = kind()
-            detail.Unpack(message)
-            yield message
+        return []
+    found = [(kind(), detail) for detail in status.details] if status else []
+    return [message for message, detail in found if detail.Unpack(message)]

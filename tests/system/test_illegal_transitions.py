@@ -14,6 +14,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from clients import error_details
 from interview.v1 import interview_service_pb2, session_pb2
 from notification.v1 import notification_service_pb2
 from ops.v1 import ops_service_pb2
@@ -21,7 +22,7 @@ from payment.v1 import access_code_pb2, access_code_service_pb2, payment_service
 from tests.system.drivers.access_codes import change_access_code
 from tests.system.drivers.dead_letters import discard_dead_letter, replay_dead_letter
 from tests.system.drivers.given_states import GIVEN_STATES, Given
-from tests.system.drivers.grpc_calls import error_details, precondition_violation
+from tests.system.drivers.grpc_calls import precondition_violation
 from tests.system.drivers.interviews import Interview
 from tests.system.drivers.payments import cancel_order
 from tests.system.drivers.refunds import create_refund

@@ -6,11 +6,12 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 
+from clients import error_details
 from devstack.polling import wait_until
 from payment.v1 import events_pb2, payment_service_pb2
 from runtime.auth.authentication import Role
 from tests.system.drivers.effects import PAID
-from tests.system.drivers.grpc_calls import error_details, raises_rpc_error, retry
+from tests.system.drivers.grpc_calls import raises_rpc_error, retry
 from tests.system.drivers.payments import (
     SurplusRefund,
     cancel_order,

@@ -10,13 +10,12 @@ import pytest
 import pytest_asyncio
 from google.rpc import error_details_pb2
 
-from clients import Clients, reason_of
+from clients import Clients, error_details, reason_of
 from interview.v1 import interview_service_pb2
 from payment.v1 import access_code_service_pb2, payment_service_pb2
 from runtime.auth.authentication import Role
 from shared_model.access_code import generate
 from tests.system.drivers.access_codes import validate_access_code
-from tests.system.drivers.grpc_calls import error_details
 from tests.system.drivers.payments import list_payments
 from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stacks import started_stack

@@ -6,15 +6,12 @@ from typing import TypeVar
 
 import grpc
 import pytest
-from google.protobuf.message import Message
 from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
-from clients import reason_of
+from clients import error_details, reason_of
 from devstack.polling import wait_until
 
 T = TypeVar("T")
-Detail = TypeVar("Detail", bound=Message)
 
 # Codes after which a client repeats the call with the same request id.
 RETRYABLE_CODES = frozenset(
@@ -34,13 +31,6 @@ async def retry(call: Callable[[], Awaitable[T]], description: str, seconds: flo
             return None
 
     return await wait_until(attempt, description, seconds)
-
-
-def error_details(error: grpc.RpcError, kind: type[Detail]) -> list[Detail]:
-    """The error's google.rpc details of one kind, such as ErrorInfo."""
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]  errors of clients are calls
-    found = [(kind(), detail) for detail in status.details] if status else []
-    return [message for message, detail in found if detail.Unpack(message)]
 
 
 def precondition_violation(
