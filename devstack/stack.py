@@ -165,7 +165,7 @@ class Stack(Components):
 
     async def _start_embedded_postgres(self) -> None:
         if await self._installation.prepare(self._supervisor, self._secrets["postgres"]):
-            self._remove_data_of_former_database()
+            self._remove_data_of_previous_database()
         program = self._installation.program(self.port("postgres"), fsync=self.settings.fsync)
         deadline = time.monotonic() + _SHARED_MEMORY_SECONDS
         while not await self._try_start_postgres(program, deadline):
@@ -186,7 +186,7 @@ class Stack(Components):
             return False
         return True
 
-    def _remove_data_of_former_database(self) -> None:
+    def _remove_data_of_previous_database(self) -> None:
         """Removes events, mails and charges that do not belong to the new, empty database."""
         shutil.rmtree(self._streams_directory, ignore_errors=True)
         shutil.rmtree(self.mail_dir, ignore_errors=True)

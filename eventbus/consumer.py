@@ -48,7 +48,7 @@ class ConsumerSettings:
 
 
 class Consumer:
-    """Handles the events of one durable consumer. Replicas of a service share the durable one."""
+    """Handles the events of one durable consumer. Replicas of a service share it."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ class PermanentError(Exception):
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether an error is of the infrastructure: it does not count as a failure of the event."""
+    """Whether the infrastructure caused an error: it does not count as a failure of the event."""
     if isinstance(error, BrokerUnavailable | OSError | PostgresConnectionError | PoolTimeoutError):
         return True
     if not isinstance(error, DBAPIError):

@@ -1,4 +1,4 @@
-"""The inbox: the events that a consumer is done with, and failed attempts at others.
+"""The inbox: the events that a consumer has processed, and failed attempts at others.
 
 Guarantee of a single effect: `claim` runs in the transaction of the effect, and waits until a
 competing transaction has ended before it returns.

@@ -55,7 +55,7 @@ async def read_order_history(
 
 
 class _RecordReader:
-    """Reads records part by part: a part that cannot be read leaves out no other."""
+    """Reads records part by part: if one cannot be read, the others still are."""
 
     def __init__(self, clients: Clients, history: OrderHistory) -> None:
         self._clients, self._history = clients, history

@@ -7,12 +7,12 @@ its domain.
 import re
 from collections.abc import Callable
 
-# Every part is bounded: what people send is masked too, and must not take long.
+# Every part is bounded: texts of clients are masked too, and must not cause long backtracking.
 _LOCAL = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]"
 _MAIL_ADDRESS = re.compile(
     rf"(?<!{_LOCAL})({_LOCAL}){_LOCAL}{{0,255}}@([A-Za-z0-9-]{{1,63}}(?:\.[A-Za-z0-9-]{{1,63}}){{1,8}})"
 )
-# A value may hold line breaks: the detail ends where SQLAlchemy or the traceback goes on.
+# A value may hold line breaks: the detail ends where the error text or the traceback continues.
 _ROW = re.compile(
     r"(DETAIL: {1,2})(?:Failing row contains|Key) .*?"
     r"(?=\n[ |]*(?:\[SQL|HINT:)|\n[ |]*\n[ |]*(?:The above|During handling)|\Z)",

@@ -1,4 +1,4 @@
-"""Replaces itself by another program that is signalled when the parent process dies.
+"""Replaces itself with another program that is signalled when the parent process dies.
 
     python -I -S exec_with_parent.py PARENT SIGNAL USER DIRECTORY COMMAND [ARGUMENT...]
 

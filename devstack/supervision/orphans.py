@@ -35,7 +35,7 @@ def write_pid_file(file: Path, pid: int, stop_signal: signal.Signals) -> None:
 
 @dataclass(frozen=True)
 class Orphan:
-    """A process of a former stack that still runs."""
+    """A process of a previous stack that still runs."""
 
     name: str
     process: psutil.Process

@@ -46,7 +46,7 @@ class Port:
         tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            # Without it, connections of a former run in TIME_WAIT make bind fail.
+            # Without it, connections of a previous run in TIME_WAIT make bind fail.
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             tcp.bind((LOOPBACK, number))
             number = tcp.getsockname()[1]

@@ -58,7 +58,7 @@ class ProcessLog:
         self._start = 0
 
     def rotate(self) -> None:
-        """Keeps the log of former runs as the previous log; older ones are removed."""
+        """Keeps the log of the run before as the previous log; older ones are removed."""
         if self.path.exists():
             self.path.replace(self.path.with_suffix(".previous.log"))
 

@@ -1,4 +1,4 @@
-"""The promises that the bus expects of a broker, as pytest suites for any binding.
+"""The contract between the bus and a broker, as pytest suites for any binding.
 
 A binding implements the protocols of `eventbus.broker`. To test one, implement `BrokerHarness`,
 provide it as the fixture `broker`, and subclass the suites:

@@ -1,4 +1,4 @@
-"""The promises of a `Publisher`."""
+"""The contract of a `Publisher`."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""The promises of a `PullConsumer`."""
+"""The contract of a `PullConsumer`."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The promises of a `StreamReader`."""
+"""The contract of a `StreamReader`."""
 
 from datetime import UTC, datetime, timedelta
 

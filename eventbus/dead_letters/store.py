@@ -23,7 +23,7 @@ class DeadLetterNotFound(LookupError):
 
 
 class DeadLetterClosed(Exception):
-    """The dead letter was replayed or discarded before. `step` is a past participle."""
+    """The dead letter was replayed or discarded before. `step` is "replayed" or "discarded"."""
 
     def __init__(self, dead_letter_id: str, state: str, step: str) -> None:
         super().__init__(f"dead letter {dead_letter_id} cannot be {step}: it is {state}")
@@ -162,7 +162,7 @@ class DeadLetterStore:
     async def get_open(
         self, connection: AsyncConnection, dead_letter_id: str, step: str
     ) -> DeadLetter:
-        """An open dead letter, locked; `step` is the past participle of what is done with it.
+        """An open dead letter, locked; `step` is "replayed" or "discarded".
 
         Raises DeadLetterNotFound, DeadLetterClosed.
         """

@@ -106,7 +106,7 @@ class JetStreamPullConsumer:
         except JetStreamError as error:
             raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
         floor = info.ack_floor.stream_seq if info.ack_floor else 0
-        # Another replica answered what was redelivered to it: without this, they would pile up.
+        # Another replica may have answered those; without this, the set would only grow.
         self._unanswered = {sequence for sequence in self._unanswered if sequence > floor}
         config = info.config
         filters = config.filter_subjects or [config.filter_subject or ">"]

@@ -78,7 +78,7 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryContext:
-    """The facts that may suppress a mail, as context when it is claimed.
+    """The facts that may suppress a mail, read when it is claimed.
 
     `code` is the newest known version of the order's access code.
     """
@@ -149,7 +149,7 @@ class Notification:
     def _suppression_reason(
         self, now: datetime, context: DeliveryContext
     ) -> SuppressionReason | None:
-        # The code first: one held back for its version may be queued again.
+        # The code first: a mail suppressed as CODE_OUTDATED may be queued again.
         if isinstance(self.content, AccessCodeContent):
             if now >= self.content.expire_at:
                 return SuppressionReason.CODE_EXPIRED

@@ -9,7 +9,7 @@ from runtime.rpc.errors import REQUEST_ID_REUSED, ErrorSpec, ErrorTable, precond
 
 
 class NotTheirs(Exception):
-    """A customer decides for themselves only."""
+    """A customer may access only their own preferences."""
 
 
 _Code = grpc.StatusCode

@@ -56,7 +56,7 @@ class SqlNotifications:
     async def get(
         self, notification_id: str, *, lock: bool = True, customer_id: str | None = None
     ) -> Notification:
-        """One notification, if `only` may see it; raises NotificationNotFound."""
+        """One notification, of `customer_id` if it is given; raises NotificationNotFound."""
         statement = select(table).where(table.c.notification_id == notification_id)
         if customer_id is not None:
             statement = statement.where(table.c.customer_id == customer_id)

@@ -39,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MailSenderSettings:
-    """How the worker works; a claim lasts longer than any attempt to send."""
+    """Limits and intervals of the worker; a claim lasts longer than any attempt to send."""
 
     concurrency: int = 8
     poll_seconds: float = 0.5
@@ -48,7 +48,7 @@ class MailSenderSettings:
 
 
 class MailSender:
-    """One process's sending. Replicas share the work: what one has claimed the others leave."""
+    """One process's sending. A mail that one replica has claimed is skipped by the others."""
 
     def __init__(
         self,

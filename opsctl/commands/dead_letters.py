@@ -1,4 +1,4 @@
-"""`opsctl dead-letters`: list, show, replay and discard events that a consumer gave up."""
+"""`opsctl dead-letters`: list, show, replay and discard events that a consumer could not handle."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,8 @@ from opsctl.target import Target
 from runtime.ops.event_json import Undecodable, to_json
 
 app = typer.Typer(
-    no_args_is_help=True, help="List, show, replay and discard events that a consumer gave up."
+    no_args_is_help=True,
+    help="List, show, replay and discard events that a consumer could not handle.",
 )
 _ID = re.compile(r"dlq_[0-9A-HJKMNP-TV-Z]{26}")
 _COLUMNS = ("id", "service", "event type", "key", "attempts #", "dead-lettered at", "reason")

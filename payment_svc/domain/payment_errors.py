@@ -27,7 +27,7 @@ class PaymentFinal(IllegalTransition):
 
 
 class PaymentNotSubmitted(IllegalTransition):
-    """The payment was not submitted to the provider, which can have no outcome of it."""
+    """The payment was not submitted to the provider, which has no outcome for it."""
 
     def __init__(self, payment_id: str) -> None:
         super().__init__("payment", payment_id, "PENDING", "settled")

@@ -15,7 +15,7 @@ class RefundNotWaiting(IllegalTransition):
 
 
 class RefundNotReleased(IllegalTransition):
-    """The refund was not submitted to the provider, which can have no outcome of it."""
+    """The refund was not submitted to the provider, which has no outcome for it."""
 
     def __init__(self, refund_id: str, state: str) -> None:
         super().__init__("refund", refund_id, state, "settled")

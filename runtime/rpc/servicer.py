@@ -1,4 +1,4 @@
-"""The base of every servicer: transactions, idempotent requests, and pages of lists."""
+"""The base of every servicer: transactions and idempotent requests."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Protocol, TypeVar

@@ -21,7 +21,7 @@ TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"
 
 
 class RecordingHealth(health_pb2_grpc.HealthServicer):
-    """Notes what each call brings."""
+    """Records the deadline and the metadata of each call."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -37,7 +37,7 @@ class RecordingHealth(health_pb2_grpc.HealthServicer):
 
 @asynccontextmanager
 async def listening(directory: Path) -> AsyncIterator[tuple[RecordingHealth, Any, Keys]]:
-    """A server that notes calls, and a stub that calls it as interview."""
+    """A server that records calls, and a stub that calls it as interview."""
     keys, server_side, server = Keys(directory), RecordingHealth(), grpc.aio.server()
     keys.prepare()
     health_pb2_grpc.add_HealthServicer_to_server(server_side, server)
