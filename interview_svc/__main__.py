@@ -13,8 +13,7 @@ from interview_svc.grpc_server import ERRORS, LOGGED_FIELDS, registrations
 from interview_svc.grpc_server.dependencies import Dependencies
 from interview_svc.storage.tables import SCHEMA, bus, request_replies
 from interview_svc.storage.unit_of_work import UnitOfWork
-from interview_svc.workers.scheduled_reconciliation import ScheduledReconciliation
-from interview_svc.workers.session_expiry import SessionExpiry
+from interview_svc.workers.schedule import add_workers
 from interview_svc.workers.watermark_tracker import WatermarkTracker
 from interview_svc.workflows.code_validation import CodeValidation, PreviewCache
 from interview_svc.workflows.reconciliation import CodeReconciliation
@@ -25,7 +24,6 @@ from runtime.service_name import ServiceName
 from shared_model.access_code import mask_access_codes
 
 NAME = ServiceName(SCHEMA)
-_WATERMARK_INTERVAL_SECONDS = 2.0
 
 
 async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
@@ -41,24 +39,15 @@ async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
     channel = service.open_channel(config.payment_target, "payment", SERVICE_CONFIG)
     breaker = CircuitBreaker(config.breaker_failures, config.breaker_open_seconds)
     codes = PaymentAccessCodes(channel, config.validation_timeout_seconds, breaker)
-    reconciliation = CodeReconciliation(database, codes, tracker.update, factory)
     max_staleness = timedelta(seconds=config.cache_max_staleness_seconds)
-    service.add_worker(
-        ScheduledReconciliation(
-            reconciliation,
-            service.metrics,
-            config.reconciliation_interval_seconds,
-            repair=config.reconciliation_repair,
-        )
-    )
-    expiry = SessionExpiry(database)
-    service.every(config.expiry_interval_seconds, "session expiry", expiry.run_round)
-    service.every(_WATERMARK_INTERVAL_SECONDS, "watermark", tracker.update)
+    validation = CodeValidation(database, codes, previews, max_staleness)
+    reconciliation = CodeReconciliation(database, codes, tracker.update, factory)
+    add_workers(service, config, tracker, reconciliation)
     dependencies = Dependencies(
         database=database,
         idempotency=service.idempotency,
         failed_attempts=service.failed_attempts,
-        code_validation=CodeValidation(database, codes, previews, max_staleness),
+        code_validation=validation,
         reconciliation=reconciliation,
         grace_period=timedelta(seconds=config.grace_period_seconds),
     )

@@ -49,7 +49,9 @@ class QARecordServicer(InterviewServicerBase):
         page = Page.by_key(request, _is_question_number)
         customer_id = current_caller().customer
         async with self._database.read_only() as uow:
-            session = await uow.sessions.get(request.session_id, customer_id=customer_id)
+            session = await uow.sessions.get(
+                request.session_id, customer_id=customer_id, lock=False
+            )
             records = await uow.qa_records.page(
                 session.session_id, int(page.after or 0), page.limit
             )

@@ -95,7 +95,9 @@ class SessionServicer(InterviewServicerBase):
     ) -> contract.GetSessionResponse:
         customer_id = current_caller().customer
         async with self._database.read_only() as uow:
-            session = await uow.sessions.get(request.session_id, customer_id=customer_id)
+            session = await uow.sessions.get(
+                request.session_id, customer_id=customer_id, lock=False
+            )
         return contract.GetSessionResponse(session=replies.session(session))
 
     async def ListSessions(  # noqa: N802

@@ -21,7 +21,7 @@ class SqlCachedCodes:
     def __init__(self, connection: AsyncConnection, collect_events: CollectEvents) -> None:
         self._connection, self._collect_events = connection, collect_events
 
-    async def lock_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
+    async def get_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
         """Locks and returns the existing cached codes, by order, in the order of their ids."""
         if not order_ids:
             return {}
@@ -36,15 +36,10 @@ class SqlCachedCodes:
         statement = select(*columns).where(cached_codes.c.order_id.in_(order_ids))
         return {row.order_id: row.version for row in await self._connection.execute(statement)}
 
-    async def lock_by_code(self, code: str) -> CachedCode | None:
-        """Locks and returns the cached code with this code text."""
-        statement = select(cached_codes).where(cached_codes.c.code == code).with_for_update()
-        row = (await self._connection.execute(statement)).first()
-        return _cached_code(row) if row else None
-
-    async def get_by_code(self, code: str) -> CachedCode | None:
-        """The cached code with this code text, without a lock."""
+    async def get_by_code(self, code: str, *, lock: bool = True) -> CachedCode | None:
+        """Returns the cached code with this code text, locked by default."""
         statement = select(cached_codes).where(cached_codes.c.code == code)
+        statement = statement.with_for_update() if lock else statement
         row = (await self._connection.execute(statement)).first()
         return _cached_code(row) if row else None
 

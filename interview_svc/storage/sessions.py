@@ -54,28 +54,20 @@ class SqlSessions:
     def __init__(self, connection: AsyncConnection, collect_events: CollectEvents) -> None:
         self._connection, self._collect_events = connection, collect_events
 
-    async def get(self, session_id: str, *, customer_id: str | None) -> Session:
-        """One session without a lock; `customer_id` restricts to a customer's sessions.
+    async def get(self, session_id: str, *, customer_id: str | None, lock: bool = True) -> Session:
+        """Returns one session, locked by default; `customer_id` restricts to a customer's sessions.
 
         Raises SessionNotFound.
         """
-        return await self._get(session_id, customer_id, select(sessions))
-
-    async def lock(self, session_id: str, *, customer_id: str | None) -> Session:
-        """Like `get`, and locks the session."""
-        return await self._get(session_id, customer_id, select(sessions).with_for_update())
-
-    async def _get(
-        self, session_id: str, customer_id: str | None, statement: Select[Any]
-    ) -> Session:
-        statement = statement.where(sessions.c.session_id == session_id)
+        statement = select(sessions).where(sessions.c.session_id == session_id)
         if customer_id is not None:
             statement = statement.where(sessions.c.customer_id == customer_id)
+        statement = statement.with_for_update() if lock else statement
         if (row := (await self._connection.execute(statement)).first()) is None:
             raise SessionNotFound(f"there is no session {session_id}")
         return _session(row)
 
-    async def lock_many(self, order_ids: Sequence[str]) -> dict[str, Session]:
+    async def get_many(self, order_ids: Sequence[str]) -> dict[str, Session]:
         """Locks and returns the existing sessions, by order, in the order of their order ids."""
         if not order_ids:
             return {}
@@ -106,7 +98,7 @@ class SqlSessions:
         )
         return [_session(row) for row in await self._connection.execute(statement)]
 
-    async def lock_overdue(self, now: datetime, limit: int) -> Sequence[Session]:
+    async def get_overdue(self, now: datetime, limit: int) -> Sequence[Session]:
         """Locks and returns up to `limit` IN_PROGRESS sessions past their deadline.
 
         Skips sessions that another transaction has locked.
@@ -117,7 +109,7 @@ class SqlSessions:
         statement = statement.limit(limit).with_for_update(skip_locked=True)
         return [_session(row) for row in await self._connection.execute(statement)]
 
-    async def lock_with_expired_code(
+    async def get_with_expired_code(
         self, now: datetime, limit: int
     ) -> Sequence[tuple[Session, datetime]]:
         """Locks and returns up to `limit` PREPARED sessions past their code's `expire_at`.

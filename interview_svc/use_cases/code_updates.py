@@ -76,8 +76,8 @@ async def delete_stale_sessions(
     An order has one session: the ended one prevents the preparation of another.
     """
     live = [update.record.order_id for update in updates if update.record.is_live(now)]
-    await uow.cached_codes.lock_many(live)
-    sessions = await uow.sessions.lock_many(live)
+    await uow.cached_codes.get_many(live)
+    sessions = await uow.sessions.get_many(live)
     stale = [
         session.session_id
         for session in sessions.values()
@@ -88,8 +88,8 @@ async def delete_stale_sessions(
 
 async def rebind_sessions(order_ids: Sequence[str], uow: UnitOfWork) -> None:
     """Binds the sessions of orders to their cached codes."""
-    cached_codes = await uow.cached_codes.lock_many(order_ids)
-    sessions = await uow.sessions.lock_many(list(cached_codes))
+    cached_codes = await uow.cached_codes.get_many(order_ids)
+    sessions = await uow.sessions.get_many(list(cached_codes))
     for order_id, session in sessions.items():
         session.bind(cached_codes[order_id].record.access_code_id)
     await uow.sessions.save_many(list(sessions.values()))
@@ -145,8 +145,8 @@ async def delete_unknown_orders(
     order_ids: Sequence[str], uow: UnitOfWork, *, now: datetime
 ) -> None:
     """Deletes the cached codes of orders without a code in payment; cancels their open sessions."""
-    await uow.cached_codes.lock_many(order_ids)
-    sessions = await uow.sessions.lock_many(order_ids)
+    await uow.cached_codes.get_many(order_ids)
+    sessions = await uow.sessions.get_many(order_ids)
     unfinished = [session for session in sessions.values() if session.is_open]
     for session in unfinished:
         session.cancel_orphaned(now)
@@ -166,7 +166,7 @@ async def _sync_sessions(
     Changed sessions are not saved yet.
     """
     cached_codes = await _upsert_cache(updates, uow, merge)
-    sessions = await uow.sessions.lock_many(list(cached_codes))
+    sessions = await uow.sessions.get_many(list(cached_codes))
     changed = {
         order_id: session
         for order_id, session in sessions.items()
@@ -189,7 +189,7 @@ async def _upsert_cache(
 ) -> dict[str, CachedCode]:
     """Inserts missing cached codes and merges the updates into the others; returns all, locked."""
     by_order = {update.record.order_id: update for update in sorted(updates, key=_order_id)}
-    cached_codes = await uow.cached_codes.lock_many(list(by_order))
+    cached_codes = await uow.cached_codes.get_many(list(by_order))
     missing = [
         CachedCode(update.record, update.holder, update.refunded)
         for order_id, update in by_order.items()
@@ -201,7 +201,7 @@ async def _upsert_cache(
     }
     # Another replica has inserted these meanwhile, for another event of the same order.
     raced = [order_id for order_id in by_order if order_id not in cached_codes]
-    cached_codes |= await uow.cached_codes.lock_many(raced) if raced else {}
+    cached_codes |= await uow.cached_codes.get_many(raced) if raced else {}
     merged = [
         cached_codes[order_id]
         for order_id, update in by_order.items()

@@ -23,7 +23,7 @@ async def create_feedback(command: CreateFeedback, uow: UnitOfWork, *, now: date
     Raises SessionNotFound, SessionNotCompleted, and QuestionUnknown if a comment refers to a
     question that the session has not asked.
     """
-    session = await uow.sessions.lock(command.session_id, customer_id=None)
+    session = await uow.sessions.get(command.session_id, customer_id=None)
     feedback = Feedback(
         command.feedback_id, command.session_id, command.assessment, command.given_by, now
     )

@@ -13,10 +13,10 @@ from interview_svc.domain.sessions import Session
 class CachedCodes(Protocol):
     """The local cache of access codes. Locks are held until the end of the transaction."""
 
-    async def lock_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
+    async def get_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
         """Locks and returns the existing cached codes, by order."""
 
-    async def lock_by_code(self, code: str) -> CachedCode | None:
+    async def get_by_code(self, code: str) -> CachedCode | None:
         """Locks and returns the cached code with this code text."""
 
     async def add_many(self, cached: Sequence[CachedCode]) -> set[str]:
@@ -32,22 +32,22 @@ class CachedCodes(Protocol):
 class Sessions(Protocol):
     """The sessions. Locks are held until the end of the transaction."""
 
-    async def lock(self, session_id: str, *, customer_id: str | None) -> Session:
+    async def get(self, session_id: str, *, customer_id: str | None) -> Session:
         """Locks and returns one session; `customer_id` restricts to a customer's sessions.
 
         Raises SessionNotFound.
         """
 
-    async def lock_many(self, order_ids: Sequence[str]) -> dict[str, Session]:
+    async def get_many(self, order_ids: Sequence[str]) -> dict[str, Session]:
         """Locks and returns the existing sessions, by order."""
 
-    async def lock_overdue(self, now: datetime, limit: int) -> Sequence[Session]:
+    async def get_overdue(self, now: datetime, limit: int) -> Sequence[Session]:
         """Locks and returns up to `limit` IN_PROGRESS sessions past their deadline.
 
         Skips sessions that another transaction has locked.
         """
 
-    async def lock_with_expired_code(
+    async def get_with_expired_code(
         self, now: datetime, limit: int
     ) -> Sequence[tuple[Session, datetime]]:
         """Locks and returns up to `limit` PREPARED sessions past their code's `expire_at`.

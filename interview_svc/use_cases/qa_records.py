@@ -25,7 +25,7 @@ async def next_question(
 
     Raises SessionNotFound, SessionNotInProgress.
     """
-    session = await uow.sessions.lock(command.session_id, customer_id=command.customer_id)
+    session = await uow.sessions.get(command.session_id, customer_id=command.customer_id)
     latest = await uow.qa_records.latest(session.session_id)
     record = session.ask(latest, now)
     if record and record is not latest:
@@ -41,7 +41,7 @@ async def submit_answer(
     Raises SessionNotFound, SessionNotInProgress, QuestionNotOpen, AnswerTooLate.
     """
     ref = command.session
-    session = await uow.sessions.lock(ref.session_id, customer_id=ref.customer_id)
+    session = await uow.sessions.get(ref.session_id, customer_id=ref.customer_id)
     asked = await uow.qa_records.get(session.session_id, command.question_id)
     record = session.accept_answer(command.question_id, asked, command.answer, now)
     await uow.qa_records.save(record)

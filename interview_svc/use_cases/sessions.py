@@ -34,12 +34,12 @@ async def start_session(
     Checks the locked cached code again, so that events handled since the validation count.
     Raises SessionNotPrepared, CodeNotStartable, SessionNotStartable.
     """
-    cached = await uow.cached_codes.lock_by_code(command.code)
+    cached = await uow.cached_codes.get_by_code(command.code)
     if cached is None:
         raise SessionNotPrepared
     cached.check_startable(now)
     order_id = cached.record.order_id
-    session = (await uow.sessions.lock_many([order_id])).get(order_id)
+    session = (await uow.sessions.get_many([order_id])).get(order_id)
     if session is None:
         raise SessionNotPrepared
     session.start(command.code, command.validated_by, now, grace_period)
@@ -49,7 +49,7 @@ async def start_session(
 
 async def complete_session(command: SessionRef, uow: UnitOfWork, *, now: datetime) -> Session:
     """Completes an interview; raises SessionNotFound, SessionNotInProgress."""
-    session = await uow.sessions.lock(command.session_id, customer_id=command.customer_id)
+    session = await uow.sessions.get(command.session_id, customer_id=command.customer_id)
     session.complete(now)
     await uow.sessions.save_many([session])
     return session
@@ -57,7 +57,7 @@ async def complete_session(command: SessionRef, uow: UnitOfWork, *, now: datetim
 
 async def cancel_session(command: SessionRef, uow: UnitOfWork, *, now: datetime) -> Session:
     """Cancels an interview in progress; raises SessionNotFound, SessionNotInProgress."""
-    session = await uow.sessions.lock(command.session_id, customer_id=command.customer_id)
+    session = await uow.sessions.get(command.session_id, customer_id=command.customer_id)
     session.cancel(now)
     await uow.sessions.save_many([session])
     return session
@@ -65,8 +65,8 @@ async def cancel_session(command: SessionRef, uow: UnitOfWork, *, now: datetime)
 
 async def expire_sessions(uow: UnitOfWork, *, now: datetime, limit: int) -> int:
     """Expires up to `limit` started and up to `limit` PREPARED sessions; returns how many."""
-    overdue = await uow.sessions.lock_overdue(now, limit)
-    with_expired_code = await uow.sessions.lock_with_expired_code(now, limit)
+    overdue = await uow.sessions.get_overdue(now, limit)
+    with_expired_code = await uow.sessions.get_with_expired_code(now, limit)
     for session in overdue:
         session.expire(now)
     for session, code_expire_at in with_expired_code:
@@ -83,7 +83,7 @@ async def reannounce_starts(
 
     Returns the orders whose start was published again.
     """
-    sessions = await uow.sessions.lock_many(order_ids)
+    sessions = await uow.sessions.get_many(order_ids)
     due = [
         session
         for session in sessions.values()

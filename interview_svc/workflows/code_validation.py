@@ -108,7 +108,7 @@ class CodeValidation:
 
     async def _validate_from_cache(self, code: str, outage: PaymentUnreachable) -> Validation:
         async with self._database.read_only() as uow:
-            if (cached := await uow.cached_codes.get_by_code(code)) is None:
+            if (cached := await uow.cached_codes.get_by_code(code, lock=False)) is None:
                 raise PaymentUnavailable(str(outage)) from outage
             reason = cached.validate(datetime.now(UTC))
             order_id = cached.record.order_id

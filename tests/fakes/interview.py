@@ -26,10 +26,10 @@ class InMemoryCachedCodes:
     events: list[DomainEvent]
     saved: dict[str, CachedCode] = field(default_factory=dict)
 
-    async def lock_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
+    async def get_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
         return {id_: deepcopy(self.saved[id_]) for id_ in order_ids if id_ in self.saved}
 
-    async def lock_by_code(self, code: str) -> CachedCode | None:
+    async def get_by_code(self, code: str) -> CachedCode | None:
         found = (cached for cached in self.saved.values() if cached.record.code == code)
         return deepcopy(next(found, None))
 
@@ -57,16 +57,16 @@ class InMemorySessions:
     cached_codes: InMemoryCachedCodes
     saved: dict[str, Session] = field(default_factory=dict)
 
-    async def lock(self, session_id: str, *, customer_id: str | None) -> Session:
+    async def get(self, session_id: str, *, customer_id: str | None) -> Session:
         for session in self.saved.values():
             if session.session_id == session_id and customer_id in {None, session.customer_id}:
                 return deepcopy(session)
         raise SessionNotFound(session_id)
 
-    async def lock_many(self, order_ids: Sequence[str]) -> dict[str, Session]:
+    async def get_many(self, order_ids: Sequence[str]) -> dict[str, Session]:
         return {id_: deepcopy(self.saved[id_]) for id_ in order_ids if id_ in self.saved}
 
-    async def lock_overdue(self, now: datetime, limit: int) -> Sequence[Session]:
+    async def get_overdue(self, now: datetime, limit: int) -> Sequence[Session]:
         found = [
             session
             for session in self.saved.values()
@@ -76,7 +76,7 @@ class InMemorySessions:
         ]
         return deepcopy(found[:limit])
 
-    async def lock_with_expired_code(
+    async def get_with_expired_code(
         self, now: datetime, limit: int
     ) -> Sequence[tuple[Session, datetime]]:
         live = {CodeStatus.ACTIVE, CodeStatus.SUSPENDED}

@@ -186,7 +186,7 @@ def _ignore_the_record_of_a_request(patch: Patch) -> None:
     answer = interview_consumers.answer_refund_requests
 
     async def answering(requests: Sequence[RefundRequest], uow: Any, **ports: Any) -> None:
-        cached_codes = await uow.cached_codes.lock_many([ORDER])
+        cached_codes = await uow.cached_codes.get_many([ORDER])
         known = [
             replace(request, update=CodeUpdate(cached_codes[ORDER].record))
             if ORDER in cached_codes
@@ -217,7 +217,7 @@ def _ignore_old_requests(patch: Patch) -> None:
     answer = interview_consumers.answer_refund_requests
 
     async def answering(requests: Sequence[RefundRequest], uow: Any, **ports: Any) -> None:
-        cached = (await uow.cached_codes.lock_many([ORDER])).get(ORDER)
+        cached = (await uow.cached_codes.get_many([ORDER])).get(ORDER)
         known = cached.record.version if cached else 0
         new = [request for request in requests if request.update.record.version >= known]
         await answer(new, uow, **ports)

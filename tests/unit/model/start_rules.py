@@ -30,9 +30,9 @@ def _skip_the_check_of_the_cached_code(patch: Patch) -> None:
 
 def _find_the_order_by_any_code(patch: Patch) -> None:
     async def lock_by_order(cached_codes: InMemoryCachedCodes, _code: str) -> CachedCode | None:
-        return (await cached_codes.lock_many([ORDER])).get(ORDER)
+        return (await cached_codes.get_many([ORDER])).get(ORDER)
 
-    patch.setattr(InMemoryCachedCodes, "lock_by_code", lock_by_order)
+    patch.setattr(InMemoryCachedCodes, "get_by_code", lock_by_order)
 
 
 def _ignore_the_expiry(patch: Patch) -> None:
