@@ -15,7 +15,7 @@ _TOKEN = Path("tokens") / "operator"
 
 @dataclass(frozen=True)
 class Target:
-    """Addresses and credentials as given; "" or None stands for what a devstack's files say."""
+    """Addresses and credentials as given; "" or None means: as in the files of a devstack."""
 
     addresses: Mapping[Service, str]
     token_file: Path | None

@@ -41,10 +41,10 @@ async def test_only_a_payment_creates_a_code(disruptable_stack: RunningStack) ->
         declined = await journey.pay(order.order_id, "sandbox_decline")
         assert declined.status == payment_service_pb2.PAYMENT_STATUS_FAILED
         assert (await disruptable_stack.effects(order.order_id)).codes == 0
-        assert await writes.roles_and_operations() == set()
+        assert await writes.roles_and_operations(order.order_id) == set()
         await journey.pay(order.order_id)
         await disruptable_stack.wait_for_effects(order.order_id, PAID)
-        assert await writes.roles_and_operations() == {("payment_runtime", "INSERT")}
+        assert await writes.roles_and_operations(order.order_id) == {("payment_runtime", "INSERT")}
 
 
 @pytest.mark.parametrize("role", ["interview_runtime", "notification_runtime"])

@@ -74,7 +74,7 @@ async def test_no_call_of_interview_writes_a_code(disruptable_stack: RunningStac
         assert "session_id" in known
         await journey.wait_for_redemption(order_id)
         await disruptable_stack.wait_until_idle()
-        assert await writes.roles_and_operations() == {("payment_runtime", "UPDATE")}
+        assert await writes.roles_and_operations(order_id) == {("payment_runtime", "UPDATE")}
     effects = await disruptable_stack.effects(order_id)
     assert (effects.redeemed, effects.redemptions) == (STARTED.redeemed, STARTED.redemptions)
 

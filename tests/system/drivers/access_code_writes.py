@@ -12,10 +12,10 @@ class AccessCodeWrites:
     def __init__(self, stack: RunningStack) -> None:
         self._stack = stack
 
-    async def roles_and_operations(self) -> set[tuple[str, str]]:
-        """Role and operation of each changed row, such as ("payment_runtime", "INSERT")."""
+    async def roles_and_operations(self, order_id: str) -> set[tuple[str, str]]:
+        """Role and operation of each write of an order, such as ("payment_runtime", "INSERT")."""
         rows = await self._stack.fetch_rows(
-            "SELECT DISTINCT role, operation FROM access_code_writes"
+            "SELECT DISTINCT role, operation FROM access_code_writes WHERE order_id = $1", order_id
         )
         return {(row["role"], row["operation"]) for row in rows}
 
@@ -25,9 +25,10 @@ async def recorded_access_code_writes(stack: RunningStack) -> AsyncIterator[Acce
     """Records the writes to the shared table during the block, by a trigger."""
     async with stack.sql() as superuser:
         await superuser.execute(
-            "CREATE TABLE access_code_writes (role text, operation text);"
+            "CREATE TABLE access_code_writes (order_id text, role text, operation text);"
             "CREATE FUNCTION record_write() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$"
-            " BEGIN INSERT INTO public.access_code_writes VALUES (session_user, TG_OP);"
+            " BEGIN INSERT INTO public.access_code_writes"
+            " VALUES (coalesce(NEW.order_id, OLD.order_id), session_user, TG_OP);"
             " RETURN NULL; END $$;"
             "CREATE TRIGGER record_write AFTER INSERT OR UPDATE OR DELETE"
             " ON payment.access_codes FOR EACH ROW EXECUTE FUNCTION record_write()"
