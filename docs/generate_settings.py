@@ -50,7 +50,10 @@ _INTRODUCTION = """\
 
 Every setting is an environment variable: the prefix of the process followed by the name below.
 Durations are in seconds unless the name says otherwise. A process with a missing or invalid
-setting exits with status 2 and prints one line per fault."""
+setting exits with status 2 and prints one line per fault.
+
+Every program sets `GRPC_VERBOSITY`, a variable of gRPC, to `NONE` unless it is set; `ERROR`, `INFO`
+or `DEBUG` shows what gRPC's core writes to standard error, which is no JSON."""
 
 _MIGRATION = """\
 `python -m runtime.database.migrate payment_svc` (or `interview_svc`, `notification_svc`)

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import MutableMapping
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -30,7 +31,10 @@ def mask_secrets(
 
 
 def configure(service: str, level: str, style: str) -> None:
-    """Writes all logs of the process to standard error in one format, including libraries'."""
+    """Writes all logs of the process to standard error in one format.
+
+    Those of libraries too, warnings, and the traceback of an error that ends the process.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -63,4 +67,13 @@ def configure(service: str, level: str, style: str) -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
     # The library logs each retry as an error; the bus logs outages itself.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
+    # What Python itself would write to standard error.
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_uncaught
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    logging.getLogger(__name__).critical("uncaught exception", exc_info=(kind, error, trace))
