@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from clients.errors import CallFailed
-from runtime.rpc.tls import channel_credentials
+from runtime.rpc.channel import create_channel
 
 DEFAULT_TIMEOUT = 10.0
 _RETRY = {
@@ -26,12 +26,6 @@ _RETRY = {
         }
     ]
 }
-_OPTIONS = (
-    ("grpc.enable_http_proxy", 0),
-    # After an outage the server is found again within half a second instead of two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 500),
-)
 
 
 class _CallInterceptor(grpc.aio.UnaryUnaryClientInterceptor):
@@ -81,8 +75,9 @@ def open_channel(
     `name` is the server's name in error texts. `timeout` is the deadline in seconds, retries
     included, of each unary call that sets none. Raises CertificateUnreadable.
     """
-    options = [*_OPTIONS, ("grpc.service_config", json.dumps(_RETRY if retry else {}))]
-    interceptors = [_CallInterceptor(name, address, token, timeout)]
-    if (credentials := channel_credentials(tls_roots)) is None:
-        return grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
-    return grpc.aio.secure_channel(address, credentials, options=options, interceptors=interceptors)
+    return create_channel(
+        address,
+        tls_roots=tls_roots,
+        service_config=json.dumps(_RETRY if retry else {}),
+        interceptors=[_CallInterceptor(name, address, token, timeout)],
+    )

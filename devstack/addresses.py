@@ -1,11 +1,12 @@
 """Addresses and credentials of a stack's components."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from clients import Clients, Service, connect
+from clients import Clients, Service, open_channel
 from devstack.keys import Keys
 from devstack.secret_store import write_private
 from devstack.servers.nats_server import USERS, Login
@@ -43,8 +44,28 @@ class Addresses:
         Calls are not retried: the demo and the tests see each reply of a service.
         """
         token = token or self.keys.token("devstack", Role.STOREFRONT, Role.OPERATOR)
-        addresses = {service: self.address(service) for service in Service}
-        return connect(addresses, token=token, timeout=_CALL_SECONDS, retry=False)
+        return Clients(
+            {
+                service: open_channel(
+                    self.address(service),
+                    name=service,
+                    token=token,
+                    tls_roots=self.tls_roots(service),
+                    timeout=_CALL_SECONDS,
+                    retry=False,
+                )
+                for service in Service
+            }
+        )
+
+    def tls_roots(self, component: str) -> Path | None:
+        """The certificate of a component that serves TLS by its environment; else None.
+
+        The certificate itself is trusted; it has to be valid for 127.0.0.1.
+        """
+        environment = {**os.environ, **self.settings.environment.get(component, {})}
+        certificate = environment.get(f"{component.upper()}_TLS_CERTIFICATE")
+        return Path(certificate) if certificate else None
 
     def write_addresses(self) -> None:
         """Writes addresses.json for opsctl; its NATS user is `trace`, which publishes no events."""

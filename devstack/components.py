@@ -75,7 +75,7 @@ class Components(Addresses):
             case "mailbox":
                 return partial(smtp_is_greeting, self.smtp_host, self.smtp_port)
             case _:
-                return partial(grpc_is_serving, self.address(component))
+                return partial(grpc_is_serving, self.address(component), self.tls_roots(component))
 
     def _running(self, component: str) -> Process:
         if not self.is_running(component):

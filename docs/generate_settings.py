@@ -64,7 +64,9 @@ _ADMINISTRATION = """\
 as the broker's administrator."""
 
 _DEVSTACK = """\
-Read by `make up`, `make demo` and the tests. A port that is taken is replaced by a free one."""
+Read by `make up`, `make demo` and the tests. A port that is taken is replaced by a free one.
+Settings of the processes may be given too, such as `PAYMENT_TLS_CERTIFICATE`, whose certificate has
+to be valid for 127.0.0.1."""
 
 _OPSCTL = """\
 Every variable has an option of the same meaning: see `opsctl --help`. Without them, `opsctl`

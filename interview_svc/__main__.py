@@ -36,7 +36,7 @@ async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
     effects = after_commit(service.relay.wake, previews.invalidate)
     consumer = service.add_consumer("PAYMENT", handlers, effects)
     tracker = WatermarkTracker(database, consumer.pull_consumer)
-    channel = service.open_channel(config.payment_target, "payment", SERVICE_CONFIG)
+    channel = service.open_channel(config.payment(), SERVICE_CONFIG)
     breaker = CircuitBreaker(config.breaker_failures, config.breaker_open_seconds)
     codes = PaymentAccessCodes(channel, config.validation_timeout_seconds, breaker)
     max_staleness = timedelta(seconds=config.cache_max_staleness_seconds)

@@ -3,6 +3,7 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from runtime.rpc.client import HTTP_PROXY, Peer
 from runtime.settings import ServiceSettings
 
 
@@ -12,6 +13,9 @@ class InterviewSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="INTERVIEW_", extra="ignore")
 
     payment_target: str = Field(description="gRPC target of payment, such as host:port")
+    payment_http_proxy: str = Field(
+        "", pattern=HTTP_PROXY, description="http://host:port of the proxy to payment; empty: none"
+    )
     validation_timeout_seconds: float = Field(
         0.3, gt=0, description="deadline of a validation query to payment, in seconds"
     )
@@ -41,3 +45,7 @@ class InterviewSettings(ServiceSettings):
     reconciliation_repair: bool = Field(
         True, description="whether the scheduled reconciliation repairs what it finds"
     )
+
+    def payment(self) -> Peer:
+        """payment, which validates access codes."""
+        return Peer(self.payment_target, "payment", self.tls_roots, self.payment_http_proxy)

@@ -29,7 +29,7 @@ NAME = ServiceName(SCHEMA)
 async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
     """Builds the service and runs it until `stop` is set."""
     service = Service(config, ServiceSchema(NAME, bus, request_replies, UnitOfWork), watermark)
-    provider = service.open_channel(config.provider_target, "provider")
+    provider = service.open_channel(config.provider())
     gateway = SandboxGateway(provider, config.provider_secrets(), config.provider_timeout_seconds)
     codes = AccessCodeFactory(lambda: new_id("acc"), lambda: generate(secrets.randbelow))
     payments = PaymentWorkflow(service.database, gateway, codes)

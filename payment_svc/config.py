@@ -6,7 +6,8 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from runtime.settings import ServiceSettings
+from runtime.rpc.client import HTTP_PROXY, Peer
+from runtime.settings import OptionalFile, ServiceSettings
 
 
 class PaymentSettings(ServiceSettings):
@@ -15,6 +16,16 @@ class PaymentSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="PAYMENT_", extra="ignore")
 
     provider_target: str = Field(description="host:port of the payment provider")
+    provider_tls_roots: OptionalFile = Field(
+        None,
+        description="PEM file of the roots to trust in calls to the payment provider; none:"
+        " without TLS",
+    )
+    provider_http_proxy: str = Field(
+        "",
+        pattern=HTTP_PROXY,
+        description="http://host:port of the proxy to the payment provider; empty: none",
+    )
     provider_secret: SecretStr = Field(description="secret that signs the provider's notifications")
     provider_secret_old: SecretStr = Field(
         SecretStr(""),
@@ -56,6 +67,12 @@ class PaymentSettings(ServiceSettings):
     time_to_pay_seconds: float = Field(
         1800.0, gt=0, description="seconds until an unpaid order expires"
     )
+
+    def provider(self) -> Peer:
+        """The payment provider."""
+        return Peer(
+            self.provider_target, "provider", self.provider_tls_roots, self.provider_http_proxy
+        )
 
     def time_to_pay(self) -> timedelta:
         """The time after which an unpaid order expires."""

@@ -26,11 +26,12 @@ from runtime.ops.errors import ERRORS as OPS_ERRORS
 from runtime.ops.metrics import BusMetrics, Metrics
 from runtime.ops.servicer import OpsServicer
 from runtime.process import Process
-from runtime.rpc.client import open_channel
+from runtime.rpc.client import Peer, open_channel
 from runtime.rpc.errors import ErrorMapper, ErrorTable
 from runtime.rpc.failed_attempt_limit import FailedAttemptLimiter
 from runtime.rpc.health import HealthMonitor
 from runtime.rpc.server import GrpcServer, ServiceRegistration
+from runtime.rpc.tls import channel_credentials
 from runtime.service_name import ServiceName
 from runtime.settings import ServiceSettings
 from runtime.workers import PollingWorker, Worker
@@ -70,6 +71,8 @@ class Service(Generic[Work]):
     ) -> None:
         """`watermark` creates the event that states how complete the service's stream is."""
         self._config, self._schema, self.name = config, schema, schema.name
+        # Also a service that calls no other one reports a file that it cannot read.
+        channel_credentials(config.tls_roots)
         self.engine = create_engine(config, str(self.name))
         self.broker = config.create_broker(str(self.name))
         self.relay = Relay(self.engine, schema.bus, self.broker, config.relay(), watermark)
@@ -101,11 +104,9 @@ class Service(Generic[Work]):
         self._consumers.append(consumer)
         return consumer
 
-    def open_channel(
-        self, target: str, audience: str, service_config: str = "{}"
-    ) -> grpc.aio.Channel:
-        """A channel to another service, closed when the process ends."""
-        channel = open_channel(self._config, target, audience, service_config)
+    def open_channel(self, peer: Peer, service_config: str = "{}") -> grpc.aio.Channel:
+        """A channel to another server, closed when the process ends."""
+        channel = open_channel(self._config.auth_signing_key, peer, service_config)
         self._channels.append(channel)
         return channel
 

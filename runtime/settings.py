@@ -3,9 +3,16 @@
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from eventbus import ConsumerSettings, RelaySettings
@@ -15,15 +22,31 @@ from eventbus.retention import RetentionSettings
 
 _CLOCK_SKEW = timedelta(days=1)
 
+# An empty variable is the same as none.
+OptionalFile = Annotated[Path | None, BeforeValidator(lambda path: path or None)]
+
 
 class CallSettings(BaseSettings):
     """Settings of every process that accepts and makes calls."""
 
     auth_keys: Path = Field(description="JWK set of trusted issuers; reloaded when it changes")
     auth_signing_key: Path = Field(description="JWK: the private key of this process")
-    tls_roots: Path | None = Field(
-        None, description="PEM file of the roots to trust in outgoing calls; none: without TLS"
+    listen: str = Field(description="host:port of the gRPC server; port 0 takes a free one")
+    tls_certificate: OptionalFile = Field(
+        None, description="PEM file of the server's certificate; none: without TLS"
     )
+    tls_key: OptionalFile = Field(None, description="PEM file of the certificate's private key")
+    tls_roots: OptionalFile = Field(
+        None,
+        description="PEM file of the roots to trust in calls to services of the platform; none:"
+        " without TLS",
+    )
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key must be set together")
+        return self
 
 
 class ServiceSettings(CallSettings):
@@ -36,11 +59,6 @@ class ServiceSettings(CallSettings):
     nats_url: str = Field(description="nats://host:port; several are separated by commas")
     nats_user: str = Field(description="the service's own user at the broker")
     nats_password: SecretStr = Field(description="password of the broker user")
-    listen: str = Field(description="host:port of the gRPC server; port 0 takes a free one")
-    tls_certificate: Path | None = Field(
-        None, description="PEM file of the server's certificate; none: without TLS"
-    )
-    tls_key: Path | None = Field(None, description="PEM file of the certificate's private key")
     max_call_seconds: float = Field(
         30.0, gt=0, description="limit of a call's duration, also without a client deadline"
     )
@@ -117,12 +135,6 @@ class ServiceSettings(CallSettings):
             raise ValueError(
                 "bus_inbox_retention_days must be more than bus_published_retention_days"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_tls(self) -> Self:
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise ValueError("tls_certificate and tls_key must be set together")
         return self
 
     def create_broker(self, name: str) -> JetStream:

@@ -25,7 +25,7 @@ _GRACE_SECONDS = 5.0
 async def serve(config: ProviderSettings, stop: asyncio.Event) -> None:
     """Runs the provider until `stop` is set; raises PortTaken."""
     ledger = Ledger(config.database)
-    payment = open_channel(config, config.webhook_target, "payment")
+    payment = open_channel(config.auth_signing_key, config.payment())
     sender = WebhookSender(ledger, config.webhook_secret.get_secret_value().encode(), payment)
     servicer = ProviderServicer(ledger, config.late_seconds, config.slow_seconds)
     server = ProviderServer(servicer, KeySet(config.auth_keys))
@@ -57,7 +57,8 @@ def main() -> None:
     try:
         asyncio.run(_serve_until_signal(config))
     except (CertificateUnreadable, KeysUnreadable, PortTaken) as error:
-        raise SystemExit(f"provider: {error}") from error
+        _log.error("could not start", problem=str(error))
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

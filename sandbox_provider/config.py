@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from runtime.rpc.client import Peer
 from runtime.settings import CallSettings
 
 
@@ -13,9 +14,12 @@ class ProviderSettings(CallSettings):
 
     model_config = SettingsConfigDict(env_prefix="PROVIDER_", extra="ignore")
 
-    listen: str = Field(description="host:port of the gRPC server")
     database: Path = Field(description="SQLite file of the ledger; created if missing")
     webhook_target: str = Field(description="host:port of payment, which receives the webhooks")
     webhook_secret: SecretStr = Field(description="key that signs webhooks", min_length=1)
     late_seconds: float = Field(2.0, ge=0, description="delay of a deferred capture or refund")
     slow_seconds: float = Field(3.0, ge=0, description="delay of the response of a slow charge")
+
+    def payment(self) -> Peer:
+        """payment, which receives the webhooks."""
+        return Peer(self.webhook_target, "payment", self.tls_roots)

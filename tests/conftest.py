@@ -1,5 +1,6 @@
 """Running stacks for tests/system and tests/acceptance: a shared one and a disruptable one."""
 
+import os
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stack_settings import restore, resume, suspend
 from tests.system.drivers.stacks import started_stack
 
+# The tests' own channels are plain ones of gRPC, which would use proxies of the environment.
+for _name in ("grpc_proxy", "https_proxy", "http_proxy"):
+    os.environ.pop(_name, None)
 # As every process of the platform does when it starts.
 redaction.add_rule(mask_access_codes)
 

@@ -2,24 +2,28 @@
 
 import asyncio
 import contextlib
+from pathlib import Path
 
 import grpc
 
-from clients import serving_status
+from clients import open_channel, serving_status
+from runtime.rpc.tls import CertificateUnreadable
 
 _TIMEOUT_SECONDS = 2.0
 
 
-async def grpc_is_serving(address: str) -> bool:
+async def grpc_is_serving(address: str, tls_roots: Path | None = None) -> bool:
     """True if the server's overall health is SERVING, or if it has no health service."""
     host, _, port = address.rpartition(":")
     if not await _accepts_connections(host, int(port)):
         return False
-    async with grpc.aio.insecure_channel(address) as channel:
-        try:
+    try:
+        async with open_channel(address, tls_roots=tls_roots, retry=False) as channel:
             return await serving_status(channel, seconds=_TIMEOUT_SECONDS) == "SERVING"
-        except grpc.aio.AioRpcError as error:
-            return error.code() is grpc.StatusCode.UNIMPLEMENTED
+    except grpc.aio.AioRpcError as error:
+        return error.code() is grpc.StatusCode.UNIMPLEMENTED
+    except CertificateUnreadable:  # the server reports it when it exits
+        return False
 
 
 async def smtp_is_greeting(host: str, port: int) -> bool:

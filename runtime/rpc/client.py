@@ -1,22 +1,19 @@
 """Channels to other services: own token, remaining deadline, trace context."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
 
 from eventbus.trace_context import traceparent_for
 from runtime.auth.authentication import ServiceToken, TokenSigner
+from runtime.rpc.channel import create_channel
 from runtime.rpc.deadlines import seconds_left
-from runtime.rpc.tls import channel_credentials
-from runtime.settings import CallSettings
 
-_OPTIONS = (
-    # Reconnects within 1 s; the default backoff grows to 120 s.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-)
+HTTP_PROXY = r"^$|^http://[^/]+:\d+/?$"
+"""What the setting of a proxy has to match."""
 
 
 class _OutgoingCall(grpc.aio.UnaryUnaryClientInterceptor):
@@ -48,16 +45,33 @@ class _OutgoingCall(grpc.aio.UnaryUnaryClientInterceptor):
         return await continuation(extended, request)
 
 
-def open_channel(
-    config: CallSettings, target: str, audience: str, service_config: str = "{}"
-) -> grpc.aio.Channel:
-    """A channel to the service `audience`, with TLS if the settings name roots.
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A server that this process calls.
+
+    Attributes:
+        target: `host:port`.
+        audience: Its name in tokens.
+        tls_roots: PEM file of the roots to trust; None without TLS.
+        http_proxy: `http://host:port` of the proxy to it; "" for none.
+    """
+
+    target: str
+    audience: str
+    tls_roots: Path | None = None
+    http_proxy: str = ""
+
+
+def open_channel(signing_key: Path, peer: Peer, service_config: str = "{}") -> grpc.aio.Channel:
+    """A channel to a peer; calls carry our token, signed with the key of the file.
 
     Raises KeysUnreadable, CertificateUnreadable.
     """
-    token = ServiceToken(TokenSigner(config.auth_signing_key), audience)
-    options = [*_OPTIONS, ("grpc.service_config", service_config)]
-    interceptors = [_OutgoingCall(token)]
-    if (credentials := channel_credentials(config.tls_roots)) is None:
-        return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
-    return grpc.aio.secure_channel(target, credentials, options=options, interceptors=interceptors)
+    token = ServiceToken(TokenSigner(signing_key), peer.audience)
+    return create_channel(
+        peer.target,
+        tls_roots=peer.tls_roots,
+        http_proxy=peer.http_proxy,
+        service_config=service_config,
+        interceptors=[_OutgoingCall(token)],
+    )

@@ -56,6 +56,7 @@ async def test_a_service_does_not_start_with_keys_that_it_cannot_read(
     "settings_and_files",
     [
         {"PAYMENT_TLS_ROOTS": "roots.pem"},
+        {"PAYMENT_PROVIDER_TLS_ROOTS": "roots.pem"},
         {"PAYMENT_TLS_CERTIFICATE": "certificate.pem", "PAYMENT_TLS_KEY": "key.pem"},
     ],
 )

@@ -96,3 +96,22 @@ def test_a_consumer_trusts_the_inbox_for_less_time_than_marks_are_kept(
     given.setenv("SOME_BUS_INBOX_RETENTION_DAYS", "2")
     config = read(SomeSettings)
     assert 0 < config.consumer().inbox_retention.days < config.retention().inbox_days
+
+
+def test_an_empty_file_setting_is_none(given: pytest.MonkeyPatch) -> None:
+    """Platforms set variables that have no value to the empty text."""
+    for name in ("TLS_CERTIFICATE", "TLS_KEY", "TLS_ROOTS"):
+        given.setenv(f"SOME_{name}", "")
+    settings = read(SomeSettings)
+    assert (settings.tls_certificate, settings.tls_key, settings.tls_roots) == (None, None, None)
+
+
+@pytest.mark.parametrize("name", ["TLS_CERTIFICATE", "TLS_KEY"])
+def test_a_certificate_without_its_key_is_refused(
+    given: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    given.setenv(f"SOME_{name}", "file.pem")
+    with pytest.raises(SystemExit) as ended:
+        read(SomeSettings)
+    assert ended.value.code == 2
+    assert "must be set together" in capsys.readouterr().err

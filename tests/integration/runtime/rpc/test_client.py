@@ -13,9 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from devstack.keys import Keys
 from eventbus.trace_context import in_trace
 from runtime.auth.authentication import Caller, KeySet, Role, TokenVerifier
-from runtime.rpc.client import open_channel
+from runtime.rpc.client import Peer, open_channel
 from runtime.rpc.deadlines import DeadlineExceeded, deadline
-from runtime.settings import CallSettings
 
 TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"
 
@@ -43,9 +42,9 @@ async def listening(directory: Path) -> AsyncIterator[tuple[RecordingHealth, Any
     health_pb2_grpc.add_HealthServicer_to_server(server_side, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    config = CallSettings(auth_keys=keys.public, auth_signing_key=keys.private("interview"))
+    peer = Peer(f"127.0.0.1:{port}", "payment")
     try:
-        async with open_channel(config, f"127.0.0.1:{port}", "payment") as channel:
+        async with open_channel(keys.private("interview"), peer) as channel:
             yield server_side, health_pb2_grpc.HealthStub(channel), keys
     finally:
         await server.stop(0)
