@@ -7,7 +7,7 @@ import signal
 import structlog
 
 from runtime import logging, redaction
-from runtime.auth.authentication import KeySet, KeysUnreadable
+from runtime.auth.authentication import KeysUnreadable
 from runtime.rpc.client import open_channel
 from runtime.rpc.server import PortTaken
 from runtime.rpc.tls import CertificateUnreadable
@@ -28,8 +28,8 @@ async def serve(config: ProviderSettings, stop: asyncio.Event) -> None:
     payment = open_channel(config.auth_signing_key, config.payment())
     sender = WebhookSender(ledger, config.webhook_secret.get_secret_value().encode(), payment)
     servicer = ProviderServicer(ledger, config.late_seconds, config.slow_seconds)
-    server = ProviderServer(servicer, KeySet(config.auth_keys))
-    _log.info("serving", port=await server.start(config.listen))
+    server = ProviderServer(servicer, config)
+    _log.info("serving", port=await server.start())
     sending = asyncio.create_task(sender.run())
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({sending, stopping}, return_when=asyncio.FIRST_COMPLETED)

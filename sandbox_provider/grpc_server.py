@@ -6,17 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2  # noqa: F401  reflection serves the types of details
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
-from runtime.auth.authentication import KeySet, TokenVerifier
-from runtime.auth.authorization import CallAuthorizer
+from runtime.auth.authentication import KeySet
 from runtime.ids import new_id
 from runtime.rpc.errors import ErrorMapper, ErrorSpec, ErrorTable
-from runtime.rpc.interceptor import CallInterceptor, Context
-from runtime.rpc.server import PortTaken
+from runtime.rpc.health_servicer import LIVENESS, HealthServicer
+from runtime.rpc.interceptor import Context
+from runtime.rpc.server import CallLimits, ServiceRegistration, add_port, create_server
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
+from sandbox_provider.config import ProviderSettings
 from sandbox_provider.ledger import Ledger
 from sandbox_provider.methods import CaptureTiming, PaymentMethodUnknown, payment_method
 from sandbox_provider.transactions import Charge, ChargeNotFound, KeyReused, Refund, RefundNotFound
@@ -157,33 +155,28 @@ def _refund_message(refund: Refund, now: float) -> provider_service_pb2.Refund:
 class ProviderServer:
     """A server with health and reflection that does not listen yet."""
 
-    def __init__(self, servicer: ProviderServicer, keys: KeySet) -> None:
-        authorizer = CallAuthorizer(TokenVerifier(keys, "provider"), [SERVICE])
-        errors = ErrorMapper(ERRORS)
-        self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(
-            interceptors=[CallInterceptor(authorizer, errors, _MAX_CALL_SECONDS)],
-            # Otherwise two processes could listen on one port, each getting some of the calls.
-            options=[("grpc.so_reuseport", 0)],
-        )
+    def __init__(self, servicer: ProviderServicer, config: ProviderSettings) -> None:
+        """Raises KeysUnreadable."""
+        self._config, self._health = config, HealthServicer()
         register: Any = provider_service_pb2_grpc.add_ProviderServiceServicer_to_server
-        register(servicer, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = [SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
-        reflection.enable_server_reflection(names, self._server)
+        self._server = create_server(
+            KeySet(config.auth_keys),
+            "provider",
+            [ServiceRegistration(SERVICE, register, servicer)],
+            ErrorMapper(ERRORS),
+            self._health,
+            CallLimits(_MAX_CALL_SECONDS),
+        )
 
-    async def start(self, listen: str) -> int:
-        """Starts to listen and returns the port; raises PortTaken."""
-        try:
-            port = self._server.add_insecure_port(listen)
-        except RuntimeError as error:
-            raise PortTaken(f"cannot listen on {listen}: {error}") from error
+    async def start(self) -> int:
+        """Starts to listen and returns the port; raises PortTaken, CertificateUnreadable."""
+        port = add_port(self._server, self._config)
         await self._server.start()
-        for name in ("", SERVICE):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        for name in ("", LIVENESS, SERVICE):
+            self._health.set(name, serving=True)
         return port
 
     async def stop(self, grace_seconds: float) -> None:
         """Accepts no more calls, and waits for those in progress."""
-        await self._health.enter_graceful_shutdown()
+        self._health.shut_down()
         await self._server.stop(grace_seconds)

@@ -2,7 +2,7 @@
 
 Only authorized calls count as in progress, so that a client without a token cannot exhaust the
 limit. Streams of health and reflection need no token and could stay open without limit: for each
-method their number is limited, in total and per peer address, and so is their duration. Unary
+method their number is limited, in total and per peer network, and so is their duration. Unary
 calls of public methods are not counted.
 """
 
@@ -17,6 +17,7 @@ import grpc
 
 from runtime.rpc.deadlines import DeadlineExceeded, deadline
 from runtime.rpc.errors import ErrorMapper, TooManyCalls, TooManyStreams
+from runtime.rpc.peers import peer_network
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # not subscriptable when it runs
@@ -43,16 +44,16 @@ class CallLimiter:
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """Limits of one method's streams: in total, per peer address, and in duration."""
+    """Limits of one method's streams: in total, per peer network, and in duration."""
 
     total: int
-    per_host: int
+    per_network: int
     seconds: float
 
 
 # A health watcher reconnects after the limit, as after any lost connection.
-_WATCH_LIMITS = StreamLimits(total=500, per_host=50, seconds=600.0)
-_REFLECTION_LIMITS = StreamLimits(total=100, per_host=20, seconds=30.0)
+_WATCH_LIMITS = StreamLimits(total=500, per_network=50, seconds=600.0)
+_REFLECTION_LIMITS = StreamLimits(total=100, per_network=20, seconds=30.0)
 
 
 class PublicStreamLimiter:
@@ -60,21 +61,21 @@ class PublicStreamLimiter:
 
     def __init__(self, limits: StreamLimits) -> None:
         self._limits = limits
-        self._by_host: Counter[str] = Counter()
+        self._by_network: Counter[str] = Counter()
 
     @contextmanager
-    def slot(self, host: str) -> Iterator[None]:
-        """One stream from an address, during the block; raises TooManyStreams."""
-        full = self._by_host.total() >= self._limits.total
-        if full or self._by_host[host] >= self._limits.per_host:
+    def slot(self, network: str) -> Iterator[None]:
+        """One stream from a network, during the block; raises TooManyStreams."""
+        full = self._by_network.total() >= self._limits.total
+        if full or self._by_network[network] >= self._limits.per_network:
             raise TooManyStreams
-        self._by_host[host] += 1
+        self._by_network[network] += 1
         try:
             yield
         finally:
-            self._by_host[host] -= 1
-            if not self._by_host[host]:
-                del self._by_host[host]
+            self._by_network[network] -= 1
+            if not self._by_network[network]:
+                del self._by_network[network]
 
     def limit(self, stream: Streaming, errors: ErrorMapper, package: str) -> Streaming:
         """The stream within the limits; beyond them it ends with a status."""
@@ -82,7 +83,7 @@ class PublicStreamLimiter:
         async def limited(request: Any, context: _Context) -> None:
             # Writes instead of yielding: an abandoned generator would end at an unknown time.
             try:
-                with self.slot(peer_host(context)):
+                with self.slot(peer_network(context)):
                     async with deadline(context.time_remaining(), self._limits.seconds):
                         await _write_all(stream(request, context), context)
             except (TooManyStreams, DeadlineExceeded) as error:
@@ -114,8 +115,3 @@ def limit_public_stream(handler: Handler, errors: ErrorMapper, package: str) -> 
         request_deserializer=handler.request_deserializer,
         response_serializer=handler.response_serializer,
     )
-
-
-def peer_host(context: _Context) -> str:
-    """The peer's address without the port, which differs by connection."""
-    return str(context.peer()).rpartition(":")[0]

@@ -16,9 +16,9 @@ from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from runtime.auth.authentication import Role, current_caller
-from runtime.rpc.concurrency_limits import peer_host
 from runtime.rpc.errors import ErrorSpec, retry_after
 from runtime.rpc.interceptor import Context
+from runtime.rpc.peers import peer_network
 
 _WINDOW = timedelta(minutes=1)
 _Key = tuple[str, str]
@@ -130,10 +130,10 @@ class FailedAttemptLimiter:
         caller = current_caller()
         if Role.SERVICE in caller.roles:
             return []
-        host = peer_host(context)
+        network = peer_network(context)
         if Role.CUSTOMER in caller.roles:
-            return [(self._caller, ("caller", caller.scope)), (self._peer, ("peer", host))]
+            return [(self._caller, ("caller", caller.scope)), (self._peer, ("peer", network))]
         return [
             (self._storefront, ("storefront", caller.scope)),
-            (self._storefront, ("storefront peer", host)),
+            (self._storefront, ("storefront peer", network)),
         ]

@@ -1,6 +1,9 @@
-"""Health by name: "" and each service report the database, "bus" reports relay and consumers.
+"""Health by name, for different questions.
 
-A broker outage does not take a process out of rotation: calls work, events wait in the outbox.
+- "" and each gRPC service are readiness: SERVING while the database answers. A broker outage does
+  not take a process out of rotation: calls work, events wait in the outbox.
+- "liveness" is SERVING as long as the process answers: a restart would not mend the database.
+- "bus" reports relay and consumers.
 """
 
 import asyncio
@@ -13,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus import Consumer, Relay
 from eventbus.jetstream import JetStream
-from runtime.rpc.health_servicer import HealthServicer
+from runtime.rpc.health_servicer import LIVENESS, HealthServicer
 
 _log = structlog.get_logger(__name__)
 _INTERVAL_SECONDS = 1.0
@@ -37,11 +40,12 @@ class HealthMonitor:
             await asyncio.sleep(_INTERVAL_SECONDS)
 
     def start(self, services: Sequence[str]) -> None:
-        """Reports NOT_SERVING for every name, so that none is unknown during the start."""
+        """Reports NOT_SERVING until the first check, so that no name is unknown; and liveness."""
         self._report(["", "bus", *services], False)
+        self._report([LIVENESS], True)
 
     def shut_down(self) -> None:
-        """Reports NOT_SERVING from now on, so that clients use other replicas."""
+        """Reports NOT_SERVING from now on, except for liveness: clients use other replicas."""
         self.servicer.shut_down()
 
     def _bus_is_healthy(self) -> bool:

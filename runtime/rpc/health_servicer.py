@@ -12,6 +12,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 _Response = health_pb2.HealthCheckResponse
+# The type stubs are older than the method List.
+_ListResponse: Any = health_pb2.HealthListResponse  # type: ignore[attr-defined]
+LIVENESS = "liveness"
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):
@@ -29,8 +32,11 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
             self._wake()
 
     def shut_down(self) -> None:
-        """Sets every name to NOT_SERVING permanently and ends all watches."""
-        self._serving = dict.fromkeys(self._serving, False)
+        """Sets every name but LIVENESS to NOT_SERVING permanently, and ends all watches.
+
+        The process lives until it has finished its calls: a restart would interrupt them.
+        """
+        self._serving = {name: name == LIVENESS for name in self._serving}
         self._is_shut_down = True
         self._wake()
 
@@ -44,6 +50,9 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         if request.service not in self._serving:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
         return self._response(request.service)
+
+    async def List(self, _request: Any, _context: _Context) -> Any:  # noqa: N802
+        return _ListResponse(statuses={name: self._response(name) for name in self._serving})
 
     async def Watch(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, context: _Context

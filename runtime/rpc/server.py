@@ -1,4 +1,4 @@
-"""The gRPC server of a service: options, health, reflection and the call interceptor."""
+"""The gRPC server of a process: options, health, reflection and the call interceptor."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,28 +6,35 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.rpc import error_details_pb2  # noqa: F401  registers the details of errors for reflection
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from runtime.auth.authentication import KeySet, TokenVerifier
 from runtime.auth.authorization import CallAuthorizer
 from runtime.rpc.errors import ErrorMapper
 from runtime.rpc.health import HealthMonitor
+from runtime.rpc.health_servicer import HealthServicer
 from runtime.rpc.interceptor import CallInterceptor
+from runtime.rpc.reflection import add_reflection
 from runtime.rpc.tls import server_credentials
-from runtime.settings import ServiceSettings
+from runtime.settings import CallSettings, ServiceSettings
 
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _MAX_MESSAGE_BYTES = 1024 * 1024
+# A connection's streams beside its calls: health and reflection.
+_MAX_PUBLIC_STREAMS = 100
+_AGE_GRACE_SECONDS = 5.0
 _OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", 4 * _MAX_MESSAGE_BYTES),
-    # Clients may ping idle connections this often; both sides must agree.
+    # Headers with the token; between the two sizes gRPC refuses calls at random.
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.absolute_max_metadata_size", 32 * 1024),
+    # Clients may ping this often, also between calls. By default the third ping within two hours
+    # without a call ends the connection.
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     # Connections are closed regularly, with grace, so that clients find new replicas.
     ("grpc.max_connection_age_ms", 30 * 60 * 1000),
-    ("grpc.max_connection_age_grace_ms", 30 * 1000),
     # Otherwise two processes could listen on one port and share its calls unnoticed.
     ("grpc.so_reuseport", 0),
 )
@@ -46,6 +53,66 @@ class ServiceRegistration:
     servicer: Any
 
 
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """Limits of calls: the duration of each, and the number in progress."""
+
+    seconds: float
+    concurrent: int = 1000
+
+
+def create_server(
+    keys: KeySet,
+    audience: str,
+    registrations: Sequence[ServiceRegistration],
+    errors: ErrorMapper,
+    health: HealthServicer,
+    limits: CallLimits,
+    logged_fields: Sequence[str] = (),
+) -> grpc.aio.Server:
+    """A server of these services, of health and of reflection, that does not listen yet.
+
+    `audience` is its name in tokens; `logged_fields` as in CallInterceptor. Raises
+    MethodWithoutPolicy.
+    """
+    names = [registration.name for registration in registrations]
+    authorizer = CallAuthorizer(TokenVerifier(keys, audience), names)
+    interceptor = CallInterceptor(
+        authorizer, errors, limits.seconds, limits.concurrent, logged_fields
+    )
+    server = grpc.aio.server(interceptors=[interceptor], options=server_options(limits))
+    for registration in registrations:
+        registration.register(registration.servicer, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    add_reflection([*names, _HEALTH], server)
+    return server
+
+
+def server_options(limits: CallLimits) -> list[tuple[str, int]]:
+    """The options of a gRPC server with these limits."""
+    return [
+        *_OPTIONS,
+        # A connection that is closed because of its age finishes its calls.
+        ("grpc.max_connection_age_grace_ms", round((limits.seconds + _AGE_GRACE_SECONDS) * 1000)),
+        # Bounds the replies that are kept for a client that does not read them.
+        ("grpc.max_concurrent_streams", limits.concurrent + _MAX_PUBLIC_STREAMS),
+    ]
+
+
+def add_port(server: grpc.aio.Server, config: CallSettings) -> int:
+    """Makes a server listen as the settings say; returns the port.
+
+    Raises PortTaken, CertificateUnreadable.
+    """
+    certificate, key = config.tls_certificate, config.tls_key
+    try:
+        if certificate is None or key is None:
+            return server.add_insecure_port(config.listen)
+        return server.add_secure_port(config.listen, server_credentials(certificate, key))
+    except RuntimeError as error:
+        raise PortTaken(f"cannot listen on {config.listen}: {error}") from error
+
+
 class GrpcServer:
     """A service's gRPC server."""
 
@@ -58,50 +125,27 @@ class GrpcServer:
         health: HealthMonitor,
         logged_fields: Sequence[str] = (),
     ) -> None:
-        """Raises KeysUnreadable, MethodWithoutPolicy.
-
-        `audience` is the service's name in tokens; `logged_fields` as in CallInterceptor.
-        """
-        self._listen, self._health = config.listen, health
+        """Raises KeysUnreadable, MethodWithoutPolicy; the arguments are those of create_server."""
+        self._config, self._health = config, health
         self._monitor: asyncio.Task[None] | None = None
         self._services = [registration.name for registration in registrations]
-        verifier = TokenVerifier(KeySet(config.auth_keys), audience)
-        authorizer = CallAuthorizer(verifier, self._services)
-        self._config = config
-        self._server = grpc.aio.server(
-            interceptors=[
-                CallInterceptor(
-                    authorizer,
-                    errors,
-                    config.max_call_seconds,
-                    config.max_concurrent_calls,
-                    logged_fields,
-                )
-            ],
-            options=_OPTIONS,
+        self._server = create_server(
+            KeySet(config.auth_keys),
+            audience,
+            registrations,
+            errors,
+            health.servicer,
+            CallLimits(config.max_call_seconds, config.max_concurrent_calls),
+            logged_fields,
         )
-        for registration in registrations:
-            registration.register(registration.servicer, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(health.servicer, self._server)
-        names = [*self._services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name]
-        reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], self._server)
 
     async def start(self) -> int:
-        """Listens; returns the port. Raises PortTaken."""
-        try:
-            port = self._add_port()
-        except RuntimeError as error:
-            raise PortTaken(f"cannot listen on {self._listen}: {error}") from error
+        """Listens; returns the port. Raises PortTaken, CertificateUnreadable."""
+        port = add_port(self._server, self._config)
         self._health.start(self._services)
         await self._server.start()
         self._monitor = asyncio.create_task(self._health.run(self._services))
         return port
-
-    def _add_port(self) -> int:
-        certificate, key = self._config.tls_certificate, self._config.tls_key
-        if certificate is None or key is None:
-            return self._server.add_insecure_port(self._listen)
-        return self._server.add_secure_port(self._listen, server_credentials(certificate, key))
 
     async def stop(self, grace_seconds: float) -> None:
         """Reports NOT_SERVING, refuses new calls, and waits for calls in flight."""

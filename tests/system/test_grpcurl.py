@@ -170,6 +170,7 @@ async def test_reflection_lists_every_service_of_the_contracts(
     listed = set(output.split())
     assert listed == expected | {
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
     }
 

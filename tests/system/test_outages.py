@@ -57,7 +57,10 @@ async def test_payment_and_interview_work_while_the_broker_is_down(
 async def test_services_report_a_database_outage_and_recover(
     disruptable_stack: RunningStack,
 ) -> None:
-    """Calls fail with DATABASE_UNAVAILABLE, health is NOT_SERVING until the database is back."""
+    """Calls fail with DATABASE_UNAVAILABLE, health is NOT_SERVING until the database is back.
+
+    Liveness stays SERVING: a restart would not help.
+    """
     journey, order_id, code = await disruptable_stack.prepare_session()
     await disruptable_stack.wait_for_effects(order_id, PAID)
     await disruptable_stack.devstack.kill("postgres")
@@ -70,6 +73,7 @@ async def test_services_report_a_database_outage_and_recover(
             await call
     for service in SERVICES:
         await wait_for_health(disruptable_stack, service, "", "NOT_SERVING")
+        assert await health_status(disruptable_stack, service, "liveness") == "SERVING"
     await disruptable_stack.devstack.start("postgres")
     for service in SERVICES:
         await wait_for_health(disruptable_stack, service, "", "SERVING")

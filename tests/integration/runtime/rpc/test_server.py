@@ -9,9 +9,10 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pb2
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
 from devstack.keys import Keys
@@ -20,11 +21,14 @@ from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 from runtime.auth.authentication import Role
 from runtime.database.engine import create_engine
 from runtime.rpc import concurrency_limits
+from runtime.rpc import server as rpc_server
 from runtime.rpc.errors import ErrorMapper
 from runtime.rpc.health import HealthMonitor
 from runtime.rpc.health_servicer import HealthServicer
-from runtime.rpc.server import GrpcServer, ServiceRegistration
+from runtime.rpc.reflection import V1_ALPHA
+from runtime.rpc.server import CallLimits, GrpcServer, ServiceRegistration, server_options
 from runtime.settings import ServiceSettings
+from tests.integration import http2
 
 MOST = 5
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -37,11 +41,13 @@ class Shop(payment_service_pb2_grpc.PaymentServiceServicer):
 
     def __init__(self) -> None:
         self.open, self.waiting = asyncio.Event(), 0
+        self.peers: set[str] = set()
 
     async def ListProducts(  # noqa: N802
-        self, _request: payment_service_pb2.ListProductsRequest, _context: Any
+        self, _request: payment_service_pb2.ListProductsRequest, context: Any
     ) -> payment_service_pb2.ListProductsResponse:
         self.waiting += 1
+        self.peers.add(context.peer())
         try:
             await self.open.wait()
         finally:
@@ -113,11 +119,32 @@ def watch(channel: grpc.aio.Channel, name: str = "") -> Any:
     return health_pb2_grpc.HealthStub(channel).Watch(request, timeout=30)
 
 
-async def services_shown(channel: grpc.aio.Channel) -> list[str]:
-    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+async def reflected(
+    channel: grpc.aio.Channel, service: str, request: reflection_pb2.ServerReflectionRequest
+) -> reflection_pb2.ServerReflectionResponse:
+    """The answer of reflection under one of its names."""
+    method = channel.stream_stream(
+        f"/{service}/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    [reply] = [reply async for reply in method(iter([request]), timeout=10)]
+    return reply
+
+
+async def services_shown(channel: grpc.aio.Channel, service: str = V1_ALPHA) -> list[str]:
     request = reflection_pb2.ServerReflectionRequest(list_services="*")
-    shown = [reply async for reply in stub.ServerReflectionInfo(iter([request]), timeout=10)]
-    return [service.name for reply in shown for service in reply.list_services_response.service]
+    reply = await reflected(channel, service, request)
+    return [each.name for each in reply.list_services_response.service]
+
+
+async def files_shown(
+    channel: grpc.aio.Channel, service: str, symbol: str
+) -> list[descriptor_pb2.FileDescriptorProto]:
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+    reply = await reflected(channel, service, request)
+    files = reply.file_descriptor_response.file_descriptor_proto
+    return [descriptor_pb2.FileDescriptorProto.FromString(file) for file in files]
 
 
 async def test_streams_without_a_token_keep_nobody_out(tmp_path: Path) -> None:
@@ -138,7 +165,7 @@ async def test_streams_without_a_token_are_bounded_in_number_and_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From one address; each ends in time, and leaves its place to another."""
-    bounds = concurrency_limits.StreamLimits(total=9, per_host=2, seconds=1)
+    bounds = concurrency_limits.StreamLimits(total=9, per_network=2, seconds=1)
     monkeypatch.setattr(concurrency_limits, "_WATCH_LIMITS", bounds)
     async with listening(tmp_path) as here:
         kept = [watch(here.channel()) for _ in range(2)]
@@ -235,39 +262,123 @@ async def test_a_watcher_that_takes_no_answer_holds_up_nothing(
 
     monkeypatch.setattr(HealthServicer, "Watch", noted)
     async with listening(tmp_path) as here:
-        _, writer = await asyncio.open_connection("127.0.0.1", here.port)
-        writer.write(_watch_with_no_window())
+        mute = await http2.Connection.open(here.port, {http2.INITIAL_WINDOW_SIZE: 0})
+        mute.writer.write(http2.call("/grpc.health.v1.Health/Watch"))
         async with asyncio.timeout(10):
             await begun.wait()
         watching = watch(here.channel())
         assert (await watching.read()).status == NOT_SERVING
         here.health.servicer.set("", serving=True)
         assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
-        writer.close()
+        mute.close()
 
 
-def _watch_with_no_window() -> bytes:
-    """What an HTTP/2 client sends that watches and lets no data come back."""
+def change_option(patch: pytest.MonkeyPatch, name: str, value: int) -> None:
+    """Changes the value of an option that servers have."""
+    assert name in dict(rpc_server._OPTIONS)
+    patch.setattr(rpc_server, "_OPTIONS", [*{**dict(rpc_server._OPTIONS), name: value}.items()])
 
-    def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
-        return len(body).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + body
 
-    def header(name: str, value: str) -> bytes:
-        parts = [bytes([len(text)]) + text.encode() for text in (name, value)]
-        return b"\x00" + b"".join(parts)
+async def test_an_idle_client_may_ping_as_often_as_the_option_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pings at a shorter interval end the connection; without an interval none does."""
+    name = "grpc.http2.min_ping_interval_without_data_ms"
+    assert dict(rpc_server._OPTIONS)[name] <= 10_000
+    async with listening(tmp_path) as here:
+        connection = await http2.Connection.open(here.port)
+        assert await connection.ping(99) < 9
+        connection.close()
+    change_option(monkeypatch, name, 0)
+    async with listening(tmp_path) as here:
+        connection = await http2.Connection.open(here.port)
+        assert await connection.ping(99) == 99
+        connection.close()
 
-    headers = {
-        ":method": "POST",
-        ":scheme": "http",
-        ":path": "/grpc.health.v1.Health/Watch",
-        ":authority": "health",
-        "te": "trailers",
-        "content-type": "application/grpc",
-    }
-    initial_window = (4).to_bytes(2) + (0).to_bytes(4)
-    return (
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-        + frame(4, 0, 0, initial_window)
-        + frame(1, 4, 1, b"".join(header(*one) for one in headers.items()))
-        + frame(0, 1, 1, bytes(5))
-    )
+
+async def test_a_connection_has_a_limited_number_of_streams(tmp_path: Path) -> None:
+    """A client that reads nothing cannot make the server keep any number of replies."""
+    async with listening(tmp_path) as here:
+        connection = await http2.Connection.open(here.port)
+        assert MOST < connection.server_settings[http2.MAX_CONCURRENT_STREAMS] <= MOST + 100
+        connection.close()
+
+
+async def test_a_call_may_carry_a_large_token(tmp_path: Path) -> None:
+    """Those of identity providers name all groups of a person. None is refused at random."""
+    metadata = (("authorization", "x" * 15_000),)
+    async with listening(tmp_path) as here:
+        health = health_pb2_grpc.HealthStub(here.channel())
+        for _ in range(20):
+            await health.Check(CHECK, metadata=metadata, timeout=10)
+
+
+async def test_an_old_connection_finishes_its_calls_and_new_calls_get_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So clients find new replicas, and no call is lost by it."""
+    change_option(monkeypatch, "grpc.max_connection_age_ms", 200)
+    async with listening(tmp_path) as here:
+        channel = here.channel()
+        pending = asyncio.ensure_future(_reply(here.products(channel)))
+        await here.until_waiting(1)
+        [first] = here.shop.peers
+
+        async def calls_on_a_new_connection() -> bool:
+            call = here.products(channel)
+            await here.until_waiting(2)
+            call.cancel()
+            await here.until_waiting(1)
+            return here.shop.peers != {first}
+
+        await wait_until(calls_on_a_new_connection, "a new connection")
+        here.shop.open.set()
+        assert await pending == payment_service_pb2.ListProductsResponse()
+
+
+def test_an_old_connection_is_kept_as_long_as_a_call_may_take() -> None:
+    options = dict(server_options(CallLimits(seconds=600)))
+    assert options["grpc.max_connection_age_grace_ms"] > 600_000
+
+
+async def test_reflection_answers_under_both_of_its_names(tmp_path: Path) -> None:
+    """And describes itself, as clients that list the methods of all services need."""
+    async with listening(tmp_path) as here:
+        for version in ("v1", "v1alpha"):
+            name = f"grpc.reflection.{version}.ServerReflection"
+            assert "payment.v1.PaymentService" in await services_shown(here.channel(), name)
+            assert name in await services_shown(here.channel(), name)
+            [file] = await files_shown(here.channel(), name, name)
+            assert (file.package, file.service[0].name) == (
+                f"grpc.reflection.{version}",
+                "ServerReflection",
+            )
+            assert file.service[0].method[0].input_type.startswith(f".grpc.reflection.{version}.")
+
+
+async def test_health_lists_every_name(tmp_path: Path) -> None:
+    async with listening(tmp_path) as here:
+        call = here.channel().unary_unary(
+            "/grpc.health.v1.Health/List",
+            response_deserializer=health_pb2.HealthListResponse.FromString,
+        )
+        statuses = {name: each.status for name, each in (await call(b"")).statuses.items()}
+        assert statuses == {
+            "": NOT_SERVING,
+            "bus": NOT_SERVING,
+            "payment.v1.PaymentService": NOT_SERVING,
+            "liveness": health_pb2.HealthCheckResponse.SERVING,
+        }
+
+
+async def test_liveness_does_not_follow_the_database_and_lasts_until_the_calls_have_ended(
+    tmp_path: Path,
+) -> None:
+    """A probe of liveness restarts no process that waits for its database, or that is stopping."""
+    liveness = health_pb2.HealthCheckRequest(service="liveness")
+    async with listening(tmp_path) as here:
+        health = health_pb2_grpc.HealthStub(here.channel())
+        here.health.shut_down()
+        assert (await health.Check(CHECK, timeout=10)).status == NOT_SERVING
+        reply = await health.Check(liveness, timeout=10)
+        assert reply.status == health_pb2.HealthCheckResponse.SERVING

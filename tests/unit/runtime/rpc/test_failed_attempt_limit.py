@@ -81,6 +81,20 @@ async def test_of_many_callers_at_one_address_only_its_limit_is_looked_at(lookup
     assert await lookup.judge(good=True, name="new", context=From("ipv4:10.0.0.2")) == "looked at"
 
 
+async def test_the_addresses_of_an_ipv6_network_have_one_limit(lookup: Lookup) -> None:
+    """A host has them all, so that a limit of each would be none."""
+    hosts = [From(f"ipv6:%5B2001:db8:1:2::{number:x}%5D") for number in range(900)]
+    calls = [
+        asyncio.create_task(lookup.judge(good=False, name=f"guesser {host.host}", context=host))
+        for host in hosts
+    ]
+    await lookup.until_under_way(3 * LIMIT)
+    lookup.open.set()
+    assert Counter(await asyncio.gather(*calls))["looked at"] == 3 * LIMIT
+    elsewhere = From("ipv6:%5B2001:db8:1:3::1%5D")
+    assert await lookup.judge(good=True, name="new", context=elsewhere) == "looked at"
+
+
 async def test_good_codes_beyond_the_limit_wait_and_are_all_looked_at(lookup: Lookup) -> None:
     calls = [asyncio.create_task(lookup.judge(good=True)) for _ in range(10 * LIMIT)]
     await lookup.until_under_way(LIMIT)

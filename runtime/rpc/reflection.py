@@ -1,0 +1,42 @@
+"""Server reflection under both of its names: v1, and v1alpha for older clients.
+
+grpcio-reflection implements v1alpha only. v1 has the same messages and methods in another package,
+so one implementation answers both.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, text_format
+from google.rpc import error_details_pb2  # noqa: F401  registers the details of errors
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
+
+V1_ALPHA = reflection.SERVICE_NAME
+V1 = V1_ALPHA.replace(".v1alpha.", ".v1.")
+
+
+def add_reflection(services: Sequence[str], server: grpc.aio.Server) -> None:
+    """Describes the services of a server, given by their full names, and reflection itself."""
+    _register_description_of_v1()
+    servicer = reflection.aio.ReflectionServicer([*services, V1_ALPHA, V1])
+    register: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
+    register(servicer, server)
+    method = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    handlers = {"ServerReflectionInfo": method}
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(V1, handlers)])
+
+
+def _register_description_of_v1() -> None:
+    """Makes v1 known to the default pool, so that reflection can describe it to its clients."""
+    file = descriptor_pb2.FileDescriptorProto()
+    reflection_pb2.DESCRIPTOR.CopyToProto(file)
+    file.ClearField("options")  # those of v1alpha for other languages; it is deprecated
+    file.name = "grpc/reflection/v1/reflection.proto"
+    text = text_format.MessageToString(file).replace(".v1alpha", ".v1")
+    file = text_format.Parse(text, descriptor_pb2.FileDescriptorProto())
+    descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
