@@ -33,10 +33,11 @@ from runtime.rpc.errors import (
     retry_after,
 )
 from runtime.rpc.failed_attempt_limit import TOO_MANY_FAILED_ATTEMPTS, TooManyFailedAttempts
-from shared_model.access_code import MalformedAccessCode
+from shared_model.access_code import MALFORMED_ZH, MalformedAccessCode
 
 _Code = grpc.StatusCode
-# The same status for malformed and unknown codes: a guess reveals nothing.
+# Malformed and unknown codes have the same status and reason. Only the text of the former says what
+# a code looks like, which is no secret.
 _CODE_NOT_FOUND = ErrorSpec(
     _Code.NOT_FOUND,
     "ACCESS_CODE_NOT_FOUND",
@@ -66,7 +67,7 @@ def _reported_as(spec: ErrorSpec, error: Exception) -> ErrorSpec:
 
 
 ERRORS: ErrorTable = {
-    MalformedAccessCode: _CODE_NOT_FOUND,
+    MalformedAccessCode: ErrorSpec(_Code.NOT_FOUND, "ACCESS_CODE_NOT_FOUND", MALFORMED_ZH),
     CodeNotFound: _CODE_NOT_FOUND,
     CodeRevoked: _REVOKED,
     CodeSuspended: _code_status("ACCESS_CODE_SUSPENDED", "访问码已暂停使用"),

@@ -15,8 +15,8 @@ from notification_svc.domain.reasons import (
     MAX_REASON_LENGTH,
     one_line,
     without_address,
-    without_code,
 )
+from shared_model.access_code import mask_access_code
 
 
 class NotificationStatus(StrEnum):
@@ -233,7 +233,7 @@ class Notification:
         line = one_line(reason)
         content = self.content
         return (
-            without_code(line, content.access_code)
+            mask_access_code(line, content.access_code)
             if isinstance(content, AccessCodeContent)
             else line
         )

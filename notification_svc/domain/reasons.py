@@ -11,13 +11,6 @@ def one_line(text: str) -> str:
     return "".join(symbol if symbol.isprintable() else "?" for symbol in line)
 
 
-def without_code(text: str, access_code: str) -> str:
-    """Text without the code, however its symbols are grouped and written."""
-    symbols = [symbol for symbol in access_code if symbol.isalnum()]
-    code = re.compile(r"[\W_]*".join(map(re.escape, symbols)), re.IGNORECASE)
-    return code.sub("****", text)
-
-
 def without_address(text: str, email: str) -> str:
     """Text without the address, and without its local part."""
     local_part = email.rpartition("@")[0]

@@ -37,7 +37,7 @@ from runtime.rpc.errors import (
     retry_after,
 )
 from runtime.rpc.failed_attempt_limit import TOO_MANY_FAILED_ATTEMPTS, TooManyFailedAttempts
-from shared_model.access_code import MalformedAccessCode
+from shared_model.access_code import MALFORMED_ZH, MalformedAccessCode
 
 
 class ForeignCustomerId(Exception):
@@ -96,7 +96,7 @@ ERRORS: ErrorTable = {
         "ACCESS_CODE_NOT_REISSUABLE", "访问码当前不能补发", _CODE_STATUS
     ),
     AccessCodeNotFound: _NO_CODE,
-    MalformedAccessCode: _NO_CODE,
+    MalformedAccessCode: ErrorSpec(_Code.NOT_FOUND, "ACCESS_CODE_NOT_FOUND", MALFORMED_ZH),
     RequestIdReused: REQUEST_ID_REUSED,
     SignatureInvalid: ErrorSpec(
         _Code.UNAUTHENTICATED, "NOTIFICATION_SIGNATURE_INVALID", "通知签名无效"

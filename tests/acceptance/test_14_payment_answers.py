@@ -83,9 +83,16 @@ async def test_each_reason_is_returned(shared_stack: RunningStack, reason: str) 
 
 
 async def test_a_code_may_be_typed_in_several_forms(shared_stack: RunningStack) -> None:
-    """In lower case, with or without separators; it may name its product."""
+    """In lower case, with or without separators or with odd ones; it may name its product."""
     _, _, code = await shared_stack.prepare_session()
-    for typed in (code.lower(), code.replace("-", ""), code.replace("-", " "), f" {code} "):
+    pasted = (f"【{code}】", f"“{code}”。", code.replace("-", "ー"), code.replace("-", "."))
+    for typed in (
+        code.lower(),
+        code.replace("-", ""),
+        code.replace("-", " "),
+        f" {code} ",
+        *pasted,
+    ):
         assert (await validate_access_code(shared_stack.clients, typed)).valid
     assert (await validate_access_code(shared_stack.clients, code, "backend-60")).valid
     for typed in ("x", "0000-0000-0000-0001", code[:-1], code + "0", "\x00" * 16, "💥" * 16):

@@ -38,6 +38,7 @@ from payment_svc.domain.payments import PaymentStatus
 from payment_svc.grpc_server.errors import ERRORS as PAYMENT
 from runtime.ops.errors import ERRORS as OPS
 from runtime.rpc.errors import ErrorMapper, ErrorTable
+from shared_model.access_code import MalformedAccessCode
 
 NOW = datetime.fromisoformat("2026-01-02T12:00:00+00:00")
 TABLES: Mapping[str, ErrorTable] = {
@@ -335,3 +336,20 @@ def test_an_invalid_argument_names_its_field(domain: str, error: type[Exception]
     [violation] = details.field_violations
     assert violation.field
     assert violation.description == "not that"
+
+
+@pytest.mark.parametrize("domain", ["payment.v1", "interview.v1"])
+@pytest.mark.parametrize(
+    ("language", "description"),
+    [("en", "16 letters and digits in four groups of four"), ("zh-CN", "16 个字母和数字")],
+)
+def test_not_found_for_what_cannot_be_a_code_says_what_a_code_looks_like(
+    domain: str, language: str, description: str
+) -> None:
+    status = ErrorMapper(TABLES[domain]).status(MalformedAccessCode(), domain, language)
+    assert status.code is grpc.StatusCode.NOT_FOUND
+    full = status_pb2.Status.FromString(dict(status.trailing_metadata)["grpc-status-details-bin"])
+    localized = error_details_pb2.LocalizedMessage()
+    assert full.details[-1].Unpack(localized)
+    assert description in localized.message
+    assert "16 letters and digits" in full.message

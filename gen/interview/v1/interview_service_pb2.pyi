@@ -120,8 +120,10 @@ class CheckAccessCodeRequest(_message.Message):
 
     ACCESS_CODE_FIELD_NUMBER: _builtins.int
     access_code: _builtins.str
-    """The code as typed by a person: case, spaces, dashes and full-width forms
-    are ignored, I and L are read as 1, O as 0.
+    """The code as typed or pasted by a person: 16 letters and digits. Case and
+    full-width forms do not matter, I and L are read as 1, O as 0, and whatever
+    is neither a letter nor a digit is ignored, such as dashes, quotes,
+    brackets, dots, spaces and invisible characters.
     """
     def __init__(
         self,

@@ -77,7 +77,8 @@ class InterviewServiceStub:
     exactly one interview, regardless of concurrent calls. Idempotent by
     `request_id`.
 
-    Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND (malformed or unknown);
+    Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND (malformed or unknown; for what
+    cannot be a code, its text says what a code looks like);
     FAILED_PRECONDITION ACCESS_CODE_REVOKED, ACCESS_CODE_SUSPENDED,
     ACCESS_CODE_REDEEMED or ACCESS_CODE_EXPIRED, with
     google.rpc.PreconditionFailure; UNAVAILABLE SESSION_NOT_PREPARED (the code
@@ -200,7 +201,8 @@ class InterviewServiceAsyncStub(InterviewServiceStub):
     exactly one interview, regardless of concurrent calls. Idempotent by
     `request_id`.
 
-    Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND (malformed or unknown);
+    Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND (malformed or unknown; for what
+    cannot be a code, its text says what a code looks like);
     FAILED_PRECONDITION ACCESS_CODE_REVOKED, ACCESS_CODE_SUSPENDED,
     ACCESS_CODE_REDEEMED or ACCESS_CODE_EXPIRED, with
     google.rpc.PreconditionFailure; UNAVAILABLE SESSION_NOT_PREPARED (the code
@@ -332,7 +334,8 @@ class InterviewServiceServicer(metaclass=_abc_1.ABCMeta):
         exactly one interview, regardless of concurrent calls. Idempotent by
         `request_id`.
 
-        Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND (malformed or unknown);
+        Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND (malformed or unknown; for what
+        cannot be a code, its text says what a code looks like);
         FAILED_PRECONDITION ACCESS_CODE_REVOKED, ACCESS_CODE_SUSPENDED,
         ACCESS_CODE_REDEEMED or ACCESS_CODE_EXPIRED, with
         google.rpc.PreconditionFailure; UNAVAILABLE SESSION_NOT_PREPARED (the code

@@ -131,7 +131,8 @@ class AccessCodeServiceServicer:
 
     def GetAccessCode(self, request, context):
         """Gets the record of one code and the other data that PaymentCompleted
-        carried for it. Idempotent. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND.
+        carried for it. Idempotent. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; for
+        what cannot be a code, its text says what a code looks like.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

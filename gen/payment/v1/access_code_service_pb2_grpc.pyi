@@ -64,7 +64,8 @@ class AccessCodeServiceStub:
     """
     GetAccessCode: _grpc.UnaryUnaryMultiCallable[_access_code_service_pb2.GetAccessCodeRequest, _access_code_service_pb2.GetAccessCodeResponse]
     """Gets the record of one code and the other data that PaymentCompleted
-    carried for it. Idempotent. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND.
+    carried for it. Idempotent. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; for
+    what cannot be a code, its text says what a code looks like.
     """
     RevokeAccessCode: _grpc.UnaryUnaryMultiCallable[_access_code_service_pb2.RevokeAccessCodeRequest, _access_code_service_pb2.RevokeAccessCodeResponse]
     """Withdraws a code permanently. Its session is cancelled unless it has
@@ -138,7 +139,8 @@ class AccessCodeServiceAsyncStub(AccessCodeServiceStub):
     """
     GetAccessCode: _aio.UnaryUnaryMultiCallable[_access_code_service_pb2.GetAccessCodeRequest, _access_code_service_pb2.GetAccessCodeResponse]  # type: ignore[assignment]
     """Gets the record of one code and the other data that PaymentCompleted
-    carried for it. Idempotent. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND.
+    carried for it. Idempotent. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; for
+    what cannot be a code, its text says what a code looks like.
     """
     RevokeAccessCode: _aio.UnaryUnaryMultiCallable[_access_code_service_pb2.RevokeAccessCodeRequest, _access_code_service_pb2.RevokeAccessCodeResponse]  # type: ignore[assignment]
     """Withdraws a code permanently. Its session is cancelled unless it has
@@ -221,7 +223,8 @@ class AccessCodeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_code_service_pb2.GetAccessCodeResponse, _abc.Awaitable[_access_code_service_pb2.GetAccessCodeResponse]]:
         """Gets the record of one code and the other data that PaymentCompleted
-        carried for it. Idempotent. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND.
+        carried for it. Idempotent. Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND; for
+        what cannot be a code, its text says what a code looks like.
         """
 
     @_abc_1.abstractmethod

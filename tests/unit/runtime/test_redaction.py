@@ -1,5 +1,7 @@
 """Masking: access codes and mail addresses don't reach what people read; ids do."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,10 +9,11 @@ from ulid import ULID
 
 from runtime.logging import mask_secrets
 from runtime.redaction import mask
-from shared_model.access_code import generate
+from shared_model.access_code import ALPHABET, generate
 
 CODE = "7ZK4-0PQX-M2A9-E5TB"
 MASKED = "****-****-****-E5TB"
+FULL_WIDTH = {ord(symbol): ord(symbol) + 0xFEE0 for symbol in ALPHABET}
 codes = st.randoms(use_true_random=False).map(lambda source: generate(source.randrange))
 
 
@@ -82,7 +85,66 @@ def test_a_code_typed_without_dashes_is_masked(code: str) -> None:
     """If it holds a digit: sixteen capital letters may be a word."""
     typed = code.replace("-", "")
     if any(symbol.isdigit() for symbol in typed):
-        assert mask(f"code {typed}.") == f"code ****-****-****-{code[-4:]}."
+        assert mask(f"number {typed}.") == f"number ****-****-****-{code[-4:]}."
+
+
+@given(
+    codes,
+    st.sampled_from(
+        [
+            "ー",
+            "ｰ",
+            "─",
+            "一",
+            " ",
+            ".",
+            "】【",
+            "」「",
+            " \u2013 ",
+            "\u200b",
+            "\u3000",
+            "_",
+            "', '",
+            "·",
+        ]
+    ),
+    st.sampled_from(["{}", "number {} is up", "兑换码{}已使用", "【{}】", '"{}".', "up\n{}\nup"]),
+    st.sampled_from([str.upper, str.lower, lambda code: code.translate(FULL_WIDTH)]),
+)
+def test_a_code_with_odd_separators_is_masked(
+    code: str, separator: str, form: str, spelling: Callable[[str], str]
+) -> None:
+    groups = spelling(code).split("-")
+    masked = mask(form.format(separator.join(groups)))
+    assert not any(f"{separator}{group}" in masked for group in groups[1:3])
+    assert not any(f"{group}{separator}" in masked for group in groups[:3])
+    assert masked == form.format(f"****-****-****-{code[-4:].lower()}") or masked == form.format(
+        f"****-****-****-{code[-4:]}"
+    )
+
+
+@given(codes, st.lists(st.sampled_from(["-", " ", "\u200b", ""]), min_size=3, max_size=3))
+def test_a_code_is_masked_though_its_groups_run_together(code: str, between: list[str]) -> None:
+    groups = code.split("-")
+    typed = groups[0] + "".join(map("".join, zip(between, groups[1:], strict=True)))
+    if any(symbol.isdigit() for symbol in typed):
+        assert mask(f"number {typed}.") == f"number ****-****-****-{code[-4:]}."
+
+
+@given(st.lists(codes, min_size=2, max_size=4), st.sampled_from([" ", "\n", ", "]))
+def test_codes_beside_each_other_are_all_masked(several: list[str], separator: str) -> None:
+    assert mask(separator.join(several)).count("****-****-****-") == len(several)
+
+
+def test_a_long_text_is_masked_in_linear_time() -> None:
+    """Texts of clients are masked too: this takes minutes if the time grows with the square."""
+    for text in ("a" * 1_000_000, "AB12" * 250_000, "abcd " * 20_000):
+        assert len(mask(text)) == len(text)
+
+
+def test_words_of_four_letters_are_left_alone() -> None:
+    text = "some text that says what went well with them; each time this took more than four days"
+    assert mask(text) == text
 
 
 def test_a_code_in_small_letters_is_masked() -> None:

@@ -11,6 +11,7 @@ from shared_model.access_code import ALPHABET, MalformedAccessCode, generate, no
 
 codes = st.randoms(use_true_random=False).map(lambda source: generate(source.randrange))
 EXAMPLES = [generate(random.Random(seed).randrange) for seed in range(10)]  # noqa: S311
+FULL_WIDTH_LOWER = {ord(symbol): ord(symbol) + 0xFEE0 for symbol in ALPHABET.lower() + "-"}
 FULL_WIDTH = {ord(symbol): ord(symbol) + 0xFEE0 for symbol in ALPHABET + "-"}
 
 
@@ -112,6 +113,52 @@ def test_separators_are_accepted_anywhere(code: str, places: list[int], separato
     assert normalise(code.replace("-", separator)) == code
 
 
+@given(
+    codes,
+    st.lists(
+        st.text(
+            st.characters(exclude_categories=["Lu", "Ll", "Lt", "Lo", "Nd", "Nl", "No", "Cs"]),
+            max_size=4,
+        ),
+        min_size=17,
+        max_size=17,
+    ),
+)
+def test_whatever_is_neither_a_letter_nor_a_digit_is_ignored(code: str, between: list[str]) -> None:
+    typed = "".join(map("".join, zip(between, [*symbols(code), ""], strict=True)))
+    assert normalise(typed) == code
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}-{}-{}-{}.",
+        "{}-{}-{}-{}。",
+        "“{}-{}-{}-{}”",
+        "『{}』『{}』『{}』『{}』",
+        "【{}-{}-{}-{}】",
+        "{}ー{}ー{}ー{}",
+        "{}ｰ{}ｰ{}ｰ{}",
+        "{}─{}─{}─{}",
+        "{}一{}一{}一{}",
+        "{}—{}—{}—{}",
+        "{}\uff5e{}\uff5e{}\uff5e{}",
+        "{}.{}.{}.{}",
+        "{}·{}·{}·{}",
+        "{}、{}、{}、{}",
+        "`{}_{}_{}_{}`",
+        "'{} {} {} {}'",
+        "«{}/{}/{}/{}»",
+        "\u2067{}\u200b{}\ufeff{}\u00ad{}\u2069\r\n",
+        "<{}|{}|{}|{}>",
+    ],
+)
+@given(code=codes)
+def test_a_code_is_accepted_as_people_paste_it(form: str, code: str) -> None:
+    assert normalise(form.format(*code.split("-"))) == code
+    assert normalise(form.format(*code.lower().translate(FULL_WIDTH_LOWER).split("\uff0d"))) == code
+
+
 @given(codes, st.sampled_from("IiLl\uff29\uff4c"))
 def test_i_and_l_are_read_as_one(code: str, typed_symbol: str) -> None:
     assert normalise(code.replace("1", typed_symbol)) == code
@@ -131,15 +178,22 @@ def test_o_is_read_as_zero(code: str, typed_symbol: str) -> None:
         "0000-0000-0000-00000",
         "0000-0000-0000-000U",
         "0000-0000-0000-000!",
-        "0000.0000.0000.0000",
         "零000-0000-0000-0000",
-        "0000-0000-0000-0000\x00",
+        "\u3007000-0000-0000-0000",
+        "\x00" * 16,
+        "-" * 16,
+        "一一一一-一一一一-一一一一-一一一一",
         "0" * 100_000,
     ],
 )
 def test_a_malformed_code_is_refused(typed: str) -> None:
     with pytest.raises(MalformedAccessCode):
         normalise(typed)
+
+
+def test_a_malformed_code_is_told_what_a_code_looks_like() -> None:
+    with pytest.raises(MalformedAccessCode, match="16 letters and digits in four groups of four"):
+        normalise("my code")
 
 
 @given(st.text(max_size=40))
