@@ -1,6 +1,5 @@
 """notification's settings."""
 
-from email.errors import MessageError
 from email.headerregistry import Address
 from email.utils import parseaddr
 from typing import Literal, Self
@@ -12,6 +11,7 @@ from eventbus.backoff import Backoff
 from notification_svc.mail.smtp import QUIT_SECONDS, MailServer
 from notification_svc.workers.mail_sender import MailSenderSettings
 from runtime.settings import ServiceSettings
+from shared_model.mail_address import MailAddress, MalformedMailAddress
 
 
 class NotificationSettings(ServiceSettings):
@@ -85,9 +85,9 @@ def to_sender(text: str) -> Address:
     """An address with or without display name; raises ValueError."""
     name, spec = parseaddr(text)
     try:
-        address = Address(name, addr_spec=spec)
-    except (ValueError, IndexError, MessageError) as error:
-        raise ValueError(f"{text!r} is not a mail address") from error
-    if not address.username or not address.domain:
-        raise ValueError(f"{text!r} is not a mail address")
-    return address
+        address = MailAddress.parse(spec)
+    except MalformedMailAddress as error:
+        raise ValueError(f"{text!r} is not a mail address: it {error}") from error
+    if address.needs_smtputf8:
+        raise ValueError(f"{text!r} needs SMTPUTF8, which not every mail server has")
+    return Address(name, address.local_part, address.domain)

@@ -8,26 +8,15 @@ from typing import Any
 
 import structlog
 
-from runtime.redaction import mask
-
-
-def _masked(value: Any) -> Any:
-    match value:
-        case str():
-            return mask(value)
-        case dict():
-            return {key: _masked(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_masked(item) for item in value]
-        case _:
-            return value
+from runtime.redaction import mask_values
 
 
 def mask_secrets(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     """Masks every text of a log entry, including tracebacks."""
-    return {key: _masked(value) for key, value in event.items()}
+    masked: dict[str, Any] = mask_values(dict(event))
+    return masked
 
 
 def configure(service: str, level: str, style: str) -> None:

@@ -1,17 +1,23 @@
 """Redaction: masks secrets in all texts that people read: logs, error messages, operators' views.
 
-Mail addresses and the values that a database error quotes are masked. A program adds the rules of
-its domain.
+Fields that hold a secret are masked as such: those that a contract marks with `debug_redact`, and
+those of a log entry with such a name. In other texts, mail addresses and the values that a database
+error quotes are masked. A program adds the rules of its domain.
 """
 
 import re
 from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 # Every part is bounded: texts of clients are masked too, and must not cause long backtracking.
-_LOCAL = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]"
-_MAIL_ADDRESS = re.compile(
-    rf"(?<!{_LOCAL})({_LOCAL}){_LOCAL}{{0,255}}@([A-Za-z0-9-]{{1,63}}(?:\.[A-Za-z0-9-]{{1,63}}){{1,8}})"
-)
+_LOCAL = r"[\w.!#$%&'*+/=?^`{|}~-]"
+_DOMAIN = r"[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}"
+_MAIL_ADDRESS = re.compile(rf"(?<!{_LOCAL})({_LOCAL}){_LOCAL}{{0,255}}@({_DOMAIN})")
+_QUOTED_MAIL_ADDRESS = re.compile(rf'"(?:[^"\\\n]|\\.){{1,64}}"@({_DOMAIN})')
+_SECRET_LOG_FIELDS = frozenset({"email", "recipient_email", "access_code"})
 # A value may hold line breaks: the detail ends where the error text or the traceback continues.
 _ROW = re.compile(
     r"(DETAIL: {1,2})(?:Failing row contains|Key) .*?"
@@ -36,4 +42,56 @@ def mask(text: str) -> str:
     text = _PARAMETER.sub(r"\1 ***", _ROW.sub(r"\1***", text))
     for rule in _rules:
         text = rule(text)
+    text = _QUOTED_MAIL_ADDRESS.sub(r'"***"@\1', text)
     return _MAIL_ADDRESS.sub(r"\1***@\2", text)
+
+
+def mask_field(text: str) -> str:
+    """Masks the text of a field that holds a secret, also if it does not look like one."""
+    masked = mask(text)
+    return "***" if masked == text and text else masked
+
+
+def mask_values(value: Any) -> Any:
+    """Masks every text in a value of dictionaries and lists; other values stay."""
+    match value:
+        case str():
+            return mask(value)
+        case dict():
+            return {
+                key: mask_field(item)
+                if key in _SECRET_LOG_FIELDS and isinstance(item, str)
+                else mask_values(item)
+                for key, item in value.items()
+            }
+        case list() | tuple():
+            return [mask_values(item) for item in value]
+        case _:
+            return value
+
+
+def mask_message(message: Message) -> None:
+    """Masks every text in a message, and wholly those that its contract marks as secret."""
+    for field, value in message.ListFields():
+        hide = mask_field if field.GetOptions().debug_redact else mask
+        is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
+        values: Any = value if field.is_repeated else [value]
+        if is_map:
+            _mask_map(value, hide)
+        elif field.type == FieldDescriptor.TYPE_MESSAGE:
+            for part in values:
+                mask_message(part)
+        elif field.type == FieldDescriptor.TYPE_STRING:
+            hidden = [hide(text) for text in values]
+            if field.is_repeated:
+                value[:] = hidden
+            else:
+                setattr(message, field.name, hidden[0])
+
+
+def _mask_map(entries: Any, hide: Callable[[str], str]) -> None:
+    for key, value in list(entries.items()):
+        if isinstance(value, Message):
+            mask_message(value)
+        elif isinstance(value, str):
+            entries[key] = hide(value)

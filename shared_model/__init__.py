@@ -1,5 +1,5 @@
-"""The code that several services share: the format of access codes and currencies' decimals.
+"""The code that several services share: formats of codes, addresses and names, and currencies.
 
-It contains no rules of a domain and uses the standard library only. The messages of the shared
-model are in protos/shared_model.
+It contains no rules of a domain and uses the standard library and email-validator only. The
+messages of the shared model are in protos/shared_model.
 """

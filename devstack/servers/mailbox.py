@@ -22,11 +22,11 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from devstack.supervision.ports import LOOPBACK
 
 _RECIPIENT_FAILURES = {
-    "+defer": "451 4.3.0 Deferred as the address requests",
-    "+reject": "550 5.1.1 Rejected as the address requests",
-    "+barred": "550 5.7.1 Sender barred as the address requests",
+    "+defer": "451 4.3.0 <{}>: deferred as the address requests",
+    "+reject": "550 5.1.1 <{}>: rejected as the address requests",
+    "+barred": "550 5.7.1 <{}>: sender barred as the address requests",
 }
-_MAIL_FAILURES = {"+spam": "554 5.7.1 Mail rejected as the address requests"}
+_MAIL_FAILURES = {"+spam": "554 5.7.1 <{}>: mail rejected as the address requests"}
 _HOST_NAME = "mailbox.localhost"
 
 
@@ -75,9 +75,10 @@ class FileStore:
 
 
 def _requested_failure(failures: Mapping[str, str], address: str) -> str:
-    """The SMTP reply that the address requests; "" if it requests none."""
+    """The SMTP reply that the address requests, which names it; "" if it requests none."""
     local_part = address.rpartition("@")[0]
-    return next((reply for marker, reply in failures.items() if marker in local_part), "")
+    reply = next((reply for marker, reply in failures.items() if marker in local_part), "")
+    return reply.format(address)
 
 
 def _with_envelope_headers(envelope: Envelope) -> bytes:

@@ -14,5 +14,7 @@ def one_line(text: str) -> str:
 def without_address(text: str, email: str) -> str:
     """Text without the address, and without its local part."""
     local_part = email.rpartition("@")[0]
-    address = rf"{re.escape(email)}|(?<!\w){re.escape(local_part)}(?!\w)"
+    written = dict.fromkeys((local_part, local_part.strip('"')))
+    names = "|".join(map(re.escape, written))
+    address = rf"{re.escape(email)}|(?<!\w)(?:{names})(?!\w)"
     return re.sub(address, "***", text, flags=re.IGNORECASE)

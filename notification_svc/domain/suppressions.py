@@ -3,15 +3,19 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared_model.mail_address import MailAddress, MalformedMailAddress
+
 
 class SuppressionNotFound(LookupError):
     """The address is not on the suppression list."""
 
 
 def normalised(email: str) -> str:
-    """The form in which addresses are compared: the domain in lower case, the local part as is."""
-    local_part, _, domain = email.strip().rpartition("@")
-    return f"{local_part}@{domain.lower()}"
+    """The form in which addresses are compared; what is no address stays as it is."""
+    try:
+        return str(MailAddress.parse(email))
+    except MalformedMailAddress:
+        return email
 
 
 @dataclass(frozen=True, slots=True)

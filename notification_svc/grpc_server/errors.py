@@ -5,7 +5,15 @@ import grpc
 from notification_svc.domain.notifications import NotificationNotEnded, NotificationNotFound
 from notification_svc.domain.suppressions import SuppressionNotFound
 from runtime.database.idempotency import RequestIdReused
-from runtime.rpc.errors import REQUEST_ID_REUSED, ErrorSpec, ErrorTable, precondition
+from runtime.rpc.errors import (
+    REQUEST_ID_REUSED,
+    ErrorSpec,
+    ErrorTable,
+    bad_field,
+    precondition,
+)
+from shared_model import mail_address
+from shared_model.mail_address import MalformedMailAddress
 
 
 class NotTheirs(Exception):
@@ -20,6 +28,9 @@ ERRORS: ErrorTable = {
         "NOTIFICATION_NOT_ENDED",
         "通知尚未结束,不能重新发送",
         precondition("NOTIFICATION_STATUS"),
+    ),
+    MalformedMailAddress: ErrorSpec(
+        _Code.INVALID_ARGUMENT, "INVALID_REQUEST", mail_address.MALFORMED_ZH, bad_field("email")
     ),
     SuppressionNotFound: ErrorSpec(
         _Code.NOT_FOUND, "SUPPRESSION_NOT_FOUND", "该地址不在停发名单中"

@@ -2,7 +2,6 @@
 
 from notification.v1 import notification_service_pb2
 from notification_svc.domain.preferences import MailPreferences
-from notification_svc.domain.suppressions import normalised
 from notification_svc.grpc_server.dependencies import NotificationServicerBase
 from notification_svc.grpc_server.errors import NotTheirs
 from notification_svc.messages import replies
@@ -16,6 +15,7 @@ from notification_svc.use_cases.suppressions import (
 from runtime.auth.authentication import current_caller
 from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import Page
+from shared_model.mail_address import MailAddress
 
 
 class RecipientsServicer(NotificationServicerBase):
@@ -25,7 +25,7 @@ class RecipientsServicer(NotificationServicerBase):
         self, request: notification_service_pb2.ListSuppressionsRequest, _context: Context
     ) -> notification_service_pb2.ListSuppressionsResponse:
         page = Page.of(request, "sup")
-        email = normalised(request.email) if request.email else ""
+        email = str(MailAddress.parse(request.email)) if request.email else ""
         async with self._database.read_only() as uow:
             found = await uow.suppressions.page(email, page.after, page.limit)
         found, token = page.split(found, "suppression_id")
@@ -36,7 +36,7 @@ class RecipientsServicer(NotificationServicerBase):
     async def CreateSuppression(  # noqa: N802
         self, request: notification_service_pb2.CreateSuppressionRequest, _context: Context
     ) -> notification_service_pb2.CreateSuppressionResponse:
-        command = SuppressAddress(request.email, request.reason)
+        command = SuppressAddress(str(MailAddress.parse(request.email)), request.reason)
         ids = self._dependencies.ids
 
         async def suppress(uow: UnitOfWork) -> notification_service_pb2.CreateSuppressionResponse:
@@ -51,8 +51,10 @@ class RecipientsServicer(NotificationServicerBase):
     async def DeleteSuppression(  # noqa: N802
         self, request: notification_service_pb2.DeleteSuppressionRequest, _context: Context
     ) -> notification_service_pb2.DeleteSuppressionResponse:
+        command = RestoreAddress(str(MailAddress.parse(request.email)))
+
         async def restore(uow: UnitOfWork) -> notification_service_pb2.DeleteSuppressionResponse:
-            await restore_address(RestoreAddress(request.email), uow)
+            await restore_address(command, uow)
             return notification_service_pb2.DeleteSuppressionResponse()
 
         reply = notification_service_pb2.DeleteSuppressionResponse

@@ -8,6 +8,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
 from email.utils import format_datetime as format_mail_date
+from email.utils import quote
 from typing import Any
 
 from babel.dates import format_datetime
@@ -23,6 +24,8 @@ from notification_svc.domain.contents import (
 )
 from notification_svc.domain.notifications import Notification
 from shared_model.currencies import decimals_of
+from shared_model.display_name import normalise_display_name
+from shared_model.mail_address import MailAddress
 
 _MAX_PLAIN_NAME = 50
 _LOCALES = {"en": "en_GB", "zh-CN": "zh_CN"}
@@ -43,20 +46,28 @@ class _AddressPolicy(EmailPolicy):
         return f"{name}: {formatted}{self.linesep}"
 
     def fold_binary(self, name: str, value: Any) -> bytes:
-        return self.fold(name, value).encode("ascii")
+        return self.fold(name, value).encode("utf-8" if self.utf8 else "ascii")
 
 
-# Every mail server accepts 7 bits; text in other scripts is encoded.
+# Every mail server accepts 7 bits; text in other scripts is encoded. A local part in another script
+# cannot be: its mail has headers in UTF-8 and needs a mail server with SMTPUTF8.
 _POLICY = _AddressPolicy(linesep="\r\n", cte_type="7bit")
+_UTF8_POLICY = _POLICY.clone(utf8=True)
+
+
+def _with_name(name: str, addr_spec: str) -> str:
+    return f'"{quote(name)}" <{addr_spec}>' if name else addr_spec
 
 
 def _format_address(address: Address, header: str) -> str:
     name = address.display_name
+    # Python would not quote a local part for the dots in it.
+    addr_spec = str(MailAddress(address.username, address.domain))
     plain = name.isascii() and "=?" not in name
     if plain and len(name) <= _MAX_PLAIN_NAME:
-        return str(address)
+        return _with_name(name, addr_spec)
     encoded = Header(name, "utf-8", header_name=header).encode(linesep="\r\n")
-    return f"{encoded}\r\n <{address.addr_spec}>"
+    return f"{encoded}\r\n <{addr_spec}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,11 @@ class MailComposer:
             trim_blocks=True,
         )
 
+    @property
+    def sender(self) -> str:
+        """The address of the sender."""
+        return str(MailAddress(self._sender.username, self._sender.domain))
+
     def render(self, notification: Notification) -> RenderedMail:
         """Renders the templates of the notification's event type and language."""
         context = _template_context(notification)
@@ -92,11 +108,15 @@ class MailComposer:
         )
 
     def compose(self, notification: Notification) -> EmailMessage:
-        """The message; composed again, it is identical and has the same Message-ID."""
+        """The message; composed again, it is identical and has the same Message-ID.
+
+        Raises MalformedMailAddress.
+        """
         rendered = self.render(notification)
-        message = EmailMessage(policy=_POLICY)
-        message["From"] = self._sender
-        message["To"] = _address(notification)
+        address = MailAddress.parse(notification.recipient.email)
+        message = EmailMessage(policy=_UTF8_POLICY if address.needs_smtputf8 else _POLICY)
+        message["From"] = _with_name(self._sender.display_name, self.sender)
+        message["To"] = _with_name(_name(notification), str(address))
         message["Subject"] = rendered.subject
         message["Date"] = format_mail_date(notification.created_at.astimezone(UTC))
         message["Message-ID"] = notification.message_id
@@ -115,7 +135,7 @@ def _template_context(notification: Notification) -> dict[str, Any]:
     """The variables of the templates: common ones, and those of the kind of content."""
     locale = _LOCALES[notification.recipient.language_code]
     context: dict[str, Any] = {
-        "display_name": notification.recipient.display_name,
+        "display_name": _name(notification),
         "order_id": notification.order_id,
     }
     match notification.content:
@@ -160,7 +180,6 @@ def _format_amount(amount: Money, locale: str) -> str:
     ).replace("\u00a0", " ")
 
 
-def _address(notification: Notification) -> Address:
-    name = " ".join(notification.recipient.display_name.split())
-    local_part, _, domain = notification.recipient.email.rpartition("@")
-    return Address(name, local_part, domain)
+def _name(notification: Notification) -> str:
+    """The recipient's name in one line; "" if there is none."""
+    return " ".join(normalise_display_name(notification.recipient.display_name).split())

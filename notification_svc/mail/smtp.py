@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import re
 from dataclasses import dataclass, field
-from email.message import EmailMessage
 from typing import Literal, Protocol
 
 from aiosmtplib import (
     SMTP,
     SMTPDataError,
     SMTPException,
+    SMTPNotSupported,
     SMTPRecipientRefused,
     SMTPRecipientsRefused,
     SMTPResponseException,
@@ -19,6 +19,7 @@ from aiosmtplib import (
 from notification_svc.domain.notifications import Notification
 from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refused
 from notification_svc.mail.composer import MailComposer
+from shared_model.mail_address import MailAddress, MalformedMailAddress
 
 _PERMANENT_FAILURE = 500
 # Authentication is required or failed: the settings are wrong, not the mail.
@@ -63,12 +64,19 @@ class SmtpTransport:
 
     async def send(self, notification: Notification) -> Outcome:
         """See `MailTransport`."""
+        try:
+            address = MailAddress.parse(notification.recipient.email)
+        except MalformedMailAddress as error:
+            return Refused(f"the recipient's address {error}")
         mail = self._composer.compose(notification)
+        options = ["SMTPUTF8"] if address.needs_smtputf8 else []
         client = self._client()
         try:
             async with asyncio.timeout(self._server.seconds):
                 await client.connect()
-                await client.sendmail(*_envelope(mail), mail.as_bytes())
+                await client.sendmail(
+                    self._composer.sender, [str(address)], mail.as_bytes(), mail_options=options
+                )
         except (SMTPException, OSError, TimeoutError) as error:
             return classify(error)
         finally:
@@ -89,11 +97,6 @@ class SmtpTransport:
         )
 
 
-def _envelope(mail: EmailMessage) -> tuple[str, list[str]]:
-    sender, recipients = mail["From"].addresses, mail["To"].addresses
-    return sender[0].addr_spec, [recipient.addr_spec for recipient in recipients]
-
-
 async def _quit(client: SMTP) -> None:
     """Ends the session; errors are ignored, since the outcome of the mail is known."""
     with contextlib.suppress(SMTPException, OSError, TimeoutError):
@@ -105,9 +108,12 @@ async def _quit(client: SMTP) -> None:
 def classify(error: Exception) -> Outcome:
     """The outcome of a failure: 5xx for the recipient or the content is permanent, others are not.
 
-    A refused sender or log-in concerns every mail: mails wait until the settings are corrected.
+    So is an address for which the server lacks an extension. A refused sender or log-in concerns
+    every mail: mails wait until the settings are corrected.
     """
     match error:
+        case SMTPNotSupported():
+            return Refused("the mail server does not take addresses in other scripts (SMTPUTF8)")
         case SMTPRecipientsRefused(recipients=[refusal, *_]):
             return classify(refusal)
         case SMTPRecipientRefused(code=code) | SMTPDataError(code=code) if _is_permanent(code):

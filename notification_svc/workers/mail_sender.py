@@ -24,6 +24,7 @@ from notification_svc.domain.notifications import (
     NotificationStatus,
 )
 from notification_svc.domain.outcomes import Deferred, Outcome
+from notification_svc.domain.reasons import without_address
 from notification_svc.mail.smtp import MailTransport
 from notification_svc.storage.unit_of_work import Database
 from notification_svc.use_cases.ports import IdFactory
@@ -166,5 +167,5 @@ def _log_status(notification: Notification) -> None:
         status=notification.status,
         attempt=notification.attempts,
         next_attempt_at=str(notification.next_attempt_at or ""),
-        error=notification.last_error,
+        error=without_address(notification.last_error, notification.recipient.email),
     )

@@ -20,7 +20,7 @@ from opsctl.output import (
 )
 from opsctl.target import Target
 from payment.v1 import payment_service_pb2
-from runtime.redaction import mask
+from runtime.redaction import mask, mask_values
 
 _ORDER_ID = re.compile(r"ord_[0-9A-HJKMNP-TV-Z]{26}")
 _MAX_DETAIL_LENGTH = 120
@@ -58,8 +58,8 @@ def journey(
 def print_history(history: OrderHistory, *, reveal: bool, as_json: bool) -> int:
     """Prints a history, its errors on standard error; returns the exit status."""
     if as_json:
-        text = to_json_text(_to_json(history))
-        typer.echo(text if reveal else mask(text))
+        content = _to_json(history)
+        typer.echo(to_json_text(content if reveal else mask_values(content)))
     else:
         _print_table(history, reveal=reveal)
     for error in history.errors:

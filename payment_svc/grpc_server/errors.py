@@ -37,7 +37,9 @@ from runtime.rpc.errors import (
     retry_after,
 )
 from runtime.rpc.failed_attempt_limit import TOO_MANY_FAILED_ATTEMPTS, TooManyFailedAttempts
+from shared_model import mail_address
 from shared_model.access_code import MALFORMED_ZH, MalformedAccessCode
+from shared_model.mail_address import MalformedMailAddress
 
 
 class ForeignCustomerId(Exception):
@@ -64,6 +66,7 @@ ERRORS: ErrorTable = {
     ),
     PriceMismatch: _precondition("PRICE_MISMATCH", "价格与商品目录不符", "PRICE"),
     ForeignCustomerId: ErrorSpec(_Code.PERMISSION_DENIED, "NOT_YOUR_CUSTOMER_ID", "只能为自己下单"),
+    MalformedMailAddress: _invalid("INVALID_REQUEST", mail_address.MALFORMED_ZH, "recipient.email"),
     OrderNotFound: ErrorSpec(_Code.NOT_FOUND, "ORDER_NOT_FOUND", "订单不存在"),
     OrderNotPayable: _precondition("ORDER_NOT_PAYABLE", "订单当前不能支付", "ORDER_STATUS"),
     OrderNotCancellable: _precondition("ORDER_NOT_CANCELLABLE", "订单当前不能取消", "ORDER_STATUS"),

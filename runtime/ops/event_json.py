@@ -5,7 +5,7 @@ import importlib
 from google.protobuf import descriptor_pool, json_format, message_factory
 from google.protobuf.message import DecodeError
 
-from runtime.redaction import mask
+from runtime.redaction import mask_message
 
 
 class Undecodable(ValueError):
@@ -24,7 +24,8 @@ def to_json(event_type: str, data: bytes, *, reveal: bool = False) -> str:
         message = message_factory.GetMessageClass(descriptor).FromString(data)
     except DecodeError as error:
         raise Undecodable(f"not a {event_type}: {error}") from None
-    text = json_format.MessageToJson(
+    if not reveal:
+        mask_message(message)
+    return json_format.MessageToJson(
         message, preserving_proto_field_name=True, indent=None, ensure_ascii=False
     )
-    return text if reveal else mask(text)

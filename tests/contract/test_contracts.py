@@ -93,3 +93,23 @@ def test_the_events_of_the_mission_have_its_fields(
     fields = {name: [field.name for field in message.field] for name, message in messages(files)}
     assert fields["payment.v1.PaymentCompleted"][:3] == ["order_id", "access_code", "expire_at"]
     assert fields["interview.v1.InterviewStarted"][:2] == ["session_id", "access_code"]
+
+
+def test_every_field_for_a_code_or_an_address_is_marked_as_secret(
+    files: list[descriptor_pb2.FileDescriptorProto],
+) -> None:
+    """Such fields are masked where people read them, whatever they hold."""
+    marked = {
+        f"{name}.{field.name}"
+        for name, message in messages(files)
+        for field in message.field
+        if field.options.debug_redact
+    }
+    named = {
+        f"{name}.{field.name}"
+        for name, message in messages(files)
+        for field in message.field
+        if field.type == field.TYPE_STRING
+        and (field.name == "access_code" or field.name.endswith("email"))
+    }
+    assert marked == named | {"payment.v1.AccessCode.code"}

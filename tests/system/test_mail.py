@@ -2,6 +2,7 @@
 
 from email.message import EmailMessage
 
+import grpc
 import pytest
 
 from devstack.demo.journey import Journey
@@ -10,6 +11,7 @@ from devstack.polling import wait_until
 from notification.v1 import notification_service_pb2
 from tests.builders.payment_requests import create_order_request
 from tests.system.drivers.effects import PAID
+from tests.system.drivers.grpc_calls import raises_rpc_error
 from tests.system.drivers.running_stack import RunningStack
 
 
@@ -99,6 +101,8 @@ async def test_a_mail_without_a_language_is_in_chinese(shared_stack: RunningStac
         "a,b;c " * 16,
         "=?utf-8?q?x?=",
         "ﬀ 💥",
+        "می\u200cشود",
+        "👩\u200d👩\u200d👧",
     ],
 )
 async def test_a_display_name_is_never_interpreted(
@@ -111,8 +115,61 @@ async def test_a_display_name_is_never_interpreted(
     (mail,) = shared_stack.mails(journey)
     assert [to.addr_spec for to in mail["To"].addresses] == [journey.email]
     assert "<script>" not in _part(mail, "html")
-    assert display_name in plain_text(mail)
+    assert display_name.strip() in plain_text(mail)
     assert access_code_in(mail)
+
+
+async def test_a_name_of_blanks_is_none(shared_stack: RunningStack) -> None:
+    journey = shared_stack.journey(language_code="en")
+    order_id = await _pay_order(shared_stack, journey, journey.email, " \u3000\u200d")
+    await shared_stack.wait_for_effects(order_id, PAID)
+    (mail,) = shared_stack.mails(journey)
+    assert plain_text(mail).startswith("Hello,\r\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("{}.@example.com", '"{}."@example.com'),
+        ("{}@例子.中国", "{}@xn--fsqu00a.xn--fiqs8s"),
+        ("李华.{}@example.com", "李华.{}@example.com"),
+        ("{}@localhost", "{}@localhost"),
+    ],
+)
+async def test_a_mail_reaches_an_unusual_address(
+    shared_stack: RunningStack, typed: str, kept: str
+) -> None:
+    """And no log shows it."""
+    journey = shared_stack.journey()
+    order_id = await _pay_order(shared_stack, journey, typed.format(journey.name))
+    sent = await journey.wait_for_sent_mail(order_id)
+    address = kept.format(journey.name)
+    assert sent.recipient_email == address
+    for component in ("payment", "interview", "notification"):
+        assert address not in shared_stack.devstack.log(component).read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "email", ["{}@", "{} x@example.com", "x" * 65 + "@example.com", "{}@exa_mple.com", "{}@-x.com"]
+)
+async def test_what_is_no_address_is_refused_where_it_enters(
+    shared_stack: RunningStack, email: str
+) -> None:
+    journey = shared_stack.journey()
+    address = email.format(journey.name)
+    notifications, request_id = shared_stack.clients.notifications, journey.name
+    create = notification_service_pb2.CreateSuppressionRequest
+    delete = notification_service_pb2.DeleteSuppressionRequest
+    listing = notification_service_pb2.ListSuppressionsRequest(email=address)
+    invalid = "INVALID_REQUEST", grpc.StatusCode.INVALID_ARGUMENT
+    with raises_rpc_error(*invalid):
+        await shared_stack.clients.payments.CreateOrder(create_order_request(request_id, address))
+    with raises_rpc_error(*invalid):
+        await notifications.CreateSuppression(create(request_id=request_id, email=address))
+    with raises_rpc_error(*invalid):
+        await notifications.DeleteSuppression(delete(request_id=request_id, email=address))
+    with raises_rpc_error(*invalid):
+        await notifications.ListSuppressions(listing)
 
 
 async def test_a_mail_is_deferred_while_the_mail_server_is_down(
@@ -151,12 +208,22 @@ async def test_a_mail_refused_temporarily_is_retried(disruptable_stack: RunningS
     )
 
 
-async def test_a_mail_refused_permanently_is_failed(shared_stack: RunningStack) -> None:
-    """The server replies 550: the mail is FAILED after one attempt; the session is prepared."""
+@pytest.mark.parametrize("domain", ["example.com", "mail"])
+async def test_a_mail_refused_permanently_is_failed(
+    shared_stack: RunningStack, domain: str
+) -> None:
+    """The server replies 550: the mail is FAILED after one attempt; the session is prepared.
+
+    The reply names the address; the log does not.
+    """
     journey = shared_stack.journey()
-    order_id = await _pay_order(shared_stack, journey, f"{journey.name}+reject@example.com")
+    address = f"{journey.name}+reject@{domain}"
+    order_id = await _pay_order(shared_stack, journey, address)
     failed = await _wait_for_mail(shared_stack, order_id, "FAILED")
-    assert failed.last_error.startswith("550")
+    assert failed.last_error.startswith(f"550 5.1.1 <{address}>: rejected")
+    [logged] = shared_stack.log_entries("notification", order_id=order_id, status="FAILED")
+    assert logged["error"].startswith("550 5.1.1 <***>: rejected")
+    assert address not in shared_stack.devstack.log("notification").read_text("utf-8")
     assert (failed.attempts, failed.HasField("next_attempt_at")) == (1, False)
     await journey.wait_for_session(order_id)
     reply = await shared_stack.clients.notifications.GetNotification(

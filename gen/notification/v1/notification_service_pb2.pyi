@@ -370,7 +370,7 @@ class Suppression(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     email: _builtins.str
-    """The mail address."""
+    """The mail address, in any form that payment.v1.Recipient takes."""
     reason: _builtins.str
     """Reply of the mail server, or the reason given by the caller."""
     @_builtins.property
@@ -462,7 +462,7 @@ class CreateSuppressionRequest(_message.Message):
     request_id: _builtins.str
     """Idempotency key, chosen by the caller, unique per caller and method."""
     email: _builtins.str
-    """The mail address."""
+    """The mail address, in any form that payment.v1.Recipient takes."""
     reason: _builtins.str
     """Reason, kept with the record. One line of text, may be empty."""
     def __init__(
@@ -515,7 +515,7 @@ class DeleteSuppressionRequest(_message.Message):
     request_id: _builtins.str
     """Idempotency key, chosen by the caller, unique per caller and method."""
     email: _builtins.str
-    """The mail address."""
+    """The mail address, in any form that payment.v1.Recipient takes."""
     def __init__(
         self,
         *,

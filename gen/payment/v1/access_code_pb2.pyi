@@ -180,9 +180,16 @@ class Recipient(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
     email: _builtins.str
-    """Mail address."""
+    """Mail address, by RFC 5321 and 6531. A domain in another script is taken and
+    kept in ASCII (as A-labels). A local part with a dot at an end or two dots
+    in a row may stand without its quotes, and is kept in quotes. A local part
+    in another script needs a mail server with SMTPUTF8 on the way.
+    """
     display_name: _builtins.str
-    """Name used in the salutation; may be empty. One line of text."""
+    """Name used in the salutation; may be empty. One line of text without control
+    and formatting characters, except the joiners that letters and emoji need
+    (U+200C, U+200D). A name of blanks only counts as empty.
+    """
     language_code: _builtins.str
     """Language for mails and questions: "zh-CN" or "en". Empty means "zh-CN"."""
     def __init__(

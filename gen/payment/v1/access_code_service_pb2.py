@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from payment.v1 import access_code_pb2 as payment_dot_v1_dot_access__code__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$payment/v1/access_code_service.proto\x12\npayment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpayment/v1/access_code.proto\"u\n\x19ValidateAccessCodeRequest\x12\x1f\n\x0b\x61\x63\x63\x65ss_code\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x37\n\nproduct_id\x18\x02 \x01(\tB#\xbaH r\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\xd8\x01\x01\"\xac\x01\n\x1aValidateAccessCodeResponse\x12\r\n\x05valid\x18\x01 \x01(\x08\x12,\n\x06reason\x18\x02 \x01(\x0e\x32\x1c.payment.v1.ValidationReason\x12&\n\x06record\x18\x03 \x01(\x0b\x32\x16.payment.v1.AccessCode\x12)\n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc0\x01\n\x14GetAccessCodeRequest\x12=\n\x0e\x61\x63\x63\x65ss_code_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$H\x00\x12!\n\x0b\x61\x63\x63\x65ss_code\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x37\n\x08order_id\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$H\x00\x42\r\n\x04name\x12\x05\xbaH\x02\x08\x01\"\xc4\x01\n\x15GetAccessCodeResponse\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.payment.v1.AccessCode\x12(\n\trecipient\x18\x02 \x01(\x0b\x32\x15.payment.v1.Recipient\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12\x12\n\npayment_id\x18\x04 \x01(\t\x12\x30\n\x0c\x63ompleted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbd\x01\n\x17RevokeAccessCodeRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12;\n\x0e\x61\x63\x63\x65ss_code_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\x12\x31\n\x06reason\x18\x03 \x01(\tB!\xbaH\x1er\x1c\x18\xc8\x01\x32\x17^[^\\p{C}\\p{Zl}\\p{Zp}]*$\"B\n\x18RevokeAccessCodeResponse\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.payment.v1.AccessCode\"\xbe\x01\n\x18SuspendAccessCodeRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12;\n\x0e\x61\x63\x63\x65ss_code_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\x12\x31\n\x06reason\x18\x03 \x01(\tB!\xbaH\x1er\x1c\x18\xc8\x01\x32\x17^[^\\p{C}\\p{Zl}\\p{Zp}]*$\"C\n\x19SuspendAccessCodeResponse\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.payment.v1.AccessCode\"\xc0\x01\n\x1aReinstateAccessCodeRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12;\n\x0e\x61\x63\x63\x65ss_code_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\x12\x31\n\x06reason\x18\x03 \x01(\tB!\xbaH\x1er\x1c\x18\xc8\x01\x32\x17^[^\\p{C}\\p{Zl}\\p{Zp}]*$\"E\n\x1bReinstateAccessCodeResponse\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.payment.v1.AccessCode\"\xbe\x01\n\x18ReissueAccessCodeRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12;\n\x0e\x61\x63\x63\x65ss_code_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\x12\x31\n\x06reason\x18\x03 \x01(\tB!\xbaH\x1er\x1c\x18\xc8\x01\x32\x17^[^\\p{C}\\p{Zl}\\p{Zp}]*$\"C\n\x19ReissueAccessCodeResponse\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.payment.v1.AccessCode\"\xc7\x01\n\x16ListAccessCodesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x38\n\x08order_id\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\xd8\x01\x01\x12\x36\n\x06status\x18\x04 \x01(\x0e\x32\x1c.payment.v1.AccessCodeStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\"[\n\x17ListAccessCodesResponse\x12\'\n\x07records\x18\x01 \x03(\x0b\x32\x16.payment.v1.AccessCode\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xfc\x01\n\x0f\x41\x63\x63\x65ssCodeEvent\x12\x16\n\x0e\x61\x63\x63\x65ss_code_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12.\n\nchanged_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12,\n\x06\x62\x65\x66ore\x18\x05 \x01(\x0e\x32\x1c.payment.v1.AccessCodeStatus\x12+\n\x05\x61\x66ter\x18\x06 \x01(\x0e\x32\x1c.payment.v1.AccessCodeStatus\x12\x16\n\x0e\x63\x61use_event_id\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\x97\x01\n\x1bListAccessCodeEventsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12;\n\x0e\x61\x63\x63\x65ss_code_id\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\"d\n\x1cListAccessCodeEventsResponse\x12+\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1b.payment.v1.AccessCodeEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xbb\x02\n\x10ValidationReason\x12!\n\x1dVALIDATION_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17VALIDATION_REASON_VALID\x10\x01\x12\x1f\n\x1bVALIDATION_REASON_MALFORMED\x10\x02\x12\x1f\n\x1bVALIDATION_REASON_NOT_FOUND\x10\x03\x12\x1d\n\x19VALIDATION_REASON_REVOKED\x10\x04\x12\x1f\n\x1bVALIDATION_REASON_SUSPENDED\x10\x05\x12\x1e\n\x1aVALIDATION_REASON_REDEEMED\x10\x06\x12\x1d\n\x19VALIDATION_REASON_EXPIRED\x10\x07\x12&\n\"VALIDATION_REASON_PRODUCT_MISMATCH\x10\x08\x32\x81\x07\n\x11\x41\x63\x63\x65ssCodeService\x12y\n\x12ValidateAccessCode\x12%.payment.v1.ValidateAccessCodeRequest\x1a&.payment.v1.ValidateAccessCodeResponse\"\x14\x92\xb5\x18\x10\n\x03\x01\x02\x03\x12\tinterview\x12h\n\rGetAccessCode\x12 .payment.v1.GetAccessCodeRequest\x1a!.payment.v1.GetAccessCodeResponse\"\x12\x92\xb5\x18\x0e\n\x01\x03\x12\tinterview\x12\x66\n\x10RevokeAccessCode\x12#.payment.v1.RevokeAccessCodeRequest\x1a$.payment.v1.RevokeAccessCodeResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12i\n\x11SuspendAccessCode\x12$.payment.v1.SuspendAccessCodeRequest\x1a%.payment.v1.SuspendAccessCodeResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12o\n\x13ReinstateAccessCode\x12&.payment.v1.ReinstateAccessCodeRequest\x1a\'.payment.v1.ReinstateAccessCodeResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12j\n\x11ReissueAccessCode\x12$.payment.v1.ReissueAccessCodeRequest\x1a%.payment.v1.ReissueAccessCodeResponse\"\x08\x92\xb5\x18\x04\n\x02\x02\x03\x12\x63\n\x0fListAccessCodes\x12\".payment.v1.ListAccessCodesRequest\x1a#.payment.v1.ListAccessCodesResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12r\n\x14ListAccessCodeEvents\x12\'.payment.v1.ListAccessCodeEventsRequest\x1a(.payment.v1.ListAccessCodeEventsResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$payment/v1/access_code_service.proto\x12\npayment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpayment/v1/access_code.proto\"x\n\x19ValidateAccessCodeRequest\x12\"\n\x0b\x61\x63\x63\x65ss_code\x18\x01 \x01(\tB\r\x80\x01\x01\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x37\n\nproduct_id\x18\x02 \x01(\tB#\xbaH r\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,63}$\xd8\x01\x01\"\xac\x01\n\x1aValidateAccessCodeResponse\x12\r\n\x05valid\x18\x01 \x01(\x08\x12,\n\x06reason\x18\x02 \x01(\x0e\x32\x1c.payment.v1.ValidationReason\x12&\n\x06record\x18\x03 \x01(\x0b\x32\x16.payment.v1.AccessCode\x12)\n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc3\x01\n\x14GetAccessCodeRequest\x12=\n\x0e\x61\x63\x63\x65ss_code_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$H\x00\x12$\n\x0b\x61\x63\x63\x65ss_code\x18\x02 \x01(\tB\r\x80\x01\x01\xbaH\x07r\x05\x10\x01\x18\x80\x01H\x00\x12\x37\n\x08order_id\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$H\x00\x42\r\n\x04name\x12\x05\xbaH\x02\x08\x01\"\xc4\x01\n\x15GetAccessCodeResponse\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.payment.v1.AccessCode\x12(\n\trecipient\x18\x02 \x01(\x0b\x32\x15.payment.v1.Recipient\x12\x13\n\x0b\x63ustomer_id\x18\x03 \x01(\t\x12\x12\n\npayment_id\x18\x04 \x01(\t\x12\x30\n\x0c\x63ompleted_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd2\x01\n\x17RevokeAccessCodeRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12;\n\x0e\x61\x63\x63\x65ss_code_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\x12\x46\n\x06reason\x18\x03 \x01(\tB6\xbaH3r1\x18\xc8\x01\x32,^([^\\p{C}\\p{Zl}\\p{Zp}]|[\\x{200C}\\x{200D}])*$\"B\n\x18RevokeAccessCodeResponse\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.payment.v1.AccessCode\"\xd3\x01\n\x18SuspendAccessCodeRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12;\n\x0e\x61\x63\x63\x65ss_code_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\x12\x46\n\x06reason\x18\x03 \x01(\tB6\xbaH3r1\x18\xc8\x01\x32,^([^\\p{C}\\p{Zl}\\p{Zp}]|[\\x{200C}\\x{200D}])*$\"C\n\x19SuspendAccessCodeResponse\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.payment.v1.AccessCode\"\xd5\x01\n\x1aReinstateAccessCodeRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12;\n\x0e\x61\x63\x63\x65ss_code_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\x12\x46\n\x06reason\x18\x03 \x01(\tB6\xbaH3r1\x18\xc8\x01\x32,^([^\\p{C}\\p{Zl}\\p{Zp}]|[\\x{200C}\\x{200D}])*$\"E\n\x1bReinstateAccessCodeResponse\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.payment.v1.AccessCode\"\xd3\x01\n\x18ReissueAccessCodeRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12;\n\x0e\x61\x63\x63\x65ss_code_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\x12\x46\n\x06reason\x18\x03 \x01(\tB6\xbaH3r1\x18\xc8\x01\x32,^([^\\p{C}\\p{Zl}\\p{Zp}]|[\\x{200C}\\x{200D}])*$\"C\n\x19ReissueAccessCodeResponse\x12&\n\x06record\x18\x01 \x01(\x0b\x32\x16.payment.v1.AccessCode\"\xc7\x01\n\x16ListAccessCodesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x38\n\x08order_id\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\xd8\x01\x01\x12\x36\n\x06status\x18\x04 \x01(\x0e\x32\x1c.payment.v1.AccessCodeStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\"[\n\x17ListAccessCodesResponse\x12\'\n\x07records\x18\x01 \x03(\x0b\x32\x16.payment.v1.AccessCode\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xfc\x01\n\x0f\x41\x63\x63\x65ssCodeEvent\x12\x16\n\x0e\x61\x63\x63\x65ss_code_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12.\n\nchanged_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12,\n\x06\x62\x65\x66ore\x18\x05 \x01(\x0e\x32\x1c.payment.v1.AccessCodeStatus\x12+\n\x05\x61\x66ter\x18\x06 \x01(\x0e\x32\x1c.payment.v1.AccessCodeStatus\x12\x16\n\x0e\x63\x61use_event_id\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\"\x97\x01\n\x1bListAccessCodeEventsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12;\n\x0e\x61\x63\x63\x65ss_code_id\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\"d\n\x1cListAccessCodeEventsResponse\x12+\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1b.payment.v1.AccessCodeEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xbb\x02\n\x10ValidationReason\x12!\n\x1dVALIDATION_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17VALIDATION_REASON_VALID\x10\x01\x12\x1f\n\x1bVALIDATION_REASON_MALFORMED\x10\x02\x12\x1f\n\x1bVALIDATION_REASON_NOT_FOUND\x10\x03\x12\x1d\n\x19VALIDATION_REASON_REVOKED\x10\x04\x12\x1f\n\x1bVALIDATION_REASON_SUSPENDED\x10\x05\x12\x1e\n\x1aVALIDATION_REASON_REDEEMED\x10\x06\x12\x1d\n\x19VALIDATION_REASON_EXPIRED\x10\x07\x12&\n\"VALIDATION_REASON_PRODUCT_MISMATCH\x10\x08\x32\x81\x07\n\x11\x41\x63\x63\x65ssCodeService\x12y\n\x12ValidateAccessCode\x12%.payment.v1.ValidateAccessCodeRequest\x1a&.payment.v1.ValidateAccessCodeResponse\"\x14\x92\xb5\x18\x10\n\x03\x01\x02\x03\x12\tinterview\x12h\n\rGetAccessCode\x12 .payment.v1.GetAccessCodeRequest\x1a!.payment.v1.GetAccessCodeResponse\"\x12\x92\xb5\x18\x0e\n\x01\x03\x12\tinterview\x12\x66\n\x10RevokeAccessCode\x12#.payment.v1.RevokeAccessCodeRequest\x1a$.payment.v1.RevokeAccessCodeResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12i\n\x11SuspendAccessCode\x12$.payment.v1.SuspendAccessCodeRequest\x1a%.payment.v1.SuspendAccessCodeResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12o\n\x13ReinstateAccessCode\x12&.payment.v1.ReinstateAccessCodeRequest\x1a\'.payment.v1.ReinstateAccessCodeResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12j\n\x11ReissueAccessCode\x12$.payment.v1.ReissueAccessCodeRequest\x1a%.payment.v1.ReissueAccessCodeResponse\"\x08\x92\xb5\x18\x04\n\x02\x02\x03\x12\x63\n\x0fListAccessCodes\x12\".payment.v1.ListAccessCodesRequest\x1a#.payment.v1.ListAccessCodesResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12r\n\x14ListAccessCodeEvents\x12\'.payment.v1.ListAccessCodeEventsRequest\x1a(.payment.v1.ListAccessCodeEventsResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'payment.v1.access_code_serv
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VALIDATEACCESSCODEREQUEST'].fields_by_name['access_code']._loaded_options = None
-  _globals['_VALIDATEACCESSCODEREQUEST'].fields_by_name['access_code']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
+  _globals['_VALIDATEACCESSCODEREQUEST'].fields_by_name['access_code']._serialized_options = b'\200\001\001\272H\007r\005\020\001\030\200\001'
   _globals['_VALIDATEACCESSCODEREQUEST'].fields_by_name['product_id']._loaded_options = None
   _globals['_VALIDATEACCESSCODEREQUEST'].fields_by_name['product_id']._serialized_options = b'\272H r\0332\031^[a-z0-9][a-z0-9-]{0,63}$\330\001\001'
   _globals['_GETACCESSCODEREQUEST'].oneofs_by_name['name']._loaded_options = None
@@ -44,7 +44,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETACCESSCODEREQUEST'].fields_by_name['access_code_id']._loaded_options = None
   _globals['_GETACCESSCODEREQUEST'].fields_by_name['access_code_id']._serialized_options = b'\272H r\0362\034^acc_[0-9A-HJKMNP-TV-Z]{26}$'
   _globals['_GETACCESSCODEREQUEST'].fields_by_name['access_code']._loaded_options = None
-  _globals['_GETACCESSCODEREQUEST'].fields_by_name['access_code']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
+  _globals['_GETACCESSCODEREQUEST'].fields_by_name['access_code']._serialized_options = b'\200\001\001\272H\007r\005\020\001\030\200\001'
   _globals['_GETACCESSCODEREQUEST'].fields_by_name['order_id']._loaded_options = None
   _globals['_GETACCESSCODEREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H r\0362\034^ord_[0-9A-HJKMNP-TV-Z]{26}$'
   _globals['_REVOKEACCESSCODEREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -52,25 +52,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REVOKEACCESSCODEREQUEST'].fields_by_name['access_code_id']._loaded_options = None
   _globals['_REVOKEACCESSCODEREQUEST'].fields_by_name['access_code_id']._serialized_options = b'\272H r\0362\034^acc_[0-9A-HJKMNP-TV-Z]{26}$'
   _globals['_REVOKEACCESSCODEREQUEST'].fields_by_name['reason']._loaded_options = None
-  _globals['_REVOKEACCESSCODEREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\036r\034\030\310\0012\027^[^\\p{C}\\p{Zl}\\p{Zp}]*$'
+  _globals['_REVOKEACCESSCODEREQUEST'].fields_by_name['reason']._serialized_options = b'\272H3r1\030\310\0012,^([^\\p{C}\\p{Zl}\\p{Zp}]|[\\x{200C}\\x{200D}])*$'
   _globals['_SUSPENDACCESSCODEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_SUSPENDACCESSCODEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._:-]{1,64}$'
   _globals['_SUSPENDACCESSCODEREQUEST'].fields_by_name['access_code_id']._loaded_options = None
   _globals['_SUSPENDACCESSCODEREQUEST'].fields_by_name['access_code_id']._serialized_options = b'\272H r\0362\034^acc_[0-9A-HJKMNP-TV-Z]{26}$'
   _globals['_SUSPENDACCESSCODEREQUEST'].fields_by_name['reason']._loaded_options = None
-  _globals['_SUSPENDACCESSCODEREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\036r\034\030\310\0012\027^[^\\p{C}\\p{Zl}\\p{Zp}]*$'
+  _globals['_SUSPENDACCESSCODEREQUEST'].fields_by_name['reason']._serialized_options = b'\272H3r1\030\310\0012,^([^\\p{C}\\p{Zl}\\p{Zp}]|[\\x{200C}\\x{200D}])*$'
   _globals['_REINSTATEACCESSCODEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_REINSTATEACCESSCODEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._:-]{1,64}$'
   _globals['_REINSTATEACCESSCODEREQUEST'].fields_by_name['access_code_id']._loaded_options = None
   _globals['_REINSTATEACCESSCODEREQUEST'].fields_by_name['access_code_id']._serialized_options = b'\272H r\0362\034^acc_[0-9A-HJKMNP-TV-Z]{26}$'
   _globals['_REINSTATEACCESSCODEREQUEST'].fields_by_name['reason']._loaded_options = None
-  _globals['_REINSTATEACCESSCODEREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\036r\034\030\310\0012\027^[^\\p{C}\\p{Zl}\\p{Zp}]*$'
+  _globals['_REINSTATEACCESSCODEREQUEST'].fields_by_name['reason']._serialized_options = b'\272H3r1\030\310\0012,^([^\\p{C}\\p{Zl}\\p{Zp}]|[\\x{200C}\\x{200D}])*$'
   _globals['_REISSUEACCESSCODEREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_REISSUEACCESSCODEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._:-]{1,64}$'
   _globals['_REISSUEACCESSCODEREQUEST'].fields_by_name['access_code_id']._loaded_options = None
   _globals['_REISSUEACCESSCODEREQUEST'].fields_by_name['access_code_id']._serialized_options = b'\272H r\0362\034^acc_[0-9A-HJKMNP-TV-Z]{26}$'
   _globals['_REISSUEACCESSCODEREQUEST'].fields_by_name['reason']._loaded_options = None
-  _globals['_REISSUEACCESSCODEREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\036r\034\030\310\0012\027^[^\\p{C}\\p{Zl}\\p{Zp}]*$'
+  _globals['_REISSUEACCESSCODEREQUEST'].fields_by_name['reason']._serialized_options = b'\272H3r1\030\310\0012,^([^\\p{C}\\p{Zl}\\p{Zp}]|[\\x{200C}\\x{200D}])*$'
   _globals['_LISTACCESSCODESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTACCESSCODESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\364\003(\000'
   _globals['_LISTACCESSCODESREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -101,42 +101,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCESSCODESERVICE'].methods_by_name['ListAccessCodes']._serialized_options = b'\222\265\030\003\n\001\003'
   _globals['_ACCESSCODESERVICE'].methods_by_name['ListAccessCodeEvents']._loaded_options = None
   _globals['_ACCESSCODESERVICE'].methods_by_name['ListAccessCodeEvents']._serialized_options = b'\222\265\030\003\n\001\003'
-  _globals['_VALIDATIONREASON']._serialized_start=2716
-  _globals['_VALIDATIONREASON']._serialized_end=3031
+  _globals['_VALIDATIONREASON']._serialized_start=2806
+  _globals['_VALIDATIONREASON']._serialized_end=3121
   _globals['_VALIDATEACCESSCODEREQUEST']._serialized_start=171
-  _globals['_VALIDATEACCESSCODEREQUEST']._serialized_end=288
-  _globals['_VALIDATEACCESSCODERESPONSE']._serialized_start=291
-  _globals['_VALIDATEACCESSCODERESPONSE']._serialized_end=463
-  _globals['_GETACCESSCODEREQUEST']._serialized_start=466
-  _globals['_GETACCESSCODEREQUEST']._serialized_end=658
-  _globals['_GETACCESSCODERESPONSE']._serialized_start=661
-  _globals['_GETACCESSCODERESPONSE']._serialized_end=857
-  _globals['_REVOKEACCESSCODEREQUEST']._serialized_start=860
-  _globals['_REVOKEACCESSCODEREQUEST']._serialized_end=1049
-  _globals['_REVOKEACCESSCODERESPONSE']._serialized_start=1051
-  _globals['_REVOKEACCESSCODERESPONSE']._serialized_end=1117
-  _globals['_SUSPENDACCESSCODEREQUEST']._serialized_start=1120
-  _globals['_SUSPENDACCESSCODEREQUEST']._serialized_end=1310
-  _globals['_SUSPENDACCESSCODERESPONSE']._serialized_start=1312
-  _globals['_SUSPENDACCESSCODERESPONSE']._serialized_end=1379
-  _globals['_REINSTATEACCESSCODEREQUEST']._serialized_start=1382
-  _globals['_REINSTATEACCESSCODEREQUEST']._serialized_end=1574
-  _globals['_REINSTATEACCESSCODERESPONSE']._serialized_start=1576
-  _globals['_REINSTATEACCESSCODERESPONSE']._serialized_end=1645
-  _globals['_REISSUEACCESSCODEREQUEST']._serialized_start=1648
-  _globals['_REISSUEACCESSCODEREQUEST']._serialized_end=1838
-  _globals['_REISSUEACCESSCODERESPONSE']._serialized_start=1840
-  _globals['_REISSUEACCESSCODERESPONSE']._serialized_end=1907
-  _globals['_LISTACCESSCODESREQUEST']._serialized_start=1910
-  _globals['_LISTACCESSCODESREQUEST']._serialized_end=2109
-  _globals['_LISTACCESSCODESRESPONSE']._serialized_start=2111
-  _globals['_LISTACCESSCODESRESPONSE']._serialized_end=2202
-  _globals['_ACCESSCODEEVENT']._serialized_start=2205
-  _globals['_ACCESSCODEEVENT']._serialized_end=2457
-  _globals['_LISTACCESSCODEEVENTSREQUEST']._serialized_start=2460
-  _globals['_LISTACCESSCODEEVENTSREQUEST']._serialized_end=2611
-  _globals['_LISTACCESSCODEEVENTSRESPONSE']._serialized_start=2613
-  _globals['_LISTACCESSCODEEVENTSRESPONSE']._serialized_end=2713
-  _globals['_ACCESSCODESERVICE']._serialized_start=3034
-  _globals['_ACCESSCODESERVICE']._serialized_end=3931
+  _globals['_VALIDATEACCESSCODEREQUEST']._serialized_end=291
+  _globals['_VALIDATEACCESSCODERESPONSE']._serialized_start=294
+  _globals['_VALIDATEACCESSCODERESPONSE']._serialized_end=466
+  _globals['_GETACCESSCODEREQUEST']._serialized_start=469
+  _globals['_GETACCESSCODEREQUEST']._serialized_end=664
+  _globals['_GETACCESSCODERESPONSE']._serialized_start=667
+  _globals['_GETACCESSCODERESPONSE']._serialized_end=863
+  _globals['_REVOKEACCESSCODEREQUEST']._serialized_start=866
+  _globals['_REVOKEACCESSCODEREQUEST']._serialized_end=1076
+  _globals['_REVOKEACCESSCODERESPONSE']._serialized_start=1078
+  _globals['_REVOKEACCESSCODERESPONSE']._serialized_end=1144
+  _globals['_SUSPENDACCESSCODEREQUEST']._serialized_start=1147
+  _globals['_SUSPENDACCESSCODEREQUEST']._serialized_end=1358
+  _globals['_SUSPENDACCESSCODERESPONSE']._serialized_start=1360
+  _globals['_SUSPENDACCESSCODERESPONSE']._serialized_end=1427
+  _globals['_REINSTATEACCESSCODEREQUEST']._serialized_start=1430
+  _globals['_REINSTATEACCESSCODEREQUEST']._serialized_end=1643
+  _globals['_REINSTATEACCESSCODERESPONSE']._serialized_start=1645
+  _globals['_REINSTATEACCESSCODERESPONSE']._serialized_end=1714
+  _globals['_REISSUEACCESSCODEREQUEST']._serialized_start=1717
+  _globals['_REISSUEACCESSCODEREQUEST']._serialized_end=1928
+  _globals['_REISSUEACCESSCODERESPONSE']._serialized_start=1930
+  _globals['_REISSUEACCESSCODERESPONSE']._serialized_end=1997
+  _globals['_LISTACCESSCODESREQUEST']._serialized_start=2000
+  _globals['_LISTACCESSCODESREQUEST']._serialized_end=2199
+  _globals['_LISTACCESSCODESRESPONSE']._serialized_start=2201
+  _globals['_LISTACCESSCODESRESPONSE']._serialized_end=2292
+  _globals['_ACCESSCODEEVENT']._serialized_start=2295
+  _globals['_ACCESSCODEEVENT']._serialized_end=2547
+  _globals['_LISTACCESSCODEEVENTSREQUEST']._serialized_start=2550
+  _globals['_LISTACCESSCODEEVENTSREQUEST']._serialized_end=2701
+  _globals['_LISTACCESSCODEEVENTSRESPONSE']._serialized_start=2703
+  _globals['_LISTACCESSCODEEVENTSRESPONSE']._serialized_end=2803
+  _globals['_ACCESSCODESERVICE']._serialized_start=3124
+  _globals['_ACCESSCODESERVICE']._serialized_end=4021
 # @@protoc_insertion_point(module_scope)

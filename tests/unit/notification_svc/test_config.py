@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from notification_svc.config import NotificationSettings
+from notification_svc.config import NotificationSettings, to_sender
 
 
 def settings(**given: Any) -> NotificationSettings:
@@ -36,3 +36,23 @@ def test_a_claim_may_last_longer_than_sending_and_goodbye() -> None:
     assert (
         settings(smtp_timeout_seconds=10, mail_claim_seconds=11.5).sending().claim_seconds == 11.5
     )
+
+
+@pytest.mark.parametrize(
+    ("mail_from", "address"),
+    [
+        ("interviews@example.com", "interviews@example.com"),
+        ("面试 <interviews@例子.中国>", "interviews@xn--fsqu00a.xn--fiqs8s"),
+    ],
+)
+def test_the_sender_may_have_a_domain_in_another_script(mail_from: str, address: str) -> None:
+    assert to_sender(mail_from).addr_spec == address
+
+
+@pytest.mark.parametrize(
+    "mail_from",
+    ["", "interviews", "a b@example.com", "面试@example.com", f"{'x' * 65}@example.com"],
+)
+def test_a_sender_that_not_every_mail_server_takes_is_refused(mail_from: str) -> None:
+    with pytest.raises(ValueError, match=r"mail address|SMTPUTF8"):
+        to_sender(mail_from)

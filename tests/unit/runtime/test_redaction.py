@@ -7,8 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ulid import ULID
 
+from payment.v1.access_code_pb2 import AccessCode
+from payment.v1.access_code_service_pb2 import ListAccessCodesResponse
+from payment.v1.events_pb2 import PaymentCompleted
+from payment.v1.payment_service_pb2 import IngestPaymentNotificationRequest
 from runtime.logging import mask_secrets
-from runtime.redaction import mask
+from runtime.redaction import mask, mask_message
 from shared_model.access_code import ALPHABET, generate
 
 CODE = "7ZK4-0PQX-M2A9-E5TB"
@@ -183,6 +187,11 @@ def test_what_is_no_secret_is_left_alone(text: str) -> None:
         ("to <ada.lovelace+x@mail.example.org>", "to <a***@mail.example.org>"),
         ('{"email": "ada@example.org"}', '{"email": "a***@example.org"}'),
         ("a@b.cn,c@d.cn", "a***@b.cn,c***@d.cn"),
+        ("ada@localhost", "a***@localhost"),
+        ("<ada@mail>:", "<a***@mail>:"),
+        ("李华@例子.中国", "李***@例子.中国"),
+        ('550 <"ada lovelace"@example.org>', '550 <"***"@example.org>'),
+        (r'"a\"b@c"@localhost', '"***"@localhost'),
     ],
 )
 def test_a_mail_address_keeps_its_domain_only(text: str, masked: str) -> None:
@@ -207,3 +216,29 @@ def test_every_text_of_a_log_entry_is_masked_also_inside() -> None:
         "nested": {"list": [MASKED, [MASKED]], "count": 3},
         "none": None,
     }
+
+
+@pytest.mark.parametrize("field", ["email", "recipient_email", "access_code"])
+@pytest.mark.parametrize("value", ["ada@mail", "no address", "ABCD", "abc def"])
+def test_a_log_field_for_a_secret_is_masked_whatever_it_looks_like(field: str, value: str) -> None:
+    masked = mask_secrets(None, "info", {field: value, "nested": [{field: value}]})
+    assert value not in str(masked)
+
+
+@given(st.text(min_size=2, max_size=40))
+def test_a_field_that_its_contract_marks_is_masked_whatever_it_looks_like(secret: str) -> None:
+    event = PaymentCompleted(order_id="ord_1", access_code=secret, recipient={"email": secret})
+    mask_message(event)
+    assert event.order_id == "ord_1"
+    assert event.access_code != secret or secret == mask(secret) == "***"
+    assert event.recipient.email != secret or "***" in secret
+    assert event.recipient.email
+
+
+def test_every_text_of_a_message_is_masked_also_in_lists_and_maps() -> None:
+    request = IngestPaymentNotificationRequest(headers={"note": CODE})
+    mask_message(request)
+    assert dict(request.headers) == {"note": MASKED}
+    history = ListAccessCodesResponse(records=[AccessCode(code="odd", replaced_by=CODE)])
+    mask_message(history)
+    assert (history.records[0].code, history.records[0].replaced_by) == ("***", MASKED)

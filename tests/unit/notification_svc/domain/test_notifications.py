@@ -257,7 +257,9 @@ def test_a_long_reason_is_cut_after_the_address_was_taken_out() -> None:
     ("email", "expected"),
     [
         ("Li.Hua@Example.ORG", "Li.Hua@example.org"),
-        (" li.hua@example.org ", "li.hua@example.org"),
+        ("li@例子.中国", "li@xn--fsqu00a.xn--fiqs8s"),
+        ("a..b@example.org", '"a..b"@example.org'),
+        ("no address", "no address"),
         ('"a@B"@X.org', '"a@B"@x.org'),
     ],
 )

@@ -176,3 +176,22 @@ def test_an_amount_has_its_currency_code_and_decimals(amount: Money, expected: s
     assert isinstance(notification.content, RefundContent)
     notification.content = replace(notification.content, amount=amount)
     assert COMPOSER.render(notification).subject == f"We have refunded {expected}"
+
+
+@pytest.mark.parametrize(
+    "blank_name", ["   ", "\u3000", "\u00a0\u2003", "\u200b\u200c\u200d", "\u3164"]
+)
+def test_a_name_of_blanks_is_none(blank_name: str) -> None:
+    """Of an order that an earlier version took; the greeting is general, and so is the header."""
+    notification = sample("payment.v1.PaymentCompleted", "en")
+    notification.recipient = replace(notification.recipient, display_name=blank_name)
+    assert COMPOSER.render(notification).text.startswith("Hello,\n")
+    assert b"\r\nTo: mei.lin@example.com\r\n" in COMPOSER.compose(notification).as_bytes()
+
+
+@pytest.mark.parametrize("name", ["می\u200cشود", "ක්\u200dරිස්ටි", "👩\u200d👩\u200d👧"])
+def test_a_name_keeps_its_joiners(name: str) -> None:
+    notification = sample("payment.v1.PaymentCompleted", "en")
+    notification.recipient = replace(notification.recipient, display_name=name)
+    assert name in COMPOSER.render(notification).text
+    assert COMPOSER.compose(notification)["To"].addresses[0].display_name == name

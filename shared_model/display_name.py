@@ -1,0 +1,16 @@
+"""Names of persons, as they are used to address them."""
+
+import unicodedata
+
+# Letters and symbols by Unicode that nobody sees: fillers of Hangul, and the empty Braille pattern.
+_BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+_VISIBLE_CATEGORIES = frozenset("LNPS")
+
+
+def normalise_display_name(text: str) -> str:
+    """The name without white space around it; "" if nothing of it is visible."""
+    return text.strip() if any(map(_is_visible, text)) else ""
+
+
+def _is_visible(character: str) -> bool:
+    return unicodedata.category(character)[0] in _VISIBLE_CATEGORIES and character not in _BLANK
