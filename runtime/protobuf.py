@@ -1,18 +1,16 @@
-"""Protobuf messages: conversion to and from bus events, and validation of constraints."""
+"""Protobuf messages: conversion to and from bus events."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from protovalidate import Validator
 
 from contract.v1 import options_pb2
 from eventbus import Event, MalformedEnvelope, Payload
 from runtime.ids import new_id
-
-_validator = Validator()
+from runtime.violations import sentences, violations
 
 
 class NotAnEvent(TypeError):
@@ -29,23 +27,6 @@ def to_timestamp(moment: datetime) -> Timestamp:
 def to_datetime(timestamp: Timestamp) -> datetime:
     """A protobuf Timestamp as a UTC-aware datetime."""
     return timestamp.ToDatetime(tzinfo=UTC)
-
-
-def violations(message: Message) -> Sequence[tuple[str, str]]:
-    """Field path and description of each constraint that a message violates."""
-    return [
-        (_path(violation.field), violation.message)
-        for violation in (v.proto for v in _validator.collect_violations(message))
-    ]
-
-
-def _path(field: Any) -> str:
-    return ".".join(_element(element) for element in field.elements) if field else ""
-
-
-def _element(element: Any) -> str:
-    subscript = element.subscript
-    return f"{element.field_name}[{subscript.value}]" if subscript else str(element.field_name)
 
 
 def _options(message_type: type[Message]) -> options_pb2.Event:
@@ -79,7 +60,7 @@ def decoder(message_type: type[Message]) -> Callable[[Event], Payload]:
         except DecodeError as error:
             raise MalformedEnvelope(f"body is not a {event.type}: {error}") from None
         if broken := violations(message):
-            raise MalformedEnvelope("; ".join(f"{path}: {text}" for path, text in broken))
+            raise MalformedEnvelope(sentences(broken))
         key = getattr(message, options.key_field) if options.key_field else ""
         if key != event.key:
             raise MalformedEnvelope(f"the subject's key is {event.key!r}, the body's {key!r}")

@@ -10,6 +10,7 @@ from runtime.auth.authentication import current_caller
 from runtime.rpc.errors import InvalidRequest
 from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import Page
+from runtime.violations import Violation
 
 
 class NotificationServicer(
@@ -71,7 +72,7 @@ class NotificationServicer(
                 sample(request.event_type, request.language_code or "zh-CN")
             )
         except EventTypeWithoutMail as error:
-            fault = ("event_type", str(error))
+            fault = Violation("event_type", str(error), "该事件类型没有对应的邮件")
             raise InvalidRequest([fault], "EVENT_TYPE_WITHOUT_MAIL") from error
         return notification_service_pb2.PreviewEmailResponse(
             subject=mail.subject, text=mail.text, html=mail.html

@@ -15,6 +15,9 @@ from runtime.ids import new_id
 from runtime.rpc.errors import InvalidRequest
 from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import Page
+from runtime.violations import Violation
+
+_NO_AMOUNT = Violation("amount.amount_minor", "must be more than 0", "必须大于 0")
 
 
 class RefundServicer(PaymentServicerBase):
@@ -25,7 +28,7 @@ class RefundServicer(PaymentServicerBase):
     ) -> payment_service_pb2.CreateRefundResponse:
         amount = requests.from_money(request.amount) if request.HasField("amount") else None
         if amount and not amount.amount_minor:
-            raise InvalidRequest([("amount.amount_minor", "must be more than zero")])
+            raise InvalidRequest([_NO_AMOUNT])
         key = IdempotencyKey(current_caller().scope, request.request_id, hash_of(request))
         command = CreateRefund(new_id("ref"), request.order_id, amount, request.reason, key)
 

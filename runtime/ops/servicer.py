@@ -26,10 +26,12 @@ from runtime.redaction import mask
 from runtime.rpc.errors import InvalidRequest
 from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import Page
+from runtime.violations import Violation
 
 _DEFAULT_CHECK_PERIOD = timedelta(hours=1)
 # A hanging broker is reported before the caller's own deadline passes.
 _BROKER_SECONDS = 2.0
+_INVALID_SINCE = Violation("since", "is not a valid timestamp", "不是有效的时间")
 _Progress = tuple[ConsumerLag, float]
 
 
@@ -227,4 +229,4 @@ def _moment(since: Timestamp) -> datetime:
     try:
         return to_datetime(since)
     except ValueError:
-        raise InvalidRequest([("since", "is not a valid timestamp")]) from None
+        raise InvalidRequest([_INVALID_SINCE]) from None

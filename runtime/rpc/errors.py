@@ -17,6 +17,7 @@ from runtime.auth.authentication import TokenExpired, TokenInvalid, TokenMissing
 from runtime.auth.authorization import CallNotAllowed
 from runtime.redaction import mask
 from runtime.rpc.deadlines import DeadlineExceeded
+from runtime.violations import Violation, sentences
 
 _log = structlog.get_logger(__name__)
 _Code = grpc.StatusCode
@@ -57,9 +58,7 @@ def precondition(kind: str) -> Details:
 
 def bad_field(path: str) -> Details:
     """BadRequest for one field: its path and the error's text."""
-    return lambda error: [
-        error_details_pb2.BadRequest(field_violations=_field_violations([(path, _text(error))]))
-    ]
+    return lambda error: [_bad_request([Violation(path, _text(error), "")], chinese=False)]
 
 
 def retry_after(seconds: float) -> Details:
@@ -80,13 +79,8 @@ class TooManyStreams(Exception):
 class InvalidRequest(Exception):
     """The request violates constraints of its contract."""
 
-    def __init__(
-        self, violations: Sequence[tuple[str, str]], reason: str = "INVALID_REQUEST"
-    ) -> None:
-        """`violations` are field paths and descriptions."""
-        super().__init__(
-            "; ".join(f"{path}: {text}" if path else text for path, text in violations)
-        )
+    def __init__(self, violations: Sequence[Violation], reason: str = "INVALID_REQUEST") -> None:
+        super().__init__(sentences(violations))
         self.violations, self.reason = violations, reason
 
 
@@ -154,9 +148,10 @@ class ErrorMapper:
 
 
 def _invalid(error: InvalidRequest, *, chinese: bool) -> status_pb2.Status:
+    found = error.violations
     details = [
-        error_details_pb2.BadRequest(field_violations=_field_violations(error.violations)),
-        _localized("请求内容不符合要求" if chinese else str(error), chinese=chinese),
+        _bad_request(found, chinese=chinese),
+        _localized(sentences(found, chinese=chinese), chinese=chinese),
     ]
     return _status(_Code.INVALID_ARGUMENT, error.reason, str(error), details)
 
@@ -199,19 +194,19 @@ def _prefers_chinese(accept_language: str) -> bool:
     return bool(supported) and min(supported)[2].startswith("zh")
 
 
-def _field_violations(
-    violations: Sequence[tuple[str, str]],
-) -> list[error_details_pb2.BadRequest.FieldViolation]:
-    """The violations; beyond the limit only their number."""
+def _bad_request(violations: Sequence[Violation], *, chinese: bool) -> error_details_pb2.BadRequest:
+    """The violations, in Chinese beside English if asked; beyond the limit only their number."""
     listed = [
         error_details_pb2.BadRequest.FieldViolation(
-            field=_short(path, _MAX_PATH_LENGTH), description=_short(text, _MAX_PATH_LENGTH)
+            field=_short(violation.field, _MAX_PATH_LENGTH),
+            description=_short(violation.en, _MAX_PATH_LENGTH),
+            localized_message=_localized(violation.zh, chinese=True) if chinese else None,
         )
-        for path, text in violations[:_MAX_VIOLATIONS]
+        for violation in violations[:_MAX_VIOLATIONS]
     ]
     if more := len(violations) - len(listed):
         listed.append(error_details_pb2.BadRequest.FieldViolation(description=f"and {more} more"))
-    return listed
+    return error_details_pb2.BadRequest(field_violations=listed)
 
 
 def _short(text: str, limit: int = _MAX_TEXT_LENGTH) -> str:
@@ -220,7 +215,6 @@ def _short(text: str, limit: int = _MAX_TEXT_LENGTH) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def _localized(message: str, *, chinese: bool) -> Message:
+def _localized(message: str, *, chinese: bool) -> error_details_pb2.LocalizedMessage:
     locale = "zh-CN" if chinese else "en"
-    localized: Message = error_details_pb2.LocalizedMessage(locale=locale, message=_short(message))
-    return localized
+    return error_details_pb2.LocalizedMessage(locale=locale, message=_short(message))

@@ -16,13 +16,16 @@ from google.protobuf.message import DecodeError
 from eventbus.trace_context import continue_trace, in_trace
 from runtime.auth.authentication import set_caller
 from runtime.auth.authorization import PUBLIC_PREFIX, CallAuthorizer
-from runtime.protobuf import violations
 from runtime.rpc.concurrency_limits import CallLimiter, limit_public_stream
 from runtime.rpc.deadlines import deadline
 from runtime.rpc.errors import ErrorMapper, InvalidRequest
+from runtime.violations import Violation, violations
 
 _log = structlog.get_logger("calls")
 _MAX_LOGGED_LENGTH = 64
+_NOT_A_MESSAGE = Violation(
+    "", "the request is not a message of its type", "请求不是该方法所要求的消息"
+)
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # not subscriptable when it runs
 Context = grpc.aio.ServicerContext[Any, Any]
 Method = Callable[[Any, Context], Awaitable[Any]]
@@ -146,6 +149,6 @@ def _deserializer(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes
 
 def _check(request: Any) -> None:
     if request is None:
-        raise InvalidRequest([("", "the request is not a message of its type")])
+        raise InvalidRequest([_NOT_A_MESSAGE])
     if broken := violations(request):
         raise InvalidRequest(broken)

@@ -10,9 +10,13 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Column, Select
 
 from runtime.rpc.errors import InvalidRequest
+from runtime.violations import Violation
 
 DEFAULT_PAGE_SIZE = 50
 _ID = re.compile(r"[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}")
+_INVALID_TOKEN = Violation(
+    "page_token", "is not a next_page_token of this list", "不是该列表的 next_page_token"
+)
 T = TypeVar("T")
 
 
@@ -63,9 +67,7 @@ def _key_in(token: str, is_key: Callable[[str], bool]) -> str:
     except (binascii.Error, ValueError):
         key = ""
     if not is_key(key):
-        raise InvalidRequest(
-            [("page_token", "is not a next_page_token of this list")], "INVALID_PAGE_TOKEN"
-        )
+        raise InvalidRequest([_INVALID_TOKEN], "INVALID_PAGE_TOKEN")
     return key
 
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from google.protobuf import json_format
 
 from payment.v1 import events_pb2
-from runtime.protobuf import to_datetime, violations
+from runtime.protobuf import to_datetime
+from runtime.violations import violations
 from tests.system.drivers.running_stack import RunningStack
 
 

@@ -3,7 +3,7 @@
 from google.protobuf import json_format
 
 from interview.v1 import events_pb2, session_pb2
-from runtime.protobuf import violations
+from runtime.violations import violations
 from tests.system.drivers.running_stack import RunningStack
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from interview.v1 import session_pb2
 from payment.v1 import access_code_pb2, access_code_service_pb2, events_pb2, payment_service_pb2
-from runtime.protobuf import violations
+from runtime.violations import violations
 from shared_model.access_code import normalise
 from tests.system.drivers.access_code_writes import recorded_access_code_writes
 from tests.system.drivers.access_codes import (

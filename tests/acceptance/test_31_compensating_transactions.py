@@ -9,7 +9,7 @@ from interview.v1 import events_pb2 as interview_events
 from interview.v1 import session_pb2
 from notification.v1 import notification_service_pb2
 from payment.v1 import access_code_pb2, events_pb2, payment_service_pb2
-from runtime.protobuf import violations
+from runtime.violations import violations
 from tests.system.drivers.access_codes import (
     change_current_access_code,
     get_access_code,

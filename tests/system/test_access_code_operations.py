@@ -10,7 +10,7 @@ import pytest_asyncio
 from clients import Clients
 from payment.v1 import access_code_pb2, access_code_service_pb2, events_pb2
 from runtime.auth.authentication import Role
-from runtime.protobuf import violations
+from runtime.violations import violations
 from tests.system.drivers.access_codes import (
     change_access_code,
     expire_access_code,

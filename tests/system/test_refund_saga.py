@@ -6,7 +6,7 @@ import pytest
 from interview.v1 import events_pb2 as interview_events
 from interview.v1 import session_pb2
 from payment.v1 import events_pb2
-from runtime.protobuf import violations
+from runtime.violations import violations
 from tests.system.drivers.dead_letters import wait_for_dead_letter
 from tests.system.drivers.fake_events import FakeOrder, wait_until_handled
 from tests.system.drivers.grpc_calls import raises_payment_unavailable, raises_rpc_error

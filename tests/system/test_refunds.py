@@ -9,7 +9,7 @@ import pytest
 from devstack.polling import wait_until
 from payment.v1 import access_code_pb2, events_pb2, payment_service_pb2
 from runtime.auth.authentication import Role
-from runtime.protobuf import violations
+from runtime.violations import violations
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
 from tests.system.drivers.access_codes import get_access_code, status_name
 from tests.system.drivers.fake_events import FakeInterview

@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from runtime.rpc.errors import ErrorMapper, ErrorSpec, InvalidRequest, precondition, retry_after
+from runtime.violations import Violation
 
 
 class NotPayable(Exception):
@@ -99,22 +100,48 @@ def test_an_error_may_tell_when_to_try_again() -> None:
 
 
 def test_an_invalid_request_names_each_field() -> None:
-    error = InvalidRequest([("price.amount_minor", "must be > 0"), ("", "is empty")])
+    error = InvalidRequest(
+        [
+            Violation("price.amount_minor", "must be more than 0", "必须大于 0"),
+            Violation("", "the request is empty", "请求为空"),
+        ]
+    )
     code, text, full = reported(error)
     assert code is grpc.StatusCode.INVALID_ARGUMENT
-    assert text == "price.amount_minor: must be > 0; is empty"
+    assert text == "price.amount_minor must be more than 0; the request is empty"
     assert info(full).reason == "INVALID_REQUEST"
     [bad] = unpack(full, error_details_pb2.BadRequest)
     assert [(v.field, v.description) for v in bad.field_violations] == [
-        ("price.amount_minor", "must be > 0"),
-        ("", "is empty"),
+        ("price.amount_minor", "must be more than 0"),
+        ("", "the request is empty"),
     ]
 
 
+def test_an_invalid_request_is_explained_in_the_callers_language() -> None:
+    """The status's own message stays English, for developers."""
+    error = InvalidRequest([Violation("order_id", "is required", "为必填项")])
+    for language, locale, expected in (
+        ("zh-CN,en;q=0.5", "zh-CN", "order_id 为必填项"),
+        ("en", "en", "order_id is required"),
+        ("", "en", "order_id is required"),
+    ):
+        status = MAPPER.status(error, "payment.v1", language)
+        details = dict(status.trailing_metadata)["grpc-status-details-bin"]
+        full = status_pb2.Status.FromString(details)
+        [localized] = unpack(full, error_details_pb2.LocalizedMessage)
+        assert (localized.locale, localized.message) == (locale, expected)
+        assert full.message == "order_id is required"
+        [bad] = unpack(full, error_details_pb2.BadRequest)
+        assert bad.field_violations[0].description == "is required"
+        assert bad.field_violations[0].localized_message.message == (
+            "为必填项" if locale == "zh-CN" else ""
+        )
+
+
 def test_an_invalid_request_may_have_a_reason_of_its_own() -> None:
-    assert info(reported(InvalidRequest([("x", "y")], "INVALID_PAGE_TOKEN"))[2]).reason == (
-        "INVALID_PAGE_TOKEN"
-    )
+    assert info(
+        reported(InvalidRequest([Violation("x", "y", "z")], "INVALID_PAGE_TOKEN"))[2]
+    ).reason == ("INVALID_PAGE_TOKEN")
 
 
 @pytest.mark.parametrize(
@@ -164,6 +191,7 @@ def test_what_is_sent_back_is_short_and_masked() -> None:
 
 def test_absurdly_many_violations_are_counted_instead_of_listed() -> None:
     [bad] = unpack(
-        reported(InvalidRequest([("f" * 9999, "wrong")] * 500))[2], error_details_pb2.BadRequest
+        reported(InvalidRequest([Violation("f" * 9999, "wrong", "错误")] * 500))[2],
+        error_details_pb2.BadRequest,
     )
     assert bad.field_violations[-1].description == "and 484 more"

@@ -83,7 +83,7 @@ def test_a_token_that_was_tampered_with_is_refused(token: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         last_id(token)
     assert refused.value.reason == "INVALID_PAGE_TOKEN"
-    assert refused.value.violations[0][0] == "page_token"
+    assert refused.value.violations[0].field == "page_token"
 
 
 @given(st.text(max_size=60))
