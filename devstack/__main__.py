@@ -30,44 +30,44 @@ _WATCH_SECONDS = 1.0
 _DEMO_RESULTS = {True: "all steps passed", False: "a step failed", None: "stopped before the end"}
 
 
-@app.callback()
+@app.callback(help="Run the whole platform on one machine.")
 def cli() -> None:
-    """Run the whole platform on one machine."""
+    """All commands."""
 
 
-@app.command()
+@app.command(help="Start everything and run until Ctrl-C.")
 def up(data_dir: DataDir = _DEFAULT_DIR) -> None:
-    """Start everything and run until Ctrl-C."""
+    """The command `up`."""
     _run(_up(Stack(data_dir, Settings.from_environment(), report=typer.echo)))
 
 
-@app.command()
+@app.command(
+    help="Start everything with empty data, show one customer's journey, and stop.\n\n"
+    "Exit status 0 if all steps passed."
+)
 def demo(data_dir: DataDir = _DEFAULT_DIR / "demo") -> None:
-    """Start everything with empty data, show one customer's journey, and stop.
-
-    Exit status 0 if all steps passed.
-    """
+    """The command `demo`."""
     passed = _run(_demo(Stack(data_dir, Settings.from_environment(), report=typer.echo)))
     typer.echo(_DEMO_RESULTS[passed])
     raise SystemExit(0 if passed else 1)
 
 
-@app.command()
+@app.command(help="Print a token for this stack, valid for a day.")
 def token(
     role: Annotated[Role, typer.Argument(help="Role of the bearer.")],
     subject: Annotated[str, typer.Argument(help="Name of the bearer; a customer's customer_id.")],
     data_dir: DataDir = _DEFAULT_DIR,
 ) -> None:
-    """Print a token for this stack, valid for a day."""
+    """The command `token`."""
     try:
         typer.echo(Keys(data_dir.resolve()).token(subject, role))
     except KeysUnreadable as error:
         raise SystemExit(f"devstack: {error}; 'devstack up' creates the keys") from error
 
 
-@app.command()
+@app.command(help="Terminate the processes that a killed stack left running, and remove all data.")
 def clean(data_dir: DataDir = _DEFAULT_DIR) -> None:
-    """Terminate the processes that a killed stack left running, and remove all data."""
+    """The command `clean`."""
     _run(Stack(data_dir / "demo").clean())
     _run(Stack(data_dir).clean())
 

@@ -1,7 +1,4 @@
-"""`python -m eventbus apply FILE` creates or updates streams and consumers, as the administrator.
-
-Address and credentials are read from NATS_URL, NATS_USER and NATS_PASSWORD.
-"""
+"""`python -m eventbus apply FILE` creates or updates streams and consumers."""
 
 import asyncio
 import os
@@ -11,6 +8,12 @@ from pathlib import Path
 from eventbus.broker import BrokerUnavailable
 from eventbus.jetstream import apply, connect
 from eventbus.topology import load
+
+_USAGE = """Usage: python -m eventbus apply FILE
+
+Creates or updates streams and consumers, as the administrator. Address and credentials are read
+from NATS_URL, NATS_USER and NATS_PASSWORD.
+"""
 
 
 async def _apply(path: Path) -> None:
@@ -33,7 +36,7 @@ def main() -> None:
             except KeyError as error:
                 raise SystemExit(f"eventbus: environment variable {error} is not set") from error
         case _:
-            sys.stderr.write(f"{__doc__}\n")
+            sys.stderr.write(_USAGE)
             raise SystemExit(2)
 
 

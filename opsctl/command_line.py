@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -24,9 +25,14 @@ from shared_model.access_code import mask_access_codes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 _ADDRESS_HELP = "Address of the service."
+_HELP = """Inspect and repair a running system.
+
+Exit status: 0 if no operator action is required, 1 if it is or if the command failed, 2 for
+wrong arguments.
+"""
 
 
-@app.callback()
+@app.callback(help=_HELP)
 def opsctl(
     context: typer.Context,
     payment: Annotated[
@@ -62,11 +68,7 @@ def opsctl(
         ),
     ] = Path(".dev"),
 ) -> None:
-    """Inspect and repair a running system.
-
-    Exit status: 0 if no operator action is required, 1 if it is or if the command failed, 2 for
-    wrong arguments.
-    """
+    """The options of all commands."""
     addresses = {
         Service.PAYMENT: payment,
         Service.INTERVIEW: interview,
@@ -83,10 +85,7 @@ def decode(
         bool, typer.Option("--reveal", help="Show access codes and mail addresses.")
     ] = False,
 ) -> None:
-    """Decode an event from standard input to one line of JSON.
-
-    For example: nats sub 'payment.v1.>' --translate 'opsctl decode {{Subject}}'
-    """
+    """The command `decode`."""
     try:
         event_type, _ = split_subject(subject)
         typer.echo(to_json(event_type, sys.stdin.buffer.read(), reveal=reveal))
@@ -94,9 +93,29 @@ def decode(
         raise UserError(str(error)) from None
 
 
-_COMMANDS = (status, journey, refunds, check_bus, republish, retry_parked, consistency, decode)
-for command in _COMMANDS:
-    app.command()(command)
+# Help does not come from docstrings: Python removes them under -OO.
+_COMMANDS: Mapping[Callable[..., None], str] = {
+    status: "Show outboxes and consumers; exit status 1 if operator action is required.",
+    journey: "Show the history of an order; exit status 1 if a part of it could not be read.",
+    refunds: "List refunds, newest first; with --overdue, exit status 1 if there are any.",
+    check_bus: (
+        "Compare outboxes, streams and inboxes; exit status 1 if a finding is not repaired."
+    ),
+    republish: (
+        "Publish a service's events since a time again; consumers handle none of them twice."
+    ),
+    retry_parked: "Publish a service's parked events, which the broker had rejected permanently.",
+    consistency: (
+        "Check the event bus, interview against payment, and payment's ledger.\n\n"
+        "Exit status 1 if a finding is not repaired."
+    ),
+    decode: (
+        "Decode an event from standard input to one line of JSON.\n\n"
+        "For example: nats sub 'payment.v1.>' --translate 'opsctl decode {{Subject}}'"
+    ),
+}
+for command, help_text in _COMMANDS.items():
+    app.command(help=help_text)(command)
 app.add_typer(dead_letters.app, name="dead-letters")
 
 

@@ -79,7 +79,11 @@ ERRORS: ErrorTable = {
     SessionExpiredBeforeStart: _reported_as(_EXPIRED, CodeExpired()),
     SessionCancelledBeforeStart: _reported_as(_REVOKED, CodeRevoked()),
     SessionNotPrepared: ErrorSpec(
-        _Code.UNAVAILABLE, "SESSION_NOT_PREPARED", "面试正在准备,请稍后再试", retry_after(1.0)
+        _Code.UNAVAILABLE,
+        "SESSION_NOT_PREPARED",
+        "面试正在准备,请稍后再试",
+        retry_after(1.0),
+        "the access code is valid; its session is still being prepared",
     ),
     PaymentUnavailable: ErrorSpec(
         _Code.UNAVAILABLE, "PAYMENT_UNAVAILABLE", "暂时无法验证访问码", retry_after(2.0)

@@ -41,13 +41,13 @@ class _DeadLetter:
     message: ops_service_pb2.DeadLetter
 
 
-@app.command("list")
+@app.command("list", help="List open dead letters, newest first.")
 def list_(
     context: typer.Context,
     service: Annotated[Service | None, typer.Argument(metavar="SERVICE")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List open dead letters, newest first."""
+    """The command `dead-letters list`."""
     services = [service] if service else list(Service)
     found, errors = run(context.obj, lambda clients: _list(clients, services))
     if as_json:
@@ -61,7 +61,7 @@ def list_(
     raise typer.Exit(1 if errors else 0)
 
 
-@app.command()
+@app.command(help="Show a dead letter and its event.")
 def show(
     context: typer.Context,
     dead_letter_id: _IdArgument,
@@ -69,7 +69,7 @@ def show(
         bool, typer.Option("--reveal", help="Show access codes and mail addresses.")
     ] = False,
 ) -> None:
-    """Show a dead letter and its event."""
+    """The command `dead-letters show`."""
     service, reply = run(context.obj, lambda clients: _get(clients, dead_letter_id))
     dead_letter = reply.dead_letter
     rows = [("service", service), *to_dict(dead_letter, with_defaults=True).items()]
@@ -83,7 +83,7 @@ def show(
         out.print(f"the event cannot be decoded: {size} bytes, {start}")
 
 
-@app.command()
+@app.command(help="Handle events again, oldest first; exit status 1 if one of them fails.")
 def replay(
     context: typer.Context,
     dead_letter_ids: Annotated[
@@ -94,7 +94,7 @@ def replay(
         str, typer.Option("--type", help="With --all: only events of this full type name.")
     ] = "",
 ) -> None:
-    """Handle events again, oldest first; exit status 1 if one of them fails."""
+    """The command `dead-letters replay`."""
     if bool(dead_letter_ids) == replay_all:
         raise typer.BadParameter("give dead letter ids, or --all")
     if event_type and not replay_all:
@@ -111,13 +111,13 @@ def replay(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(help="Discard an event permanently.")
 def discard(
     context: typer.Context,
     dead_letter_id: _IdArgument,
     yes: Annotated[bool, typer.Option("--yes", help="Discard without confirmation.")] = False,
 ) -> None:
-    """Discard an event permanently."""
+    """The command `dead-letters discard`."""
     target: Target = context.obj
     dead_letter = run(target, lambda clients: _find(clients, dead_letter_id))
     event_type, key = printable(dead_letter.message.event_type), printable(dead_letter.message.key)

@@ -43,7 +43,7 @@ def journey(
         bool, typer.Option("--json", help="Print JSON with unabridged details.")
     ] = False,
 ) -> None:
-    """Show the history of an order; exit status 1 if a part of it could not be read."""
+    """The command `journey`."""
     target: Target = context.obj
     history = run(
         target,

@@ -28,7 +28,7 @@ def refunds(
     overdue: Annotated[bool, typer.Option("--overdue", help="List overdue refunds only.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of refunds to list.")] = 200,
 ) -> None:
-    """List refunds, newest first; with --overdue, exit status 1 if there are any."""
+    """The command `refunds`."""
     request = payment_service_pb2.ListRefundsRequest(overdue_only=overdue)
 
     async def read(clients: Clients) -> list[payment_service_pb2.Refund]:

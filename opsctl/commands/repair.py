@@ -59,7 +59,7 @@ class Report:
 
 
 def republish(context: typer.Context, service: _ServiceArgument, since: _SinceOption) -> None:
-    """Publish a service's events since a time again; consumers handle none of them twice."""
+    """The command `republish`."""
     request = ops_service_pb2.RepublishEventsRequest(request_id=new_request_id())
     request.since.FromDatetime(since)
     reply = run(
@@ -70,7 +70,7 @@ def republish(context: typer.Context, service: _ServiceArgument, since: _SinceOp
 
 
 def retry_parked(context: typer.Context, service: _ServiceArgument) -> None:
-    """Publish a service's parked events, which the broker had rejected permanently."""
+    """The command `retry-parked`."""
     request = ops_service_pb2.RetryParkedEventsRequest(request_id=new_request_id())
     reply = run(context.obj, lambda clients: clients.ops[service].RetryParkedEvents(request))
     typer.echo(f"{reply.event_count} parked events of {service} queued for publishing")
@@ -82,7 +82,7 @@ def check_bus(
     since: _SinceOption = "1h",  # type: ignore[assignment]  # the parser takes defaults too
     repair: _RepairOption = False,
 ) -> None:
-    """Compare outboxes, streams and inboxes; exit status 1 if a finding is not repaired."""
+    """The command `check-bus`."""
     services = [service] if service else list(Service)
     report = Report()
     run(
@@ -97,10 +97,7 @@ def consistency(
     since: _SinceOption = "1h",  # type: ignore[assignment]  # the parser takes defaults too
     repair: _RepairOption = False,
 ) -> None:
-    """Check the event bus, interview against payment, and payment's ledger.
-
-    Exit status 1 if a finding is not repaired.
-    """
+    """The command `consistency`."""
     report = Report()
 
     async def check(clients: Clients) -> None:

@@ -33,7 +33,7 @@ def status(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show outboxes and consumers; exit status 1 if operator action is required."""
+    """The command `status`."""
     outcomes = run(context.obj, _read)
     problems = [
         problem for service, outcome in outcomes.items() for problem in _problems(service, outcome)

@@ -65,7 +65,12 @@ ERRORS: ErrorTable = {
         "CURRENCY_NOT_SUPPORTED", "不支持该币种", "expected_price.currency_code"
     ),
     PriceMismatch: _precondition("PRICE_MISMATCH", "价格与商品目录不符", "PRICE"),
-    ForeignCustomerId: ErrorSpec(_Code.PERMISSION_DENIED, "NOT_YOUR_CUSTOMER_ID", "只能为自己下单"),
+    ForeignCustomerId: ErrorSpec(
+        _Code.PERMISSION_DENIED,
+        "NOT_YOUR_CUSTOMER_ID",
+        "只能为自己下单",
+        message_en="customers may create orders for themselves only",
+    ),
     MalformedMailAddress: _invalid("INVALID_REQUEST", mail_address.MALFORMED_ZH, "recipient.email"),
     OrderNotFound: ErrorSpec(_Code.NOT_FOUND, "ORDER_NOT_FOUND", "订单不存在"),
     OrderNotPayable: _precondition("ORDER_NOT_PAYABLE", "订单当前不能支付", "ORDER_STATUS"),
@@ -102,7 +107,10 @@ ERRORS: ErrorTable = {
     MalformedAccessCode: ErrorSpec(_Code.NOT_FOUND, "ACCESS_CODE_NOT_FOUND", MALFORMED_ZH),
     RequestIdReused: REQUEST_ID_REUSED,
     SignatureInvalid: ErrorSpec(
-        _Code.UNAUTHENTICATED, "NOTIFICATION_SIGNATURE_INVALID", "通知签名无效"
+        _Code.UNAUTHENTICATED,
+        "NOTIFICATION_SIGNATURE_INVALID",
+        "通知签名无效",
+        message_en="the notification has no valid, current signature of the provider",
     ),
     WebhookMalformed: _invalid("NOTIFICATION_MALFORMED", "通知内容无法解析", "body"),
     TooManyFailedAttempts: TOO_MANY_FAILED_ATTEMPTS,

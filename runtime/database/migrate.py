@@ -1,6 +1,6 @@
 """Migrations: `python -m runtime.database.migrate payment_svc` upgrades a schema, as its owner.
 
-The owner's URL comes from <SERVICE>_OWNER_DATABASE_URL. A service's revisions are in its
+A service's revisions are in its
 `migrations/versions`; the Alembic environment that they share is here. A migration lock serializes
 concurrent deployments.
 """
@@ -21,6 +21,11 @@ from sqlalchemy.pool import NullPool
 from runtime.service_name import ServiceName
 
 _ROOT = Path(__file__).parents[2]
+_USAGE = """Usage: python -m runtime.database.migrate <package of a service, such as payment_svc>
+
+Upgrades the service's schema, as its owner. The owner's URL is read from
+<SERVICE>_OWNER_DATABASE_URL.
+"""
 
 
 def _config(package: str) -> Config:
@@ -75,7 +80,7 @@ async def upgrade(package: str, url: str) -> None:
 def main() -> None:
     """Runs the command; exit status 2 for a wrong call, 1 if the database refuses."""
     if len(sys.argv) != 2 or not (_ROOT / sys.argv[1] / "migrations").is_dir():  # noqa: PLR2004
-        sys.stderr.write(f"{__doc__}\n")
+        sys.stderr.write(_USAGE)
         raise SystemExit(2)
     package = sys.argv[1]
     name = f"{ServiceName.of_package(package).settings_prefix}OWNER_DATABASE_URL"

@@ -29,7 +29,8 @@ Details = Callable[[Exception], Sequence[Message]]
 class ErrorSpec:
     """How an error is reported: status code, UPPER_SNAKE reason, and the message in Chinese.
 
-    The English message is the error's own text, or `message_en` where that would reveal too much.
+    The English message is the error's own text, or `message_en` where that would reveal too much or
+    the error has none.
     """
 
     code: grpc.StatusCode
@@ -49,7 +50,7 @@ def precondition(kind: str) -> Details:
         violation = error_details_pb2.PreconditionFailure.Violation(
             type=kind,
             subject=_short(str(getattr(error, "subject", ""))),
-            description=_short(_text(error)),
+            description=_short(str(error)),
         )
         return [error_details_pb2.PreconditionFailure(violations=[violation])]
 
@@ -58,7 +59,7 @@ def precondition(kind: str) -> Details:
 
 def bad_field(path: str) -> Details:
     """BadRequest for one field: its path and the error's text."""
-    return lambda error: [_bad_request([Violation(path, _text(error), "")], chinese=False)]
+    return lambda error: [_bad_request([Violation(path, str(error), "")], chinese=False)]
 
 
 def retry_after(seconds: float) -> Details:
@@ -90,16 +91,41 @@ REQUEST_ID_REUSED = ErrorSpec(
 _OVERLOADED = "当前请求过多,请稍后再试"
 _UNAUTHENTICATED = "身份令牌缺失或无效"
 _COMMON: ErrorTable = {
-    TokenMissing: ErrorSpec(_Code.UNAUTHENTICATED, "TOKEN_MISSING", _UNAUTHENTICATED),
+    TokenMissing: ErrorSpec(
+        _Code.UNAUTHENTICATED,
+        "TOKEN_MISSING",
+        _UNAUTHENTICATED,
+        message_en="the call carries no bearer token",
+    ),
     TokenInvalid: ErrorSpec(_Code.UNAUTHENTICATED, "TOKEN_INVALID", _UNAUTHENTICATED),
-    TokenExpired: ErrorSpec(_Code.UNAUTHENTICATED, "TOKEN_EXPIRED", "身份令牌已过期"),
+    TokenExpired: ErrorSpec(
+        _Code.UNAUTHENTICATED,
+        "TOKEN_EXPIRED",
+        "身份令牌已过期",
+        message_en="the token has expired",
+    ),
     CallNotAllowed: ErrorSpec(_Code.PERMISSION_DENIED, "METHOD_NOT_ALLOWED", "您无权调用此方法"),
-    DeadlineExceeded: ErrorSpec(_Code.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "处理超时"),
+    DeadlineExceeded: ErrorSpec(
+        _Code.DEADLINE_EXCEEDED,
+        "DEADLINE_EXCEEDED",
+        "处理超时",
+        message_en=(
+            "the deadline of the call passed; a step that had begun was rolled back or is completed"
+        ),
+    ),
     TooManyCalls: ErrorSpec(
-        _Code.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS", _OVERLOADED, retry_after(1.0)
+        _Code.RESOURCE_EXHAUSTED,
+        "TOO_MANY_CALLS",
+        _OVERLOADED,
+        retry_after(1.0),
+        "the service has reached its limit of concurrent calls",
     ),
     TooManyStreams: ErrorSpec(
-        _Code.RESOURCE_EXHAUSTED, "TOO_MANY_STREAMS", _OVERLOADED, retry_after(10.0)
+        _Code.RESOURCE_EXHAUSTED,
+        "TOO_MANY_STREAMS",
+        _OVERLOADED,
+        retry_after(10.0),
+        "the limit of open streams of this method is reached, in total or for this address",
     ),
 }
 _DATABASE_UNAVAILABLE = ErrorSpec(
@@ -157,7 +183,7 @@ def _invalid(error: InvalidRequest, *, chinese: bool) -> status_pb2.Status:
 
 
 def _from_spec(spec: ErrorSpec, error: Exception, *, chinese: bool) -> status_pb2.Status:
-    text = spec.message_en or _text(error)
+    text = spec.message_en or str(error) or spec.reason
     localized = _localized(spec.message_zh if chinese else text, chinese=chinese)
     return _status(spec.code, spec.reason, text, [*spec.details(error), localized])
 
@@ -175,11 +201,6 @@ def _status(
     for detail in (info, *details):
         status.details.add().Pack(detail)
     return status
-
-
-def _text(error: Exception) -> str:
-    """An error's own text, or the first line of its class's docstring."""
-    return str(error) or (type(error).__doc__ or "").split("\n")[0]
 
 
 def _prefers_chinese(accept_language: str) -> bool:

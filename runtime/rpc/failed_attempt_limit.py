@@ -33,6 +33,7 @@ TOO_MANY_FAILED_ATTEMPTS = ErrorSpec(
     "TOO_MANY_FAILED_VALIDATIONS",
     "验证失败次数过多,请稍后再试",
     retry_after(_WINDOW.total_seconds()),
+    "too many failed attempts; the next one is possible within a minute",
 )
 
 
