@@ -175,5 +175,9 @@ def read(settings: type[Settings]) -> Settings:
         prefix = str(settings.model_config.get("env_prefix", ""))
         for fault in error.errors():
             name = prefix + "_".join(str(part) for part in fault["loc"]).upper()
-            sys.stderr.write(f"setting {name}: {fault['msg']}\n")
+            message = fault["msg"]
+            if fault["type"] == "string_pattern_mismatch":  # it shows the regular expression
+                description = settings.model_fields[str(fault["loc"][0])].description
+                message = f"Value should be {description}"
+            sys.stderr.write(f"setting {name}: {message}\n")
         raise SystemExit(2) from None

@@ -115,3 +115,14 @@ def test_a_certificate_without_its_key_is_refused(
         read(SomeSettings)
     assert ended.value.code == 2
     assert "must be set together" in capsys.readouterr().err
+
+
+def test_a_setting_of_a_wrong_form_is_explained_in_words(
+    given: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given.setenv("SOME_METRICS_LISTEN", "everywhere")
+    with pytest.raises(SystemExit):
+        read(SomeSettings)
+    assert capsys.readouterr().err == (
+        "setting SOME_METRICS_LISTEN: Value should be host:port for Prometheus; empty: no metrics\n"
+    )
