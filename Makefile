@@ -8,6 +8,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-stamp
 DEVELOPMENT := $(VENV)/.dev-stamp
+BENCH := $(VENV)/.bench-stamp
 CONTRACT_IMAGE := $(VENV)/contracts.binpb
 CONTRACT_PACKAGES := $(patsubst protos/%/,%,$(filter-out %__pycache__/,$(wildcard protos/*/)))
 BUF_RULES := {"version":"v2","lint":{"use":["STANDARD","COMMENTS"]}}
@@ -65,6 +66,11 @@ fuzz: $(RUNTIME) $(DEVELOPMENT) ## Send many more random requests than the tests
 .PHONY: explore
 explore: $(RUNTIME) $(DEVELOPMENT) ## Explore all interleavings of one order's life (minutes)
 	@EXPLORE=everything $(BIN)/python -m pytest tests/unit/model/test_exploration.py --timeout 3600 $(ARGS)
+
+.PHONY: bench
+bench: $(RUNTIME) $(BENCH) ## Measure against limits and peers: all, or PART=relay; QUICK=1 only tries
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m bench $(addprefix --part ,$(PART)) \
+		$(if $(QUICK),--quick,$(if $(PART),,--output bench/RESULTS.md)) $(ARGS)
 
 .PHONY: publish-contracts
 publish-contracts: gen ## Record the contracts as published; fails on breaking changes
@@ -128,6 +134,7 @@ requirements: ## Pin all requirements again, with hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make: uv is needed for this: pip install uv" >&2; exit 1; }
 	$(UV_COMPILE) --upgrade pyproject.toml -o requirements.txt
 	$(UV_COMPILE) --upgrade pyproject.toml --group dev -o requirements-dev.txt
+	$(UV_COMPILE) --upgrade pyproject.toml --group bench -o requirements-bench.txt
 
 # Set-up. A stamp is written last, so that an interrupted set-up is repeated.
 
@@ -151,4 +158,12 @@ $(RUNTIME): requirements.txt pyproject.toml | $(VENV)/.python-stamp
 $(DEVELOPMENT): requirements-dev.txt | $(VENV)/.python-stamp
 	@echo "installing the requirements of development"
 	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(BENCH): requirements-bench.txt | $(VENV)/.python-stamp
+	@echo "installing the requirements of the benchmarks"
+	@$(PIP) install --require-hashes -r requirements-bench.txt
+	@command -v ghz >/dev/null || { echo "building ghz, the load generator"; \
+		GOBIN="$$PWD/$(BIN)" go install github.com/bojand/ghz/cmd/ghz@v0.120.0; } || { \
+		echo "make: ghz is needed for this: install Go, or put ghz on the PATH" >&2; exit 1; }
 	@touch $@
