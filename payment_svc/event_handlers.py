@@ -17,7 +17,7 @@ from runtime.protobuf import to_datetime
 
 
 async def on_interview_started(uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
-    """Redeems the codes or rejects their use, and rejects the refunds that wait for an answer."""
+    """Redeems the codes or rejects their use; interviews that count reject the waiting refunds."""
     commands = [
         RedeemAccessCode(
             order_id=incoming.payload.order_id,
@@ -25,6 +25,7 @@ async def on_interview_started(uow: UnitOfWork, batch: Sequence[IncomingEvent]) 
             session_id=incoming.payload.session_id,
             started_at=to_datetime(incoming.payload.started_at),
             refund_id=incoming.payload.refund_id,
+            interview_ended=incoming.payload.interview_ended,
             event_id=incoming.event.id,
         )
         for incoming in batch

@@ -45,7 +45,8 @@ class SessionPrepared:
 class InterviewStarted:
     """An interview was started with an access code.
 
-    Recorded again, with its `refund_id`, in reply to a refund request.
+    Recorded again, with its `refund_id`, in reply to a refund request. `interview_ended` is true if
+    payment's rejection of the use cannot revert the start any more.
     """
 
     session_id: str
@@ -56,6 +57,7 @@ class InterviewStarted:
     validated_by: ValidationSource
     occurred_at: datetime
     refund_id: str = ""
+    interview_ended: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,6 +67,11 @@ class SessionState:
         return self.cancel_reason is CancelReason.USE_REJECTED
 
     @property
+    def interview_ended(self) -> bool:
+        """Whether the interview was started and has ended, other than by a reverted start."""
+        return self.was_started and not self.is_open and not self.start_reverted
+
+    @property
     def used_without_right(self) -> bool:
         """Whether the interview was completed although payment rejected the use of its code."""
         return self.use_rejected and self.status in _DONE

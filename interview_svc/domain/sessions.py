@@ -125,6 +125,7 @@ class Session(SessionState):
                 validated_by=self.validated_by,
                 occurred_at=now,
                 refund_id=refund_id,
+                interview_ended=self.interview_ended,
             )
         )
 

@@ -38,6 +38,7 @@ def _interview_started(event: events.InterviewStarted) -> events_pb2.InterviewSt
         started_at=to_timestamp(event.started_at),
         validated_by=session_pb2.ValidationSource.Value(f"VALIDATION_SOURCE_{event.validated_by}"),
         refund_id=event.refund_id,
+        interview_ended=event.interview_ended,
     )
 
 

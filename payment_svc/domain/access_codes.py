@@ -106,6 +106,10 @@ class AccessCode:
             return ValidationReason.PRODUCT_MISMATCH
         return ValidationReason.VALID
 
+    def is_redeemed_by(self, session_id: str) -> bool:
+        """Whether a session's start redeemed the code."""
+        return self.status is AccessCodeStatus.REDEEMED and self.redeemed_session_id == session_id
+
     def redeem(
         self, session_id: str, started_at: datetime, cause_event_id: str, now: datetime
     ) -> None:

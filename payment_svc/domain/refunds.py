@@ -143,7 +143,7 @@ class Refund:
         return self.full and self.status is RefundStatus.PENDING and self.released_at is None
 
     def is_rejected_by(self, refund_id: str) -> bool:
-        """Whether a start that answers the refund `refund_id` ("" for none) rejects this one."""
+        """Whether a start that counts and answers `refund_id` ("" for none) rejects this refund."""
         return self.waiting and refund_id in {"", self.refund_id}
 
     def is_overdue(self, now: datetime, after: timedelta) -> bool:

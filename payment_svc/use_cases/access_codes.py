@@ -13,13 +13,17 @@ from payment_svc.use_cases.ports import AccessCodeFactory, UnitOfWork
 
 @dataclass(frozen=True, slots=True)
 class RedeemAccessCode:
-    """An interview was started with a code. `refund_id` is the refund that this answers, or ""."""
+    """An interview was started with a code. `refund_id` is the refund that this answers, or "".
+
+    `interview_ended` is true if the interview has ended and its start was not reverted.
+    """
 
     order_id: str
     access_code_id: str
     session_id: str
     started_at: datetime
     refund_id: str
+    interview_ended: bool
     event_id: str
 
 
@@ -34,9 +38,11 @@ class ChangeAccessCode:
 async def redeem_access_codes(
     commands: Sequence[RedeemAccessCode], uow: UnitOfWork, *, now: datetime
 ) -> None:
-    """Redeems the code of each start or rejects its use, and rejects the order's waiting refund.
+    """Redeems the code of each start or rejects its use; may reject the order's waiting refund.
 
-    A start that answers another refund rejects none. Raises OrderNotFound, AccessCodeNotFound,
+    The refund is rejected if the use is accepted or the interview has ended. Otherwise interview
+    reverts the start, which then counts as none, and the refund waits for another answer. A start
+    that answers another refund rejects none. Raises OrderNotFound, AccessCodeNotFound,
     AccessCodeNotRedeemable.
     """
     order_ids = [command.order_id for command in commands]
@@ -49,8 +55,9 @@ async def redeem_access_codes(
     for command in commands:
         order, code = _order_and_code(command, orders, codes)
         code.redeem(command.session_id, command.started_at, command.event_id, now)
+        counts = command.interview_ended or code.is_redeemed_by(command.session_id)
         refund = refunds.get(order.order_id)
-        if refund and refund.is_rejected_by(command.refund_id):
+        if refund and counts and refund.is_rejected_by(command.refund_id):
             refund.reject(order, code, command.session_id, command.event_id, now)
             await uow.orders.save(order)
             await uow.refunds.save(refund)

@@ -1,7 +1,8 @@
 """Compensating transactions: a full refund asks interview first, and depends on its answer.
 
 Not started: the money is refunded, the code revoked, the session cancelled. Started: the refund is
-rejected, and nothing else changes. A start with a code that was revoked is reverted.
+rejected, and nothing else changes. A start with a code that was revoked is reverted, and does not
+count against a refund.
 """
 
 from devstack.polling import wait_until
@@ -117,17 +118,21 @@ async def test_a_refund_that_the_provider_declines_reinstates_the_code(
     await journey.wait_for_redemption(order_id)
 
 
-async def test_a_start_with_a_revoked_code_is_reverted(disruptable_stack: RunningStack) -> None:
-    """The started session is cancelled, and the customer is informed by mail.
+async def test_a_start_with_a_revoked_code_is_reverted_and_rejects_no_refund(
+    disruptable_stack: RunningStack,
+) -> None:
+    """The started session is cancelled, the customer is informed by mail and gets the money back.
 
-    The code is revoked while the broker is down; payment goes down too, so that interview starts
-    the session from its local cache. Back again, payment rejects the use.
+    The code is revoked and a refund created while the broker is down; payment goes down too, so
+    that interview starts the session from its local cache. Back again, payment rejects the use.
     """
     journey, order_id, code = await disruptable_stack.prepare_session()
     await disruptable_stack.wait_for_effects(order_id, PAID)
     await wait_for_fresh_watermark(disruptable_stack)
     await disruptable_stack.devstack.kill("nats")
-    revoked = await change_current_access_code(disruptable_stack, "Revoke", order_id)
+    await change_current_access_code(disruptable_stack, "Revoke", order_id)
+    refund = await create_refund(disruptable_stack, order_id)
+    revoked = await get_access_code(disruptable_stack, order_id)
     await disruptable_stack.devstack.kill("payment")
     session = await retry(lambda: journey.start(code), "a start from the local cache")
     assert session.validated_by == session_pb2.VALIDATION_SOURCE_LOCAL_CACHE
@@ -147,4 +152,6 @@ async def test_a_start_with_a_revoked_code_is_reverted(disruptable_stack: Runnin
     assert (cancelled.session_id, cancelled.was_started) == (session.session_id, True)
     assert cancelled.recipient == (await get_order(disruptable_stack, order_id)).recipient
     await _wait_for_mail_about(disruptable_stack, order_id, "interview.v1.SessionCancelled")
-    assert await get_access_code(disruptable_stack, order_id) == revoked
+    await wait_for_refund(disruptable_stack, refund, "SUCCEEDED")
+    order = await get_order(disruptable_stack, order_id)
+    assert order.status == payment_service_pb2.ORDER_STATUS_REFUNDED

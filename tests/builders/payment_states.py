@@ -110,6 +110,7 @@ def start_command(
     session: str = "ses",
     code: str = "",
     at: datetime = NOW,
+    interview_ended: bool = False,
 ) -> RedeemAccessCode:
     """A start of the session `ses_<n>` with the code `acc_<n>`."""
     return RedeemAccessCode(
@@ -118,6 +119,7 @@ def start_command(
         session_id=f"{session}_{number}",
         started_at=at,
         refund_id=refund_id,
+        interview_ended=interview_ended,
         event_id=f"evt_{number}",
     )
 

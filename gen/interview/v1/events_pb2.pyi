@@ -76,6 +76,7 @@ class InterviewStarted(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     VALIDATED_BY_FIELD_NUMBER: _builtins.int
     REFUND_ID_FIELD_NUMBER: _builtins.int
+    INTERVIEW_ENDED_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The started session."""
     access_code: _builtins.str
@@ -89,6 +90,12 @@ class InterviewStarted(_message.Message):
     refund_id: _builtins.str
     """If this replies to RefundRequested, the refund; else empty. The same
     session may be published several times.
+    """
+    interview_ended: _builtins.bool
+    """True if the interview has ended and its start was not reverted: the
+    customer has had it, even if payment rejects the use of the code. False
+    while it is in progress, when a rejection reverts the start, and after it
+    was reverted.
     """
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
@@ -104,10 +111,11 @@ class InterviewStarted(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         validated_by: _session_pb2.ValidationSource.ValueType = ...,
         refund_id: _builtins.str = ...,
+        interview_ended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_code", b"access_code", "access_code_id", b"access_code_id", "order_id", b"order_id", "refund_id", b"refund_id", "session_id", b"session_id", "started_at", b"started_at", "validated_by", b"validated_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_code", b"access_code", "access_code_id", b"access_code_id", "interview_ended", b"interview_ended", "order_id", b"order_id", "refund_id", b"refund_id", "session_id", b"session_id", "started_at", b"started_at", "validated_by", b"validated_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

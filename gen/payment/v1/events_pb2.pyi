@@ -222,7 +222,9 @@ class RefundRequested(_message.Message):
     """A full refund of an order requires interview's confirmation that the
     interview has not started. interview replies to every one of these events
     with SessionWithheld or with InterviewStarted that cites the refund.
-    Published again with a new event id until it replies.
+    Published again with a new event id until a reply decides. InterviewStarted
+    does not decide if payment rejects the use of the code (AccessCodeUseRejected)
+    while the interview is in progress: interview reverts that start.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -335,7 +337,9 @@ Global___RefundCompleted: _TypeAlias = RefundCompleted  # noqa: Y015
 
 @_typing.final
 class RefundRejected(_message.Message):
-    """A full refund was rejected because the interview has started."""
+    """A full refund was rejected because the interview has started. A start whose
+    use payment rejects does not count, unless the interview has ended already.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -10,6 +10,7 @@ from interview_svc.domain.events import CancelReason
 from interview_svc.domain.session_state import SessionStatus
 from interview_svc.domain.sessions import Session
 from payment_svc.domain.access_code_status import AccessCodeStatus, Hold
+from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.orders import OrderStatus
 from payment_svc.domain.refunds import RefundStatus
 from tests.unit.model.world import Protocol, World
@@ -148,17 +149,32 @@ class OutcomeChecker:
             if refund.status is RefundStatus.SUCCEEDED
         )
         in_full = refunded >= order.price.amount_minor
-        if in_full and session and session.started_at and not _is_reverted(session):
-            return "refunded in full although the interview has started"
-        if in_full and code.status is AccessCodeStatus.REDEEMED:
-            return "both redeemed and refunded"
-        if refunded > order.price.amount_minor or recorded != order.refunded_minor:
-            return "the refunded amounts do not match"
-        if sum(not refund.final for refund in refunds) > 1:
-            return "two open refunds of one order"
-        if world.dead:
-            return f"{world.dead[0]} cannot be handled"
-        return None
+        reverted = session is not None and _is_reverted(session)
+        started = session is not None and session.was_started and not reverted
+        redeemed = code.status is AccessCodeStatus.REDEEMED
+        rejected = any(refund.status is RefundStatus.REJECTED for refund in refunds)
+        open_refunds = sum(not refund.final for refund in refunds)
+        differs = refunded > order.price.amount_minor or recorded != order.refunded_minor
+        violations = {
+            "refunded in full although the interview has started": in_full and started,
+            "both redeemed and refunded": in_full and redeemed,
+            "neither interview nor money: a reverted start rejected a refund": rejected
+            and reverted,
+            "an interview started after its code's expiry": self._unexpected_late_start(
+                code, session
+            ),
+            "the refunded amounts do not match": differs,
+            "two open refunds of one order": open_refunds > 1,
+            f"{world.dead[:1]} cannot be handled": bool(world.dead),
+        }
+        return next((name for name, violated in violations.items() if violated), None)
+
+    def _unexpected_late_start(self, code: AccessCode, session: Session | None) -> bool:
+        """A start after the code's expiry that the world's clocks and payment do not explain."""
+        if session is None or session.started_at is None or session.started_at < code.expire_at:
+            return False
+        accepted = code.status is AccessCodeStatus.REDEEMED
+        return accepted or not self._protocol.scenario.late_start
 
     def outcome(self, world: World) -> str | None:
         """The documented outcome of an end, if both services agree on one."""
@@ -178,10 +194,15 @@ class OutcomeChecker:
         prepared = session.status is SessionStatus.PREPARED
         if not agreed or (prepared and session.access_code_id != code.id):
             return None
-        if code.status is AccessCodeStatus.REVOKED and session.status is SessionStatus.COMPLETED:
-            # Detected too late: it is reported and not changed.
-            return "completed without a valid code" if session.used_without_right else None
+        late = session.started_at is not None and session.started_at >= code.expire_at
+        invalid = code.status is AccessCodeStatus.REVOKED or late
         paid = OrderStatus.PAID if order.status in _SETTLED else order.status
+        if invalid and session.status is SessionStatus.COMPLETED:
+            # Detected too late: it is reported and not changed.
+            reported = session.used_without_right and paid is OrderStatus.PAID
+            return "completed without a valid code" if reported else None
+        if late and paid is OrderStatus.PAID and _is_reverted(session):
+            return "started after its expiry"
         return _DOCUMENTED.get((paid, code.status, session.status))
 
     def describe(self, world: World) -> str:

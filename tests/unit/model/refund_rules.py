@@ -309,7 +309,7 @@ RULES = [
     Rule(
         "a started session answers too",
         _answer_nothing_for_started_sessions,
-        Scenario(start=1, revoke=1, refund=1),
+        Scenario(start=1, revoke=1, refund=1, complete=1, idle_ask=1),
     ),
     Rule(
         "an order without a session answers too",
@@ -344,7 +344,7 @@ RULES = [
     Rule(
         "a reverted start does not count",
         _count_reverted_starts,
-        Scenario(start=1, revoke=1, refund=1),
+        Scenario(start=1, revoke=1, refund=1, idle_ask=1),
     ),
     Rule(
         "operators and refunds lift only their own hold",

@@ -1,15 +1,10 @@
-"""Rules of flows 3 and 4: which interviews may start, and how payment handles a start.
-
-One rule of flow 4 cannot be disabled here: that a start after the code's expiry is rejected. All
-clocks of this world agree, so that interview never sends such a start; see
-tests/unit/payment_svc/domain/test_access_codes.py.
-"""
+"""Rules of flows 3 and 4: which interviews may start, and how payment handles a start."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from interview_svc.domain.cached_code import CachedCode, check_valid
+from interview_svc.domain.cached_code import CachedCode
 from interview_svc.domain.events import CancelReason
 from interview_svc.domain.session_state import SessionStatus
 from interview_svc.domain.sessions import Session
@@ -19,9 +14,9 @@ from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.refunds import Refund
 from payment_svc.use_cases import access_codes
 from tests.fakes.interview import InMemoryCachedCodes
-from tests.unit.model.order import BEFORE_EXPIRY, ORDER
+from tests.unit.model.order import ORDER
 from tests.unit.model.rules import Patch, Rule
-from tests.unit.model.world import Scenario
+from tests.unit.model.world import Scenario, ignore_the_expiry
 
 
 def _skip_the_check_of_the_cached_code(patch: Patch) -> None:
@@ -33,14 +28,6 @@ def _find_the_order_by_any_code(patch: Patch) -> None:
         return (await cached_codes.get_many([ORDER])).get(ORDER)
 
     patch.setattr(InMemoryCachedCodes, "get_by_code", lock_by_order)
-
-
-def _ignore_the_expiry(patch: Patch) -> None:
-    patch.setattr(
-        CachedCode,
-        "check_startable",
-        lambda cached, _now: check_valid(cached.validate(BEFORE_EXPIRY)),
-    )
 
 
 def _start_sessions_repeatedly(patch: Patch) -> None:
@@ -89,6 +76,22 @@ def _reject_with_a_live_code_only(patch: Patch) -> None:
     )
 
 
+def _count_rejected_starts(patch: Patch) -> None:
+    patch.setattr(AccessCode, "is_redeemed_by", lambda *_: True)
+
+
+def _count_accepted_starts_only(patch: Patch) -> None:
+    patch.setattr(Session, "interview_ended", False)
+
+
+def _count_interviews_in_progress(patch: Patch) -> None:
+    patch.setattr(
+        Session,
+        "interview_ended",
+        property(lambda session: session.was_started and not session.start_reverted),
+    )
+
+
 def _refuse_repeated_starts(patch: Patch) -> None:
     redeem = AccessCode.redeem
 
@@ -106,6 +109,16 @@ def _reject_starts_of_suspended_codes(patch: Patch) -> None:
 
 def _reject_starts_of_expired_codes(patch: Patch) -> None:
     _redeem_as(patch, AccessCodeStatus.EXPIRED, AccessCodeStatus.REVOKED)
+
+
+def _redeem_expired_codes(patch: Patch) -> None:
+    redeem = AccessCode.redeem
+
+    def redeeming(code: AccessCode, session: str, started: Any, event: str, now: datetime) -> None:
+        in_time = min(started, code.expire_at - timedelta(seconds=1))
+        redeem(code, session, in_time, event, now)
+
+    patch.setattr(AccessCode, "redeem", redeeming)
 
 
 def _redeem_revoked_codes(patch: Patch) -> None:
@@ -162,7 +175,7 @@ RULES = [
         _find_the_order_by_any_code,
         Scenario(start=1, reissue=1),
     ),
-    Rule("a start is before the code's expiry", _ignore_the_expiry, Scenario(start=1, expire=1)),
+    Rule("a start is before the code's expiry", ignore_the_expiry, Scenario(start=1, expire=1)),
     Rule(
         "only a PREPARED session can start",
         _start_sessions_repeatedly,
@@ -178,12 +191,37 @@ RULES = [
     Rule(
         "a start that answers the waiting refund rejects it",
         _reject_by_starts_without_answer_only,
-        Scenario(start=1, refund=1, revoke=1),
+        Scenario(start=1, refund=1, revoke=1, complete=1, idle_ask=1),
     ),
     Rule(
-        "a start rejects the refund for every status of the code",
+        "a start rejects the refund of an expired code too",
         _reject_with_a_live_code_only,
-        Scenario(start=1, refund=1, revoke=1),
+        Scenario(start=1, refund=1, expire=1, idle_ask=1),
+    ),
+    Rule(
+        "a start with a revoked code rejects no refund while its interview is in progress",
+        _count_rejected_starts,
+        Scenario(start=1, refund=1, revoke=1, idle_ask=1),
+    ),
+    Rule(
+        "a start after the code's expiry rejects no refund while its interview is in progress",
+        _count_rejected_starts,
+        Scenario(late_start=1, refund=1, expire=1, idle_ask=1),
+    ),
+    Rule(
+        "a repeated start rejects no second refund after it was reverted",
+        _count_rejected_starts,
+        Scenario(start=1, refund=2, revoke=1, decline=1, idle_ask=2),
+    ),
+    Rule(
+        "an interview that has ended rejects the refund although the use is rejected",
+        _count_accepted_starts_only,
+        Scenario(start=1, refund=1, revoke=1, complete=1, idle_ask=1),
+    ),
+    Rule(
+        "an interview in progress has not ended",
+        _count_interviews_in_progress,
+        Scenario(start=1, refund=1, revoke=1, idle_ask=1),
     ),
     Rule(
         "a repeated start is not another start",
@@ -199,6 +237,11 @@ RULES = [
         "a start in time counts after the code's expiry",
         _reject_starts_of_expired_codes,
         Scenario(start=1, expire=1),
+    ),
+    Rule(
+        "a start after the code's expiry is rejected",
+        _redeem_expired_codes,
+        Scenario(late_start=1, expire=1),
     ),
     Rule(
         "a start with a replaced code redeems the current one",

@@ -17,7 +17,7 @@ from tests.unit.model.outcomes import OutcomeChecker
 from tests.unit.model.rules import Rule
 from tests.unit.model.world import Protocol, Scenario, World, in_memory_services
 
-# For `make explore`, which takes minutes: the steps of all other scenarios together.
+# For `make explore`, which takes minutes: above all the steps of the other scenarios together.
 EVERYTHING = {
     "everything": Scenario(
         start=1,
@@ -30,20 +30,31 @@ EVERYTHING = {
         reinstate=1,
         expire=1,
         complete=1,
+        idle_ask=1,
+    ),
+    "two refunds and a start after the expiry": Scenario(
+        late_start=1, refund=2, expire=1, again=1, complete=1, decline=1, idle_ask=2
     ),
 }
 SCENARIOS = {
     "refund against start": Scenario(start=1, fallback=1, refund=1, complete=1, decline=1),
-    "refund after a reverted start": Scenario(start=1, revoke=1, refund=2, again=1),
+    "refund after a reverted start": Scenario(start=1, revoke=1, refund=2, again=1, idle_ask=2),
     "two refunds": Scenario(start=1, refund=2, decline=1, ask=1),
-    "revocation against start": Scenario(start=1, fallback=1, revoke=1, refund=1, complete=1),
+    "revocation against start": Scenario(
+        start=1, fallback=1, revoke=1, refund=1, complete=1, idle_ask=1
+    ),
     "expiry against start": Scenario(start=1, fallback=1, refund=1, expire=1, again=1),
+    "a start after the expiry": Scenario(late_start=1, refund=1, expire=1, complete=1, idle_ask=1),
     "suspension": Scenario(start=1, suspend=1, reinstate=1, refund=1, decline=1),
     "reissue": Scenario(start=1, fallback=1, reissue=1, refund=1),
     "lost requests and answers": Scenario(start=1, refund=1, lose=1, ask=2),
-    "all operators": Scenario(start=1, revoke=1, suspend=1, reinstate=1, refund=1, again=1),
+    "all operators": Scenario(
+        start=1, revoke=1, suspend=1, reinstate=1, refund=1, again=1, idle_ask=1
+    ),
     "partial refunds": Scenario(start=1, part=2, refund=1, decline=1),
-    "an event that is handled twice": Scenario(start=1, refund=1, decline=1, revoke=1, twice=1),
+    "an event that is handled twice": Scenario(
+        start=1, refund=1, decline=1, revoke=1, twice=1, idle_ask=1
+    ),
 }
 
 if os.environ.get("EXPLORE") == "everything":

@@ -18,7 +18,7 @@ import pytest
 from eventbus import PermanentError
 from interview.v1 import events_pb2
 from interview_svc import event_handlers as interview_consumers
-from interview_svc.domain.cached_code import CachedCode
+from interview_svc.domain.cached_code import CachedCode, check_valid
 from interview_svc.domain.errors import (
     CodeNotStartable,
     SessionNotInProgress,
@@ -104,17 +104,33 @@ def in_memory_services() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
+def ignore_the_expiry(patch: pytest.MonkeyPatch) -> None:
+    """Lets an interview start with a code that has expired."""
+
+    def check_startable(cached: CachedCode, _now: object) -> None:
+        check_valid(cached.validate(BEFORE_EXPIRY))
+
+    patch.setattr(CachedCode, "check_startable", check_startable)
+
+
 @dataclass(frozen=True)
 class Scenario:
-    """The number of steps of each kind; deliveries and expiries are not limited."""
+    """The number of steps of each kind; deliveries and expiries are not limited.
+
+    `ask` repeats a refund request at any time, `idle_ask` when all events are handled, as happens
+    if nothing else does. `late_start` starts an interview after the code's expiry: only an
+    interview with a defect does that, and payment has to reject it.
+    """
 
     start: int = 0
+    late_start: int = 0
     fallback: int = 0
     refund: int = 0
     part: int = 0
     decline: int = 0
     silence: int = 0
     ask: int = 0
+    idle_ask: int = 0
     lose: int = 0
     twice: int = 0
     revoke: int = 0
@@ -130,6 +146,7 @@ class Protocol:
     """The possible steps of one paid order, with the real handlers of both services."""
 
     def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
         self._log = EventLog()
         self._payment = ServiceModel(
             paid_store(),
@@ -239,6 +256,8 @@ class Protocol:
             if used := world.use("fallback"):
                 source = ValidationSource.LOCAL_CACHE
                 yield f"start {code.code} from the cache", self._start(used, code.code, source)
+            if world.late and (used := world.use("late_start")):
+                yield f"start {code.code} after its expiry", self._start_late(used, code.code)
         for text in sorted(set(world.validated)):
             rest = list(world.validated)
             rest.remove(text)
@@ -264,6 +283,17 @@ class Protocol:
                 command, uow, now=Clock.at, grace_period=GRACE_PERIOD
             ),
         )
+
+    def _start_late(self, world: World, code: str) -> World:
+        async def start(uow: Any) -> None:
+            with pytest.MonkeyPatch.context() as patch:
+                ignore_the_expiry(patch)
+                command = sessions.StartSession(code, ValidationSource.LOCAL_CACHE)
+                await sessions.start_session(
+                    command, uow, now=AFTER_EXPIRY, grace_period=GRACE_PERIOD
+                )
+
+        return self._at_interview(world, f"start {code} late", start)
 
     def _operators(self, world: World) -> Iterator[tuple[str, World]]:
         for step, amount in (("refund", None), ("part", HALF)):
@@ -309,6 +339,12 @@ class Protocol:
             if refund.waiting:
                 if used := world.use("ask"):
                     yield "repeat the refund request", self._repeat_request(used, refund.refund_id)
+                idle = not world.events_in_transit
+                if idle and (used := world.use("idle_ask")):
+                    yield (
+                        "repeat the refund request when all events are handled",
+                        self._repeat_request(used, refund.refund_id),
+                    )
                 continue
             if refund.refund_id in world.refunded_ids:
                 yield "report the paid refund", self._settle(world, refund, RefundSucceeded())

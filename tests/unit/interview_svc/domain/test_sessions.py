@@ -264,6 +264,24 @@ def test_a_start_sets_the_deadline_and_records_the_source_of_the_validation(
     ]
 
 
+@pytest.mark.parametrize("status", sorted(STARTED))
+def test_a_start_that_is_published_again_says_whether_the_interview_has_ended(
+    status: SessionStatus,
+) -> None:
+    session = session_in(status)
+    session.confirm_started_for_refund("ref_1", LATER)
+    session.reannounce_start(LATER)
+    ended = [event.interview_ended for event in session.events]
+    assert ended == [status is not SessionStatus.IN_PROGRESS] * 2
+
+
+def test_a_reverted_start_is_no_interview_that_has_ended() -> None:
+    session = session_in(SessionStatus.IN_PROGRESS)
+    session.reject_use(LATER)
+    session.reannounce_start(LATER)
+    assert session.events[-1].interview_ended is False
+
+
 def test_questions_are_asked_one_by_one_each_with_its_time_limit() -> None:
     session = session_in(SessionStatus.IN_PROGRESS)
     first = session.ask(None, NOW)

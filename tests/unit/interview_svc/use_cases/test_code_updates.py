@@ -289,6 +289,7 @@ async def test_a_refund_request_is_answered_with_interview_started_in_every_late
             validated_by=ValidationSource.LOCAL_CACHE,
             occurred_at=LATER,
             refund_id=refund_id,
+            interview_ended=status is not SessionStatus.IN_PROGRESS,
         )
         for refund_id in ("ref_1", "ref_2")
     ]

@@ -1,7 +1,7 @@
 """Use cases of access codes: starts of interviews, changes by operators, expiry."""
 
 from copy import deepcopy
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -113,26 +113,56 @@ async def test_a_start_that_answers_an_older_refund_rejects_none(uow: InMemoryUn
     assert uow.access_codes.saved["acc_1"].version == 3
 
 
-async def test_a_start_with_a_revoked_code_rejects_the_refund_and_the_use(
+@pytest.mark.parametrize("answered", ["", "ref_1"])
+@pytest.mark.parametrize("code", ["REVOKED", "EXPIRED"])
+async def test_a_start_whose_use_is_rejected_does_not_reject_the_refund(
+    uow: InMemoryUnitOfWork, code: str, answered: str
+) -> None:
+    """Interview reverts the start and answers again; then the refund is paid."""
+    late = await _given_invalid_code_and_refund(uow, code)
+    await given_starts(uow, start_command(refund_id=answered, at=late))
+    assert statuses(uow) == ("REFUND_PENDING", code, "PENDING")
+    assert event_names(uow) == ["AccessCodeUseRejected"]
+    assert uow.events[-1].judged_as == code
+    await given_release(uow)
+    await given_refund_outcome(uow, RefundSucceeded())
+    assert statuses(uow) == ("REFUNDED", code, "SUCCEEDED")
+
+
+@pytest.mark.parametrize("answered", ["", "ref_1"])
+@pytest.mark.parametrize("code", ["REVOKED", "EXPIRED"])
+async def test_an_interview_that_has_ended_rejects_the_refund_although_its_use_is_rejected(
+    uow: InMemoryUnitOfWork, code: str, answered: str
+) -> None:
+    """The customer has had the interview: its start is not reverted any more."""
+    late = await _given_invalid_code_and_refund(uow, code)
+    start = start_command(refund_id=answered, at=late, interview_ended=True)
+    await given_starts(uow, start)
+    assert statuses(uow) == ("PAID", code, "REJECTED")
+    assert event_names(uow) == ["RefundRejected", "AccessCodeUseRejected"]
+    assert len({event.record for event in uow.events}) == 1
+
+
+async def test_a_start_after_its_rejection_does_not_reject_a_second_refund(
     uow: InMemoryUnitOfWork,
 ) -> None:
-    await revoke_access_code(ChangeAccessCode("acc_1", OPERATOR), uow, now=NOW)
-    await given_refund(uow)
-    uow.events.clear()
-    await given_starts(uow, start_command(refund_id="ref_1"))
-    assert statuses(uow) == ("PAID", "REVOKED", "REJECTED")
-    assert event_names(uow) == ["RefundRejected", "AccessCodeUseRejected"]
-    assert {event.record.version for event in uow.events} == {3}
+    """Also if it is published again."""
+    await _given_invalid_code_and_refund(uow, "REVOKED")
+    await given_starts(uow)
+    await given_release(uow)
+    await given_refund_outcome(uow, RefundRefused("NO_FUNDS"))
+    await given_refund(uow, refund_id="ref_2")
+    await given_starts(uow)
+    assert statuses(uow) == ("REFUND_PENDING", "REVOKED", "PENDING")
 
 
-async def test_a_late_start_rejects_the_refund_and_the_use(uow: InMemoryUnitOfWork) -> None:
+async def _given_invalid_code_and_refund(uow: InMemoryUnitOfWork, code: str) -> datetime:
+    """A waiting refund, and the time of a start with which the code becomes, or is, invalid."""
+    if code == "REVOKED":
+        await revoke_access_code(ChangeAccessCode("acc_1", OPERATOR), uow, now=NOW)
     await given_refund(uow)
     uow.events.clear()
-    late = uow.access_codes.saved["acc_1"].expire_at
-    await given_starts(uow, start_command(refund_id="ref_1", at=late))
-    assert statuses(uow) == ("PAID", "EXPIRED", "REJECTED")
-    assert event_names(uow) == ["RefundRejected", "AccessCodeUseRejected"]
-    assert uow.events[-1].judged_as is S.EXPIRED
+    return NOW if code == "REVOKED" else uow.access_codes.saved["acc_1"].expire_at
 
 
 async def test_a_start_does_not_reject_a_partial_refund(uow: InMemoryUnitOfWork) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from payment_svc.domain.access_code_errors import IllegalAccessCodeTransition
-from payment_svc.domain.access_code_events import AccessCodeSnapshot
+from payment_svc.domain.access_code_events import AccessCodeSnapshot, AccessCodeUseRejected
 from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.money import Money
 from payment_svc.domain.order_errors import (
@@ -137,10 +137,15 @@ TYPICAL = [
 
 @dataclass
 class Interview:
-    """A model of interview: one session, a cached code, and answers to refunds."""
+    """A model of interview: one session, a cached code, and answers to refunds.
+
+    An interview that has ended stays so; a start that payment rejects before is reverted.
+    """
 
     cached: AccessCodeSnapshot | None = None
     start: RedeemAccessCode | None = None
+    ended: bool = False
+    reverted: bool = False
 
     def update_cache(self, record: AccessCodeSnapshot) -> None:
         if self.cached is None or record.version > self.cached.version:
@@ -309,8 +314,21 @@ class MoneyStateMachine(RuleBasedStateMachine):
             return
         if cached.status == "ACTIVE" and self.now < cached.expire_at:
             self.interview.start = RedeemAccessCode(
-                "ord_1", cached.id, "ses_1", self.now, "", "evt_1"
+                "ord_1", cached.id, "ses_1", self.now, "", interview_ended=False, event_id="evt_1"
             )
+
+    @rule()
+    def end_interview(self) -> None:
+        """The interview is completed, or its time is over."""
+        if self.interview.start and not self.interview.reverted:
+            self.interview.ended = True
+
+    @rule()
+    def revert_start(self) -> None:
+        """Interview handles payment's rejection of the start."""
+        rejected = any(isinstance(event, AccessCodeUseRejected) for event in self.uow.events)
+        if rejected and not self.interview.ended:
+            self.interview.reverted = True
 
     @rule(data=st.data())
     def answer_refund(self, data: st.DataObject) -> None:
@@ -326,14 +344,14 @@ class MoneyStateMachine(RuleBasedStateMachine):
         request = requests[number]
         self.interview.update_cache(request.record)
         assert self.interview.cached is not None
-        if self.interview.start:
+        if self.interview.start and not self.interview.reverted:
             self._redeem(request.refund_id)
         elif self.interview.cached.status != "ACTIVE":
             self.withheld.add(request.refund_id)
 
     @rule()
     def handle_start(self) -> None:
-        """Late or repeated."""
+        """Late or repeated, also after it was reverted."""
         if self.interview.start:
             self._redeem("")
 
@@ -346,6 +364,7 @@ class MoneyStateMachine(RuleBasedStateMachine):
             "ses_1",
             start.started_at,
             answered,
+            self.interview.ended,
             f"evt_{answered}",
         )
         current = self.order.access_code_id
@@ -355,7 +374,8 @@ class MoneyStateMachine(RuleBasedStateMachine):
         redeemed = self.uow.access_codes.saved[current].status == "REDEEMED"
         assert redeemed != revoked
         refunds = [r for r in self.all_refunds if answered in {"", r.refund_id}]
-        assert not any(refund.waiting for refund in refunds)
+        waits = any(refund.waiting for refund in refunds)
+        assert not (waits and (redeemed or self.interview.ended))
 
     @rule(refund=refunds)
     def handle_withheld_session(self, refund: str) -> None:
@@ -397,6 +417,7 @@ class MoneyStateMachine(RuleBasedStateMachine):
         self.the_order_follows_its_refunds()
         self.events_are_published_once()
         self.no_code_is_both_redeemed_and_refunded()
+        self.no_reverted_start_rejects_a_refund()
         self.waiting_refunds_and_closed_orders_block_starts_and_payments()
         self.codes_are_consistent()
         self.every_transition_is_in_its_diagram()
@@ -451,6 +472,11 @@ class MoneyStateMachine(RuleBasedStateMachine):
                 assert self.order.status != "REFUNDED"
                 assert self.interview.start is not None
                 assert code.redeemed_at == self.interview.start.started_at
+
+    def no_reverted_start_rejects_a_refund(self) -> None:
+        """A customer whose start was reverted gets the money back."""
+        rejected = any(refund.status == "REJECTED" for refund in self.all_refunds)
+        assert not (rejected and self.interview.reverted)
 
     def waiting_refunds_and_closed_orders_block_starts_and_payments(self) -> None:
         """The code of a waiting refund is invalid; a closed order has no open payment."""
