@@ -56,16 +56,16 @@ class SqlPayments:
         return await self._first(select(table).where(table.c.order_id == order_id, _OPEN).limit(1))
 
     async def take_due(self, pause: timedelta, limit: int) -> Sequence[Payment]:
-        """Takes open payments that were neither changed nor taken for `pause`, longest due first.
+        """Takes open payments, neither created nor taken within `pause`, longest due first.
 
         Replicas take different payments. Those of a replica that crashes are due again after the
-        pause.
+        pause. Nothing but taking a payment postpones it: a customer who repeats a request does not.
         """
         now = func.now()
         due = (
             select(table.c.payment_id)
             .where(_OPEN, table.c.due_at <= now)
-            .where(table.c.updated_at < now - pause)
+            .where(table.c.created_at < now - pause)
             .order_by(table.c.due_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
@@ -75,12 +75,16 @@ class SqlPayments:
         return [_payment(row) for row in rows]
 
     async def open_of_expiring_orders(self, limit: int) -> list[Payment]:
-        """Open payments of unpaid orders past `expire_at`, least recently changed first."""
+        """Open payments of unpaid orders past `expire_at`, in random order.
+
+        So those that cannot be closed delay no others for long, and repeated requests for a payment
+        do not postpone it.
+        """
         statement = (
             select(table)
             .join(orders, orders.c.order_id == table.c.order_id)
             .where(PAST_EXPIRY, _OPEN)
-            .order_by(table.c.updated_at)
+            .order_by(func.random())
             .limit(limit)
         )
         return [_payment(row) for row in await self._connection.execute(statement)]

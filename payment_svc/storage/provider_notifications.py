@@ -35,7 +35,7 @@ class SqlProviderNotifications:
 
     async def store(self, notification: ProviderNotification) -> ProviderNotification:
         """Inserts it; or counts another delivery of the same body and returns the stored one."""
-        statement = insert(table).values(**_row(notification), due_at=notification.received_at)
+        statement = insert(table).values(**_row(notification), due_at=func.now())
         counted = {"deliveries": table.c.deliveries + 1}
         statement = statement.on_conflict_do_update(index_elements=["digest"], set_=counted)
         row = (await self._connection.execute(statement.returning(table))).one()

@@ -59,22 +59,32 @@ class PaymentWorkflow:
             payment = await create_payment(command, uow, now=datetime.now(UTC))
         if payment.request_hash != command.request_hash:
             raise RequestIdReused(command.request_id)
-        return payment if payment.final else await self._charge(payment)
+        if payment.final:
+            return payment
+        if payment.payment_id == command.payment_id:
+            return await self._charge(payment)
+        try:
+            return await self.resume(payment)
+        except ProviderUnavailable:
+            return await self._reload(payment)
 
-    async def resume(self, payment: Payment) -> None:
-        """Settles an open payment with the provider's outcome.
+    async def resume(self, payment: Payment) -> Payment:
+        """Settles an open payment with the provider's outcome: queried first, then charged.
 
         A charge that the provider does not have is created now if the order can still be paid: the
         customer requested it, and the idempotency key prevents a second charge. Otherwise it is
-        closed at the provider, so that a delayed request cannot create it later.
+        closed at the provider, so that a delayed request cannot create it later. Raises
+        ProviderUnavailable if it cannot be closed.
         """
-        outcome = await self._query(payment)
-        if not isinstance(outcome, ChargeNotFound):
-            await self._settle(payment, outcome)
-        elif await self._is_payable(payment.order_id):
-            await self._charge(payment)
-        else:
-            await self.close(payment)
+        try:
+            outcome = await self._query(payment)
+            if not isinstance(outcome, ChargeNotFound):
+                return await self._settle(payment, outcome)
+        except PaymentFinal:  # settled meanwhile
+            return await self._reload(payment)
+        if await self._is_payable(payment.order_id):
+            return await self._charge(payment)
+        return await self.close(payment)
 
     async def close(self, payment: Payment) -> Payment:
         """Closes a payment at the provider; returns it with a final outcome.

@@ -30,7 +30,7 @@ class InMemoryOrders:
         self.saved: dict[str, Order] = {}
         self._events = events
 
-    async def get(self, order_id: str) -> Order:
+    async def get(self, order_id: str, *, lock: bool = True) -> Order:  # noqa: ARG002
         if order_id not in self.saved:
             raise OrderNotFound(order_id)
         return deepcopy(self.saved[order_id])
@@ -50,7 +50,7 @@ class InMemoryPayments:
         self._taken: set[str] = set()
         self._events = events
 
-    async def get(self, payment_id: str) -> Payment:
+    async def get(self, payment_id: str, *, lock: bool = True) -> Payment:  # noqa: ARG002
         if payment_id not in self.saved:
             raise PaymentNotFound(payment_id)
         return deepcopy(self.saved[payment_id])
@@ -133,8 +133,11 @@ class InMemoryRefunds:
 
 
 class InMemoryProviderNotifications:
+    """`delays` has the delays of each postponed notification; in memory, no delay lasts."""
+
     def __init__(self) -> None:
         self.saved: dict[str, ProviderNotification] = {}
+        self.delays: dict[str, list[timedelta]] = {}
 
     async def get(self, notification_id: str) -> ProviderNotification:
         return deepcopy(self.saved[notification_id])
@@ -146,6 +149,13 @@ class InMemoryProviderNotifications:
                 return deepcopy(stored)
         await self.save(notification)
         return notification
+
+    async def find_due(self, limit: int) -> dict[str, int]:
+        due = [id_ for id_, notification in self.saved.items() if not notification.final]
+        return {id_: len(self.delays.get(id_, [])) for id_ in due[:limit]}
+
+    async def postpone(self, notification_id: str, delay: timedelta) -> None:
+        self.delays.setdefault(notification_id, []).append(delay)
 
     async def save(self, notification: ProviderNotification) -> None:
         self.saved[notification.provider_notification_id] = deepcopy(notification)

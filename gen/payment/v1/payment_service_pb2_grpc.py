@@ -201,8 +201,10 @@ class PaymentServiceServicer:
     def CreatePayment(self, request, context):
         """Makes one attempt to pay an order; an order may need several. A reply with
         status PROCESSING or UNKNOWN means that the provider's outcome is pending;
-        repeating the same request queries the provider for it. A declined attempt
-        is an OK reply with status FAILED. When the payment succeeds, the order
+        repeating the same request queries the provider for it, and charges only if
+        the provider has no such charge and the order can still be paid; the repeat
+        does not postpone the service's own queries. A declined attempt is an OK
+        reply with status FAILED. When the payment succeeds, the order
         becomes PAID and its access code is issued in the same transaction.
         Idempotent by `request_id`: a repeat returns the same payment in its
         current state. A final status never changes; only money captured later is

@@ -83,8 +83,10 @@ class PaymentServiceStub:
     CreatePayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.CreatePaymentRequest, _payment_service_pb2.CreatePaymentResponse]
     """Makes one attempt to pay an order; an order may need several. A reply with
     status PROCESSING or UNKNOWN means that the provider's outcome is pending;
-    repeating the same request queries the provider for it. A declined attempt
-    is an OK reply with status FAILED. When the payment succeeds, the order
+    repeating the same request queries the provider for it, and charges only if
+    the provider has no such charge and the order can still be paid; the repeat
+    does not postpone the service's own queries. A declined attempt is an OK
+    reply with status FAILED. When the payment succeeds, the order
     becomes PAID and its access code is issued in the same transaction.
     Idempotent by `request_id`: a repeat returns the same payment in its
     current state. A final status never changes; only money captured later is
@@ -196,8 +198,10 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     CreatePayment: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.CreatePaymentRequest, _payment_service_pb2.CreatePaymentResponse]  # type: ignore[assignment]
     """Makes one attempt to pay an order; an order may need several. A reply with
     status PROCESSING or UNKNOWN means that the provider's outcome is pending;
-    repeating the same request queries the provider for it. A declined attempt
-    is an OK reply with status FAILED. When the payment succeeds, the order
+    repeating the same request queries the provider for it, and charges only if
+    the provider has no such charge and the order can still be paid; the repeat
+    does not postpone the service's own queries. A declined attempt is an OK
+    reply with status FAILED. When the payment succeeds, the order
     becomes PAID and its access code is issued in the same transaction.
     Idempotent by `request_id`: a repeat returns the same payment in its
     current state. A final status never changes; only money captured later is
@@ -342,8 +346,10 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_payment_service_pb2.CreatePaymentResponse, _abc.Awaitable[_payment_service_pb2.CreatePaymentResponse]]:
         """Makes one attempt to pay an order; an order may need several. A reply with
         status PROCESSING or UNKNOWN means that the provider's outcome is pending;
-        repeating the same request queries the provider for it. A declined attempt
-        is an OK reply with status FAILED. When the payment succeeds, the order
+        repeating the same request queries the provider for it, and charges only if
+        the provider has no such charge and the order can still be paid; the repeat
+        does not postpone the service's own queries. A declined attempt is an OK
+        reply with status FAILED. When the payment succeeds, the order
         becomes PAID and its access code is issued in the same transaction.
         Idempotent by `request_id`: a repeat returns the same payment in its
         current state. A final status never changes; only money captured later is
