@@ -13,6 +13,7 @@ from clients import ClientError, Service
 from eventbus.event import MalformedEnvelope, split_subject
 from opsctl.commands import dead_letters
 from opsctl.commands.journey import journey
+from opsctl.commands.payment_notifications import payment_notifications
 from opsctl.commands.refunds import refunds
 from opsctl.commands.repair import check_bus, consistency, republish, retry_parked
 from opsctl.commands.status import status
@@ -98,6 +99,10 @@ _COMMANDS: Mapping[Callable[..., None], str] = {
     status: "Show outboxes and consumers; exit status 1 if operator action is required.",
     journey: "Show the history of an order; exit status 1 if a part of it could not be read.",
     refunds: "List refunds, newest first; with --overdue, exit status 1 if there are any.",
+    payment_notifications: (
+        "List the payment provider's notifications, newest first.\n\n"
+        "With --quarantined, exit status 1 if there are any."
+    ),
     check_bus: (
         "Compare outboxes, streams and inboxes; exit status 1 if a finding is not repaired."
     ),

@@ -1,7 +1,8 @@
 """ProviderNotification: a webhook of the payment provider. RECEIVED → PROCESSED | QUARANTINED.
 
 Only notifications with a valid signature are stored. A notification that is consistent with the
-payment is applied directly; otherwise the provider is queried, and its response decides.
+payment is applied directly; otherwise the provider is queried, and its response decides. One of an
+unknown kind, such as a dispute, is QUARANTINED for operators.
 """
 
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class ProviderNotificationStatus(StrEnum):
 class QuarantineReason(StrEnum):
     """Why a notification was not applied."""
 
+    UNKNOWN_KIND = "UNKNOWN_KIND"
     UNKNOWN_PAYMENT = "UNKNOWN_PAYMENT"
     ORDER_MISMATCH = "ORDER_MISMATCH"
     CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
@@ -58,15 +60,20 @@ class ProviderConfirmationNeeded(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class ProviderNotification:
-    """A notification about a payment. A repeat of the same body is the same notification."""
+    """A notification about a payment. A repeat of the same body is the same notification.
+
+    `kind` is what the provider calls it. One of an unknown kind has no `outcome`; its `payment_id`,
+    `order_id` ("" for none) and `amount` are set as far as its body names them.
+    """
 
     provider_notification_id: str
     digest: bytes
     body: bytes
+    kind: str
     payment_id: str
     order_id: str
-    amount: Money
-    outcome: Outcome
+    amount: Money | None
+    outcome: Outcome | None
     received_at: datetime
     deliveries: int = 1
     status: ProviderNotificationStatus = ProviderNotificationStatus.RECEIVED
@@ -88,13 +95,16 @@ class ProviderNotification:
         """
         if self.final:
             raise ProviderNotificationFinal(self.provider_notification_id, self.status)
+        self.quarantine_unknown_kind()
+        if self.outcome is None:
+            return None
         if payment is None or payment.order_id != self.order_id:
             unknown, other = QuarantineReason.UNKNOWN_PAYMENT, QuarantineReason.ORDER_MISMATCH
             self._quarantine(other if payment else unknown)
             return None
         mismatch = self._mismatch(payment)
         if confirmed is None:
-            if mismatch or self._needs_confirmation(payment):
+            if mismatch or _needs_confirmation(payment, self.outcome):
                 raise ProviderConfirmationNeeded(payment)
             confirmed = self.outcome
         if mismatch:
@@ -108,21 +118,27 @@ class ProviderNotification:
         return confirmed
 
     def _mismatch(self, payment: Payment) -> QuarantineReason | None:
-        if self.amount.currency_code != payment.amount.currency_code:
+        if self.amount is None or self.amount.currency_code != payment.amount.currency_code:
             return QuarantineReason.CURRENCY_MISMATCH
         if self.amount != payment.amount:
             return QuarantineReason.AMOUNT_MISMATCH
         return None
-
-    def _needs_confirmation(self, payment: Payment) -> bool:
-        # A PENDING payment was not submitted, so that no outcome of it is expected.
-        return payment.status is PaymentStatus.PENDING or payment.contradicts(self.outcome)
 
     def _is_confirmed_by(self, confirmed: Outcome | ChargeNotFound) -> bool:
         if isinstance(self.outcome, Captured):
             return confirmed == self.outcome
         return type(confirmed) is type(self.outcome)
 
+    def quarantine_unknown_kind(self) -> None:
+        """Sets QUARANTINED if its kind is unknown."""
+        if self.outcome is None:
+            self._quarantine(QuarantineReason.UNKNOWN_KIND)
+
     def _quarantine(self, reason: QuarantineReason) -> None:
         self.status = ProviderNotificationStatus.QUARANTINED
         self.quarantine_reason = reason
+
+
+def _needs_confirmation(payment: Payment, outcome: Outcome) -> bool:
+    # A PENDING payment was not submitted, so that no outcome of it is expected.
+    return payment.status is PaymentStatus.PENDING or payment.contradicts(outcome)

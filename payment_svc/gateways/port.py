@@ -15,17 +15,22 @@ class SignatureInvalid(Exception):
 
 
 class WebhookMalformed(ValueError):
-    """The notification is signed but cannot be parsed."""
+    """The notification is signed, and is of a known kind or none, but cannot be parsed."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookPayload:
-    """The content of a verified notification."""
+    """The content of a verified notification.
 
+    `kind` is what the provider calls it. One of an unknown kind has no `outcome`, and `payment_id`,
+    `order_id` and `amount` only if its body names them in the known form; "" and None otherwise.
+    """
+
+    kind: str
     payment_id: str
     order_id: str
-    amount: Money
-    outcome: Outcome
+    amount: Money | None
+    outcome: Outcome | None
 
 
 class PaymentGateway(Protocol):

@@ -13,6 +13,12 @@ from payment_svc.gateways.port import SignatureInvalid, WebhookMalformed, Webhoo
 
 SIGNATURE_HEADER = "sandbox-signature"
 _TOLERANCE_SECONDS = 300
+# More signatures than any rotation needs; the rest is ignored.
+_MAX_SIGNATURES = 16
+_CHARGE_UPDATED = "charge.updated"
+_STATUSES = frozenset({"CAPTURED", "DECLINED", "CANCELLED", "PROCESSING"})
+_MAX_KIND_LENGTH = 100
+_NOT_PRINTABLE = re.compile(r"[^!-~]")
 _PAYMENT_ID = re.compile(r"pay_[0-9A-HJKMNP-TV-Z]{26}")
 _ORDER_ID = re.compile(r"ord_[0-9A-HJKMNP-TV-Z]{26}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -24,18 +30,24 @@ _MAX_AMOUNT_MINOR = 10**15
 def check_signature(
     body: bytes, headers: Mapping[str, str], secrets: Sequence[bytes], now: datetime
 ) -> None:
-    """Checks the HMAC-SHA256 of `<t>.<body>` by one of the secrets; raises SignatureInvalid."""
-    fields = dict(
+    """Checks the HMAC-SHA256 of `<t>.<body>` by one of the secrets; raises SignatureInvalid.
+
+    The header has one `t` and one or more `v1`, of which any may match: a provider that rotates its
+    secret signs with both.
+    """
+    pairs = [
         part.strip().partition("=")[::2] for part in headers.get(SIGNATURE_HEADER, "").split(",")
-    )
-    signed = fields.get("t", "").encode() + b"." + body
-    given = fields.get("v1", "").encode()
-    # Constant time, also over the secrets, so that the duration reveals nothing.
-    matches = [hmac.compare_digest(_signature(signed, secret), given) for secret in secrets]
+    ]
+    timestamp = dict(pairs).get("t", "")
+    given = [value.encode() for name, value in pairs if name == "v1"][:_MAX_SIGNATURES]
+    signed = timestamp.encode() + b"." + body
+    expected = [_signature(signed, secret) for secret in secrets]
+    # Constant time, also over all pairs, so that the duration reveals nothing.
+    matches = [hmac.compare_digest(ours, theirs) for ours in expected for theirs in given]
     if not any(matches):
         raise SignatureInvalid
     # Symmetric: a signature from the future is as invalid as an old one.
-    if not _is_current(fields.get("t", ""), now):
+    if not _is_current(timestamp, now):
         raise SignatureInvalid("the signature is stale or from the future")
 
 
@@ -50,20 +62,65 @@ def _is_current(timestamp: str, now: datetime) -> bool:
 
 
 def parse(body: bytes) -> WebhookPayload:
-    """Parses a body; raises WebhookMalformed."""
+    """Parses a body; raises WebhookMalformed if it is neither a charge nor of an unknown kind."""
     try:
-        charge = json.loads(body)["charge"]
-        amount = Money(
-            _amount(charge["amount_minor"]), _matching(_CURRENCY, charge["currency_code"])
-        )
-        return WebhookPayload(
-            payment_id=_matching(_PAYMENT_ID, charge["idempotency_key"]),
-            order_id=_matching(_ORDER_ID, charge["order_id"]),
-            amount=amount,
-            outcome=_outcome(charge["status"], amount, charge.get("decline_reason", "")),
-        )
-    except (ArithmeticError, ValueError, KeyError, TypeError, RecursionError) as error:
+        content = json.loads(body)
+        kind = content.get("type", _CHARGE_UPDATED)
+        if kind != _CHARGE_UPDATED:
+            return _of_unknown_kind(_kind(kind), content)
+        charge = content["charge"]
+        status = _kind(charge["status"])
+        if status not in _STATUSES:
+            return _of_unknown_kind(status, content)
+        return _of_charge(status, charge)
+    except (
+        ArithmeticError,
+        AttributeError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ) as error:
         raise WebhookMalformed("the body is not a notification of a charge") from error
+
+
+def _of_charge(status: str, charge: Mapping[str, object]) -> WebhookPayload:
+    amount = _money(charge)
+    return WebhookPayload(
+        kind=status,
+        payment_id=_matching(_PAYMENT_ID, charge["idempotency_key"]),
+        order_id=_matching(_ORDER_ID, charge["order_id"]),
+        amount=amount,
+        outcome=_outcome(status, amount, charge.get("decline_reason", "")),
+    )
+
+
+def _of_unknown_kind(kind: str, content: Mapping[str, object]) -> WebhookPayload:
+    """The names are those of a charge, in whichever object of the body they are."""
+    objects = [value for value in content.values() if isinstance(value, Mapping)]
+    subject: Mapping[str, object] = next(iter(objects), content)
+    try:
+        amount = _money(subject)
+    except (ValueError, KeyError):
+        amount = None
+    return WebhookPayload(
+        kind=kind,
+        payment_id=_matching_or_empty(_PAYMENT_ID, subject.get("idempotency_key")),
+        order_id=_matching_or_empty(_ORDER_ID, subject.get("order_id")),
+        amount=amount,
+        outcome=None,
+    )
+
+
+def _kind(value: object) -> str:
+    """Any name that the provider gives, in printable ASCII; raises ValueError if it gives none."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("the value is not a name")
+    return _NOT_PRINTABLE.sub("?", value[:_MAX_KIND_LENGTH])
+
+
+def _money(charge: Mapping[str, object]) -> Money:
+    return Money(_amount(charge["amount_minor"]), _matching(_CURRENCY, charge["currency_code"]))
 
 
 def _amount(value: object) -> int:
@@ -80,7 +137,11 @@ def _matching(pattern: re.Pattern[str], value: object) -> str:
     return value
 
 
-def _outcome(status: object, amount: Money, reason: object) -> Outcome:
+def _matching_or_empty(pattern: re.Pattern[str], value: object) -> str:
+    return value if isinstance(value, str) and pattern.fullmatch(value) else ""
+
+
+def _outcome(status: str, amount: Money, reason: object) -> Outcome:
     match status:
         case "CAPTURED":
             return Captured(amount)
@@ -88,7 +149,5 @@ def _outcome(status: object, amount: Money, reason: object) -> Outcome:
             return Declined(_matching(_REASON, reason))
         case "CANCELLED":
             return Cancelled()
-        case "PROCESSING":
-            return Accepted()
         case _:
-            raise ValueError("the value is not a status of a charge")
+            return Accepted()

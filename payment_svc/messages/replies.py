@@ -73,7 +73,8 @@ def payment_notification(
         payment_notification_id=value.provider_notification_id,
         payment_id=value.payment_id,
         order_id=value.order_id,
-        amount=money(value.amount),
+        kind=value.kind,
+        amount=money(value.amount) if value.amount else None,
         status=payment_service_pb2.PaymentNotificationStatus.Value(
             f"PAYMENT_NOTIFICATION_STATUS_{value.status}"
         ),

@@ -77,6 +77,13 @@ class SqlProviderNotifications:
         changed = {"failures": table.c.failures + 1, "due_at": func.now() + delay}
         await self._connection.execute(update(table).where(matches).values(changed))
 
+    async def quarantined_count(self, limit: int) -> int:
+        """How many are QUARANTINED, counted up to `limit`."""
+        quarantined = table.c.status == ProviderNotificationStatus.QUARANTINED
+        rows = select(table.c.provider_notification_id).where(quarantined).limit(limit).subquery()
+        count: int = (await self._connection.scalar(select(func.count()).select_from(rows))) or 0
+        return count
+
     async def page(self, status: str, after: str, limit: int) -> Sequence[ProviderNotification]:
         """Notifications after the id `after`, newest first; "" does not filter."""
         statement = select(table)
@@ -90,20 +97,23 @@ class SqlProviderNotifications:
 def _row(notification: ProviderNotification) -> dict[str, Any]:
     names = [name for name in notification.__dataclass_fields__ if name != "amount"]
     outcome, reason = _outcome_columns(notification.outcome)
+    amount = notification.amount
     return {
         **{name: getattr(notification, name) for name in names},
-        **asdict(notification.amount),
+        **(asdict(amount) if amount else {"amount_minor": None, "currency_code": ""}),
         "outcome": outcome,
         "decline_reason": reason,
     }
 
 
 def _notification(row: Row[Any]) -> ProviderNotification:
-    amount = Money(row.amount_minor, row.currency_code)
+    has_amount = row.amount_minor is not None
+    amount = Money(row.amount_minor, row.currency_code) if has_amount else None
     return ProviderNotification(
         provider_notification_id=row.provider_notification_id,
         digest=row.digest,
         body=row.body,
+        kind=row.kind,
         payment_id=row.payment_id,
         order_id=row.order_id,
         amount=amount,
@@ -115,8 +125,10 @@ def _notification(row: Row[Any]) -> ProviderNotification:
     )
 
 
-def _outcome_columns(outcome: Outcome) -> tuple[str, str]:
+def _outcome_columns(outcome: Outcome | None) -> tuple[str, str]:
     match outcome:
+        case None:
+            return "", ""
         case Captured():
             return "CAPTURED", ""
         case Declined(reason):
@@ -129,7 +141,9 @@ def _outcome_columns(outcome: Outcome) -> tuple[str, str]:
             return "NO_ANSWER", ""
 
 
-def _outcome(name: str, amount: Money, reason: str) -> Outcome:
+def _outcome(name: str, amount: Money | None, reason: str) -> Outcome | None:
+    if amount is None or not name:
+        return None
     match name:
         case "CAPTURED":
             return Captured(amount)

@@ -94,9 +94,11 @@ provider_notifications = Table(
     Column("provider_notification_id", Text, primary_key=True),
     Column("digest", LargeBinary, nullable=False, unique=True),
     Column("body", LargeBinary, nullable=False),
+    Column("kind", Text, nullable=False),
+    # Empty, and NULL for the amount, if a notification of an unknown kind has none.
     Column("payment_id", Text, nullable=False),
     Column("order_id", Text, nullable=False),
-    Column("amount_minor", BigInteger, nullable=False),
+    Column("amount_minor", BigInteger),
     Column("currency_code", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("decline_reason", Text, nullable=False),

@@ -21,6 +21,7 @@ from payment_svc.use_cases.provider_notifications import (
     apply_notification,
 )
 from payment_svc.workflows.payments import PaymentWorkflow, log_settled
+from payment_svc.workflows.webhooks import log_quarantined
 from runtime.ids import new_id
 
 _log = structlog.get_logger(__name__)
@@ -84,10 +85,4 @@ def _log_result(applied: AppliedNotification) -> None:
     if applied.settled:
         log_settled(applied.settled)
     if notification.status is ProviderNotificationStatus.QUARANTINED:
-        _log.warning(
-            "notification quarantined",
-            payment_notification_id=notification.provider_notification_id,
-            payment_id=notification.payment_id,
-            order_id=notification.order_id,
-            reason=notification.quarantine_reason,
-        )
+        log_quarantined(notification)

@@ -1,18 +1,26 @@
 """Receives the provider's notifications: verified and stored here, applied by a worker.
 
 Guarantee: an accepted notification is never lost. It stays RECEIVED until the transaction that
-settles its payment; a crash or an outage only delays it.
+settles its payment; a crash or an outage only delays it. One of an unknown kind is accepted too, so
+that the provider keeps the endpoint, and is QUARANTINED at once.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+import structlog
+
 from payment_svc.domain.payments import Payment
-from payment_svc.domain.provider_notifications import ProviderNotification
+from payment_svc.domain.provider_notifications import (
+    ProviderNotification,
+    ProviderNotificationStatus,
+)
 from payment_svc.gateways import PaymentGateway
 from payment_svc.storage.unit_of_work import Database
 from runtime.ids import new_id
+
+_log = structlog.get_logger(__name__)
 
 
 class WebhookIntake:
@@ -37,14 +45,30 @@ class WebhookIntake:
             provider_notification_id=new_id("pnt"),
             digest=hashlib.sha256(body).digest(),
             body=body,
+            kind=payload.kind,
             payment_id=payload.payment_id,
             order_id=payload.order_id,
             amount=payload.amount,
             outcome=payload.outcome,
             received_at=now,
         )
+        notification.quarantine_unknown_kind()
         async with self._database.transaction() as uow:
             stored = await uow.notifications.store(notification)
             payment = await uow.payments.find_unlocked(payload.payment_id)
+        if stored.status is ProviderNotificationStatus.QUARANTINED and stored.deliveries == 1:
+            log_quarantined(stored)
         self._wake_worker()
         return stored, payment
+
+
+def log_quarantined(notification: ProviderNotification) -> None:
+    """Logs a notification that operators have to look at."""
+    _log.warning(
+        "notification quarantined",
+        payment_notification_id=notification.provider_notification_id,
+        kind=notification.kind,
+        payment_id=notification.payment_id,
+        order_id=notification.order_id,
+        reason=notification.quarantine_reason,
+    )

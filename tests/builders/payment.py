@@ -120,6 +120,7 @@ def make_notification(
         provider_notification_id="pnt_1",
         digest=repr((outcome, amount, payment_id)).encode(),
         body=b"body",
+        kind=type(outcome).__name__.upper(),
         payment_id=payment_id,
         order_id=order_id,
         amount=amount,

@@ -17,6 +17,7 @@ from sandbox_provider.webhooks import sign
 from tests.builders.payment_requests import charge_notification
 from tests.system.drivers.effects import PAID
 from tests.system.drivers.grpc_calls import retry
+from tests.system.drivers.opsctl import opsctl
 from tests.system.drivers.payments import (
     get_only_payment,
     ledger_imbalances,
@@ -148,7 +149,6 @@ async def test_signed_notifications_that_are_malformed_are_refused(
         charge_notification(payment, idempotency_key="\ud800"),
         charge_notification(payment, idempotency_key="x" * 60_000),
         charge_notification(payment, order_id=None),
-        charge_notification(payment, status="NO_SUCH"),
         charge_notification(payment, status=None),
         charge_notification(payment, status="DECLINED", decline_reason="\x00"),
         b"{}",
@@ -334,6 +334,21 @@ async def test_a_notification_that_contradicts_the_provider_changes_nothing(
     await wait_for_statuses(shared_stack, order_id, order, payment)
     assert await list_surplus_refunds(shared_stack, order_id) == []
     assert await ledger_imbalances(shared_stack, order_id) == []
+
+
+async def test_a_chargeback_is_accepted_and_shown_to_operators(shared_stack: RunningStack) -> None:
+    """Stored with its kind, QUARANTINED; the order keeps its state."""
+    journey = shared_stack.journey()
+    order_id = (await journey.order()).order_id
+    payment = await journey.pay(order_id)
+    body = charge_notification(payment, status="CHARGED_BACK")
+    stored = (await deliver_signed_notification(shared_stack, body)).notification
+    assert (stored.kind, stored.payment_id) == ("CHARGED_BACK", payment.payment_id)
+    assert (stored.status, stored.quarantine_reason) == (QUARANTINED, "UNKNOWN_KIND")
+    shown = await opsctl(shared_stack, "payment-notifications", "--quarantined")
+    assert (shown.status, "CHARGED_BACK" in shown.out) == (1, True), shown
+    assert (await deliver_signed_notification(shared_stack, body)).notification.deliveries == 2
+    await wait_for_statuses(shared_stack, order_id, "PAID", "SUCCEEDED")
 
 
 async def test_notifications_are_listed_by_pages_newest_first(shared_stack: RunningStack) -> None:

@@ -163,8 +163,9 @@ class _PaymentNotificationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrap
     PAYMENT_NOTIFICATION_STATUS_PROCESSED: _PaymentNotificationStatus.ValueType  # 2
     """Took effect, or contained nothing new."""
     PAYMENT_NOTIFICATION_STATUS_QUARANTINED: _PaymentNotificationStatus.ValueType  # 3
-    """Contradicts the records or the provider's reply to a query. Changed nothing
-    by itself; the provider's reply to a query may settle the payment.
+    """Contradicts the records or the provider's reply to a query, or is of an
+    unknown kind (UNKNOWN_KIND), such as a dispute. Changed nothing by itself;
+    the provider's reply to a query may settle the payment.
     """
 
 class PaymentNotificationStatus(_PaymentNotificationStatus, metaclass=_PaymentNotificationStatusEnumTypeWrapper):
@@ -177,8 +178,9 @@ PAYMENT_NOTIFICATION_STATUS_RECEIVED: PaymentNotificationStatus.ValueType  # 1
 PAYMENT_NOTIFICATION_STATUS_PROCESSED: PaymentNotificationStatus.ValueType  # 2
 """Took effect, or contained nothing new."""
 PAYMENT_NOTIFICATION_STATUS_QUARANTINED: PaymentNotificationStatus.ValueType  # 3
-"""Contradicts the records or the provider's reply to a query. Changed nothing
-by itself; the provider's reply to a query may settle the payment.
+"""Contradicts the records or the provider's reply to a query, or is of an
+unknown kind (UNKNOWN_KIND), such as a dispute. Changed nothing by itself;
+the provider's reply to a query may settle the payment.
 """
 Global___PaymentNotificationStatus: _TypeAlias = PaymentNotificationStatus  # noqa: Y015
 
@@ -475,21 +477,26 @@ class PaymentNotification(_message.Message):
     QUARANTINE_REASON_FIELD_NUMBER: _builtins.int
     RECEIVED_AT_FIELD_NUMBER: _builtins.int
     DELIVERIES_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     payment_notification_id: _builtins.str
     """Identity of the notification, `pnt_` and a ULID."""
     payment_id: _builtins.str
-    """The payment that it refers to."""
+    """The payment that it refers to; empty if one of an unknown kind names none."""
     order_id: _builtins.str
-    """The order that it refers to."""
+    """The order that it refers to; empty if one of an unknown kind names none."""
     status: Global___PaymentNotificationStatus.ValueType
     """Processing status."""
     quarantine_reason: _builtins.str
     """Reason in UPPER_SNAKE_CASE if QUARANTINED; else empty."""
     deliveries: _builtins.int
     """Number of deliveries."""
+    kind: _builtins.str
+    """Kind, in the provider's words: the status of a charge, such as CAPTURED or
+    CHARGED_BACK, or the type of a notification about anything else.
+    """
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """The amount that it states."""
+        """The amount that it states; unset if one of an unknown kind states none."""
 
     @_builtins.property
     def received_at(self) -> _timestamp_pb2.Timestamp:
@@ -506,10 +513,11 @@ class PaymentNotification(_message.Message):
         quarantine_reason: _builtins.str = ...,
         received_at: _timestamp_pb2.Timestamp | None = ...,
         deliveries: _builtins.int = ...,
+        kind: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "deliveries", b"deliveries", "order_id", b"order_id", "payment_id", b"payment_id", "payment_notification_id", b"payment_notification_id", "quarantine_reason", b"quarantine_reason", "received_at", b"received_at", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "deliveries", b"deliveries", "kind", b"kind", "order_id", b"order_id", "payment_id", b"payment_id", "payment_notification_id", b"payment_notification_id", "quarantine_reason", b"quarantine_reason", "received_at", b"received_at", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -131,12 +131,14 @@ class PaymentServiceStub:
     """Ingests a notification of the payment provider, as received by webhook. The
     signature is verified first; then the notification is stored and accepted;
     its effect follows asynchronously. A notification that contradicts the
-    records (an unknown payment, another order, amount or currency) is accepted
-    too and QUARANTINED for an operator. Idempotent: a repeated notification
-    changes nothing and is accepted again.
+    records (an unknown payment, another order, amount or currency) or is of an
+    unknown kind (a chargeback, a dispute) is accepted too and QUARANTINED for
+    an operator. Idempotent: a repeated notification changes nothing and is
+    accepted again. If the header has several signatures, one has to be valid.
 
     Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (missing, wrong,
-    stale or future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED.
+    stale or future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED
+    (not a JSON object with a kind, or a known kind with invalid values).
     """
     ListPaymentNotifications: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.ListPaymentNotificationsRequest, _payment_service_pb2.ListPaymentNotificationsResponse]
     """Lists notifications of the payment provider, newest first. Idempotent.
@@ -246,12 +248,14 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     """Ingests a notification of the payment provider, as received by webhook. The
     signature is verified first; then the notification is stored and accepted;
     its effect follows asynchronously. A notification that contradicts the
-    records (an unknown payment, another order, amount or currency) is accepted
-    too and QUARANTINED for an operator. Idempotent: a repeated notification
-    changes nothing and is accepted again.
+    records (an unknown payment, another order, amount or currency) or is of an
+    unknown kind (a chargeback, a dispute) is accepted too and QUARANTINED for
+    an operator. Idempotent: a repeated notification changes nothing and is
+    accepted again. If the header has several signatures, one has to be valid.
 
     Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (missing, wrong,
-    stale or future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED.
+    stale or future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED
+    (not a JSON object with a kind, or a known kind with invalid values).
     """
     ListPaymentNotifications: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.ListPaymentNotificationsRequest, _payment_service_pb2.ListPaymentNotificationsResponse]  # type: ignore[assignment]
     """Lists notifications of the payment provider, newest first. Idempotent.
@@ -436,12 +440,14 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Ingests a notification of the payment provider, as received by webhook. The
         signature is verified first; then the notification is stored and accepted;
         its effect follows asynchronously. A notification that contradicts the
-        records (an unknown payment, another order, amount or currency) is accepted
-        too and QUARANTINED for an operator. Idempotent: a repeated notification
-        changes nothing and is accepted again.
+        records (an unknown payment, another order, amount or currency) or is of an
+        unknown kind (a chargeback, a dispute) is accepted too and QUARANTINED for
+        an operator. Idempotent: a repeated notification changes nothing and is
+        accepted again. If the header has several signatures, one has to be valid.
 
         Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (missing, wrong,
-        stale or future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED.
+        stale or future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED
+        (not a JSON object with a kind, or a known kind with invalid values).
         """
 
     @_abc_1.abstractmethod
