@@ -1,7 +1,6 @@
 """interview's event handlers."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -20,6 +19,7 @@ from interview_svc.use_cases.code_updates import (
     apply_use_rejections,
 )
 from payment.v1 import events_pb2
+from runtime.clock import utc_now
 from runtime.event_handlers import register_handlers
 from runtime.protobuf import to_datetime
 
@@ -59,8 +59,7 @@ class CodeEventHandlers:
             RefundRequest(_update(incoming.payload), incoming.payload.refund_id)
             for incoming in batch
         ]
-        now = datetime.now(UTC)
-        await answer_refund_requests(requests, uow, factory=self._factory, now=now)
+        await answer_refund_requests(requests, uow, factory=self._factory, clock=utc_now)
 
     async def on_use_rejected(self, uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:
         """Reverts the start; logs a warning if the interview is completed already."""
@@ -68,8 +67,9 @@ class CodeEventHandlers:
             UseRejection(_update(incoming.payload), incoming.payload.session_id)
             for incoming in batch
         ]
-        now = datetime.now(UTC)
-        completed = await apply_use_rejections(rejections, uow, factory=self._factory, now=now)
+        completed = await apply_use_rejections(
+            rejections, uow, factory=self._factory, clock=utc_now
+        )
         for session in completed:
             _log.warning(
                 "code used without right",
@@ -79,7 +79,7 @@ class CodeEventHandlers:
             )
 
     async def _apply(self, updates: Sequence[CodeUpdate], uow: UnitOfWork) -> None:
-        await apply_code_updates(updates, uow, factory=self._factory, now=datetime.now(UTC))
+        await apply_code_updates(updates, uow, factory=self._factory, clock=utc_now)
 
 
 async def on_watermark(uow: UnitOfWork, batch: Sequence[IncomingEvent]) -> None:

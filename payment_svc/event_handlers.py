@@ -1,7 +1,6 @@
 """payment's handlers of interview's events."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,6 +11,7 @@ from payment_svc.domain.order_errors import OrderNotFound
 from payment_svc.storage.unit_of_work import UnitOfWork
 from payment_svc.use_cases.access_codes import RedeemAccessCode, redeem_access_codes
 from payment_svc.use_cases.refunds import ReleaseRefund, release_refunds
+from runtime.clock import utc_now
 from runtime.event_handlers import register_handlers
 from runtime.protobuf import to_datetime
 
@@ -31,7 +31,7 @@ async def on_interview_started(uow: UnitOfWork, batch: Sequence[IncomingEvent]) 
         for incoming in batch
     ]
     try:
-        await redeem_access_codes(commands, uow, now=datetime.now(UTC))
+        await redeem_access_codes(commands, uow, clock=utc_now)
     except (OrderNotFound, AccessCodeNotFound, AccessCodeNotRedeemable) as error:
         raise PermanentError(str(error)) from error
 
@@ -41,7 +41,7 @@ async def on_session_withheld(uow: UnitOfWork, batch: Sequence[IncomingEvent]) -
     commands = [
         ReleaseRefund(incoming.payload.order_id, incoming.payload.refund_id) for incoming in batch
     ]
-    await release_refunds(commands, uow, now=datetime.now(UTC))
+    await release_refunds(commands, uow, clock=utc_now)
 
 
 def handler_registry(

@@ -1,13 +1,12 @@
 """Feedback on sessions."""
 
-from datetime import UTC, datetime
-
 from interview.v1 import interview_service_pb2 as contract
 from interview_svc.grpc_server.dependencies import InterviewServicerBase
 from interview_svc.messages import replies, requests
 from interview_svc.storage.unit_of_work import UnitOfWork
 from interview_svc.use_cases.feedback import CreateFeedback, create_feedback
 from runtime.auth.authentication import current_caller
+from runtime.clock import utc_now
 from runtime.ids import new_id
 from runtime.rpc.interceptor import Context
 
@@ -26,7 +25,7 @@ class FeedbackServicer(InterviewServicerBase):
         )
 
         async def handler(uow: UnitOfWork) -> contract.CreateFeedbackResponse:
-            feedback = await create_feedback(command, uow, now=datetime.now(UTC))
+            feedback = await create_feedback(command, uow, clock=utc_now)
             return contract.CreateFeedbackResponse(feedback=replies.feedback(feedback))
 
         return await self.run_once(request, contract.CreateFeedbackResponse, handler)

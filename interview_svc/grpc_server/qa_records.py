@@ -1,7 +1,5 @@
 """The questions of a session and their answers."""
 
-from datetime import UTC, datetime
-
 from interview.v1 import interview_service_pb2 as contract
 from interview_svc.grpc_server.dependencies import InterviewServicerBase
 from interview_svc.messages import replies
@@ -9,6 +7,7 @@ from interview_svc.storage.unit_of_work import UnitOfWork
 from interview_svc.use_cases.qa_records import SubmitAnswer, next_question, submit_answer
 from interview_svc.use_cases.sessions import SessionRef
 from runtime.auth.authentication import current_caller
+from runtime.clock import utc_now
 from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import Page
 
@@ -24,7 +23,7 @@ class QARecordServicer(InterviewServicerBase):
         session_ref = SessionRef(request.session_id, current_caller().customer)
 
         async def handler(uow: UnitOfWork) -> contract.GetNextQuestionResponse:
-            session, record = await next_question(session_ref, uow, now=datetime.now(UTC))
+            session, record = await next_question(session_ref, uow, clock=utc_now)
             question = replies.asked_question(session, record) if record else None
             return contract.GetNextQuestionResponse(question=question)
 
@@ -37,9 +36,10 @@ class QARecordServicer(InterviewServicerBase):
         command = SubmitAnswer(session_ref, request.question_id, request.answer)
 
         async def handler(uow: UnitOfWork) -> contract.SubmitAnswerResponse:
-            now = datetime.now(UTC)
-            session, record = await submit_answer(command, uow, now=now)
-            return contract.SubmitAnswerResponse(record=replies.qa_record(session, record, now))
+            session, record = await submit_answer(command, uow, clock=utc_now)
+            return contract.SubmitAnswerResponse(
+                record=replies.qa_record(session, record, utc_now())
+            )
 
         return await self.run_once(request, contract.SubmitAnswerResponse, handler)
 
@@ -56,7 +56,7 @@ class QARecordServicer(InterviewServicerBase):
                 session.session_id, int(page.after or 0), page.limit
             )
         records, next_page_token = page.split(records, "number")
-        now = datetime.now(UTC)
+        now = utc_now()
         return contract.ListQARecordsResponse(
             records=[replies.qa_record(session, record, now) for record in records],
             next_page_token=next_page_token,

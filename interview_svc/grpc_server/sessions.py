@@ -1,7 +1,6 @@
 """Sessions: validate a code, start, read, complete, cancel."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 from interview.v1 import interview_service_pb2 as contract
 from interview_svc.domain.cached_code import check_valid
@@ -20,6 +19,7 @@ from interview_svc.use_cases.sessions import (
 )
 from payment.v1 import access_code_service_pb2
 from runtime.auth.authentication import current_caller
+from runtime.clock import utc_now
 from runtime.protobuf import to_timestamp
 from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import Page
@@ -41,7 +41,7 @@ class SessionServicer(InterviewServicerBase):
             )
         async with self._database.read_only() as uow:
             prepared = await uow.sessions.exists(validation.record.order_id)
-        name = f"VALIDATION_REASON_{validation.reason_at(datetime.now(UTC))}"
+        name = f"VALIDATION_REASON_{validation.reason_at(utc_now())}"
         reason = access_code_service_pb2.ValidationReason.Value(name)
         return contract.CheckAccessCodeResponse(
             valid=reason == access_code_service_pb2.VALIDATION_REASON_VALID,
@@ -70,8 +70,7 @@ class SessionServicer(InterviewServicerBase):
         grace_period = self._dependencies.grace_period
 
         async def handler(uow: UnitOfWork) -> contract.StartSessionResponse:
-            now = datetime.now(UTC)
-            session = await start_session(command, uow, now=now, grace_period=grace_period)
+            session = await start_session(command, uow, clock=utc_now, grace_period=grace_period)
             return reply(session=replies.session(session))
 
         return await self.run_once(request, reply, handler)
@@ -123,7 +122,7 @@ class SessionServicer(InterviewServicerBase):
         command = SessionRef(request.session_id, current_caller().customer)
 
         async def handler(uow: UnitOfWork) -> contract.CompleteSessionResponse:
-            session = await complete_session(command, uow, now=datetime.now(UTC))
+            session = await complete_session(command, uow, clock=utc_now)
             return contract.CompleteSessionResponse(session=replies.session(session))
 
         return await self.run_once(request, contract.CompleteSessionResponse, handler)
@@ -134,7 +133,7 @@ class SessionServicer(InterviewServicerBase):
         command = SessionRef(request.session_id, current_caller().customer)
 
         async def handler(uow: UnitOfWork) -> contract.CancelSessionResponse:
-            session = await cancel_session(command, uow, now=datetime.now(UTC))
+            session = await cancel_session(command, uow, clock=utc_now)
             return contract.CancelSessionResponse(session=replies.session(session))
 
         return await self.run_once(request, contract.CancelSessionResponse, handler)

@@ -12,7 +12,7 @@ from datetime import datetime
 from interview_svc.domain.cached_code import CachedCode, CodeUpdate
 from interview_svc.domain.session_factory import SessionFactory
 from interview_svc.domain.sessions import Session
-from interview_svc.use_cases.ports import UnitOfWork
+from interview_svc.use_cases.ports import Clock, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class _Orders:
 
 
 async def apply_code_updates(
-    updates: Sequence[CodeUpdate], uow: UnitOfWork, *, factory: SessionFactory, now: datetime
+    updates: Sequence[CodeUpdate], uow: UnitOfWork, *, factory: SessionFactory, clock: Clock
 ) -> None:
     """Applies newer records to the cached codes and their sessions; at most one per order."""
-    orders = await _sync_sessions(updates, uow, factory, now, CachedCode.apply)
+    orders = await _sync_sessions(updates, uow, factory, clock, CachedCode.apply)
     await uow.sessions.save_many(list(orders.changed.values()))
 
 
@@ -54,7 +54,7 @@ async def correct_cached_codes(
     uow: UnitOfWork,
     *,
     factory: SessionFactory,
-    now: datetime,
+    clock: Clock,
 ) -> None:
     """Applies payment's replies to queries: they also replace records of the same version.
 
@@ -64,7 +64,7 @@ async def correct_cached_codes(
     def correct(cached: CachedCode, update: CodeUpdate) -> bool:
         return cached.correct(update, queried_versions.get(update.record.order_id, 0))
 
-    orders = await _sync_sessions(updates, uow, factory, now, correct)
+    orders = await _sync_sessions(updates, uow, factory, clock, correct)
     await uow.sessions.save_many(list(orders.changed.values()))
 
 
@@ -96,7 +96,7 @@ async def rebind_sessions(order_ids: Sequence[str], uow: UnitOfWork) -> None:
 
 
 async def answer_refund_requests(
-    requests: Sequence[RefundRequest], uow: UnitOfWork, *, factory: SessionFactory, now: datetime
+    requests: Sequence[RefundRequest], uow: UnitOfWork, *, factory: SessionFactory, clock: Clock
 ) -> None:
     """Answers each refund request with InterviewStarted or SessionWithheld.
 
@@ -106,7 +106,8 @@ async def answer_refund_requests(
     and nothing prevents the session's start.
     """
     updates = [request.update for request in requests]
-    orders = await _sync_sessions(updates, uow, factory, now, CachedCode.apply)
+    orders = await _sync_sessions(updates, uow, factory, clock, CachedCode.apply)
+    now = clock()
     for request in requests:
         cached = orders.cached_codes[request.update.record.order_id]
         session = orders.sessions.get(request.update.record.order_id)
@@ -125,11 +126,12 @@ async def answer_refund_requests(
 
 
 async def apply_use_rejections(
-    rejections: Sequence[UseRejection], uow: UnitOfWork, *, factory: SessionFactory, now: datetime
+    rejections: Sequence[UseRejection], uow: UnitOfWork, *, factory: SessionFactory, clock: Clock
 ) -> Sequence[Session]:
     """Reverts the starts that payment rejected; returns the sessions that are completed already."""
     updates = [rejection.update for rejection in rejections]
-    orders = await _sync_sessions(updates, uow, factory, now, CachedCode.apply)
+    orders = await _sync_sessions(updates, uow, factory, clock, CachedCode.apply)
+    now = clock()
     session_ids = {rejection.session_id for rejection in rejections}
     rejected = [
         session for session in orders.sessions.values() if session.session_id in session_ids
@@ -141,13 +143,12 @@ async def apply_use_rejections(
     return [session for session in rejected if session.used_without_right]
 
 
-async def delete_unknown_orders(
-    order_ids: Sequence[str], uow: UnitOfWork, *, now: datetime
-) -> None:
+async def delete_unknown_orders(order_ids: Sequence[str], uow: UnitOfWork, *, clock: Clock) -> None:
     """Deletes the cached codes of orders without a code in payment; cancels their open sessions."""
     await uow.cached_codes.get_many(order_ids)
     sessions = await uow.sessions.get_many(order_ids)
     unfinished = [session for session in sessions.values() if session.is_open]
+    now = clock()
     for session in unfinished:
         session.cancel_orphaned(now)
     await uow.sessions.save_many(unfinished)
@@ -158,7 +159,7 @@ async def _sync_sessions(
     updates: Sequence[CodeUpdate],
     uow: UnitOfWork,
     factory: SessionFactory,
-    now: datetime,
+    clock: Clock,
     merge: Callable[[CachedCode, CodeUpdate], bool],
 ) -> _Orders:
     """Updates the cached codes, syncs existing sessions and adds missing ones.
@@ -167,6 +168,7 @@ async def _sync_sessions(
     """
     cached_codes = await _upsert_cache(updates, uow, merge)
     sessions = await uow.sessions.get_many(list(cached_codes))
+    now = clock()
     changed = {
         order_id: session
         for order_id, session in sessions.items()

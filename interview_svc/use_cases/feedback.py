@@ -1,10 +1,9 @@
 """Feedback on a completed interview."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from interview_svc.domain.feedback import Assessment, Feedback
-from interview_svc.use_cases.ports import UnitOfWork
+from interview_svc.use_cases.ports import Clock, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +16,14 @@ class CreateFeedback:
     given_by: str
 
 
-async def create_feedback(command: CreateFeedback, uow: UnitOfWork, *, now: datetime) -> Feedback:
+async def create_feedback(command: CreateFeedback, uow: UnitOfWork, *, clock: Clock) -> Feedback:
     """Publishes feedback; the session becomes EVALUATED.
 
     Raises SessionNotFound, SessionNotCompleted, and QuestionUnknown if a comment refers to a
     question that the session has not asked.
     """
     session = await uow.sessions.get(command.session_id, customer_id=None)
+    now = clock()
     feedback = Feedback(
         command.feedback_id, command.session_id, command.assessment, command.given_by, now
     )

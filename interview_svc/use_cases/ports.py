@@ -1,6 +1,6 @@
 """The ports of the use cases: the repositories of one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -8,6 +8,10 @@ from interview_svc.domain.cached_code import CachedCode
 from interview_svc.domain.feedback import Feedback
 from interview_svc.domain.qa_records import QARecord
 from interview_svc.domain.sessions import Session
+
+Clock = Callable[[], datetime]
+"""Returns the present time, UTC-aware. A use case reads it after it has locked its rows: so the
+times of an object's changes are in the order of the changes."""
 
 
 class CachedCodes(Protocol):

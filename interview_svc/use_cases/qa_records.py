@@ -1,11 +1,10 @@
 """The questions of a session in progress: ask the next one, submit an answer."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from interview_svc.domain.qa_records import QARecord
 from interview_svc.domain.sessions import Session
-from interview_svc.use_cases.ports import UnitOfWork
+from interview_svc.use_cases.ports import Clock, UnitOfWork
 from interview_svc.use_cases.sessions import SessionRef
 
 
@@ -19,7 +18,7 @@ class SubmitAnswer:
 
 
 async def next_question(
-    command: SessionRef, uow: UnitOfWork, *, now: datetime
+    command: SessionRef, uow: UnitOfWork, *, clock: Clock
 ) -> tuple[Session, QARecord | None]:
     """Returns the open question, or asks the next one; None after the last question.
 
@@ -27,6 +26,7 @@ async def next_question(
     """
     session = await uow.sessions.get(command.session_id, customer_id=command.customer_id)
     latest = await uow.qa_records.latest(session.session_id)
+    now = clock()
     record = session.ask(latest, now)
     if record and record is not latest:
         await uow.qa_records.add(record)
@@ -34,7 +34,7 @@ async def next_question(
 
 
 async def submit_answer(
-    command: SubmitAnswer, uow: UnitOfWork, *, now: datetime
+    command: SubmitAnswer, uow: UnitOfWork, *, clock: Clock
 ) -> tuple[Session, QARecord]:
     """Stores the answer to the open question.
 
@@ -43,6 +43,7 @@ async def submit_answer(
     ref = command.session
     session = await uow.sessions.get(ref.session_id, customer_id=ref.customer_id)
     asked = await uow.qa_records.get(session.session_id, command.question_id)
+    now = clock()
     record = session.accept_answer(command.question_id, asked, command.answer, now)
     await uow.qa_records.save(record)
     await uow.sessions.save_many([session])

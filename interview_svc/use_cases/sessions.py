@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from interview_svc.domain.errors import SessionNotPrepared
 from interview_svc.domain.events import ValidationSource
 from interview_svc.domain.sessions import Session
-from interview_svc.use_cases.ports import UnitOfWork
+from interview_svc.use_cases.ports import Clock, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class SessionRef:
 
 
 async def start_session(
-    command: StartSession, uow: UnitOfWork, *, now: datetime, grace_period: timedelta
+    command: StartSession, uow: UnitOfWork, *, clock: Clock, grace_period: timedelta
 ) -> Session:
     """Starts the session of a code that was validated before.
 
@@ -37,9 +37,10 @@ async def start_session(
     cached = await uow.cached_codes.get_by_code(command.code)
     if cached is None:
         raise SessionNotPrepared
-    cached.check_startable(now)
     order_id = cached.record.order_id
     session = (await uow.sessions.get_many([order_id])).get(order_id)
+    now = clock()
+    cached.check_startable(now)
     if session is None:
         raise SessionNotPrepared
     session.start(command.code, command.validated_by, now, grace_period)
@@ -47,26 +48,33 @@ async def start_session(
     return session
 
 
-async def complete_session(command: SessionRef, uow: UnitOfWork, *, now: datetime) -> Session:
+async def complete_session(command: SessionRef, uow: UnitOfWork, *, clock: Clock) -> Session:
     """Completes an interview; raises SessionNotFound, SessionNotInProgress."""
     session = await uow.sessions.get(command.session_id, customer_id=command.customer_id)
+    now = clock()
     session.complete(now)
     await uow.sessions.save_many([session])
     return session
 
 
-async def cancel_session(command: SessionRef, uow: UnitOfWork, *, now: datetime) -> Session:
+async def cancel_session(command: SessionRef, uow: UnitOfWork, *, clock: Clock) -> Session:
     """Cancels an interview in progress; raises SessionNotFound, SessionNotInProgress."""
     session = await uow.sessions.get(command.session_id, customer_id=command.customer_id)
+    now = clock()
     session.cancel(now)
     await uow.sessions.save_many([session])
     return session
 
 
-async def expire_sessions(uow: UnitOfWork, *, now: datetime, limit: int) -> int:
-    """Expires up to `limit` started and up to `limit` PREPARED sessions; returns how many."""
-    overdue = await uow.sessions.get_overdue(now, limit)
-    with_expired_code = await uow.sessions.get_with_expired_code(now, limit)
+async def expire_sessions(uow: UnitOfWork, *, due_at: datetime, clock: Clock, limit: int) -> int:
+    """Expires up to `limit` started and up to `limit` PREPARED sessions; returns how many.
+
+    They are those whose time is not after `due_at`.
+    """
+    overdue = await uow.sessions.get_overdue(due_at, limit)
+    with_expired_code = await uow.sessions.get_with_expired_code(due_at, limit)
+    # A clock that is behind the one that `due_at` is from must not postpone the expiry.
+    now = max(due_at, clock())
     for session in overdue:
         session.expire(now)
     for session, code_expire_at in with_expired_code:
@@ -77,13 +85,14 @@ async def expire_sessions(uow: UnitOfWork, *, now: datetime, limit: int) -> int:
 
 
 async def reannounce_starts(
-    order_ids: Sequence[str], uow: UnitOfWork, *, now: datetime, interval: timedelta
+    order_ids: Sequence[str], uow: UnitOfWork, *, clock: Clock, interval: timedelta
 ) -> set[str]:
     """Publishes InterviewStarted again, at most once per `interval` and session.
 
     Returns the orders whose start was published again.
     """
     sessions = await uow.sessions.get_many(order_ids)
+    now = clock()
     due = [
         session
         for session in sessions.values()

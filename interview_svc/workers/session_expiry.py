@@ -2,6 +2,7 @@
 
 from interview_svc.storage.unit_of_work import Database
 from interview_svc.use_cases.sessions import expire_sessions
+from runtime.clock import utc_now
 
 _BATCH_SIZE = 200
 
@@ -22,4 +23,6 @@ class SessionExpiry:
 
     async def _expire_batch(self) -> int:
         async with self._database.transaction() as uow:
-            return await expire_sessions(uow, now=await uow.clock(), limit=_BATCH_SIZE)
+            return await expire_sessions(
+                uow, due_at=await uow.clock(), clock=utc_now, limit=_BATCH_SIZE
+            )

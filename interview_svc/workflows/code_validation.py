@@ -9,7 +9,7 @@ PaymentUnavailable. A preview can be answered from the replies of the last secon
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 from cachetools import TTLCache
@@ -23,6 +23,7 @@ from interview_svc.use_cases.code_validation import (
     PaymentUnreachable,
     Validation,
 )
+from runtime.clock import utc_now
 
 _log = structlog.get_logger(__name__)
 _MAX_PREVIEWS = 10_000
@@ -110,7 +111,7 @@ class CodeValidation:
         async with self._database.read_only() as uow:
             if (cached := await uow.cached_codes.get_by_code(code, lock=False)) is None:
                 raise PaymentUnavailable(str(outage)) from outage
-            reason = cached.validate(datetime.now(UTC))
+            reason = cached.validate(utc_now())
             order_id = cached.record.order_id
             if reason is ValidationReason.VALID and not await uow.watermarks.is_fresh(
                 order_id, self._max_staleness

@@ -11,7 +11,7 @@ the same way as an event.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
@@ -28,6 +28,7 @@ from interview_svc.use_cases.code_updates import (
 )
 from interview_svc.use_cases.code_validation import AccessCodes
 from interview_svc.use_cases.sessions import reannounce_starts
+from runtime.clock import utc_now
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -197,13 +198,12 @@ class CodeReconciliation:
         without_session = _order_ids(drifts, DriftKind.CODE_WITHOUT_SESSION)
         by_order = {update.record.order_id: update for update in updates}
         for batch in _batches(list(by_order.values())):
-            now = datetime.now(UTC)
             rebound = unbound & {update.record.order_id for update in batch}
             missing = [update for update in batch if update.record.order_id in without_session]
             async with self._database.transaction() as uow:
-                await delete_stale_sessions(missing, uow, now=now)
+                await delete_stale_sessions(missing, uow, now=utc_now())
                 await correct_cached_codes(
-                    batch, queried_versions, uow, factory=self._factory, now=now
+                    batch, queried_versions, uow, factory=self._factory, clock=utc_now
                 )
                 await rebind_sessions(sorted(rebound), uow)
 
@@ -216,7 +216,7 @@ class CodeReconciliation:
         }
         for batch in _batches(sorted(unknown)):
             async with self._database.transaction() as uow:
-                await delete_unknown_orders(batch, uow, now=datetime.now(UTC))
+                await delete_unknown_orders(batch, uow, clock=utc_now)
 
     async def _reannounce(self, order_ids: Sequence[str]) -> set[str]:
         """Publishes InterviewStarted again; returns the orders for which it was due."""
@@ -224,7 +224,7 @@ class CodeReconciliation:
         for batch in _batches(sorted(order_ids)):
             async with self._database.transaction() as uow:
                 announced |= await reannounce_starts(
-                    batch, uow, now=datetime.now(UTC), interval=_REANNOUNCE_INTERVAL
+                    batch, uow, clock=utc_now, interval=_REANNOUNCE_INTERVAL
                 )
         return announced
 

@@ -1,7 +1,6 @@
 """payment.v1.AccessCodeService: the methods that change a code."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ from payment_svc.use_cases.access_codes import (
     suspend_access_code,
 )
 from runtime.auth.authentication import Role, current_caller
+from runtime.clock import utc_now
 from runtime.rpc.interceptor import Context
 
 Request = (
@@ -42,30 +42,28 @@ class AccessCodeOperations(PaymentServicerBase):
     async def RevokeAccessCode(  # noqa: N802
         self, request: access_code_service_pb2.RevokeAccessCodeRequest, _context: Context
     ) -> access_code_service_pb2.RevokeAccessCodeResponse:
-        revoke = partial(revoke_access_code, now=datetime.now(UTC))
+        revoke = partial(revoke_access_code, clock=utc_now)
         reply = access_code_service_pb2.RevokeAccessCodeResponse
         return await self._change(request, reply, revoke)
 
     async def SuspendAccessCode(  # noqa: N802
         self, request: access_code_service_pb2.SuspendAccessCodeRequest, _context: Context
     ) -> access_code_service_pb2.SuspendAccessCodeResponse:
-        suspend = partial(suspend_access_code, now=datetime.now(UTC))
+        suspend = partial(suspend_access_code, clock=utc_now)
         reply = access_code_service_pb2.SuspendAccessCodeResponse
         return await self._change(request, reply, suspend)
 
     async def ReinstateAccessCode(  # noqa: N802
         self, request: access_code_service_pb2.ReinstateAccessCodeRequest, _context: Context
     ) -> access_code_service_pb2.ReinstateAccessCodeResponse:
-        reinstate = partial(reinstate_access_code, now=datetime.now(UTC))
+        reinstate = partial(reinstate_access_code, clock=utc_now)
         reply = access_code_service_pb2.ReinstateAccessCodeResponse
         return await self._change(request, reply, reinstate)
 
     async def ReissueAccessCode(  # noqa: N802
         self, request: access_code_service_pb2.ReissueAccessCodeRequest, _context: Context
     ) -> access_code_service_pb2.ReissueAccessCodeResponse:
-        reissue = partial(
-            reissue_access_code, codes=self._dependencies.code_factory, now=datetime.now(UTC)
-        )
+        reissue = partial(reissue_access_code, codes=self._dependencies.code_factory, clock=utc_now)
         reply = access_code_service_pb2.ReissueAccessCodeResponse
         return await self._change(request, reply, reissue)
 

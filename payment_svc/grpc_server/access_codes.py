@@ -1,6 +1,6 @@
 """payment.v1.AccessCodeService: validation and queries."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from payment.v1 import (
     access_code_pb2,
@@ -12,6 +12,7 @@ from payment_svc.domain.access_codes import AccessCode, ValidationReason
 from payment_svc.grpc_server.access_code_operations import AccessCodeOperations
 from payment_svc.messages import replies
 from runtime.auth.authentication import Role, current_caller
+from runtime.clock import utc_now
 from runtime.protobuf import to_timestamp
 from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import Page
@@ -34,7 +35,7 @@ class AccessCodeServicer(
                 code, missing = None, ValidationReason.MALFORMED
             if code is None:
                 attempt.mark_failed()
-        now = datetime.now(UTC)
+        now = utc_now()
         customer = Role.CUSTOMER in current_caller().roles
         if code is None:
             return _validation(ValidationReason.NOT_FOUND if customer else missing, None, now)

@@ -1,7 +1,5 @@
 """payment.v1.PaymentService: orders."""
 
-from datetime import UTC, datetime
-
 from payment.v1 import payment_service_pb2
 from payment_svc.grpc_server.dependencies import PaymentServicerBase
 from payment_svc.grpc_server.errors import ForeignCustomerId
@@ -9,6 +7,7 @@ from payment_svc.messages import replies, requests
 from payment_svc.storage.unit_of_work import UnitOfWork
 from payment_svc.use_cases.orders import CancelOrder, CreateOrder, cancel_order, create_order
 from runtime.auth.authentication import current_caller
+from runtime.clock import utc_now
 from runtime.ids import new_id
 from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import Page
@@ -33,7 +32,7 @@ class OrderServicer(PaymentServicerBase):
         )
 
         async def create(uow: UnitOfWork) -> payment_service_pb2.CreateOrderResponse:
-            order = await create_order(command, uow, now=datetime.now(UTC))
+            order = await create_order(command, uow, now=utc_now())
             return payment_service_pb2.CreateOrderResponse(order=replies.order(order))
 
         return await self.run_once(request, payment_service_pb2.CreateOrderResponse, create)
@@ -82,7 +81,7 @@ class OrderServicer(PaymentServicerBase):
         order.check_visible(command.customer_id)  # before any payment is closed
 
         async def cancel(uow: UnitOfWork) -> payment_service_pb2.CancelOrderResponse:
-            cancelled = await cancel_order(command, uow, now=datetime.now(UTC))
+            cancelled = await cancel_order(command, uow, clock=utc_now)
             return reply(order=replies.order(cancelled))
 
         return await self._dependencies.order_closing.with_payments_closed(

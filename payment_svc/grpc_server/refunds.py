@@ -1,7 +1,5 @@
 """payment.v1.PaymentService: refunds."""
 
-from datetime import UTC, datetime
-
 from payment.v1 import payment_service_pb2
 from payment_svc.domain.idempotency_key import IdempotencyKey
 from payment_svc.domain.refunds import Refund
@@ -10,6 +8,7 @@ from payment_svc.messages import replies, requests
 from payment_svc.storage.unit_of_work import UnitOfWork
 from payment_svc.use_cases.refunds import CreateRefund, create_refund
 from runtime.auth.authentication import current_caller
+from runtime.clock import utc_now
 from runtime.database.idempotency import RequestIdReused, hash_of
 from runtime.ids import new_id
 from runtime.rpc.errors import InvalidRequest
@@ -34,7 +33,7 @@ class RefundServicer(PaymentServicerBase):
 
         async def create(uow: UnitOfWork) -> payment_service_pb2.CreateRefundResponse:
             # Stored replies are deleted after some time; the refund keeps its idempotency key.
-            refund = await create_refund(command, uow, now=datetime.now(UTC))
+            refund = await create_refund(command, uow, clock=utc_now)
             stored = refund.idempotency_key
             if stored and stored.request_hash != key.request_hash:
                 raise RequestIdReused(key.request_id)
@@ -60,9 +59,7 @@ class RefundServicer(PaymentServicerBase):
         status = payment_service_pb2.RefundStatus.Name(request.status)
         status = status.removeprefix("REFUND_STATUS_") if request.status else ""
         created_before = (
-            datetime.now(UTC) - self._dependencies.refund_overdue_after
-            if request.overdue_only
-            else None
+            utc_now() - self._dependencies.refund_overdue_after if request.overdue_only else None
         )
         async with self._database.read_only() as uow:
             refunds = await uow.refunds.page(
@@ -79,5 +76,5 @@ class RefundServicer(PaymentServicerBase):
         )
 
     def _message(self, refund: Refund) -> payment_service_pb2.Refund:
-        overdue = refund.is_overdue(datetime.now(UTC), self._dependencies.refund_overdue_after)
+        overdue = refund.is_overdue(utc_now(), self._dependencies.refund_overdue_after)
         return replies.refund(refund, overdue=overdue)

@@ -8,7 +8,7 @@ from payment_svc.domain.access_code_errors import AccessCodeNotFound
 from payment_svc.domain.access_codes import AccessCode, Cause
 from payment_svc.domain.order_errors import OrderNotFound
 from payment_svc.domain.orders import Order
-from payment_svc.use_cases.ports import AccessCodeFactory, UnitOfWork
+from payment_svc.use_cases.ports import AccessCodeFactory, Clock, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ChangeAccessCode:
 
 
 async def redeem_access_codes(
-    commands: Sequence[RedeemAccessCode], uow: UnitOfWork, *, now: datetime
+    commands: Sequence[RedeemAccessCode], uow: UnitOfWork, *, clock: Clock
 ) -> None:
     """Redeems the code of each start or rejects its use; may reject the order's waiting refund.
 
@@ -52,6 +52,7 @@ async def redeem_access_codes(
     current = [order.access_code_id for order in orders.values() if order.access_code_id]
     codes = await uow.access_codes.get_many([*named, *current])
     changed: list[AccessCode] = []
+    now = clock()
     for command in commands:
         order, code = _order_and_code(command, orders, codes)
         code.redeem(command.session_id, command.started_at, command.event_id, now)
@@ -80,40 +81,44 @@ def _order_and_code(
 
 
 async def revoke_access_code(
-    command: ChangeAccessCode, uow: UnitOfWork, *, now: datetime
+    command: ChangeAccessCode, uow: UnitOfWork, *, clock: Clock
 ) -> AccessCode:
     """Raises AccessCodeNotFound, AccessCodeNotRevocable."""
     _, code = await _lock_order_and_code(command, uow)
+    now = clock()
     code.revoke(command.cause, now)
     await uow.access_codes.save_many([code])
     return code
 
 
 async def suspend_access_code(
-    command: ChangeAccessCode, uow: UnitOfWork, *, now: datetime
+    command: ChangeAccessCode, uow: UnitOfWork, *, clock: Clock
 ) -> AccessCode:
     """Raises AccessCodeNotFound, AccessCodeNotSuspendable."""
     _, code = await _lock_order_and_code(command, uow)
+    now = clock()
     code.suspend(command.cause, now)
     await uow.access_codes.save_many([code])
     return code
 
 
 async def reinstate_access_code(
-    command: ChangeAccessCode, uow: UnitOfWork, *, now: datetime
+    command: ChangeAccessCode, uow: UnitOfWork, *, clock: Clock
 ) -> AccessCode:
     """Raises AccessCodeNotFound, AccessCodeNotReinstatable."""
     order, code = await _lock_order_and_code(command, uow)
+    now = clock()
     code.reinstate(command.cause, order.customer_id, order.recipient, now)
     await uow.access_codes.save_many([code])
     return code
 
 
 async def reissue_access_code(
-    command: ChangeAccessCode, uow: UnitOfWork, *, codes: AccessCodeFactory, now: datetime
+    command: ChangeAccessCode, uow: UnitOfWork, *, codes: AccessCodeFactory, clock: Clock
 ) -> AccessCode:
     """Returns the new code. Raises AccessCodeNotFound, AccessCodeNotReissuable."""
     order, old = await _lock_order_and_code(command, uow)
+    now = clock()
     new = old.reissue(
         codes.new_id(), codes.new_code(), command.cause, order.customer_id, order.recipient, now
     )
@@ -123,9 +128,13 @@ async def reissue_access_code(
     return new
 
 
-async def expire_access_codes(limit: int, uow: UnitOfWork, *, now: datetime) -> int:
-    """Expires up to `limit` codes whose `expire_at` has passed; returns how many."""
-    codes = await uow.access_codes.get_due_to_expire(now, limit)
+async def expire_access_codes(
+    limit: int, uow: UnitOfWork, *, due_at: datetime, clock: Clock
+) -> int:
+    """Expires up to `limit` codes whose `expire_at` is not after `due_at`; returns how many."""
+    codes = await uow.access_codes.get_due_to_expire(due_at, limit)
+    # A clock that is behind the one that `due_at` is from must not postpone the expiry.
+    now = max(due_at, clock())
     for code in codes:
         code.expire(now)
     await uow.access_codes.save_many(codes)

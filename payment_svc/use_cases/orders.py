@@ -7,7 +7,7 @@ from payment_svc.domain.money import Money
 from payment_svc.domain.orders import TIME_TO_PAY, Order
 from payment_svc.domain.payment_errors import PaymentInProgress
 from payment_svc.domain.recipient import Recipient
-from payment_svc.use_cases.ports import UnitOfWork
+from payment_svc.use_cases.ports import Clock, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +45,22 @@ async def create_order(command: CreateOrder, uow: UnitOfWork, *, now: datetime) 
     return order
 
 
-async def cancel_order(command: CancelOrder, uow: UnitOfWork, *, now: datetime) -> Order:
+async def cancel_order(command: CancelOrder, uow: UnitOfWork, *, clock: Clock) -> Order:
     """Raises OrderNotFound, OrderNotCancellable, PaymentInProgress."""
     order = await uow.orders.get(command.order_id)
     order.check_visible(command.customer_id)
     await _check_no_open_payment(order, uow, "cancelled")
+    now = clock()
     order.cancel(now)
     await uow.orders.save(order)
     return order
 
 
-async def expire_order(order_id: str, uow: UnitOfWork, *, now: datetime) -> Order:
+async def expire_order(order_id: str, uow: UnitOfWork, *, clock: Clock) -> Order:
     """Raises OrderNotFound, OrderNotExpirable, PaymentInProgress."""
     order = await uow.orders.get(order_id)
     await _check_no_open_payment(order, uow, "expired")
+    now = clock()
     order.expire(now)
     await uow.orders.save(order)
     return order

@@ -9,7 +9,7 @@ from payment_svc.domain.orders import Order, OrderStatus
 from payment_svc.domain.payment_errors import PaymentInProgress
 from payment_svc.domain.payments import Outcome, Payment, PaymentStatus
 from payment_svc.domain.refunds import Refund
-from payment_svc.use_cases.ports import AccessCodeFactory, UnitOfWork
+from payment_svc.use_cases.ports import AccessCodeFactory, Clock, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class SettledPayment:
     surplus: Refund | None = None
 
 
-async def create_payment(command: CreatePayment, uow: UnitOfWork, *, now: datetime) -> Payment:
+async def create_payment(command: CreatePayment, uow: UnitOfWork, *, clock: Clock) -> Payment:
     """A new PENDING payment, or the one that the same request created before.
 
     Raises OrderNotFound, OrderNotPayable, AmountMismatch, PaymentInProgress.
@@ -53,6 +53,7 @@ async def create_payment(command: CreatePayment, uow: UnitOfWork, *, now: dateti
         return existing
     order = await uow.orders.get(command.order_id)
     order.check_visible(command.customer_id)
+    now = clock()
     order.check_payable(command.amount, now)
     if other := await uow.payments.find_open(order.order_id):
         raise PaymentInProgress(order.order_id, other.payment_id, other.status, "paid again")
@@ -71,16 +72,17 @@ async def create_payment(command: CreatePayment, uow: UnitOfWork, *, now: dateti
     return payment
 
 
-async def submit_payment(payment_id: str, uow: UnitOfWork, *, now: datetime) -> Payment:
+async def submit_payment(payment_id: str, uow: UnitOfWork, *, clock: Clock) -> Payment:
     """Sets PROCESSING before a request to the provider. Raises PaymentNotFound, PaymentFinal."""
     payment = await uow.payments.get(payment_id)
+    now = clock()
     payment.submit(now)
     await uow.payments.save(payment)
     return payment
 
 
 async def settle_payment(
-    command: SettlePayment, uow: UnitOfWork, *, codes: AccessCodeFactory, now: datetime
+    command: SettlePayment, uow: UnitOfWork, *, codes: AccessCodeFactory, clock: Clock
 ) -> SettledPayment:
     """Stores the outcome. Captured money pays the order, whose access code is issued.
 
@@ -89,6 +91,7 @@ async def settle_payment(
     """
     order = await uow.orders.get(command.order_id)
     payment = await uow.payments.get(command.payment_id)
+    now = clock()
     captured = payment.settle(command.outcome, now)
     await uow.payments.save(payment)
     if captured is None:

@@ -17,6 +17,10 @@ from payment_svc.domain.products import Catalogue
 from payment_svc.domain.provider_notifications import ProviderNotification
 from payment_svc.domain.refunds import Refund
 
+Clock = Callable[[], datetime]
+"""Returns the present time, UTC-aware. A use case reads it after it has locked its rows: so the
+times of an object's changes are in the order of the changes."""
+
 
 class Orders(Protocol):
     """The repository of orders."""

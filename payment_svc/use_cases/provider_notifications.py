@@ -1,12 +1,11 @@
 """Use case of provider notifications: apply."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from payment_svc.domain.payments import ChargeNotFound, Outcome, Payment
 from payment_svc.domain.provider_notifications import ProviderNotification
 from payment_svc.use_cases.payments import SettledPayment, SettlePayment, settle_payment
-from payment_svc.use_cases.ports import AccessCodeFactory, UnitOfWork
+from payment_svc.use_cases.ports import AccessCodeFactory, Clock, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class AppliedNotification:
 
 
 async def apply_notification(
-    command: ApplyNotification, uow: UnitOfWork, *, codes: AccessCodeFactory, now: datetime
+    command: ApplyNotification, uow: UnitOfWork, *, codes: AccessCodeFactory, clock: Clock
 ) -> AppliedNotification:
     """Settles the payment and sets the notification's status; a repeat changes nothing.
 
@@ -47,7 +46,7 @@ async def apply_notification(
         return AppliedNotification(notification)
     settle = SettlePayment(payment.payment_id, payment.order_id, outcome, command.refund_id)
     return AppliedNotification(
-        notification, await settle_payment(settle, uow, codes=codes, now=now)
+        notification, await settle_payment(settle, uow, codes=codes, clock=clock)
     )
 
 

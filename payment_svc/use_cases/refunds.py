@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.idempotency_key import IdempotencyKey
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order
 from payment_svc.domain.refunds import Refund, RefundOutcome
-from payment_svc.use_cases.ports import UnitOfWork
+from payment_svc.use_cases.ports import Clock, UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class SettleRefund:
     outcome: RefundOutcome
 
 
-async def create_refund(command: CreateRefund, uow: UnitOfWork, *, now: datetime) -> Refund:
+async def create_refund(command: CreateRefund, uow: UnitOfWork, *, clock: Clock) -> Refund:
     """A full refund suspends the code and requests interview's answer; others are released.
 
     A repeat of the request returns the refund that it created, at any later time.
@@ -61,9 +61,10 @@ async def create_refund(command: CreateRefund, uow: UnitOfWork, *, now: datetime
     if key and (existing := await uow.refunds.find_by_idempotency_key(key)):
         return existing
     order = await uow.orders.get(command.order_id)
+    code = await _current_code(order, uow)
+    now = clock()
     refund = Refund.of_order(command.refund_id, order, command.amount, command.reason, now)
     refund.idempotency_key = key
-    code = await _current_code(order, uow)
     if refund.waiting and code:
         refund.hold(code, now)
         await uow.access_codes.save_many([code])
@@ -73,11 +74,12 @@ async def create_refund(command: CreateRefund, uow: UnitOfWork, *, now: datetime
 
 
 async def release_refunds(
-    commands: Sequence[ReleaseRefund], uow: UnitOfWork, *, now: datetime
+    commands: Sequence[ReleaseRefund], uow: UnitOfWork, *, clock: Clock
 ) -> None:
     """Releases waiting refunds; an answer to another refund, or a repeat, changes nothing."""
     await uow.orders.get_many([command.order_id for command in commands])
     refunds = await uow.refunds.get_many([command.refund_id for command in commands])
+    now = clock()
     for command in commands:
         refund = refunds.get(command.refund_id)
         if refund and refund.waiting and refund.order_id == command.order_id:
@@ -86,19 +88,21 @@ async def release_refunds(
 
 
 async def repeat_refund_request(
-    command: RepeatRefundRequest, uow: UnitOfWork, *, now: datetime
-) -> Refund:
-    """Repeats the request with the code's current record, unless it was answered or repeated."""
+    command: RepeatRefundRequest, uow: UnitOfWork, *, clock: Clock
+) -> Refund | None:
+    """Repeats the request with the code's current record; None if it was answered or repeated."""
     order = await uow.orders.get(command.order_id)
     refund = await uow.refunds.get(command.refund_id)
     code = await _current_code(order, uow)
-    if refund.is_unanswered(now, command.after) and code:
-        refund.request_answer(code, now)
-        await uow.refunds.save(refund)
+    now = clock()
+    if code is None or not refund.is_unanswered(now, command.after):
+        return None
+    refund.request_answer(code, now)
+    await uow.refunds.save(refund)
     return refund
 
 
-async def settle_refund(command: SettleRefund, uow: UnitOfWork, *, now: datetime) -> Refund:
+async def settle_refund(command: SettleRefund, uow: UnitOfWork, *, clock: Clock) -> Refund:
     """Stores the outcome; a final one also changes the order and its access code.
 
     Raises OrderNotFound, RefundNotFound, RefundNotReleased, RefundFinal.
@@ -106,6 +110,7 @@ async def settle_refund(command: SettleRefund, uow: UnitOfWork, *, now: datetime
     order = await uow.orders.get(command.order_id)
     refund = await uow.refunds.get(command.refund_id)
     code = await _current_code(order, uow)
+    now = clock()
     refund.settle(command.outcome, order, code, now)
     await uow.orders.save(order)
     if code:

@@ -5,6 +5,7 @@ Validity is computed from `expire_at`, so that a late worker does not extend it.
 
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.access_codes import expire_access_codes
+from runtime.clock import utc_now
 
 _BATCH = 200
 
@@ -20,4 +21,6 @@ class AccessCodeExpiry:
         expired = _BATCH
         while expired == _BATCH:
             async with self._database.transaction() as uow:
-                expired = await expire_access_codes(_BATCH, uow, now=await uow.clock())
+                expired = await expire_access_codes(
+                    _BATCH, uow, due_at=await uow.clock(), clock=utc_now
+                )

@@ -1,7 +1,6 @@
 """Expires orders that were not paid in time; their open payments are closed first."""
 
 import asyncio
-from datetime import UTC, datetime
 
 import structlog
 
@@ -12,6 +11,7 @@ from payment_svc.domain.payments import Payment
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.orders import expire_order
 from payment_svc.workflows.payments import PaymentWorkflow
+from runtime.clock import utc_now
 
 _log = structlog.get_logger(__name__)
 _CONCURRENCY, _BATCH = 20, 500
@@ -47,7 +47,7 @@ class OrderExpiry:
     async def _expire(self, order_id: str) -> None:
         try:
             async with self._database.transaction() as uow:
-                await expire_order(order_id, uow, now=datetime.now(UTC))
+                await expire_order(order_id, uow, clock=utc_now)
         except (OrderNotExpirable, PaymentInProgress):  # changed by another replica or a customer
             return
         _log.info("order expired", order_id=order_id)

@@ -1,6 +1,6 @@
 """Follows up refunds: repeats unanswered requests to interview, and reports overdue refunds."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -8,6 +8,7 @@ from eventbus.errors import describe_error
 from payment_svc.domain.refunds import Refund
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.refunds import RepeatRefundRequest, repeat_refund_request
+from runtime.clock import utc_now
 from runtime.ops.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -31,7 +32,7 @@ class RefundFollowup:
 
     async def repeat_requests(self) -> None:
         """Repeats the requests that interview has not answered in time."""
-        asked_before = datetime.now(UTC) - self._repeat_after
+        asked_before = utc_now() - self._repeat_after
         async with self._database.read_only() as uow:
             unanswered = await uow.refunds.find_unanswered(asked_before, _LIMIT)
         for refund in unanswered:
@@ -48,9 +49,8 @@ class RefundFollowup:
     async def _repeat(self, refund: Refund) -> None:
         command = RepeatRefundRequest(refund.order_id, refund.refund_id, self._repeat_after)
         async with self._database.transaction() as uow:
-            now = datetime.now(UTC)
-            repeated = await repeat_refund_request(command, uow, now=now)
-        if repeated.asked_at != now:  # answered, or repeated by another replica
+            repeated = await repeat_refund_request(command, uow, clock=utc_now)
+        if repeated is None:  # answered, or repeated by another replica
             return
         _log.info(
             "refund request repeated",
@@ -62,7 +62,7 @@ class RefundFollowup:
     async def report_overdue(self) -> None:
         """Reports overdue refunds by log and metric; they need an operator."""
         async with self._database.read_only() as uow:
-            overdue = await uow.refunds.find_open(datetime.now(UTC) - self._overdue_after, _LIMIT)
+            overdue = await uow.refunds.find_open(utc_now() - self._overdue_after, _LIMIT)
         self._overdue.set(len(overdue))
         for refund in overdue:
             _log.error(

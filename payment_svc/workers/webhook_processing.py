@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -22,6 +22,7 @@ from payment_svc.use_cases.provider_notifications import (
 )
 from payment_svc.workflows.payments import PaymentWorkflow, log_settled
 from payment_svc.workflows.webhooks import log_quarantined
+from runtime.clock import utc_now
 from runtime.ids import new_id
 
 _log = structlog.get_logger(__name__)
@@ -71,8 +72,7 @@ class WebhookProcessing:
     ) -> AppliedNotification:
         command = ApplyNotification(notification_id, new_id("ref"), confirmed)
         async with self._database.transaction() as uow:
-            now = datetime.now(UTC)
-            return await apply_notification(command, uow, codes=self._codes, now=now)
+            return await apply_notification(command, uow, codes=self._codes, clock=utc_now)
 
     async def _postpone(self, notification_id: str, failures: int) -> None:
         delay = _BACKOFF.delay(failures, random.random())  # noqa: S311  jitter, not a secret

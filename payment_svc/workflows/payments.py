@@ -5,8 +5,6 @@ provider's idempotency key. A crash at any point leaves a payment without outcom
 of the request or the reconciliation resumes.
 """
 
-from datetime import UTC, datetime
-
 import structlog
 
 from payment_svc.domain.order_errors import OrderNotPayable
@@ -30,6 +28,7 @@ from payment_svc.use_cases.payments import (
     submit_payment,
 )
 from payment_svc.use_cases.ports import AccessCodeFactory
+from runtime.clock import utc_now
 from runtime.database.idempotency import RequestIdReused
 from runtime.ids import new_id
 
@@ -56,7 +55,7 @@ class PaymentWorkflow:
         if not self._gateway.supports(command.payment_method):
             raise PaymentMethodUnknown(f"no payment method {command.payment_method}")
         async with self._database.transaction() as uow:
-            payment = await create_payment(command, uow, now=datetime.now(UTC))
+            payment = await create_payment(command, uow, clock=utc_now)
         if payment.request_hash != command.request_hash:
             raise RequestIdReused(command.request_id)
         if payment.final:
@@ -125,7 +124,7 @@ class PaymentWorkflow:
 
     async def _submit(self, payment: Payment) -> Payment:
         async with self._database.transaction() as uow:
-            return await submit_payment(payment.payment_id, uow, now=datetime.now(UTC))
+            return await submit_payment(payment.payment_id, uow, clock=utc_now)
 
     async def _reload(self, payment: Payment) -> Payment:
         async with self._database.read_only() as uow:
@@ -135,7 +134,7 @@ class PaymentWorkflow:
         async with self._database.read_only() as uow:
             order = await uow.orders.get(order_id, lock=False)
         try:
-            order.check_payable(None, datetime.now(UTC))
+            order.check_payable(None, utc_now())
         except OrderNotPayable:
             return False
         return True
@@ -143,8 +142,7 @@ class PaymentWorkflow:
     async def _settle(self, payment: Payment, outcome: Outcome) -> Payment:
         command = SettlePayment(payment.payment_id, payment.order_id, outcome, new_id("ref"))
         async with self._database.transaction() as uow:
-            now = datetime.now(UTC)
-            settled = await settle_payment(command, uow, codes=self._codes, now=now)
+            settled = await settle_payment(command, uow, codes=self._codes, clock=utc_now)
         log_settled(settled)
         return settled.payment
 

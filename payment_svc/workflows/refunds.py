@@ -7,7 +7,7 @@ until it arrives.
 """
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 import structlog
@@ -16,6 +16,7 @@ from eventbus.errors import describe_error
 from payment_svc.domain.refunds import Refund, RefundOutcome
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.refunds import SettleRefund, settle_refund
+from runtime.clock import utc_now
 
 _log = structlog.get_logger(__name__)
 # Concurrent requests to the provider; fewer than the database has connections.
@@ -52,7 +53,7 @@ class RefundWorkflow:
             outcome = await self._gateway.create_refund(refund)
             command = SettleRefund(refund.order_id, refund.refund_id, outcome)
             async with self._database.transaction() as uow:
-                settled = await settle_refund(command, uow, now=datetime.now(UTC))
+                settled = await settle_refund(command, uow, clock=utc_now)
         except Exception as error:  # noqa: BLE001  it delays no other refund and is due again
             _log.warning("refund not settled", **ids, error=describe_error(error))
         else:

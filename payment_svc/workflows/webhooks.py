@@ -7,7 +7,6 @@ that the provider keeps the endpoint, and is QUARANTINED at once.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
 import structlog
 
@@ -18,6 +17,7 @@ from payment_svc.domain.provider_notifications import (
 )
 from payment_svc.gateways import PaymentGateway
 from payment_svc.storage.unit_of_work import Database
+from runtime.clock import utc_now
 from runtime.ids import new_id
 
 _log = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ class WebhookIntake:
 
         Raises SignatureInvalid, WebhookMalformed.
         """
-        now = datetime.now(UTC)
+        now = utc_now()
         payload = self._gateway.parse_webhook(body, headers, now)
         notification = ProviderNotification(
             provider_notification_id=new_id("pnt"),

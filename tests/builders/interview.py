@@ -14,6 +14,7 @@ from interview_svc.domain.session_factory import SessionFactory
 from interview_svc.domain.sessions import Session
 from interview_svc.use_cases.code_updates import apply_code_updates
 from interview_svc.use_cases.sessions import StartSession, start_session
+from tests.fakes.clock import at
 from tests.fakes.interview import NOW, InMemoryUnitOfWork
 
 LATER = NOW + timedelta(minutes=1)
@@ -95,7 +96,7 @@ async def prepared_order(order: int = 1, **changes: Any) -> InMemoryUnitOfWork:
     """A store with one paid order, whose session is PREPARED; its events are cleared."""
     uow = InMemoryUnitOfWork()
     update = payment_completed(order, **changes)
-    await apply_code_updates([update], uow, factory=session_factory(), now=NOW)
+    await apply_code_updates([update], uow, factory=session_factory(), clock=at(NOW))
     uow.events.clear()
     return uow
 
@@ -106,6 +107,6 @@ async def started_interview(
     """The same with the session started at NOW."""
     uow = await prepared_order()
     command = StartSession("code 1 1", source)
-    await start_session(command, uow, now=NOW, grace_period=GRACE_PERIOD)
+    await start_session(command, uow, clock=at(NOW), grace_period=GRACE_PERIOD)
     uow.events.clear()
     return uow

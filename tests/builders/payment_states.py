@@ -35,6 +35,7 @@ from tests.builders.payment import (
     make_access_code,
     make_order,
 )
+from tests.fakes.clock import at
 from tests.fakes.payment import InMemoryUnitOfWork
 
 
@@ -51,7 +52,7 @@ def payment_command(number: int = 1, amount: Money | None = None) -> CreatePayme
 
 
 async def given_payment(uow: InMemoryUnitOfWork, number: int = 1) -> Payment:
-    return await create_payment(payment_command(number), uow, now=NOW)
+    return await create_payment(payment_command(number), uow, clock=at(NOW))
 
 
 async def given_outcome(
@@ -59,16 +60,16 @@ async def given_outcome(
 ) -> SettledPayment:
     payment = uow.payments.saved.get(f"pay_{number}")
     if payment and payment.status is PaymentStatus.PENDING:
-        await submit_payment(payment.payment_id, uow, now=NOW)
+        await submit_payment(payment.payment_id, uow, clock=at(NOW))
     command = SettlePayment(f"pay_{number}", "ord_1", outcome, f"ref_{len(uow.refunds.saved)}")
-    return await settle_payment(command, uow, codes=ACCESS_CODE_FACTORY, now=NOW)
+    return await settle_payment(command, uow, codes=ACCESS_CODE_FACTORY, clock=at(NOW))
 
 
 async def given_submitted_payment(uow: InMemoryUnitOfWork) -> None:
     """Creates the order `ord_1` and submits its payment `pay_1`."""
     await given_order(uow)
     await given_payment(uow)
-    await submit_payment("pay_1", uow, now=NOW)
+    await submit_payment("pay_1", uow, clock=at(NOW))
 
 
 async def given_paid_order(uow: InMemoryUnitOfWork, number: int = 1) -> None:
@@ -76,31 +77,31 @@ async def given_paid_order(uow: InMemoryUnitOfWork, number: int = 1) -> None:
     order_id = f"ord_{number}"
     await given_order(uow, order_id)
     command = CreatePayment(f"pay_{number}", order_id, None, "card", None, "me", order_id, b"")
-    await create_payment(command, uow, now=NOW)
-    await submit_payment(f"pay_{number}", uow, now=NOW)
+    await create_payment(command, uow, clock=at(NOW))
+    await submit_payment(f"pay_{number}", uow, clock=at(NOW))
     codes = AccessCodeFactory(lambda: f"acc_{number}", lambda: f"code {number}")
     settle = SettlePayment(f"pay_{number}", order_id, Captured(PRICE), "ref_surplus")
-    await settle_payment(settle, uow, codes=codes, now=NOW)
+    await settle_payment(settle, uow, codes=codes, clock=at(NOW))
     uow.events.clear()
 
 
 async def given_refund(
     uow: InMemoryUnitOfWork, amount: Money | None = None, refund_id: str = "ref_1"
 ) -> Refund:
-    return await create_refund(CreateRefund(refund_id, "ord_1", amount, "why"), uow, now=NOW)
+    return await create_refund(CreateRefund(refund_id, "ord_1", amount, "why"), uow, clock=at(NOW))
 
 
 async def given_release(
     uow: InMemoryUnitOfWork, refund_id: str = "ref_1", order_id: str = "ord_1"
 ) -> None:
     """Interview answers that it withholds the session."""
-    await release_refunds([ReleaseRefund(order_id, refund_id)], uow, now=LATER)
+    await release_refunds([ReleaseRefund(order_id, refund_id)], uow, clock=at(LATER))
 
 
 async def given_refund_outcome(
     uow: InMemoryUnitOfWork, outcome: RefundOutcome, refund_id: str = "ref_1"
 ) -> Refund:
-    return await settle_refund(SettleRefund("ord_1", refund_id, outcome), uow, now=LATER)
+    return await settle_refund(SettleRefund("ord_1", refund_id, outcome), uow, clock=at(LATER))
 
 
 def start_command(
@@ -126,7 +127,7 @@ def start_command(
 
 async def given_starts(uow: InMemoryUnitOfWork, *starts: RedeemAccessCode) -> None:
     """Handles starts in one batch; by default one of the code `acc_1`."""
-    await redeem_access_codes(starts or [start_command()], uow, now=LATER)
+    await redeem_access_codes(starts or [start_command()], uow, clock=at(LATER))
 
 
 def event_names(uow: InMemoryUnitOfWork) -> list[str]:

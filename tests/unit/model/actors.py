@@ -14,12 +14,12 @@ Work = Callable[[Any], Coroutine[Any, Any, object]]
 
 
 class Clock:
-    """Replaces `datetime` in the event handlers; the world sets the time."""
+    """The clock of the use cases and event handlers; the world sets the time."""
 
     at: datetime
 
     @classmethod
-    def now(cls, _zone: object) -> datetime:
+    def now(cls) -> datetime:
         return cls.at
 
 

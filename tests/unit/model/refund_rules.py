@@ -21,6 +21,7 @@ from payment_svc.domain.access_code_status import AccessCodeStatus
 from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.orders import Order, OrderStatus
 from payment_svc.domain.refunds import Refund, RefundOutcome, RefundOutcomeUnknown, RefundStatus
+from payment_svc.use_cases.ports import Clock
 from tests.unit.model.order import BEFORE_EXPIRY, ORDER
 from tests.unit.model.rules import Patch, Rule
 from tests.unit.model.world import Scenario
@@ -114,10 +115,10 @@ def _request_without_a_new_version(patch: Patch) -> None:
 
 
 def _release_by_any_answer(patch: Patch) -> None:
-    async def releasing(_commands: Any, uow: Any, *, now: datetime) -> None:
+    async def releasing(_commands: Any, uow: Any, *, clock: Clock) -> None:
         for refund in (await uow.refunds.get_open_by_order([ORDER])).values():
             if refund.waiting:
-                refund.release(now)
+                refund.release(clock())
                 await uow.refunds.save(refund)
 
     patch.setattr(payment_consumers, "release_refunds", releasing)

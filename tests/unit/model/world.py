@@ -50,6 +50,7 @@ from payment_svc.domain.refunds import (
 from payment_svc.messages import events as payment_messages
 from payment_svc.use_cases import access_codes, refunds
 from tests.fakes import interview as interview_fakes
+from tests.fakes.clock import at
 from tests.unit.model.actors import (
     Clock,
     EventLog,
@@ -100,7 +101,7 @@ def in_memory_services() -> Iterator[pytest.MonkeyPatch]:
     """Runs the event handlers with stores in memory and the world's clock."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (payment_consumers, interview_consumers):
-            patch.setattr(module, "datetime", Clock)
+            patch.setattr(module, "utc_now", Clock.now)
         yield patch
 
 
@@ -270,7 +271,7 @@ class Protocol:
                 self._at_interview(
                     used,
                     f"complete {world.late}",
-                    lambda uow: sessions.complete_session(own, uow, now=Clock.at),
+                    lambda uow: sessions.complete_session(own, uow, clock=Clock.now),
                 ),
             )
 
@@ -280,7 +281,7 @@ class Protocol:
             world,
             f"start {code} {source} {world.late}",
             lambda uow: sessions.start_session(
-                command, uow, now=Clock.at, grace_period=GRACE_PERIOD
+                command, uow, clock=Clock.now, grace_period=GRACE_PERIOD
             ),
         )
 
@@ -290,7 +291,7 @@ class Protocol:
                 ignore_the_expiry(patch)
                 command = sessions.StartSession(code, ValidationSource.LOCAL_CACHE)
                 await sessions.start_session(
-                    command, uow, now=AFTER_EXPIRY, grace_period=GRACE_PERIOD
+                    command, uow, clock=at(AFTER_EXPIRY), grace_period=GRACE_PERIOD
                 )
 
         return self._at_interview(world, f"start {code} late", start)
@@ -301,11 +302,13 @@ class Protocol:
                 yield step, self._refund(used, amount)
         change = access_codes.ChangeAccessCode(self.code(world).id, OPERATOR)
         use_cases: dict[str, Work] = {
-            "revoke": lambda uow: access_codes.revoke_access_code(change, uow, now=Clock.at),
-            "suspend": lambda uow: access_codes.suspend_access_code(change, uow, now=Clock.at),
-            "reinstate": lambda uow: access_codes.reinstate_access_code(change, uow, now=Clock.at),
+            "revoke": lambda uow: access_codes.revoke_access_code(change, uow, clock=Clock.now),
+            "suspend": lambda uow: access_codes.suspend_access_code(change, uow, clock=Clock.now),
+            "reinstate": lambda uow: access_codes.reinstate_access_code(
+                change, uow, clock=Clock.now
+            ),
             "reissue": lambda uow: access_codes.reissue_access_code(
-                change, uow, codes=REISSUE_FACTORY, now=Clock.at
+                change, uow, codes=REISSUE_FACTORY, clock=Clock.now
             ),
         }
         for name, work in use_cases.items():
@@ -318,7 +321,7 @@ class Protocol:
                     used,
                     f"again {world.late}",
                     lambda uow: sessions.reannounce_starts(
-                        [ORDER], uow, now=Clock.at, interval=AT_ONCE
+                        [ORDER], uow, clock=Clock.now, interval=AT_ONCE
                     ),
                 ),
             )
@@ -329,7 +332,7 @@ class Protocol:
         return self._at_payment(
             world,
             f"refund {amount} {world.late}",
-            lambda uow: refunds.create_refund(command, uow, now=Clock.at),
+            lambda uow: refunds.create_refund(command, uow, clock=Clock.now),
         )
 
     def _provider(self, world: World) -> Iterator[tuple[str, World]]:
@@ -364,7 +367,7 @@ class Protocol:
         return self._at_payment(
             world,
             f"repeat {refund_id} {world.late}",
-            lambda uow: refunds.repeat_refund_request(command, uow, now=Clock.at),
+            lambda uow: refunds.repeat_refund_request(command, uow, clock=Clock.now),
         )
 
     def _settle(self, world: World, refund: Refund, outcome: RefundOutcome) -> World:
@@ -372,7 +375,7 @@ class Protocol:
         return self._at_payment(
             world,
             f"settle {refund.refund_id} {outcome} {world.late}",
-            lambda uow: refunds.settle_refund(command, uow, now=Clock.at),
+            lambda uow: refunds.settle_refund(command, uow, clock=Clock.now),
         )
 
     def _time(self, world: World) -> Iterator[tuple[str, World]]:
@@ -385,7 +388,9 @@ class Protocol:
             self._at_payment(
                 world,
                 "sweep",
-                lambda uow: access_codes.expire_access_codes(10, uow, now=AFTER_EXPIRY),
+                lambda uow: access_codes.expire_access_codes(
+                    10, uow, due_at=AFTER_EXPIRY, clock=Clock.now
+                ),
             ),
         )
         yield (
@@ -393,7 +398,9 @@ class Protocol:
             self._at_interview(
                 world,
                 "sweep",
-                lambda uow: sessions.expire_sessions(uow, now=AFTER_EXPIRY, limit=10),
+                lambda uow: sessions.expire_sessions(
+                    uow, due_at=AFTER_EXPIRY, clock=Clock.now, limit=10
+                ),
             ),
         )
 

@@ -43,6 +43,7 @@ from tests.builders.interview import (
     session_factory,
     started_interview,
 )
+from tests.fakes.clock import at
 from tests.fakes.interview import InMemoryUnitOfWork
 
 DONE = [SessionStatus.COMPLETED, SessionStatus.EVALUATED]
@@ -52,7 +53,7 @@ STARTED = [SessionStatus.IN_PROGRESS, *DONE, SessionStatus.EXPIRED, SessionStatu
 async def apply(uow: InMemoryUnitOfWork, *updates: CodeUpdate) -> None:
     """Applies the updates one after the other."""
     for update in updates:
-        await apply_code_updates([update], uow, factory=session_factory(), now=LATER)
+        await apply_code_updates([update], uow, factory=session_factory(), clock=at(LATER))
 
 
 async def paid_order(*updates: CodeUpdate) -> InMemoryUnitOfWork:
@@ -64,7 +65,9 @@ async def paid_order(*updates: CodeUpdate) -> InMemoryUnitOfWork:
 async def correct(
     uow: InMemoryUnitOfWork, updates: Sequence[CodeUpdate], **queried_versions: int
 ) -> None:
-    await correct_cached_codes(updates, queried_versions, uow, factory=session_factory(), now=LATER)
+    await correct_cached_codes(
+        updates, queried_versions, uow, factory=session_factory(), clock=at(LATER)
+    )
 
 
 def the_session(uow: InMemoryUnitOfWork) -> Session:
@@ -81,7 +84,7 @@ def types(events: Sequence[DomainEvent]) -> list[type]:
 async def test_each_paid_order_gets_a_cached_code_and_a_session() -> None:
     uow = InMemoryUnitOfWork()
     updates = [payment_completed(1), payment_completed(2)]
-    await apply_code_updates(updates, uow, factory=session_factory(), now=LATER)
+    await apply_code_updates(updates, uow, factory=session_factory(), clock=at(LATER))
     assert {id_: cached.record for id_, cached in uow.cached_codes.saved.items()} == {
         "ord_1": code_record(order=1),
         "ord_2": code_record(order=2),
@@ -197,13 +200,13 @@ async def test_the_result_does_not_depend_on_the_order_of_the_events() -> None:
 async def test_a_batch_applies_newer_and_new_records() -> None:
     uow, factory = InMemoryUnitOfWork(), session_factory()
     first = [code_update(2, order=1), code_update(2, order=2)]
-    await apply_code_updates(first, uow, factory=factory, now=LATER)
+    await apply_code_updates(first, uow, factory=factory, clock=at(LATER))
     second = [
         code_update(3, "REVOKED", order=1),
         code_update(1, "REVOKED", order=2),
         code_update(7, order=3),
     ]
-    await apply_code_updates(second, uow, factory=factory, now=LATER)
+    await apply_code_updates(second, uow, factory=factory, clock=at(LATER))
     assert {id_: cached.record for id_, cached in uow.cached_codes.saved.items()} == {
         "ord_1": code_record(3, "REVOKED", order=1),
         "ord_2": code_record(2, order=2),
@@ -241,7 +244,7 @@ async def answer(uow: InMemoryUnitOfWork, *requests: RefundRequest) -> list[Doma
     """Answers the requests one after the other; returns the recorded events."""
     uow.events.clear()
     for request in requests:
-        await answer_refund_requests([request], uow, factory=session_factory(), now=LATER)
+        await answer_refund_requests([request], uow, factory=session_factory(), clock=at(LATER))
     return uow.events
 
 
@@ -320,7 +323,7 @@ async def test_a_withheld_session_cannot_be_started() -> None:
     await answer(uow, refund_request())
     command = StartSession("code 1 1", ValidationSource.PAYMENT)
     with pytest.raises(CodeSuspended):
-        await start_session(command, uow, now=LATER, grace_period=GRACE_PERIOD)
+        await start_session(command, uow, clock=at(LATER), grace_period=GRACE_PERIOD)
 
 
 # Uses that payment rejects
@@ -328,7 +331,7 @@ async def test_a_withheld_session_cannot_be_started() -> None:
 
 async def reject(uow: InMemoryUnitOfWork, session_id: str = "ses_1") -> Sequence[Session]:
     rejection = UseRejection(code_update(3, "REVOKED"), session_id)
-    return await apply_use_rejections([rejection], uow, factory=session_factory(), now=LATER)
+    return await apply_use_rejections([rejection], uow, factory=session_factory(), clock=at(LATER))
 
 
 async def test_a_rejected_use_cancels_a_session_in_progress() -> None:
@@ -437,7 +440,7 @@ async def test_a_session_is_rebound_to_the_code_of_its_order() -> None:
 async def test_an_order_unknown_to_payment_is_deleted_and_its_session_cancelled() -> None:
     uow = await started_interview(ValidationSource.LOCAL_CACHE)
     await apply(uow, payment_completed(2))
-    await delete_unknown_orders(["ord_1"], uow, now=LATER)
+    await delete_unknown_orders(["ord_1"], uow, clock=at(LATER))
     assert (the_session(uow).status, list(uow.cached_codes.saved)) == (
         SessionStatus.CANCELLED,
         ["ord_2"],
@@ -450,5 +453,5 @@ async def test_a_completed_session_of_an_unknown_order_is_not_cancelled(
 ) -> None:
     uow = await started_interview(ValidationSource.LOCAL_CACHE)
     the_session(uow).status = status
-    await delete_unknown_orders(["ord_1"], uow, now=LATER)
+    await delete_unknown_orders(["ord_1"], uow, clock=at(LATER))
     assert the_session(uow).status is status

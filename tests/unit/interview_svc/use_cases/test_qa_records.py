@@ -9,18 +9,19 @@ from interview_svc.domain.session_state import SessionStatus
 from interview_svc.use_cases.qa_records import SubmitAnswer, next_question, submit_answer
 from interview_svc.use_cases.sessions import SessionRef, complete_session
 from tests.builders.interview import after, started_interview
+from tests.fakes.clock import at
 from tests.fakes.interview import InMemoryUnitOfWork
 
 REF = SessionRef("ses_1", "cus_1")
 
 
 async def ask(uow: InMemoryUnitOfWork, seconds: float = 0) -> QARecord | None:
-    return (await next_question(REF, uow, now=after(seconds)))[1]
+    return (await next_question(REF, uow, clock=at(after(seconds))))[1]
 
 
 async def answer(uow: InMemoryUnitOfWork, question_id: str = "q1", seconds: float = 0) -> QARecord:
     command = SubmitAnswer(REF, question_id, "Because.")
-    return (await submit_answer(command, uow, now=after(seconds)))[1]
+    return (await submit_answer(command, uow, clock=at(after(seconds))))[1]
 
 
 async def test_an_interview_asks_its_questions_one_by_one() -> None:
@@ -32,7 +33,7 @@ async def test_an_interview_asks_its_questions_one_by_one() -> None:
         assert await ask(uow, 1) == asked
         await answer(uow, question_id)
     assert await ask(uow) is None
-    session = await complete_session(REF, uow, now=after(9))
+    session = await complete_session(REF, uow, clock=at(after(9)))
     assert (session.status, session.answered_count) == (SessionStatus.COMPLETED, 2)
     assert uow.events == [
         InterviewCompleted(

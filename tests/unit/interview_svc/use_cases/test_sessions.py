@@ -43,6 +43,7 @@ from tests.builders.interview import (
     prepared_order,
     started_interview,
 )
+from tests.fakes.clock import at
 from tests.fakes.interview import InMemoryUnitOfWork
 
 REF = SessionRef("ses_1", "cus_1")
@@ -50,7 +51,7 @@ REF = SessionRef("ses_1", "cus_1")
 
 async def start(uow: InMemoryUnitOfWork, now: datetime = NOW) -> Session:
     command = StartSession("code 1 1", ValidationSource.PAYMENT)
-    return await start_session(command, uow, now=now, grace_period=GRACE_PERIOD)
+    return await start_session(command, uow, clock=at(now), grace_period=GRACE_PERIOD)
 
 
 # Start
@@ -117,21 +118,21 @@ async def test_a_replaced_code_cannot_start_a_session() -> None:
 async def test_a_session_of_another_customer_is_not_found(use_case: object) -> None:
     uow = await started_interview()
     with pytest.raises(SessionNotFound):
-        await use_case(SessionRef("ses_1", "cus_2"), uow, now=NOW)  # type: ignore[operator]
-    await cancel_session(SessionRef("ses_1", None), uow, now=NOW)
+        await use_case(SessionRef("ses_1", "cus_2"), uow, clock=at(NOW))  # type: ignore[operator]
+    await cancel_session(SessionRef("ses_1", None), uow, clock=at(NOW))
     assert [type(event) for event in uow.events] == [SessionCancelled]
 
 
 async def test_an_ended_session_accepts_no_action() -> None:
     uow = await started_interview()
-    await next_question(REF, uow, now=NOW)
-    await cancel_session(REF, uow, now=after(1))
+    await next_question(REF, uow, clock=at(NOW))
+    await cancel_session(REF, uow, clock=at(after(1)))
     before = deepcopy(uow.sessions.saved)
     for action in (
-        next_question(REF, uow, now=NOW),
-        submit_answer(SubmitAnswer(REF, "q1", "Because."), uow, now=NOW),
-        complete_session(REF, uow, now=NOW),
-        cancel_session(REF, uow, now=NOW),
+        next_question(REF, uow, clock=at(NOW)),
+        submit_answer(SubmitAnswer(REF, "q1", "Because."), uow, clock=at(NOW)),
+        complete_session(REF, uow, clock=at(NOW)),
+        cancel_session(REF, uow, clock=at(NOW)),
     ):
         with pytest.raises(SessionNotInProgress):
             await action
@@ -146,10 +147,10 @@ async def test_started_and_prepared_sessions_expire_at_their_time() -> None:
     uow.sessions.saved["ord_2"] = session
     deadline = uow.sessions.saved["ord_1"].deadline_at
     assert deadline == after(120) + GRACE_PERIOD
-    assert await expire_sessions(uow, now=after(59), limit=10) == 0
-    assert await expire_sessions(uow, now=after(60), limit=10) == 1
-    assert await expire_sessions(uow, now=deadline, limit=10) == 1
-    assert await expire_sessions(uow, now=deadline, limit=10) == 0
+    assert await expire_sessions(uow, due_at=after(59), clock=at(after(59)), limit=10) == 0
+    assert await expire_sessions(uow, due_at=after(60), clock=at(after(60)), limit=10) == 1
+    assert await expire_sessions(uow, due_at=deadline, clock=at(deadline), limit=10) == 1
+    assert await expire_sessions(uow, due_at=deadline, clock=at(deadline), limit=10) == 0
     assert uow.events == [
         SessionExpired(
             session_id="ses_2", order_id="ord_2", was_started=False, occurred_at=after(60)
@@ -165,7 +166,7 @@ async def test_a_start_is_reannounced_at_most_once_per_interval() -> None:
     started_at = uow.sessions.saved["ord_1"].started_at
     for seconds, expected in ((0, {"ord_1"}), (599, set()), (600, {"ord_1"})):
         now = after(seconds)
-        assert await reannounce_starts(["ord_1"], uow, now=now, interval=interval) == expected
+        assert await reannounce_starts(["ord_1"], uow, clock=at(now), interval=interval) == expected
     assert uow.events == [
         InterviewStarted(
             session_id="ses_1",

@@ -34,6 +34,7 @@ from tests.builders.payment_states import (
     start_command,
     statuses,
 )
+from tests.fakes.clock import at
 from tests.fakes.payment import InMemoryUnitOfWork
 
 PART = Money(900, "CNY")
@@ -159,7 +160,7 @@ async def test_a_start_after_its_rejection_does_not_reject_a_second_refund(
 async def _given_invalid_code_and_refund(uow: InMemoryUnitOfWork, code: str) -> datetime:
     """A waiting refund, and the time of a start with which the code becomes, or is, invalid."""
     if code == "REVOKED":
-        await revoke_access_code(ChangeAccessCode("acc_1", OPERATOR), uow, now=NOW)
+        await revoke_access_code(ChangeAccessCode("acc_1", OPERATOR), uow, clock=at(NOW))
     await given_refund(uow)
     uow.events.clear()
     return NOW if code == "REVOKED" else uow.access_codes.saved["acc_1"].expire_at
@@ -196,7 +197,7 @@ async def test_a_repeated_start_changes_nothing(uow: InMemoryUnitOfWork) -> None
 async def test_a_repeated_start_with_a_revoked_code_is_rejected_again_and_changes_nothing(
     uow: InMemoryUnitOfWork,
 ) -> None:
-    await revoke_access_code(ChangeAccessCode("acc_1", OPERATOR), uow, now=NOW)
+    await revoke_access_code(ChangeAccessCode("acc_1", OPERATOR), uow, clock=at(NOW))
     await given_starts(uow)
     before = deepcopy(uow.access_codes)
     await given_starts(uow)
@@ -213,7 +214,7 @@ async def test_a_repeated_start_with_a_revoked_code_is_rejected_again_and_change
 
 async def reissue(uow: InMemoryUnitOfWork) -> None:
     command = ChangeAccessCode("acc_1", OPERATOR)
-    await reissue_access_code(command, uow, codes=REISSUE_FACTORY, now=LATER)
+    await reissue_access_code(command, uow, codes=REISSUE_FACTORY, clock=at(LATER))
 
 
 async def test_a_reissued_code_is_the_orders_current_code(uow: InMemoryUnitOfWork) -> None:
@@ -239,7 +240,7 @@ async def test_a_start_with_a_replaced_code_redeems_the_current_code(
 async def test_a_replaced_code_cannot_be_changed(uow: InMemoryUnitOfWork) -> None:
     await reissue(uow)
     with pytest.raises(AccessCodeNotRevocable):
-        await revoke_access_code(ChangeAccessCode("acc_1", OPERATOR), uow, now=NOW)
+        await revoke_access_code(ChangeAccessCode("acc_1", OPERATOR), uow, clock=at(NOW))
 
 
 async def test_a_refund_holds_the_current_code(uow: InMemoryUnitOfWork) -> None:
@@ -251,11 +252,11 @@ async def test_a_refund_holds_the_current_code(uow: InMemoryUnitOfWork) -> None:
 
 async def test_operators_and_refunds_lift_only_their_own_hold(uow: InMemoryUnitOfWork) -> None:
     command = ChangeAccessCode("acc_1", OPERATOR)
-    await suspend_access_code(command, uow, now=NOW)
+    await suspend_access_code(command, uow, clock=at(NOW))
     await given_refund(uow)
-    await reinstate_access_code(command, uow, now=NOW)
+    await reinstate_access_code(command, uow, clock=at(NOW))
     assert uow.access_codes.saved["acc_1"].holds == {Hold.REFUND}
-    await suspend_access_code(command, uow, now=NOW)
+    await suspend_access_code(command, uow, clock=at(NOW))
     await given_release(uow)
     await given_refund_outcome(uow, RefundRefused("NO_FUNDS"))
     assert statuses(uow) == ("PAID", "SUSPENDED", "FAILED")
@@ -264,15 +265,17 @@ async def test_operators_and_refunds_lift_only_their_own_hold(uow: InMemoryUnitO
 
 async def test_an_unknown_code_is_not_found(uow: InMemoryUnitOfWork) -> None:
     with pytest.raises(AccessCodeNotFound):
-        await suspend_access_code(ChangeAccessCode("acc_9", OPERATOR), uow, now=NOW)
+        await suspend_access_code(ChangeAccessCode("acc_9", OPERATOR), uow, clock=at(NOW))
 
 
 async def test_codes_expire_in_batches(uow: InMemoryUnitOfWork) -> None:
     for number in (2, 3):
         await given_paid_order(uow, number)
-    await suspend_access_code(ChangeAccessCode("acc_3", OPERATOR), uow, now=NOW)
+    await suspend_access_code(ChangeAccessCode("acc_3", OPERATOR), uow, clock=at(NOW))
     now = uow.access_codes.saved["acc_1"].expire_at
-    assert await expire_access_codes(2, uow, now=now - timedelta(seconds=1)) == 0
-    assert [await expire_access_codes(2, uow, now=now) for _ in range(3)] == [2, 1, 0]
+    before = now - timedelta(seconds=1)
+    assert await expire_access_codes(2, uow, due_at=before, clock=at(now)) == 0
+    expired = [await expire_access_codes(2, uow, due_at=now, clock=at(before)) for _ in range(3)]
+    assert expired == [2, 1, 0]
     assert {code.status for code in uow.access_codes.saved.values()} == {S.EXPIRED}
     assert event_names(uow) == ["AccessCodeSuspended", *["AccessCodeExpired"] * 3]

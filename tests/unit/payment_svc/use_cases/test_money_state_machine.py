@@ -87,6 +87,7 @@ from payment_svc.use_cases.refunds import (
     settle_refund,
 )
 from tests.builders.payment import ADA, NOW, OPERATOR, PRICE
+from tests.fakes.clock import at
 from tests.fakes.payment import InMemoryUnitOfWork
 from tests.unit.state_machines import (
     ACCESS_CODE,
@@ -241,8 +242,8 @@ class MoneyStateMachine(RuleBasedStateMachine):
     @rule()
     def expire(self) -> None:
         """The expiry workers run."""
-        self._run(lambda uow: expire_order("ord_1", uow, now=self.now))
-        self._run(lambda uow: expire_access_codes(9, uow, now=self.now))
+        self._run(lambda uow: expire_order("ord_1", uow, clock=at(self.now)))
+        self._run(lambda uow: expire_access_codes(9, uow, due_at=self.now, clock=at(self.now)))
 
     # Payments
 
@@ -250,8 +251,8 @@ class MoneyStateMachine(RuleBasedStateMachine):
     def create_payment(self, payment: str) -> None:
         """A repeat finds the payment that it created."""
         command = CreatePayment(payment, "ord_1", PRICE, "card", "cus_1", "me", payment, b"")
-        if self._run(lambda uow: create_payment(command, uow, now=self.now)):
-            self._run(lambda uow: submit_payment(payment, uow, now=self.now))
+        if self._run(lambda uow: create_payment(command, uow, clock=at(self.now))):
+            self._run(lambda uow: submit_payment(payment, uow, clock=at(self.now)))
 
     @rule(payment=payments, outcome=payment_outcomes)
     def settle_payment(self, payment: str, outcome: Outcome) -> None:
@@ -259,14 +260,16 @@ class MoneyStateMachine(RuleBasedStateMachine):
         self.serial += 1
         command = SettlePayment(payment, "ord_1", outcome, f"ref_of_surplus_{self.serial}")
         codes = self._new_codes()
-        settled = self._run(lambda uow: settle_payment(command, uow, codes=codes, now=self.now))
+        settled = self._run(
+            lambda uow: settle_payment(command, uow, codes=codes, clock=at(self.now))
+        )
         if settled and isinstance(outcome, Captured):
             self.captured.setdefault(payment, outcome.amount.amount_minor)
 
     @rule()
     def cancel_order(self) -> None:
         """If its state allows it."""
-        self._run(lambda uow: cancel_order(CancelOrder("ord_1", None), uow, now=self.now))
+        self._run(lambda uow: cancel_order(CancelOrder("ord_1", None), uow, clock=at(self.now)))
 
     # Refunds
 
@@ -275,7 +278,7 @@ class MoneyStateMachine(RuleBasedStateMachine):
         """A repeat of a request would return the stored reply, before the use case."""
         if refund not in self.uow.refunds.saved:
             command = CreateRefund(refund, "ord_1", amount, "why")
-            self._run(lambda uow: create_refund(command, uow, now=self.now))
+            self._run(lambda uow: create_refund(command, uow, clock=at(self.now)))
 
     @rule(data=st.data(), outcome=refund_outcomes)
     def settle_refund(self, data: st.DataObject, outcome: RefundOutcome) -> None:
@@ -285,7 +288,7 @@ class MoneyStateMachine(RuleBasedStateMachine):
 
     def _settle_refund(self, refund: str, outcome: RefundOutcome) -> None:
         command = SettleRefund("ord_1", refund, outcome)
-        settled = self._run(lambda uow: settle_refund(command, uow, now=self.now))
+        settled = self._run(lambda uow: settle_refund(command, uow, clock=at(self.now)))
         if settled and isinstance(outcome, RefundSucceeded):
             assert settled.released_at is not None
             self.refunded.setdefault(refund, settled.amount.amount_minor)
@@ -294,7 +297,7 @@ class MoneyStateMachine(RuleBasedStateMachine):
     def repeat_request(self, refund: str) -> None:
         """If the refund waits for an answer."""
         command = RepeatRefundRequest("ord_1", refund, timedelta(0))
-        self._run(lambda uow: repeat_refund_request(command, uow, now=self.now))
+        self._run(lambda uow: repeat_refund_request(command, uow, clock=at(self.now)))
 
     # Interview
 
@@ -370,7 +373,7 @@ class MoneyStateMachine(RuleBasedStateMachine):
         current = self.order.access_code_id
         assert current is not None
         revoked = self.uow.access_codes.saved[current].status == "REVOKED"
-        self._run(lambda uow: redeem_access_codes([command], uow, now=self.now))
+        self._run(lambda uow: redeem_access_codes([command], uow, clock=at(self.now)))
         redeemed = self.uow.access_codes.saved[current].status == "REDEEMED"
         assert redeemed != revoked
         refunds = [r for r in self.all_refunds if answered in {"", r.refund_id}]
@@ -382,7 +385,7 @@ class MoneyStateMachine(RuleBasedStateMachine):
         """Late or repeated, but only if interview has sent the answer."""
         if refund in self.withheld:
             command = ReleaseRefund("ord_1", refund)
-            self._run(lambda uow: release_refunds([command], uow, now=self.now))
+            self._run(lambda uow: release_refunds([command], uow, clock=at(self.now)))
 
     # Operators
 
@@ -395,7 +398,7 @@ class MoneyStateMachine(RuleBasedStateMachine):
         if self.codes:
             code = data.draw(st.sampled_from(self.codes))
             command = ChangeAccessCode(code.id, OPERATOR)
-            self._run(lambda uow: use_case(command, uow, now=self.now))
+            self._run(lambda uow: use_case(command, uow, clock=at(self.now)))
 
     @rule()
     def reissue_code(self) -> None:
@@ -405,7 +408,9 @@ class MoneyStateMachine(RuleBasedStateMachine):
                 ChangeAccessCode(self.order.access_code_id, OPERATOR),
                 self._new_codes(),
             )
-            self._run(lambda uow: reissue_access_code(command, uow, codes=codes, now=self.now))
+            self._run(
+                lambda uow: reissue_access_code(command, uow, codes=codes, clock=at(self.now))
+            )
 
     # Invariants
 

@@ -17,6 +17,7 @@ from payment_svc.use_cases.orders import (
 )
 from tests.builders.payment import ADA, NOW, PRICE
 from tests.builders.payment_states import given_order, given_outcome, given_submitted_payment
+from tests.fakes.clock import at
 from tests.fakes.payment import InMemoryUnitOfWork
 
 AFTER = NOW.replace(hour=13)
@@ -47,14 +48,14 @@ async def test_an_order_without_a_valid_quote_is_not_saved(
 
 async def test_an_unpaid_order_is_cancelled(uow: InMemoryUnitOfWork) -> None:
     await given_order(uow)
-    await cancel_order(CancelOrder("ord_1", "cus_1"), uow, now=NOW)
+    await cancel_order(CancelOrder("ord_1", "cus_1"), uow, clock=at(NOW))
     assert uow.orders.saved["ord_1"].status is OrderStatus.CANCELLED
 
 
 async def test_another_customers_order_is_not_found(uow: InMemoryUnitOfWork) -> None:
     await given_order(uow)
     with pytest.raises(OrderNotFound):
-        await cancel_order(CancelOrder("ord_1", "cus_2"), uow, now=NOW)
+        await cancel_order(CancelOrder("ord_1", "cus_2"), uow, clock=at(NOW))
     assert uow.orders.saved["ord_1"].status is OrderStatus.PENDING_PAYMENT
 
 
@@ -64,9 +65,9 @@ async def test_an_order_with_an_open_payment_cannot_be_cancelled_or_expire(
     """The provider can still capture it."""
     await given_submitted_payment(uow)
     with pytest.raises(PaymentInProgress):
-        await cancel_order(CancelOrder("ord_1", None), uow, now=NOW)
+        await cancel_order(CancelOrder("ord_1", None), uow, clock=at(NOW))
     with pytest.raises(PaymentInProgress):
-        await expire_order("ord_1", uow, now=AFTER)
+        await expire_order("ord_1", uow, clock=at(AFTER))
     assert uow.orders.saved["ord_1"].status is OrderStatus.PENDING_PAYMENT
 
 
@@ -76,7 +77,7 @@ async def test_an_order_without_an_open_payment_expires(
 ) -> None:
     await given_submitted_payment(uow)
     await given_outcome(uow, outcome)
-    await expire_order("ord_1", uow, now=AFTER)
+    await expire_order("ord_1", uow, clock=at(AFTER))
     assert uow.orders.saved["ord_1"].status is OrderStatus.EXPIRED
 
 
@@ -84,6 +85,6 @@ async def test_a_paid_order_cannot_be_cancelled_or_expire(uow: InMemoryUnitOfWor
     await given_submitted_payment(uow)
     await given_outcome(uow, Captured(PRICE))
     with pytest.raises(OrderNotCancellable, match="PAID"):
-        await cancel_order(CancelOrder("ord_1", None), uow, now=NOW)
+        await cancel_order(CancelOrder("ord_1", None), uow, clock=at(NOW))
     with pytest.raises(OrderNotExpirable, match="PAID"):
-        await expire_order("ord_1", uow, now=AFTER)
+        await expire_order("ord_1", uow, clock=at(AFTER))

@@ -29,6 +29,7 @@ from tests.builders.payment_states import (
     given_submitted_payment,
     payment_command,
 )
+from tests.fakes.clock import at
 from tests.fakes.payment import InMemoryUnitOfWork
 
 SHORT = Money(19899, "CNY")
@@ -52,7 +53,7 @@ async def test_a_repeated_request_returns_the_payment_that_it_created(
     await given_order(uow)
     first = await given_payment(uow)
     repeat = CreatePayment("pay_9", "ord_1", None, "card", None, "me", "req_1", b"1")
-    assert await create_payment(repeat, uow, now=NOW) == first
+    assert await create_payment(repeat, uow, clock=at(NOW)) == first
     assert list(uow.payments.saved) == ["pay_1"]
 
 
@@ -71,7 +72,7 @@ async def test_a_request_id_belongs_to_its_caller(uow: InMemoryUnitOfWork) -> No
     await given_payment(uow)
     other = CreatePayment("pay_2", "ord_1", None, "card", None, "another caller", "req_1", b"1")
     with pytest.raises(PaymentInProgress):
-        await create_payment(other, uow, now=NOW)
+        await create_payment(other, uow, clock=at(NOW))
 
 
 @pytest.mark.parametrize("outcome", [None, OutcomeUnknown()])
@@ -111,7 +112,7 @@ async def test_a_payment_of_a_paid_order_is_refused(uow: InMemoryUnitOfWork) -> 
 async def test_a_payment_of_another_amount_is_refused(uow: InMemoryUnitOfWork) -> None:
     await given_order(uow)
     with pytest.raises(AmountMismatch):
-        await create_payment(payment_command(amount=Money(1, "CNY")), uow, now=NOW)
+        await create_payment(payment_command(amount=Money(1, "CNY")), uow, clock=at(NOW))
     assert uow.payments.saved == {}
 
 

@@ -14,6 +14,7 @@ from payment_svc.use_cases.provider_notifications import (
 )
 from tests.builders.payment import ACCESS_CODE_FACTORY, NOW, PRICE, make_notification
 from tests.builders.payment_states import given_outcome, given_submitted_payment
+from tests.fakes.clock import at
 from tests.fakes.payment import InMemoryUnitOfWork
 
 SHORT = Money(19899, "CNY")
@@ -34,7 +35,7 @@ async def apply(
     uow: InMemoryUnitOfWork, confirmed: Outcome | ChargeNotFound | None = None
 ) -> AppliedNotification:
     command = ApplyNotification("pnt_1", "ref_1", confirmed)
-    return await apply_notification(command, uow, codes=ACCESS_CODE_FACTORY, now=NOW)
+    return await apply_notification(command, uow, codes=ACCESS_CODE_FACTORY, clock=at(NOW))
 
 
 def status_and_reason(uow: InMemoryUnitOfWork) -> tuple[str, str]:
@@ -99,7 +100,7 @@ async def test_a_confirmed_capture_after_a_cancellation_is_refunded(
 ) -> None:
     await given_submitted_payment(uow)
     await given_outcome(uow, Cancelled())
-    await cancel_order(CancelOrder("ord_1", None), uow, now=NOW)
+    await cancel_order(CancelOrder("ord_1", None), uow, clock=at(NOW))
     await store_notification(uow, Captured(PRICE))
     with pytest.raises(ProviderConfirmationNeeded):
         await apply(uow)

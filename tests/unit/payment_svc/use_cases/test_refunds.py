@@ -42,6 +42,7 @@ from tests.builders.payment_states import (
     given_starts,
     statuses,
 )
+from tests.fakes.clock import at
 from tests.fakes.payment import InMemoryUnitOfWork
 
 PART = Money(900, "CNY")
@@ -61,7 +62,7 @@ async def refund_with_key(
 ) -> Refund:
     key = IdempotencyKey(caller, request_id, b"hash")
     command = CreateRefund(refund_id, "ord_1", PART, "", key)
-    return await create_refund(command, uow, now=NOW)
+    return await create_refund(command, uow, clock=at(NOW))
 
 
 async def test_a_full_refund_requests_an_answer_before_it_is_paid(uow: InMemoryUnitOfWork) -> None:
@@ -117,7 +118,9 @@ async def test_a_repeated_or_late_answer_changes_nothing(uow: InMemoryUnitOfWork
     await given_refund(uow)
     await given_release(uow)
     before = deepcopy(uow.refunds.saved)
-    await release_refunds([ReleaseRefund("ord_1", "ref_1")], uow, now=LATER + timedelta(days=1))
+    await release_refunds(
+        [ReleaseRefund("ord_1", "ref_1")], uow, clock=at(LATER + timedelta(days=1))
+    )
     assert uow.refunds.saved == before
     await given_refund_outcome(uow, RefundSucceeded())
     await given_release(uow)
@@ -214,9 +217,9 @@ async def test_an_invalid_code_can_be_refunded(uow: InMemoryUnitOfWork, expired:
     """It requests an answer too: the interview may have started while the code was valid."""
     if expired:
         uow.access_codes.saved["acc_1"].expire_at = NOW
-        await expire_access_codes(10, uow, now=NOW)
+        await expire_access_codes(10, uow, due_at=NOW, clock=at(NOW))
     else:
-        await revoke_access_code(ChangeAccessCode("acc_1", OPERATOR), uow, now=NOW)
+        await revoke_access_code(ChangeAccessCode("acc_1", OPERATOR), uow, clock=at(NOW))
     status = uow.access_codes.saved["acc_1"].status
     assert (await given_refund(uow)).waiting
     await given_release(uow)
@@ -228,21 +231,22 @@ async def test_an_invalid_code_can_be_refunded(uow: InMemoryUnitOfWork, expired:
 async def test_a_request_is_repeated_until_it_is_answered(uow: InMemoryUnitOfWork) -> None:
     """With the current record, and once if two replicas repeat it."""
     await given_refund(uow)
-    await suspend_access_code(ChangeAccessCode("acc_1", OPERATOR), uow, now=NOW)
+    await suspend_access_code(ChangeAccessCode("acc_1", OPERATOR), uow, clock=at(NOW))
     command = RepeatRefundRequest("ord_1", "ref_1", timedelta(seconds=30))
-    for _ in range(2):
-        refund = await repeat_refund_request(command, uow, now=NOW + timedelta(seconds=30))
-    assert refund.asks == 2
+    clock = at(NOW + timedelta(seconds=30))
+    repeated = [await repeat_refund_request(command, uow, clock=clock) for _ in range(2)]
+    assert repeated == [uow.refunds.saved["ref_1"], None]
+    assert uow.refunds.saved["ref_1"].asks == 2
     again = uow.events[-1]
     assert (again.ask, again.record.version, again.record.holds) == (2, 3, set(Hold))
     assert uow.access_codes.saved["acc_1"].version == 3
     await given_release(uow)
-    assert (await repeat_refund_request(command, uow, now=NOW + timedelta(days=1))).asks == 2
+    assert await repeat_refund_request(command, uow, clock=at(NOW + timedelta(days=1))) is None
 
 
 async def test_an_unknown_order_or_refund_is_not_found(uow: InMemoryUnitOfWork) -> None:
     with pytest.raises(OrderNotFound):
-        await create_refund(CreateRefund("ref_1", "ord_9", None, ""), uow, now=NOW)
+        await create_refund(CreateRefund("ref_1", "ord_9", None, ""), uow, clock=at(NOW))
     with pytest.raises(RefundNotFound):
         await given_refund_outcome(uow, RefundSucceeded(), "ref_9")
 
