@@ -1,0 +1,231 @@
+"""Two use cases about one order at the same time: the second one acts on what the first one did.
+
+The first one has run and not committed when the second one starts. The second one has to wait
+until the first one commits, and then sees its changes. Without row locks it would decide by what it
+read before.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from devstack.polling import wait_until
+from interview_svc.domain.errors import CodeNotStartable
+from interview_svc.domain.events import ValidationSource
+from interview_svc.use_cases.code_updates import (
+    RefundRequest,
+    answer_refund_requests,
+    apply_code_updates,
+)
+from interview_svc.use_cases.sessions import StartSession, start_session
+from payment_svc.domain.access_code_errors import AccessCodeNotRevocable, AccessCodeUsed
+from payment_svc.domain.orders import OrderStatus
+from payment_svc.use_cases.access_codes import (
+    ChangeAccessCode,
+    expire_access_codes,
+    redeem_access_codes,
+    revoke_access_code,
+    suspend_access_code,
+)
+from payment_svc.use_cases.refunds import CreateRefund, create_refund
+from runtime.clock import utc_now
+from tests.builders import interview as interviews
+from tests.builders.payment import (
+    CODE_EXPIRE_AT,
+    NOW,
+    OPERATOR,
+    make_access_code,
+    make_paid_order,
+    make_payment,
+)
+from tests.builders.payment_states import start_command
+from tests.fakes.clock import at
+from tests.integration.storage.conftest import ServiceDatabase
+
+UseCase = Callable[[Any], Awaitable[object]]
+CHANGE = ChangeAccessCode("acc_1", OPERATOR)
+
+
+async def run_concurrently(database: ServiceDatabase, first: UseCase, second: UseCase) -> object:
+    """Runs `first`, then `second` until it ends or waits for a lock; then commits both in order.
+
+    Returns the result of `second`, and raises its error.
+    """
+    async with database.transactions.transaction() as uow:
+        await first(uow)
+        ended = asyncio.create_task(_in_transaction(database, second))
+        await wait_until(lambda: _ended_or_waits(database, ended), "the second transaction", 30)
+    return await ended
+
+
+async def _in_transaction(database: ServiceDatabase, use_case: UseCase) -> object:
+    async with database.transactions.transaction() as uow:
+        return await use_case(uow)
+
+
+async def _ended_or_waits(database: ServiceDatabase, task: "asyncio.Task[object]") -> bool:
+    waiting = await database.value(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE usename = current_user AND wait_event_type = 'Lock'"
+    )
+    return task.done() or bool(waiting)
+
+
+# payment
+
+
+@pytest.fixture
+async def paid_order(payment: ServiceDatabase) -> ServiceDatabase:
+    """The paid order `ord_1` with the ACTIVE code `acc_1`."""
+    async with payment.transactions.transaction() as uow:
+        await uow.orders.save(make_paid_order(OrderStatus.PAID))
+        await uow.payments.save(make_payment())
+        await uow.access_codes.save_many([make_access_code()])
+    return payment
+
+
+async def status_of(payment: ServiceDatabase, table: str) -> str:
+    """The status of the only row."""
+    return str(await payment.value(f"SELECT status FROM payment.{table}"))  # noqa: S608  our names
+
+
+async def refund(uow: Any) -> object:
+    return await create_refund(CreateRefund("ref_1", "ord_1", None, ""), uow, clock=at(NOW))
+
+
+async def redeem(uow: Any) -> object:
+    return await redeem_access_codes([start_command()], uow, clock=at(NOW))
+
+
+async def revoke(uow: Any) -> object:
+    return await revoke_access_code(CHANGE, uow, clock=at(NOW))
+
+
+async def expire(uow: Any) -> object:
+    return await expire_access_codes(10, uow, due_at=CODE_EXPIRE_AT, clock=utc_now)
+
+
+async def test_a_start_beside_a_refund_request_rejects_the_refund(
+    paid_order: ServiceDatabase,
+) -> None:
+    await run_concurrently(paid_order, refund, redeem)
+    assert await status_of(paid_order, "access_codes") == "REDEEMED"
+    assert await status_of(paid_order, "refunds") == "REJECTED"
+    assert await status_of(paid_order, "orders") == "PAID"
+
+
+async def test_a_refund_request_beside_a_start_is_refused(paid_order: ServiceDatabase) -> None:
+    with pytest.raises(AccessCodeUsed):
+        await run_concurrently(paid_order, redeem, refund)
+    assert await status_of(paid_order, "orders") == "PAID"
+
+
+async def test_a_code_that_expires_beside_its_revocation_stays_expired(
+    paid_order: ServiceDatabase,
+) -> None:
+    with pytest.raises(AccessCodeNotRevocable):
+        await run_concurrently(paid_order, expire, revoke)
+    assert await status_of(paid_order, "access_codes") == "EXPIRED"
+
+
+async def test_a_start_in_time_beside_the_expiry_redeems_the_expired_code(
+    paid_order: ServiceDatabase,
+) -> None:
+    await run_concurrently(paid_order, expire, redeem)
+    assert await status_of(paid_order, "access_codes") == "REDEEMED"
+    assert await paid_order.value("SELECT version FROM payment.access_codes") == 3
+
+
+@pytest.mark.parametrize(("change", "status"), [(revoke, "REVOKED"), (redeem, "REDEEMED")])
+async def test_the_expiry_skips_a_code_that_is_being_changed(
+    paid_order: ServiceDatabase, change: UseCase, status: str
+) -> None:
+    assert await run_concurrently(paid_order, change, expire) == 0
+    assert await status_of(paid_order, "access_codes") == status
+
+
+async def test_the_audit_entries_of_concurrent_changes_are_in_the_order_of_their_times(
+    paid_order: ServiceDatabase,
+) -> None:
+    """The second change began before the first one was made, and waited for its row."""
+    await paid_order.execute("UPDATE payment.access_codes SET expire_at = now() + interval '1 day'")
+    async with paid_order.transactions.transaction() as first:
+        await first.orders.get("ord_1")
+        second = asyncio.create_task(
+            _in_transaction(paid_order, lambda uow: revoke_access_code(CHANGE, uow, clock=utc_now))
+        )
+        await wait_until(lambda: _ended_or_waits(paid_order, second), "the revocation", 30)
+        await suspend_access_code(CHANGE, first, clock=utc_now)
+    await second
+    assert await paid_order.value(
+        "SELECT array_agg(after ORDER BY changed_at) FROM payment.access_code_events"
+    ) == ["SUSPENDED", "REVOKED"]
+
+
+# interview
+
+
+@pytest.fixture
+async def prepared_session(interview: ServiceDatabase) -> ServiceDatabase:
+    """The PREPARED session `ses_1` of the order `ord_1`."""
+    update = interviews.payment_completed()
+    async with interview.transactions.transaction() as uow:
+        await apply_code_updates(
+            [update], uow, factory=interviews.session_factory(), clock=at(interviews.NOW)
+        )
+    return interview
+
+
+async def start(uow: Any) -> object:
+    command = StartSession("code 1 1", ValidationSource.PAYMENT)
+    return await start_session(command, uow, clock=at(interviews.LATER), grace_period=timedelta(0))
+
+
+async def answer(uow: Any) -> object:
+    request = RefundRequest(interviews.code_update(2, "SUSPENDED"), "ref_1")
+    return await answer_refund_requests(
+        [request], uow, factory=interviews.session_factory(), clock=at(interviews.LATER)
+    )
+
+
+def updates(version: int, status: str) -> UseCase:
+    """Applies one record."""
+
+    async def apply(uow: Any) -> object:
+        return await apply_code_updates(
+            [interviews.code_update(version, status)],
+            uow,
+            factory=interviews.session_factory(),
+            clock=at(interviews.LATER),
+        )
+
+    return apply
+
+
+async def published(interview: ServiceDatabase) -> set[str]:
+    """The types of the events in the outbox."""
+    names = await interview.value("SELECT array_agg(type) FROM interview.outbox")
+    return {name.rpartition(".")[2] for name in names}
+
+
+async def test_no_session_starts_between_a_refund_request_and_its_answer(
+    prepared_session: ServiceDatabase,
+) -> None:
+    with pytest.raises(CodeNotStartable):
+        await run_concurrently(prepared_session, answer, start)
+    assert await published(prepared_session) == {"SessionPrepared", "SessionWithheld"}
+
+
+async def test_a_refund_request_beside_a_start_is_answered_with_the_start(
+    prepared_session: ServiceDatabase,
+) -> None:
+    await run_concurrently(prepared_session, start, answer)
+    assert await published(prepared_session) == {"SessionPrepared", "InterviewStarted"}
+
+
+async def test_the_newer_of_two_concurrent_records_wins(prepared_session: ServiceDatabase) -> None:
+    await run_concurrently(prepared_session, updates(3, "ACTIVE"), updates(2, "SUSPENDED"))
+    assert await prepared_session.value("SELECT version FROM interview.cached_codes") == 3
