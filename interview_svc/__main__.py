@@ -38,7 +38,8 @@ async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
     tracker = WatermarkTracker(database, consumer.pull_consumer)
     channel = service.open_channel(config.payment(), SERVICE_CONFIG)
     breaker = CircuitBreaker(config.breaker_failures, config.breaker_open_seconds)
-    codes = PaymentAccessCodes(channel, config.validation_timeout_seconds, breaker)
+    timeout = config.validation_timeout_seconds
+    codes = PaymentAccessCodes(channel, timeout, breaker, service.metrics)
     max_staleness = timedelta(seconds=config.cache_max_staleness_seconds)
     validation = CodeValidation(database, codes, previews, max_staleness)
     reconciliation = CodeReconciliation(database, codes, tracker.update, factory)

@@ -13,11 +13,15 @@ class PaymentUnavailable(Exception):
 
 
 class PaymentUnreachable(PaymentUnavailable):
-    """payment did not reply, or the circuit breaker is open: an outage."""
+    """payment cannot reply now, or the circuit breaker is open: an outage."""
+
+
+class PaymentIdentityRefused(PaymentUnreachable):
+    """payment refuses interview's own identity: an outage that an operator has to end."""
 
 
 class PaymentQueryFailed(PaymentUnavailable):
-    """payment replied with an internal error: it is reachable, so this is not an outage."""
+    """payment replied with another error: it is reachable, so this is not an outage."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """Validates access codes: by payment, and from the local cache during an outage of payment.
 
-payment owns the codes and is always queried first. Only while it is unreachable does the local
-cache decide, and only what it can know: it rejects a code that it holds as expired or not ACTIVE,
-it accepts an ACTIVE code if the cache is fresh, and in every other case the result is
-PaymentUnavailable. A preview can be answered from the replies of the last seconds; a start cannot.
+payment owns the codes and is always queried first. Only while it is unreachable, or refuses the
+identity of interview, does the local cache decide, and only what it can know: it rejects a code
+that it holds as expired or not ACTIVE, it accepts an ACTIVE code if the cache is fresh, and in
+every other case the result is PaymentUnavailable. Any other error of payment is no outage. A
+preview can be answered from the replies of the last seconds; a start cannot.
 """
 
 import time

@@ -169,7 +169,8 @@ class TokenVerifier:
                 audience=self._audience,
                 issuer=key.issuer,
                 leeway=_LEEWAY_SECONDS,
-                options={"require": ["exp", "iss", "aud", "sub"]},
+                # `iat` bounds nothing: the clock of the issuer may be ahead of this one.
+                options={"require": ["exp", "iss", "aud", "sub"], "verify_iat": False},
             )
         except jwt.ExpiredSignatureError as error:
             raise TokenExpired from error

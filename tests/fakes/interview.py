@@ -29,7 +29,7 @@ class InMemoryCachedCodes:
     async def get_many(self, order_ids: Sequence[str]) -> dict[str, CachedCode]:
         return {id_: deepcopy(self.saved[id_]) for id_ in order_ids if id_ in self.saved}
 
-    async def get_by_code(self, code: str) -> CachedCode | None:
+    async def get_by_code(self, code: str, *, lock: bool = True) -> CachedCode | None:  # noqa: ARG002  the fake has no locks
         found = (cached for cached in self.saved.values() if cached.record.code == code)
         return deepcopy(next(found, None))
 

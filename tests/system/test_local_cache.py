@@ -4,6 +4,7 @@ The mission's rows about it are acceptance/test_15_… and test_32_….
 """
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
@@ -11,14 +12,17 @@ import grpc
 import pytest
 import pytest_asyncio
 
+from clients import reason_of
 from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2, session_pb2
 from payment.v1 import access_code_service_pb2, events_pb2
 from runtime.protobuf import to_timestamp
 from tests.system.drivers.access_codes import wait_for_fresh_watermark
 from tests.system.drivers.dead_letters import wait_for_dead_letter
+from tests.system.drivers.effects import PAID, STARTED
 from tests.system.drivers.fake_events import FakeOrder, publish_event
 from tests.system.drivers.grpc_calls import raises_payment_unavailable, raises_rpc_error, retry
+from tests.system.drivers.metrics import scrape_metrics
 from tests.system.drivers.running_stack import RunningStack
 
 LOCAL_CACHE = session_pb2.VALIDATION_SOURCE_LOCAL_CACHE
@@ -139,3 +143,36 @@ async def test_a_payment_that_does_not_answer_is_not_called_for_a_while(
         return session.validated_by == session_pb2.VALIDATION_SOURCE_PAYMENT
 
     await wait_until(is_called_again, "a validation by payment", 60)
+
+
+async def test_a_cached_code_starts_its_session_while_payment_refuses_interviews_token(
+    fresh_stack: RunningStack,
+) -> None:
+    """Its key is missing in the key ring: an operator's mistake, reported in log and metrics."""
+    journey, order_id, code = await fresh_stack.prepare_session()
+    await fresh_stack.wait_for_effects(order_id, PAID)
+    check = interview_service_pb2.CheckAccessCodeRequest(access_code="0000-0000-0000-0000")
+    ring = fresh_stack.devstack.keys.public
+    complete = ring.read_text("utf-8")
+    others = [key for key in json.loads(complete)["keys"] if key["iss"] != "interview"]
+    ring.write_text(json.dumps({"keys": others}), "utf-8")
+    try:
+
+        async def is_refused() -> bool:
+            try:
+                await fresh_stack.clients.interviews.CheckAccessCode(check)
+            except grpc.aio.AioRpcError as error:
+                return reason_of(error) == "PAYMENT_UNAVAILABLE"
+            return False
+
+        await wait_until(is_refused, "the end of interview's key")
+        session = await journey.start(code)
+        metrics = await scrape_metrics(fresh_stack, "interview")
+    finally:
+        ring.write_text(complete, "utf-8")
+    assert session.validated_by == LOCAL_CACHE
+    assert metrics["mockinterview_payment_identity_refused"] == 1
+    assert fresh_stack.log_entries("interview", event="payment refuses our identity", level="error")
+    check_code = fresh_stack.clients.interviews.CheckAccessCode
+    await retry(lambda: check_code(check), "payment, with interview's key")
+    await fresh_stack.wait_for_effects(order_id, STARTED)

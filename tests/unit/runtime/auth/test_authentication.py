@@ -1,6 +1,8 @@
 """Tokens and keys: whom a server believes, and what."""
 
 import json
+import time
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,6 +39,21 @@ def token(keys: Keys, *roles: Role, issuer: str = "identity", subject: str = "li
     return TokenSigner(keys.private(issuer)).issue(subject, ["payment"], roles)
 
 
+def signed(keys: Keys, changes: Mapping[str, object]) -> str:
+    """A token of the identity provider with changed claims; None removes one."""
+    key = json.loads(keys.private("identity").read_text())
+    claims: dict[str, object] = {
+        "iss": "identity",
+        "sub": "li.hua",
+        "aud": "payment",
+        "exp": time.time() + 60,
+        "roles": ["customer"],
+        **changes,
+    }
+    claims = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode(claims, jwt.PyJWK(key).key, "EdDSA", headers={"kid": key["kid"]})
+
+
 def test_a_token_says_who_its_bearer_is(keys: Keys, verifier: TokenVerifier) -> None:
     caller = verifier.verify(f"Bearer {token(keys, Role.CUSTOMER)}")
     assert caller == Caller("li.hua", frozenset({Role.CUSTOMER}))
@@ -68,6 +85,15 @@ def test_an_expired_token_is_expired(keys: Keys, verifier: TokenVerifier) -> Non
     )
     with pytest.raises(TokenExpired):
         verifier.verify(f"Bearer {old}")
+
+
+@pytest.mark.parametrize("issued_at", [0, 2**33, time.time() + 10, "yesterday", None])
+def test_the_time_of_issue_bounds_nothing(
+    keys: Keys, verifier: TokenVerifier, issued_at: object
+) -> None:
+    """The clock of the issuer may be ahead; `exp` bounds the token."""
+    forged = signed(keys, {"iat": issued_at})
+    assert verifier.verify(f"Bearer {forged}").name == "li.hua"
 
 
 def test_a_token_for_another_service_is_invalid(keys: Keys) -> None:
