@@ -15,7 +15,8 @@ from devstack.keys import Keys
 from devstack.settings import Settings
 from devstack.stack import Stack
 from runtime import redaction
-from runtime.auth.authentication import KeysUnreadable, Role
+from runtime.auth.authentication import Role
+from runtime.auth.keys import KeysUnreadable
 from shared_model.access_code import mask_access_codes
 
 T = TypeVar("T")

@@ -8,12 +8,12 @@ from urllib.parse import quote, unquote, urlsplit
 
 from clients import Clients, Service, open_channel
 from devstack.keys import Keys
-from devstack.secret_store import write_private
 from devstack.servers.nats_server import USERS, Login
 from devstack.servers.postgres import DATABASE, ROLES, SERVICES, SUPERUSER, Server
 from devstack.settings import Settings
 from devstack.supervision.ports import LOOPBACK, Port
 from runtime.auth.authentication import Role
+from runtime.files import write_private
 
 SECRETS = ("postgres", "provider", *ROLES, *(f"nats_{user}" for user in USERS))
 

@@ -6,17 +6,15 @@ services trust. `tokens/` holds a token per role, issued anew at each start.
 """
 
 import json
-import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from jwt.algorithms import OKPAlgorithm
-
-from devstack.secret_store import write_private
-from runtime.auth.authentication import Role, TokenSigner
+from runtime.auth.authentication import Role
+from runtime.auth.key_files import new_private_key, public_part
+from runtime.auth.signing import TokenSigner
+from runtime.files import write_private
 
 IDENTITY = "identity"
 AUDIENCE = ("payment", "interview", "notification")
@@ -44,7 +42,7 @@ class Keys:
         """Creates missing keys, and issues new tokens."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         private = [self._load_or_create(issuer) for issuer in _ISSUER_ROLES]
-        public = [{name: key[name] for name in key if name != "d"} for key in private]
+        public = [public_part(key) for key in private]
         write_private(self.public, json.dumps({"keys": public}, indent=2))
         self.tokens.mkdir(mode=0o700, exist_ok=True)
         for role in _USER_ROLES:
@@ -62,15 +60,7 @@ class Keys:
     def _load_or_create(self, issuer: str) -> dict[str, Any]:
         path = self.private(issuer)
         if not path.exists():
-            write_private(path, json.dumps(_new_key(issuer), indent=2))
+            new = new_private_key(issuer, _ISSUER_ROLES[issuer])
+            write_private(path, json.dumps(new, indent=2))
         key: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return key
-
-
-def _new_key(issuer: str) -> dict[str, Any]:
-    key: dict[str, Any] = OKPAlgorithm.to_jwk(Ed25519PrivateKey.generate(), as_dict=True)
-    return key | {
-        "kid": f"{issuer}-{secrets.token_hex(4)}",
-        "iss": issuer,
-        "roles": _ISSUER_ROLES[issuer],
-    }

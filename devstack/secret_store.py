@@ -1,10 +1,11 @@
 """The stack's passwords: random per data directory, created once, readable by their owner only."""
 
 import json
-import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+
+from runtime.files import write_private
 
 
 def load_secrets(path: Path, names: Iterable[str]) -> dict[str, str]:
@@ -16,12 +17,3 @@ def load_secrets(path: Path, names: Iterable[str]) -> dict[str, str]:
         stored |= {name: f"s{secrets.token_hex(20)}" for name in missing}
         write_private(path, json.dumps(stored, indent=2, sort_keys=True))
     return stored
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replaces a file atomically by one that only its owner can read."""
-    partial = path.with_suffix(".partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{text}\n")
-    partial.replace(path)

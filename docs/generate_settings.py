@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import annotated_types
-from pydantic import SecretStr
+from pydantic import Json, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 from typer.core import TyperGroup, TyperOption
@@ -119,6 +119,8 @@ def _type(field: FieldInfo) -> str:
     kind: Any = field.annotation
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    if any(isinstance(part, Json) for part in field.metadata):
+        return "JSON"
     named = next(_TYPES[part] for part in (kind, *get_args(kind)) if part in _TYPES)
     bounds = [
         f"{sign} {getattr(bound, bound_type.__name__.lower())}"
@@ -137,6 +139,8 @@ def _default(field: FieldInfo) -> str:
         value = value.get_secret_value()
     if value in (None, ""):
         return "empty"
+    if value == ():
+        return "`[]`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

@@ -11,7 +11,7 @@ import typer
 
 from clients import ClientError, Service
 from eventbus.event import MalformedEnvelope, split_subject
-from opsctl.commands import dead_letters
+from opsctl.commands import dead_letters, keys
 from opsctl.commands.journey import journey
 from opsctl.commands.payment_notifications import payment_notifications
 from opsctl.commands.refunds import refunds
@@ -118,10 +118,15 @@ _COMMANDS: Mapping[Callable[..., None], str] = {
         "Decode an event from standard input to one line of JSON.\n\n"
         "For example: nats sub 'payment.v1.>' --translate 'opsctl decode {{Subject}}'"
     ),
+    keys.token: (
+        "Print a bearer token.\n\n"
+        "For example: opsctl token mei --role operator --key people.json > mei.token"
+    ),
 }
 for command, help_text in _COMMANDS.items():
     app.command(help=help_text)(command)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(keys.app, name="keys")
 
 
 def run_command_line() -> None:

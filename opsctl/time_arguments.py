@@ -1,4 +1,4 @@
-"""Moments in the past as arguments: an age such as `15m`, `2h`, `7d`, or an ISO 8601 time."""
+"""Times as arguments: a duration such as `15m`, `2h`, `7d`, or a moment in ISO 8601."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -7,6 +7,14 @@ import typer
 
 _AGE = re.compile(r"(\d{1,6})\s*([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def parse_duration(text: str) -> timedelta:
+    """A positive duration; raises typer.BadParameter."""
+    duration = _AGE.fullmatch(text.strip())
+    if not duration or not int(duration[1]):
+        raise typer.BadParameter(f"{text!r} is no duration such as 15m, 2h, 7d")
+    return timedelta(**{_UNITS[duration[2]]: int(duration[1])})
 
 
 def parse_since(text: str, now: datetime | None = None) -> datetime:

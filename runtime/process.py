@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus.jetstream import JetStream
 from runtime import logging, redaction
-from runtime.auth.authentication import KeysUnreadable
+from runtime.auth.keys import KeysUnreadable
 from runtime.database.engine import DatabaseNotReady, UnsafeRole, wait_until_ready
 from runtime.ops.metrics import Metrics
 from runtime.rpc.server import GrpcServer, PortTaken

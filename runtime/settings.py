@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import (
     BeforeValidator,
     Field,
+    Json,
     SecretStr,
     ValidationError,
     field_validator,
@@ -19,17 +20,23 @@ from eventbus import ConsumerSettings, RelaySettings
 from eventbus.backoff import Backoff
 from eventbus.jetstream import JetStream, check_address
 from eventbus.retention import RetentionSettings
+from runtime.auth.identity_providers import IdentityProvider
 
 _CLOCK_SKEW = timedelta(days=1)
 
 # An empty variable is the same as none.
 OptionalFile = Annotated[Path | None, BeforeValidator(lambda path: path or None)]
+JsonProviders = Annotated[
+    Json[tuple[IdentityProvider, ...]], BeforeValidator(lambda text: text or "[]")
+]
 
 
 class CallSettings(BaseSettings):
     """Settings of every process that accepts and makes calls."""
 
-    auth_keys: Path = Field(description="JWK set of trusted issuers; reloaded when it changes")
+    auth_keys: Path = Field(
+        description="key ring: JWK set of trusted issuers; reloaded when it changes"
+    )
     auth_signing_key: Path = Field(description="JWK: the private key of this process")
     listen: str = Field(description="host:port of the gRPC server; port 0 takes a free one")
     tls_certificate: OptionalFile = Field(
@@ -54,6 +61,18 @@ class ServiceSettings(CallSettings):
 
     model_config = SettingsConfigDict(extra="ignore")
 
+    auth_issuers: JsonProviders = Field(
+        (),
+        validate_default=False,
+        description="trusted identity providers: a JSON list of objects with `issuer`, `jwks` and"
+        " `roles`; see SECURITY.md",
+    )
+    auth_max_token_lifetime_seconds: float = Field(
+        86400.0,
+        ge=300,
+        description="tokens that expire later than this from now are refused; those that services"
+        " sign for themselves live 300 s",
+    )
     database_url: SecretStr = Field(description="postgresql+asyncpg://… with the runtime role")
     database_pool_size: int = Field(10, ge=2, le=100, description="maximum of open connections")
     nats_url: str = Field(description="nats://host:port; several are separated by commas")
@@ -113,6 +132,10 @@ class ServiceSettings(CallSettings):
     bus_reconciliation_repair: bool = Field(
         True, description="whether missing events are published or handled again"
     )
+
+    def max_token_lifetime(self) -> timedelta:
+        """The longest time until the expiry of a token."""
+        return timedelta(seconds=self.auth_max_token_lifetime_seconds)
 
     def failed_validation_limits(self) -> tuple[int, int, int]:
         """Limits per minute: per caller, per peer, per storefront."""

@@ -7,7 +7,7 @@ import signal
 import structlog
 
 from runtime import logging, redaction
-from runtime.auth.authentication import KeysUnreadable
+from runtime.auth.keys import KeysUnreadable
 from runtime.rpc.client import open_channel
 from runtime.rpc.server import PortTaken
 from runtime.rpc.tls import CertificateUnreadable

@@ -7,7 +7,8 @@ from typing import Any
 
 import grpc
 
-from runtime.auth.authentication import KeySet
+from runtime.auth.authentication import TokenVerifier
+from runtime.auth.keys import KeySet
 from runtime.ids import new_id
 from runtime.rpc.errors import ErrorMapper, ErrorSpec, ErrorTable
 from runtime.rpc.health_servicer import LIVENESS, HealthServicer
@@ -160,8 +161,7 @@ class ProviderServer:
         self._config, self._health = config, HealthServicer()
         register: Any = provider_service_pb2_grpc.add_ProviderServiceServicer_to_server
         self._server = create_server(
-            KeySet(config.auth_keys),
-            "provider",
+            TokenVerifier(KeySet(config.auth_keys), "provider"),
             [ServiceRegistration(SERVICE, register, servicer)],
             ErrorMapper(ERRORS),
             self._health,

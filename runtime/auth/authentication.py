@@ -1,28 +1,25 @@
-"""Authentication: bearer tokens (JWT, EdDSA) and the keys that sign them.
+"""Authentication: who calls, by a bearer token (JWT) that a trusted issuer has signed.
 
-Keys are files. The public keys are a JWK set whose entries also name their issuer (`iss`) and the
-roles that it may grant (`roles`). An issuer that may grant "service" may do so for itself only. Two
-keys of one issuer may be valid at the same time, for rotation. A private key is one JWK with `iss`.
+A token is bounded by `exp` and by a maximal lifetime. Its time of issue (`iat`) bounds nothing: the
+clock of its issuer may be ahead of this one.
 """
 
-import json
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jwt
 
-_ALGORITHM = "EdDSA"
-_LEEWAY_SECONDS = 2
+MAX_TOKEN_LIFETIME = timedelta(days=1)
+_EXPIRY_LEEWAY_SECONDS = 2
+# How far the clock of an issuer may be ahead: for `nbf`, and for the maximal lifetime.
+_CLOCK_TOLERANCE_SECONDS = 60
 _CACHED_TOKENS = 10_000
-_RELOAD_SECONDS = 1.0
-_TOKEN_LIFETIME = timedelta(minutes=5)
 
 
 class TokenMissing(Exception):
@@ -30,15 +27,27 @@ class TokenMissing(Exception):
 
 
 class TokenInvalid(Exception):
-    """The token is not valid here: wrong signature, issuer, audience or form."""
+    """The token is not valid here: wrong signature, issuer, audience, lifetime or form."""
 
 
 class TokenExpired(Exception):
     """The token has expired."""
 
 
-class KeysUnreadable(Exception):
-    """A key file cannot be read or used."""
+class KeyUnknown(TokenInvalid):
+    """No key of a trusted issuer has the issuer and the key id of the token."""
+
+    def __init__(self, issuer: str, key_id: str) -> None:
+        super().__init__(f"there is no trusted issuer {issuer!r} that has a key {key_id!r}")
+        self.issuer = issuer
+
+
+class KeysUnavailable(Exception):
+    """The keys of a trusted issuer have not been fetched yet: the token cannot be checked."""
+
+    def __init__(self, issuer: str) -> None:
+        super().__init__(f"the keys of issuer {issuer} are not available")
+        self.issuer = issuer
 
 
 class Role(StrEnum):
@@ -52,15 +61,20 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated caller. A service's name is that of its issuer."""
+    """An authenticated caller. A service's name is that of its issuer.
+
+    `issuer` is the identity provider of a person; "" for callers known by the key ring.
+    """
 
     name: str
     roles: frozenset[Role]
+    issuer: str = ""
 
     @property
     def scope(self) -> str:
-        """The scope in which request ids are unique."""
-        return f"{'+'.join(sorted(self.roles))}:{self.name}"
+        """The scope in which request ids are unique. No two callers have the same one."""
+        scope = f"{'+'.join(sorted(self.roles))}:{self.name}"
+        return f"{self.issuer} {scope}" if self.issuer else scope
 
     @property
     def customer(self) -> str | None:
@@ -82,161 +96,148 @@ def set_caller(caller: Caller) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _PublicKey:
-    issuer: str
+class Issuer:
+    """What a trusted issuer may grant, and how its tokens say it.
+
+    `default_roles` are those of a token without the claim `roles_claim`; if empty, it is invalid.
+    `audience` is what its tokens name instead of the called service; "" if they name the service.
+    `is_provider`: its subjects are accounts of this identity provider, and not names of the ring.
+    """
+
+    name: str
     roles: frozenset[Role]
+    roles_claim: str = "roles"
+    default_roles: frozenset[Role] = frozenset()
+    audience: str = ""
+    is_provider: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A key that verifies tokens of one issuer."""
+
+    issuer: Issuer
     key: jwt.PyJWK
 
 
-class KeySet:
-    """The public keys of a file; reloaded when the file changes."""
+class TrustedKeys(Protocol):
+    """The public keys of the trusted issuers."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises KeysUnreadable."""
-        self._path = path
-        self._modified = -1
-        self._reload_at = 0.0
-        self._keys: dict[str, _PublicKey] = {}
-        self.generation = 0
-        self._read()
-
-    def find(self, key_id: str) -> _PublicKey:
-        """The key of an id; raises TokenInvalid."""
-        if (key := self._keys.get(key_id)) is None:
-            raise TokenInvalid("the key id of the token is unknown")
-        return key
+    @property
+    def generation(self) -> int:
+        """Changes with every change of the keys."""
 
     def refresh(self) -> None:
-        """Reloads at most once a second; if the file cannot be read, the keys stay as they were."""
-        now = time.monotonic()
-        if now >= self._reload_at:
-            self._reload_at = now + _RELOAD_SECONDS
-            self.reload()
+        """Takes over changes of files, at most once a second."""
 
-    def reload(self) -> None:
-        """Reads the file now."""
-        try:
-            self._read()
-        except KeysUnreadable:
-            return
+    def find(self, issuer: str, key_id: str) -> PublicKey:
+        """The key of an issuer; raises KeyUnknown, KeysUnavailable."""
 
-    def _read(self) -> None:
-        try:
-            modified = self._path.stat().st_mtime_ns
-            if modified == self._modified:
-                return
-            keys = json.loads(self._path.read_text("utf-8"))["keys"]
-            self._keys = {key["kid"]: _public_key(key) for key in keys}
-        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
-            raise KeysUnreadable(f"{self._path}: {type(error).__name__}: {error}") from error
-        self._modified = modified
-        self.generation += 1
+    async def fetch_unknown(self, issuer: str) -> None:
+        """Fetches the keys of an issuer by HTTP that may have a new one; bounded in rate and time.
+
+        Does nothing for an issuer whose keys are in a file. Raises nothing if the fetch fails.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class _VerifiedToken:
+    caller: Caller
+    expire_at: float
+    generation: int
 
 
 class TokenVerifier:
     """Authenticates calls. Results are cached until the token expires or the keys change."""
 
-    def __init__(self, keys: KeySet, audience: str) -> None:
-        self._keys, self._audience = keys, audience
-        self._cache: OrderedDict[str, tuple[Caller, float, int]] = OrderedDict()
+    def __init__(
+        self,
+        keys: TrustedKeys,
+        audience: str,
+        max_lifetime: timedelta = MAX_TOKEN_LIFETIME,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Tokens that expire later than after `max_lifetime` are invalid."""
+        self._keys, self._audience, self._clock = keys, audience, clock
+        self._max_seconds = max_lifetime.total_seconds()
+        self._cache: OrderedDict[str, _VerifiedToken] = OrderedDict()
+
+    async def authenticate(self, authorization: str) -> Caller:
+        """Like `verify`; for a key that is not known yet, fetches the keys of its issuer first."""
+        try:
+            return self.verify(authorization)
+        except (KeyUnknown, KeysUnavailable) as error:
+            await self._keys.fetch_unknown(error.issuer)
+        return self.verify(authorization)
 
     def verify(self, authorization: str) -> Caller:
-        """The caller, by the call's `authorization` metadata.
+        """The caller, by the call's `authorization` metadata and the keys that are known.
 
-        Raises TokenMissing, TokenInvalid, TokenExpired.
+        Raises TokenMissing, TokenInvalid, TokenExpired, KeysUnavailable.
         """
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise TokenMissing
         self._keys.refresh()
-        if (cached := self._cache.get(token)) and cached[2] == self._keys.generation:
-            if cached[1] > time.time():
-                return cached[0]
+        verified = self._cache.get(token)
+        if verified is None or verified.generation != self._keys.generation:
+            verified = self._decode(token)
+        if self._clock() >= verified.expire_at:
             raise TokenExpired
-        caller, expire_at = self._decode(token)
-        self._cache[token] = (caller, expire_at, self._keys.generation)
+        self._cache[token] = verified
         if len(self._cache) > _CACHED_TOKENS:
             self._cache.popitem(last=False)
-        return caller
+        return verified.caller
 
-    def _decode(self, token: str) -> tuple[Caller, float]:
+    def _decode(self, token: str) -> _VerifiedToken:
         try:
-            key = self._keys.find(str(jwt.get_unverified_header(token).get("kid", "")))
+            public = self._find_key(token)
             claims = jwt.decode(
                 token,
-                key.key,
-                algorithms=[_ALGORITHM],
-                audience=self._audience,
-                issuer=key.issuer,
-                leeway=_LEEWAY_SECONDS,
-                # `iat` bounds nothing: the clock of the issuer may be ahead of this one.
-                options={"require": ["exp", "iss", "aud", "sub"], "verify_iat": False},
+                public.key,
+                algorithms=[public.key.algorithm_name],
+                audience=public.issuer.audience or self._audience,
+                leeway=_CLOCK_TOLERANCE_SECONDS,
+                options={"require": ["exp", "aud", "sub"], "verify_iat": False},
             )
+            expire_at = float(claims["exp"]) + _EXPIRY_LEEWAY_SECONDS
         except jwt.ExpiredSignatureError as error:
             raise TokenExpired from error
-        except (jwt.PyJWTError, ValueError) as error:
-            raise TokenInvalid(f"the token is not valid here: {type(error).__name__}") from error
-        return _caller_of(claims, key), float(claims["exp"]) + _LEEWAY_SECONDS
+        # `exp` may be infinite, or no number.
+        except (jwt.PyJWTError, ValueError, OverflowError) as error:
+            raise TokenInvalid(f"the token is not valid here: {error}") from error
+        if expire_at > self._clock() + self._max_seconds + _CLOCK_TOLERANCE_SECONDS:
+            raise TokenInvalid(
+                f"the token is not valid here: it expires later than {self._max_seconds:g} s"
+                " from now, the maximal lifetime"
+            )
+        return _VerifiedToken(_caller_of(claims, public.issuer), expire_at, self._keys.generation)
+
+    def _find_key(self, token: str) -> PublicKey:
+        """The key by issuer and key id; the signature of the token then proves both."""
+        unverified = jwt.decode_complete(token, options={"verify_signature": False})
+        issuer, key_id = unverified["payload"].get("iss"), unverified["header"].get("kid")
+        if not isinstance(issuer, str):
+            raise TokenInvalid("the token names no issuer (claim iss)")
+        if not isinstance(key_id, str):
+            raise TokenInvalid("the token names no key (kid in its header)")
+        return self._keys.find(issuer, key_id)
 
 
-def _public_key(jwk: dict[str, Any]) -> _PublicKey:
-    return _PublicKey(jwk["iss"], frozenset(Role(role) for role in jwk["roles"]), jwt.PyJWK(jwk))
-
-
-def _caller_of(claims: dict[str, Any], key: _PublicKey) -> Caller:
-    roles = claims.get("roles")
-    if not isinstance(roles, list) or not roles:
-        raise TokenInvalid("the token names no roles")
-    if not {str(role) for role in roles} <= key.roles:
-        raise TokenInvalid(f"issuer {key.issuer} may not grant the roles of the token")
-    caller = Caller(str(claims["sub"]), frozenset(Role(role) for role in roles))
-    if Role.SERVICE in caller.roles and caller.name != key.issuer:
-        raise TokenInvalid(f"issuer {key.issuer} may issue service tokens for itself only")
-    return caller
-
-
-class TokenSigner:
-    """Issues tokens with a private key."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises KeysUnreadable."""
-        try:
-            content = json.loads(path.read_text("utf-8"))
-            self.issuer, self._key_id = str(content["iss"]), str(content["kid"])
-            self._key = jwt.PyJWK(content)
-        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
-            raise KeysUnreadable(f"{path}: {type(error).__name__}: {error}") from error
-
-    def issue(
-        self,
-        subject: str,
-        audience: Iterable[str],
-        roles: Iterable[Role],
-        lifetime: timedelta = _TOKEN_LIFETIME,
-    ) -> str:
-        """A token for `subject` with these roles, valid at `audience` for `lifetime`."""
-        now = datetime.now(UTC)
-        claims: dict[str, object] = {
-            "iss": self.issuer,
-            "sub": subject,
-            "aud": list(audience),
-            "iat": now,
-            "exp": now + lifetime,
-            "roles": sorted(roles),
-        }
-        return jwt.encode(claims, self._key.key, _ALGORITHM, headers={"kid": self._key_id})
-
-
-class ServiceToken:
-    """A service's own token for one other service, renewed before it expires."""
-
-    def __init__(self, signer: TokenSigner, audience: str) -> None:
-        self._signer, self._audience = signer, audience
-        self._token, self._renew_at = "", 0.0
-
-    def authorization(self) -> str:
-        """The `authorization` metadata of a call."""
-        if time.monotonic() >= self._renew_at:
-            self._token = self._signer.issue(self._signer.issuer, [self._audience], [Role.SERVICE])
-            self._renew_at = time.monotonic() + _TOKEN_LIFETIME.total_seconds() / 2
-        return f"Bearer {self._token}"
+def _caller_of(claims: dict[str, Any], issuer: Issuer) -> Caller:
+    granted = claims.get(issuer.roles_claim)
+    if granted is None and issuer.default_roles:
+        granted = list(issuer.default_roles)
+    if not isinstance(granted, list):
+        raise TokenInvalid(f"the token names no roles (claim {issuer.roles_claim})")
+    # Identity providers name roles of other systems too.
+    roles = frozenset(role for role in Role if role in granted)
+    if not roles:
+        raise TokenInvalid(f"claim {issuer.roles_claim} of the token names none of our roles")
+    if not roles <= issuer.roles:
+        raise TokenInvalid(f"issuer {issuer.name} may not grant the roles of the token")
+    if not claims["sub"]:
+        raise TokenInvalid("the token names no subject (claim sub)")
+    if Role.SERVICE in roles and claims["sub"] != issuer.name:
+        raise TokenInvalid(f"issuer {issuer.name} may issue service tokens for itself only")
+    return Caller(claims["sub"], roles, issuer.name if issuer.is_provider else "")

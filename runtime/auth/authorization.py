@@ -62,11 +62,11 @@ class CallAuthorizer:
         self._verifier = verifier
         self._policies = policies(services)
 
-    def authorize(self, method: str, metadata: Mapping[str, str]) -> Caller:
+    async def authorize(self, method: str, metadata: Mapping[str, str]) -> Caller:
         """The caller, which may call the method.
 
-        Raises TokenMissing, TokenInvalid, TokenExpired, CallNotAllowed.
+        Raises TokenMissing, TokenInvalid, TokenExpired, KeysUnavailable, CallNotAllowed.
         """
-        caller = self._verifier.verify(metadata.get("authorization", ""))
+        caller = await self._verifier.authenticate(metadata.get("authorization", ""))
         self._policies[method].check(caller, method)
         return caller

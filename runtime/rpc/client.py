@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from eventbus.trace_context import traceparent_for
-from runtime.auth.authentication import ServiceToken, TokenSigner
+from runtime.auth.signing import ServiceToken, TokenSigner
 from runtime.rpc.channel import create_channel
 from runtime.rpc.deadlines import seconds_left
 

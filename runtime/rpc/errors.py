@@ -13,7 +13,12 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from eventbus.errors import describe_error, is_transient
-from runtime.auth.authentication import TokenExpired, TokenInvalid, TokenMissing
+from runtime.auth.authentication import (
+    KeysUnavailable,
+    TokenExpired,
+    TokenInvalid,
+    TokenMissing,
+)
 from runtime.auth.authorization import CallNotAllowed
 from runtime.redaction import mask
 from runtime.rpc.deadlines import DeadlineExceeded
@@ -103,6 +108,9 @@ _COMMON: ErrorTable = {
         "TOKEN_EXPIRED",
         "身份令牌已过期",
         message_en="the token has expired",
+    ),
+    KeysUnavailable: ErrorSpec(
+        _Code.UNAVAILABLE, "KEYS_UNAVAILABLE", "暂时无法验证身份,请稍后再试", retry_after(5.0)
     ),
     CallNotAllowed: ErrorSpec(_Code.PERMISSION_DENIED, "METHOD_NOT_ALLOWED", "您无权调用此方法"),
     DeadlineExceeded: ErrorSpec(

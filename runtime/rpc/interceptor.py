@@ -113,7 +113,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         context: Context,
         metadata: Mapping[str, str],
     ) -> Any:
-        caller = self._authorizer.authorize(method, metadata)
+        caller = await self._authorizer.authorize(method, metadata)
         set_caller(caller)
         structlog.contextvars.bind_contextvars(caller=caller.scope)
         _check(request)

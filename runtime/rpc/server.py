@@ -8,8 +8,9 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from runtime.auth.authentication import KeySet, TokenVerifier
+from runtime.auth.authentication import TokenVerifier
 from runtime.auth.authorization import CallAuthorizer
+from runtime.auth.identity_providers import TrustedIssuers
 from runtime.rpc.errors import ErrorMapper
 from runtime.rpc.health import HealthMonitor
 from runtime.rpc.health_servicer import HealthServicer
@@ -62,8 +63,7 @@ class CallLimits:
 
 
 def create_server(
-    keys: KeySet,
-    audience: str,
+    verifier: TokenVerifier,
     registrations: Sequence[ServiceRegistration],
     errors: ErrorMapper,
     health: HealthServicer,
@@ -72,11 +72,10 @@ def create_server(
 ) -> grpc.aio.Server:
     """A server of these services, of health and of reflection, that does not listen yet.
 
-    `audience` is its name in tokens; `logged_fields` as in CallInterceptor. Raises
-    MethodWithoutPolicy.
+    `logged_fields` as in CallInterceptor. Raises MethodWithoutPolicy.
     """
     names = [registration.name for registration in registrations]
-    authorizer = CallAuthorizer(TokenVerifier(keys, audience), names)
+    authorizer = CallAuthorizer(verifier, names)
     interceptor = CallInterceptor(
         authorizer, errors, limits.seconds, limits.concurrent, logged_fields
     )
@@ -125,13 +124,16 @@ class GrpcServer:
         health: HealthMonitor,
         logged_fields: Sequence[str] = (),
     ) -> None:
-        """Raises KeysUnreadable, MethodWithoutPolicy; the arguments are those of create_server."""
+        """Raises KeysUnreadable, MethodWithoutPolicy.
+
+        `audience` is the service's name in tokens; `logged_fields` as in CallInterceptor.
+        """
         self._config, self._health = config, health
-        self._monitor: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
+        self._keys = TrustedIssuers(config.auth_keys, config.auth_issuers)
         self._services = [registration.name for registration in registrations]
         self._server = create_server(
-            KeySet(config.auth_keys),
-            audience,
+            TokenVerifier(self._keys, audience, config.max_token_lifetime()),
             registrations,
             errors,
             health.servicer,
@@ -144,12 +146,13 @@ class GrpcServer:
         port = add_port(self._server, self._config)
         self._health.start(self._services)
         await self._server.start()
-        self._monitor = asyncio.create_task(self._health.run(self._services))
+        background = self._health.run(self._services), self._keys.run()
+        self._background = [asyncio.create_task(work) for work in background]
         return port
 
     async def stop(self, grace_seconds: float) -> None:
         """Reports NOT_SERVING, refuses new calls, and waits for calls in flight."""
-        if self._monitor:
-            self._monitor.cancel()
+        for task in self._background:
+            task.cancel()
         self._health.shut_down()
         await self._server.stop(grace_seconds)

@@ -13,7 +13,8 @@ import sandbox.v1.provider_service_pb2  # noqa: F401  registers the provider's m
 from clients import reason_of
 from contract.v1 import options_pb2
 from devstack.keys import AUDIENCE, IDENTITY, Keys
-from runtime.auth.authentication import Role, TokenSigner
+from runtime.auth.authentication import Role
+from runtime.auth.signing import TokenSigner
 from tests.system.drivers.running_stack import RunningStack
 
 SERVICES = {

@@ -10,6 +10,7 @@ import pytest_asyncio
 from devstack.commands import service
 from devstack.servers.postgres_installation import Installation
 from devstack.stack import Stack
+from tests.builders.tokens import ForeignIssuer
 from tests.system.drivers.stack_runner import run_to_end
 from tests.system.drivers.stack_settings import settings
 
@@ -44,12 +45,21 @@ async def test_a_service_does_not_start_as_a_superuser_or_as_an_owner_of_its_sch
 async def test_a_service_does_not_start_with_keys_that_it_cannot_read(
     stack_of_servers: Stack, tmp_path: Path
 ) -> None:
+    """A plain JWK set says nothing about issuer and roles; a public key signs nothing."""
     file = tmp_path / "broken.json"
-    file.write_text(json.dumps({"keys": [{"kty": "OKP"}]}))
-    program = service(stack_of_servers, "payment")
-    status, output = await run_to_end(program, {"PAYMENT_AUTH_KEYS": str(file)})
-    assert status == 1
-    assert "broken.json" in output
+    program = service(stack_of_servers, "interview")
+    [plain] = ForeignIssuer().jwks()["keys"]
+    for setting, content, problem in (
+        ("INTERVIEW_AUTH_KEYS", {"keys": [plain]}, "names no issuer"),
+        ("INTERVIEW_AUTH_SIGNING_KEY", plain, "no private key"),
+    ):
+        file.write_text(json.dumps(content))
+        status, output = await run_to_end(program, {setting: str(file)})
+        assert status == 1
+        [line] = [line for line in output.splitlines() if "could not start" in line]
+        assert "broken.json" in line
+        assert problem in line
+        assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,8 @@ class InterviewServiceStub:
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en. A customer sees only their own
     objects: those of others are NOT_FOUND and are left out of lists.
@@ -135,7 +136,8 @@ class InterviewServiceServicer:
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en. A customer sees only their own
     objects: those of others are NOT_FOUND and are left out of lists.
@@ -165,10 +167,11 @@ class InterviewServiceServicer:
 
     def StartSession(self, request, context):
         """Starts the interview that a code gives access to. payment validates the
-        code; when payment is unavailable, interview's local cache decides if it is
-        fresh enough, and payment verifies the start afterwards. A code starts
-        exactly one interview, regardless of concurrent calls. Idempotent by
-        `request_id`.
+        code; when payment is unavailable, or refuses interview's own token,
+        interview's local cache decides if it is fresh enough, and payment verifies
+        the start afterwards. After any other error of payment no interview starts.
+        A code starts exactly one interview, regardless of concurrent calls.
+        Idempotent by `request_id`.
 
         Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND (malformed or unknown; for what
         cannot be a code, its text says what a code looks like);
@@ -376,7 +379,8 @@ class InterviewService:
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en. A customer sees only their own
     objects: those of others are NOT_FOUND and are left out of lists.

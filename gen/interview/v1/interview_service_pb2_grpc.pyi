@@ -42,7 +42,8 @@ class InterviewServiceStub:
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en. A customer sees only their own
     objects: those of others are NOT_FOUND and are left out of lists.
@@ -72,10 +73,11 @@ class InterviewServiceStub:
     """
     StartSession: _grpc.UnaryUnaryMultiCallable[_interview_service_pb2.StartSessionRequest, _interview_service_pb2.StartSessionResponse]
     """Starts the interview that a code gives access to. payment validates the
-    code; when payment is unavailable, interview's local cache decides if it is
-    fresh enough, and payment verifies the start afterwards. A code starts
-    exactly one interview, regardless of concurrent calls. Idempotent by
-    `request_id`.
+    code; when payment is unavailable, or refuses interview's own token,
+    interview's local cache decides if it is fresh enough, and payment verifies
+    the start afterwards. After any other error of payment no interview starts.
+    A code starts exactly one interview, regardless of concurrent calls.
+    Idempotent by `request_id`.
 
     Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND (malformed or unknown; for what
     cannot be a code, its text says what a code looks like);
@@ -169,7 +171,8 @@ class InterviewServiceAsyncStub(InterviewServiceStub):
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en. A customer sees only their own
     objects: those of others are NOT_FOUND and are left out of lists.
@@ -196,10 +199,11 @@ class InterviewServiceAsyncStub(InterviewServiceStub):
     """
     StartSession: _aio.UnaryUnaryMultiCallable[_interview_service_pb2.StartSessionRequest, _interview_service_pb2.StartSessionResponse]  # type: ignore[assignment]
     """Starts the interview that a code gives access to. payment validates the
-    code; when payment is unavailable, interview's local cache decides if it is
-    fresh enough, and payment verifies the start afterwards. A code starts
-    exactly one interview, regardless of concurrent calls. Idempotent by
-    `request_id`.
+    code; when payment is unavailable, or refuses interview's own token,
+    interview's local cache decides if it is fresh enough, and payment verifies
+    the start afterwards. After any other error of payment no interview starts.
+    A code starts exactly one interview, regardless of concurrent calls.
+    Idempotent by `request_id`.
 
     Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND (malformed or unknown; for what
     cannot be a code, its text says what a code looks like);
@@ -292,7 +296,8 @@ class InterviewServiceServicer(metaclass=_abc_1.ABCMeta):
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en. A customer sees only their own
     objects: those of others are NOT_FOUND and are left out of lists.
@@ -329,10 +334,11 @@ class InterviewServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_interview_service_pb2.StartSessionResponse, _abc.Awaitable[_interview_service_pb2.StartSessionResponse]]:
         """Starts the interview that a code gives access to. payment validates the
-        code; when payment is unavailable, interview's local cache decides if it is
-        fresh enough, and payment verifies the start afterwards. A code starts
-        exactly one interview, regardless of concurrent calls. Idempotent by
-        `request_id`.
+        code; when payment is unavailable, or refuses interview's own token,
+        interview's local cache decides if it is fresh enough, and payment verifies
+        the start afterwards. After any other error of payment no interview starts.
+        A code starts exactly one interview, regardless of concurrent calls.
+        Idempotent by `request_id`.
 
         Errors: NOT_FOUND ACCESS_CODE_NOT_FOUND (malformed or unknown; for what
         cannot be a code, its text says what a code looks like);

@@ -41,7 +41,8 @@ class NotificationServiceStub:
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en. A customer sees only their own
     objects: those of others are NOT_FOUND and are left out of lists.
@@ -116,7 +117,8 @@ class NotificationServiceServicer:
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en. A customer sees only their own
     objects: those of others are NOT_FOUND and are left out of lists.
@@ -272,7 +274,8 @@ class NotificationService:
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en. A customer sees only their own
     objects: those of others are NOT_FOUND and are left out of lists.

@@ -40,7 +40,8 @@ class AccessCodeServiceStub:
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en.
     """
@@ -108,7 +109,8 @@ class AccessCodeServiceServicer:
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en.
     """
@@ -263,7 +265,8 @@ class AccessCodeService:
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en.
     """

@@ -41,7 +41,8 @@ class AccessCodeServiceStub:
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en.
     """
@@ -119,7 +120,8 @@ class AccessCodeServiceAsyncStub(AccessCodeServiceStub):
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en.
     """
@@ -193,7 +195,8 @@ class AccessCodeServiceServicer(metaclass=_abc_1.ABCMeta):
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE DATABASE_UNAVAILABLE; the last two carry
+    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en.
     """

@@ -23,7 +23,8 @@ from devstack.polling import WaitTimedOut, wait_until
 from devstack.servers.postgres import DATABASE, SERVICES
 from devstack.stack import Stack
 from payment.v1 import access_code_pb2
-from runtime.auth.authentication import Role, TokenSigner
+from runtime.auth.authentication import Role
+from runtime.auth.signing import TokenSigner
 from tests.system.drivers.effects import EFFECTS_QUERY, Effects
 
 EventType = TypeVar("EventType", bound=Message)

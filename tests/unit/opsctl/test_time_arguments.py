@@ -1,11 +1,11 @@
-"""Moments in the past as operators type them."""
+"""Moments in the past, and durations, as operators type them."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import typer
 
-from opsctl.time_arguments import parse_since
+from opsctl.time_arguments import parse_duration, parse_since
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
@@ -30,3 +30,17 @@ def test_ages_and_iso_8601_times_are_parsed(text: str, moment: datetime) -> None
 def test_any_other_text_is_rejected(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_since(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [("15m", timedelta(minutes=15)), (" 8 h", timedelta(hours=8)), ("1d", timedelta(days=1))],
+)
+def test_durations_are_parsed(text: str, duration: timedelta) -> None:
+    assert parse_duration(text) == duration
+
+
+@pytest.mark.parametrize("text", ["", "0h", "-5m", "15", "2026-05-01"])
+def test_what_is_no_duration_is_rejected(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_duration(text)

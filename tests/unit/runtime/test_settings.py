@@ -126,3 +126,39 @@ def test_a_setting_of_a_wrong_form_is_explained_in_words(
     assert capsys.readouterr().err == (
         "setting SOME_METRICS_LISTEN: Value should be host:port for Prometheus; empty: no metrics\n"
     )
+
+
+def test_identity_providers_are_a_json_list(given: pytest.MonkeyPatch) -> None:
+    assert read(SomeSettings).auth_issuers == ()
+    given.setenv("SOME_AUTH_ISSUERS", "")
+    assert read(SomeSettings).auth_issuers == ()
+    given.setenv(
+        "SOME_AUTH_ISSUERS",
+        '[{"issuer": "https://idp.example/", "jwks": "idp.json", "roles": ["operator"]}]',
+    )
+    [provider] = read(SomeSettings).auth_issuers
+    assert (provider.issuer, provider.jwks, provider.roles) == (
+        "https://idp.example/",
+        "idp.json",
+        {"operator"},
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://idp.example/",
+        "{}",
+        '[{"issuer": "https://idp.example/"}]',
+        '[{"issuer": "i", "jwks": "http://idp.example/jwks", "roles": ["operator"]}]',
+        '[{"issuer": "i", "jwks": "idp.json", "roles": ["root"]}]',
+    ],
+)
+def test_what_is_no_list_of_identity_providers_ends_the_process(
+    given: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    given.setenv("SOME_AUTH_ISSUERS", text)
+    with pytest.raises(SystemExit) as ended:
+        read(SomeSettings)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("setting SOME_AUTH_ISSUERS")

@@ -12,7 +12,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from devstack.keys import Keys
 from eventbus.trace_context import in_trace
-from runtime.auth.authentication import Caller, KeySet, Role, TokenVerifier
+from runtime.auth.authentication import Caller, Role, TokenVerifier
+from runtime.auth.keys import KeySet
 from runtime.rpc.client import Peer, open_channel
 from runtime.rpc.deadlines import DeadlineExceeded, deadline
 

@@ -1,6 +1,7 @@
 """The limits of a server, which a client without a token cannot exhaust."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
 
+from clients import error_details, reason_of
 from devstack.keys import Keys
 from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
@@ -28,7 +30,9 @@ from runtime.rpc.health_servicer import HealthServicer
 from runtime.rpc.reflection import V1_ALPHA
 from runtime.rpc.server import CallLimits, GrpcServer, ServiceRegistration, server_options
 from runtime.settings import ServiceSettings
+from tests.builders.tokens import ISSUER
 from tests.integration import http2
+from tests.integration.jwks_server import JwksServer
 
 MOST = 5
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -86,7 +90,7 @@ class Listening:
 
 
 @asynccontextmanager
-async def listening(directory: Path) -> AsyncIterator[Listening]:
+async def listening(directory: Path, **settings: Any) -> AsyncIterator[Listening]:
     keys, shop = Keys(directory), Shop()
     keys.prepare()
     config = ServiceSettings(
@@ -98,6 +102,7 @@ async def listening(directory: Path) -> AsyncIterator[Listening]:
         nats_password="",
         listen="127.0.0.1:0",
         max_concurrent_calls=MOST,
+        **settings,
     )
     engine = create_engine(config, "payment")
     health = HealthMonitor(engine, config.create_broker("payment"), [])
@@ -382,3 +387,30 @@ async def test_liveness_does_not_follow_the_database_and_lasts_until_the_calls_h
         assert (await health.Check(CHECK, timeout=10)).status == NOT_SERVING
         reply = await health.Check(liveness, timeout=10)
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_token_of_an_identity_provider_opens_the_methods_of_its_roles(
+    tmp_path: Path,
+) -> None:
+    """Its keys are fetched by HTTP; while they cannot be, the call can be repeated later."""
+    provider = JwksServer()
+    issuer = {"issuer": ISSUER, "jwks": provider.url, "roles": ["storefront"]}
+    try:
+        async with listening(tmp_path, auth_issuers=json.dumps([issuer])) as here:
+            here.shop.open.set()
+            here.token = provider.issuer.token(roles=["storefront"])
+            reply = await here.products(here.channel())
+            assert reply == payment_service_pb2.ListProductsResponse()
+            here.token = provider.issuer.token(roles=["operator"])
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await here.products(here.channel())
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    finally:
+        provider.close()
+    async with listening(tmp_path, auth_issuers=json.dumps([issuer])) as here:
+        here.token = provider.issuer.token(roles=["storefront"])
+        with pytest.raises(grpc.aio.AioRpcError) as unknown:
+            await here.products(here.channel())
+        assert unknown.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert reason_of(unknown.value) == "KEYS_UNAVAILABLE"
+        assert error_details(unknown.value, error_details_pb2.RetryInfo)
