@@ -35,7 +35,8 @@ class InterviewServiceStub:
 
     A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may
@@ -130,7 +131,8 @@ class InterviewServiceServicer:
 
     A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may
@@ -373,7 +375,8 @@ class InterviewService:
 
     A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may

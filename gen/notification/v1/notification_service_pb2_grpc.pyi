@@ -36,7 +36,8 @@ class NotificationServiceStub:
 
     A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may
@@ -107,7 +108,8 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
 
     A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may
@@ -174,7 +176,8 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
 
     A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may

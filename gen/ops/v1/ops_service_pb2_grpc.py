@@ -31,7 +31,7 @@ class OpsServiceStub:
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
     makes a mutation safe to repeat: for 30 days, the same id with the same body
     returns the first reply again; with another body it returns ALREADY_EXISTS,
-    reason REQUEST_ID_REUSED.
+    reason REQUEST_ID_REUSED. Each caller has request ids of its own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may
@@ -97,7 +97,7 @@ class OpsServiceServicer:
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
     makes a mutation safe to repeat: for 30 days, the same id with the same body
     returns the first reply again; with another body it returns ALREADY_EXISTS,
-    reason REQUEST_ID_REUSED.
+    reason REQUEST_ID_REUSED. Each caller has request ids of its own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may
@@ -245,7 +245,7 @@ class OpsService:
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
     makes a mutation safe to repeat: for 30 days, the same id with the same body
     returns the first reply again; with another body it returns ALREADY_EXISTS,
-    reason REQUEST_ID_REUSED.
+    reason REQUEST_ID_REUSED. Each caller has request ids of its own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may

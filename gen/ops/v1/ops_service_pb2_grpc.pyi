@@ -34,7 +34,7 @@ class OpsServiceStub:
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
     makes a mutation safe to repeat: for 30 days, the same id with the same body
     returns the first reply again; with another body it returns ALREADY_EXISTS,
-    reason REQUEST_ID_REUSED.
+    reason REQUEST_ID_REUSED. Each caller has request ids of its own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may
@@ -104,7 +104,7 @@ class OpsServiceAsyncStub(OpsServiceStub):
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
     makes a mutation safe to repeat: for 30 days, the same id with the same body
     returns the first reply again; with another body it returns ALREADY_EXISTS,
-    reason REQUEST_ID_REUSED.
+    reason REQUEST_ID_REUSED. Each caller has request ids of its own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may
@@ -170,7 +170,7 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
     Every error carries google.rpc.ErrorInfo with domain "ops.v1". A `request_id`
     makes a mutation safe to repeat: for 30 days, the same id with the same body
     returns the first reply again; with another body it returns ALREADY_EXISTS,
-    reason REQUEST_ID_REUSED.
+    reason REQUEST_ID_REUSED. Each caller has request ids of its own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may

@@ -34,7 +34,8 @@ class AccessCodeServiceStub:
 
     A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may
@@ -103,7 +104,8 @@ class AccessCodeServiceServicer:
 
     A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may
@@ -259,7 +261,8 @@ class AccessCodeService:
 
     A `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may

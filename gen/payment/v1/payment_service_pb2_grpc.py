@@ -34,9 +34,10 @@ class PaymentServiceStub:
     google.rpc.BadRequest entry per violation, and changes nothing. A
     `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments and refunds keep their ids
-    without limit: repeated later, CreatePayment and CreateRefund return the
-    object that was created then, in its current state.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own. Payments and refunds keep their ids without limit: repeated later,
+    CreatePayment and CreateRefund return the object that was created then, in
+    its current state.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may
@@ -136,9 +137,10 @@ class PaymentServiceServicer:
     google.rpc.BadRequest entry per violation, and changes nothing. A
     `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments and refunds keep their ids
-    without limit: repeated later, CreatePayment and CreateRefund return the
-    object that was created then, in its current state.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own. Payments and refunds keep their ids without limit: repeated later,
+    CreatePayment and CreateRefund return the object that was created then, in
+    its current state.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may
@@ -392,9 +394,10 @@ class PaymentService:
     google.rpc.BadRequest entry per violation, and changes nothing. A
     `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments and refunds keep their ids
-    without limit: repeated later, CreatePayment and CreateRefund return the
-    object that was created then, in its current state.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own. Payments and refunds keep their ids without limit: repeated later,
+    CreatePayment and CreateRefund return the object that was created then, in
+    its current state.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may

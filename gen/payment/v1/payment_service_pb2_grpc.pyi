@@ -35,9 +35,10 @@ class PaymentServiceStub:
     google.rpc.BadRequest entry per violation, and changes nothing. A
     `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments and refunds keep their ids
-    without limit: repeated later, CreatePayment and CreateRefund return the
-    object that was created then, in its current state.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own. Payments and refunds keep their ids without limit: repeated later,
+    CreatePayment and CreateRefund return the object that was created then, in
+    its current state.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may
@@ -156,9 +157,10 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     google.rpc.BadRequest entry per violation, and changes nothing. A
     `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments and refunds keep their ids
-    without limit: repeated later, CreatePayment and CreateRefund return the
-    object that was created then, in its current state.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own. Payments and refunds keep their ids without limit: repeated later,
+    CreatePayment and CreateRefund return the object that was created then, in
+    its current state.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may
@@ -273,9 +275,10 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
     google.rpc.BadRequest entry per violation, and changes nothing. A
     `request_id` makes a mutation safe to repeat: for 30 days, the same id with
     the same body returns the first reply again; with another body it returns
-    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Payments and refunds keep their ids
-    without limit: repeated later, CreatePayment and CreateRefund return the
-    object that was created then, in its current state.
+    ALREADY_EXISTS, reason REQUEST_ID_REUSED. Each caller has request ids of its
+    own. Payments and refunds keep their ids without limit: repeated later,
+    CreatePayment and CreateRefund return the object that was created then, in
+    its current state.
 
     Callers authenticate with `authorization: Bearer <JWT>`. The option
     `contract.v1.access` of a method lists who may call it. Every method may

@@ -3,13 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy import Table, event, func, insert, select
 
+from payment.v1 import payment_service_pb2
 from runtime.database.idempotency import IdempotencyStore, define_table
 from tests.integration.bus import ROLE, Bus
+
+Reply = TypeVar(
+    "Reply", payment_service_pb2.CancelOrderResponse, payment_service_pb2.GetOrderResponse
+)
 
 
 @pytest.fixture
@@ -67,3 +72,34 @@ async def test_many_old_replies_are_dropped_in_small_batches(bus: Bus, table: Ta
     assert await kept(bus, table) == set()
     assert sum(counts) == 11_000
     assert max(counts) <= 5_000
+
+
+async def test_a_reply_belongs_to_its_caller_and_method(bus: Bus, table: Table) -> None:
+    """The same request id with the same body, by another caller, is another request."""
+    store = IdempotencyStore(table, bus.engine)
+    request = payment_service_pb2.CancelOrderRequest(request_id="r", order_id="ord_1")
+    runs = 0
+
+    async def answered(caller: str, reply: type[Reply]) -> Reply:
+        async def work() -> Reply:
+            nonlocal runs
+            runs += 1
+            return reply(order=payment_service_pb2.Order(order_id=f"run {runs}"))
+
+        async with bus.engine.begin() as connection:
+            return await store.run_once(connection, caller, request, reply, work)
+
+    keys = [
+        ("operator:mei", payment_service_pb2.CancelOrderResponse),
+        ("operator:lan", payment_service_pb2.CancelOrderResponse),
+        ("customer:mei", payment_service_pb2.CancelOrderResponse),
+        ("operator:mei", payment_service_pb2.GetOrderResponse),
+    ]
+    first = [(await answered(*key)).order.order_id for key in keys]
+    again = [(await answered(*key)).order.order_id for key in keys]
+    assert first == again == ["run 1", "run 2", "run 3", "run 4"]
+    async with bus.engine.connect() as connection:
+        found = [await store.find(connection, caller, request, reply) for caller, reply in keys]
+        stranger = await store.find(connection, "operator:li", request, keys[0][1])
+    assert [reply.order.order_id for reply in found if reply] == first
+    assert stranger is None
