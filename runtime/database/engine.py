@@ -3,11 +3,11 @@
 import asyncio
 
 import structlog
-from sqlalchemy import MetaData, Text, column, select, table, text
+from sqlalchemy import MetaData, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from runtime.database.migrate import head_revision
+from runtime.database.revisions import SchemaNotServing, check_schema
 from runtime.service_name import ServiceName
 from runtime.settings import ServiceSettings
 
@@ -24,7 +24,7 @@ NAMING = {
 
 
 class DatabaseNotReady(Exception):
-    """The database cannot be reached or is not migrated."""
+    """The database cannot be reached, or its schema does not serve this code."""
 
 
 class UnsafeRole(Exception):
@@ -57,20 +57,22 @@ def create_engine(config: ServiceSettings, name: str) -> AsyncEngine:
 
 
 async def wait_until_ready(engine: AsyncEngine, name: ServiceName, seconds: float) -> None:
-    """Waits until the database is reachable and migrated; raises DatabaseNotReady, UnsafeRole."""
-    head, schema = head_revision(name.package), name.schema
-    versions = table("alembic_version", column("version_num", Text), schema=schema)
+    """Waits until the database is reachable and its schema serves this code.
+
+    Raises DatabaseNotReady, UnsafeRole.
+    """
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         try:
             async with engine.connect() as connection:
-                revision = await connection.scalar(select(versions.c.version_num))
-            if revision == head:
-                await _refuse_unsafe_role(engine, name)
-                return
-            problem = f"schema {schema} is at revision {revision}; this service requires {head}"
+                await check_schema(connection, name)
+            await _refuse_unsafe_role(engine, name)
+        except SchemaNotServing as error:
+            problem = str(error)
         except (DBAPIError, OSError, TimeoutError) as error:
             problem = str(getattr(error, "orig", None) or error)
+        else:
+            return
         if asyncio.get_running_loop().time() > deadline:
             raise DatabaseNotReady(problem)
         _log.warning("waiting for the database", problem=problem)

@@ -2,41 +2,37 @@
 
 A service's revisions are in its
 `migrations/versions`; the Alembic environment that they share is here. A migration lock serializes
-concurrent deployments.
+concurrent deployments. Which code may run on which schema: `runtime/database/revisions.py`.
 """
 
 import asyncio
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from alembic import command, context
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, text
+from alembic.util import CommandError
+from sqlalchemy import Connection, MetaData
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from runtime.database.revisions import (
+    InvalidMigration,
+    SchemaNotServing,
+    config_of,
+    is_newer,
+    lock,
+    record,
+)
 from runtime.service_name import ServiceName
 
-_ROOT = Path(__file__).parents[2]
 _USAGE = """Usage: python -m runtime.database.migrate <package of a service, such as payment_svc>
 
 Upgrades the service's schema, as its owner. The owner's URL is read from
 <SERVICE>_OWNER_DATABASE_URL.
 """
-
-
-def _config(package: str) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_ROOT / package / "migrations"))
-    return config
-
-
-def head_revision(package: str) -> str | None:
-    """The revision that a service's code requires."""
-    return ScriptDirectory.from_config(_config(package)).get_current_head()
 
 
 def run_environment(metadata: MetaData) -> None:
@@ -49,47 +45,56 @@ def run_environment(metadata: MetaData) -> None:
         include_schemas=True,
     )
     with context.begin_transaction():
-        # The migration lock: of two concurrent deployments the second waits and has nothing to do.
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('migrate'))"))
         context.run_migrations()
-        # By default the runtime role may write to every table; this one it may only read.
-        connection.execute(
-            text(
-                f"REVOKE INSERT, UPDATE, DELETE ON {metadata.schema}.alembic_version"
-                f" FROM {metadata.schema}_runtime"
-            )
-        )
 
 
-async def upgrade(package: str, url: str) -> None:
-    """Upgrades a service's schema to its latest revision; idempotent."""
-    engine = create_async_engine(url, poolclass=NullPool)
-    config = _config(package)
+async def upgrade(package: str, url: str) -> bool:
+    """Upgrades a service's schema to its latest revision; idempotent.
 
-    def run(connection: Connection) -> None:
+    False if there is nothing to do, since newer code has upgraded the schema further and it still
+    serves this code. Raises SchemaNotServing if it does not, InvalidMigration.
+    """
+    name, config = ServiceName.of_package(package), config_of(package)
+
+    def run(connection: Connection) -> bool:
+        lock(connection, name)
+        if is_newer(connection, name):
+            return False
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        record(connection, name)
+        return True
 
+    engine = create_async_engine(url, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(run)
+            return await connection.run_sync(run)
     finally:
         await engine.dispose()
 
 
 def main() -> None:
-    """Runs the command; exit status 2 for a wrong call, 1 if the database refuses."""
-    if len(sys.argv) != 2 or not (_ROOT / sys.argv[1] / "migrations").is_dir():  # noqa: PLR2004
+    """Runs the command; exit status 2 for a wrong call, 1 if it cannot be done."""
+    if len(sys.argv) != 2 or not _has_migrations(sys.argv[1]):  # noqa: PLR2004
         sys.stderr.write(_USAGE)
         raise SystemExit(2)
     package = sys.argv[1]
-    name = f"{ServiceName.of_package(package).settings_prefix}OWNER_DATABASE_URL"
-    if not (url := os.environ.get(name)):
-        raise SystemExit(f"migrate: environment variable {name} is not set")
+    variable = f"{ServiceName.of_package(package).settings_prefix}OWNER_DATABASE_URL"
+    if not (url := os.environ.get(variable)):
+        raise SystemExit(f"migrate: environment variable {variable} is not set")
     try:
-        asyncio.run(upgrade(package, url))
-    except (DBAPIError, OSError) as error:
-        raise SystemExit(f"migrate {package}: {getattr(error, 'orig', None) or error}") from error
+        upgraded = asyncio.run(upgrade(package, url))
+    except (DBAPIError, OSError, CommandError, InvalidMigration, SchemaNotServing) as error:
+        problem = " ".join(str(getattr(error, "orig", None) or error).split())
+        raise SystemExit(f"migrate {package}: {problem}") from error
+    if not upgraded:
+        sys.stdout.write(f"migrate {package}: the schema is newer and serves this code\n")
+
+
+def _has_migrations(package: str) -> bool:
+    spec = find_spec(package) if package.isidentifier() else None
+    places = spec.submodule_search_locations if spec else None
+    return any((Path(place) / "migrations").is_dir() for place in places or ())
 
 
 if __name__ == "__main__":

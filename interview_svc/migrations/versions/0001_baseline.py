@@ -14,6 +14,7 @@ from runtime.database import idempotency
 
 revision = "0001"
 down_revision = None
+oldest_served_code = "0001"
 
 SCHEMA = "interview"
 RUNTIME_ROLE = "interview_runtime"

@@ -12,6 +12,7 @@ from runtime.database import idempotency
 
 revision = "0001"
 down_revision = None
+oldest_served_code = "0001"
 
 SCHEMA = "payment"
 RUNTIME = "payment_runtime"
