@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -39,7 +39,7 @@ def cli() -> None:
 @app.command(help="Start everything and run until Ctrl-C.")
 def up(data_dir: DataDir = _DEFAULT_DIR) -> None:
     """The command `up`."""
-    _run(_up(Stack(data_dir, Settings.from_environment(), report=typer.echo)))
+    _run(_up(Stack(data_dir, _settings(), report=typer.echo)))
 
 
 @app.command(
@@ -48,7 +48,7 @@ def up(data_dir: DataDir = _DEFAULT_DIR) -> None:
 )
 def demo(data_dir: DataDir = _DEFAULT_DIR / "demo") -> None:
     """The command `demo`."""
-    passed = _run(_demo(Stack(data_dir, Settings.from_environment(), report=typer.echo)))
+    passed = _run(_demo(Stack(data_dir, _settings(), report=typer.echo)))
     typer.echo(_DEMO_RESULTS[passed])
     raise SystemExit(0 if passed else 1)
 
@@ -73,12 +73,24 @@ def clean(data_dir: DataDir = _DEFAULT_DIR) -> None:
     _run(Stack(data_dir).clean())
 
 
+def _settings() -> Settings:
+    try:
+        return Settings.from_environment()
+    except DevstackError as error:
+        _exit(error)
+
+
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Exits with status 1 and the message of a DevstackError."""
     try:
         return asyncio.run(work)
     except DevstackError as error:
-        raise SystemExit(f"devstack: {error}") from error
+        _exit(error)
+
+
+def _exit(error: DevstackError) -> NoReturn:
+    """Exits with the error's message and status."""
+    typer.echo(f"devstack: {error}", err=True)
+    raise SystemExit(error.exit_status) from error
 
 
 async def _up(stack: Stack) -> None:

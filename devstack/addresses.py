@@ -13,6 +13,7 @@ from devstack.servers.postgres import DATABASE, ROLES, SERVICES, SUPERUSER, Serv
 from devstack.settings import Settings
 from devstack.supervision.ports import LOOPBACK, Port
 from runtime.auth.authentication import Role
+from runtime.database_url import DatabaseUrl
 from runtime.files import write_private
 
 SECRETS = ("postgres", "provider", *ROLES, *(f"nats_{user}" for user in USERS))
@@ -101,23 +102,18 @@ class Addresses:
     def postgres_server(self) -> Server:
         """Address and superuser credentials of the database server."""
         if self.settings.postgres_url:
-            return Server.from_url(self.settings.postgres_url)
-        return Server(LOOPBACK, self.port("postgres"), SUPERUSER, self._secrets["postgres"])
+            return Server(self.settings.postgres_url)
+        url = DatabaseUrl("", f"{LOOPBACK}:{self.port('postgres')}", "postgres", {})
+        return Server(url.with_login(SUPERUSER, self._secrets["postgres"]))
 
     @property
     def superuser_url(self) -> str:
         """SQLAlchemy URL for the superuser."""
-        server = self.postgres_server
-        return self._database_url(server.user, server.password)
+        return _sqlalchemy_url(self.postgres_server.url)
 
     def database_url(self, role: str) -> str:
         """SQLAlchemy URL for one of the roles, such as `payment_runtime`."""
-        return self._database_url(role, self._secrets[role])
-
-    def _database_url(self, user: str, password: str) -> str:
-        server = self.postgres_server
-        login = f"{quote(user, safe='')}:{quote(password, safe='')}"
-        return f"postgresql+asyncpg://{login}@{server.host}:{server.port}/{DATABASE}"
+        return _sqlalchemy_url(self.postgres_server.url.with_login(role, self._secrets[role]))
 
     @property
     def nats_url(self) -> str:
@@ -140,3 +136,7 @@ class Addresses:
     @property
     def role_passwords(self) -> dict[str, str]:
         return {role: self._secrets[role] for role in ROLES}
+
+
+def _sqlalchemy_url(server: DatabaseUrl) -> str:
+    return f"postgresql+asyncpg{str(server.with_database(DATABASE)).removeprefix('postgresql')}"

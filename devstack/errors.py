@@ -6,6 +6,17 @@ from pathlib import Path
 class DevstackError(Exception):
     """The stack cannot do what was requested."""
 
+    exit_status = 1
+
+
+class InvalidSetting(DevstackError):
+    """An environment variable cannot be used; the message does not repeat a URL."""
+
+    exit_status = 2
+
+    def __init__(self, variable: str, problem: str) -> None:
+        super().__init__(f"environment variable {variable}: {problem}")
+
 
 class AlreadyRunningError(DevstackError):
     """Another process uses the data directory."""

@@ -7,6 +7,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
+from devstack.errors import InvalidSetting
+from runtime.database_url import DatabaseUrl, InvalidDatabaseUrl
+
 DEFAULT_PORTS: Mapping[str, int] = MappingProxyType(
     {
         "payment": 50051,
@@ -21,6 +24,7 @@ DEFAULT_PORTS: Mapping[str, int] = MappingProxyType(
 _PORT_VARIABLES = {name: f"DEVSTACK_{name.upper()}_PORT" for name in DEFAULT_PORTS} | {
     "mailbox": "DEVSTACK_SMTP_PORT"
 }
+_MAX_PORT = 65535
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Settings:
         ports: Preferred port per component; a free port is used if it is 0 or taken.
         environment: Additional environment variables per component.
         fsync: False lets PostgreSQL lose data in a power failure; for temporary stacks only.
-        postgres_url: Superuser URL of a PostgreSQL server to use instead of the embedded one.
+        postgres_url: Superuser's URL of a PostgreSQL server to use instead of the embedded one.
         nats_url: URL, with an administrator's credentials, of a NATS server to use instead of the
             embedded one. All services then log in as that user, so NATS does not isolate them.
         topology: File that declares streams and consumers; None for deploy/nats/topology.toml.
@@ -41,21 +45,24 @@ class Settings:
     ports: Mapping[str, int] = field(default_factory=lambda: DEFAULT_PORTS)
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     fsync: bool = True
-    postgres_url: str = ""
+    postgres_url: DatabaseUrl | None = None
     nats_url: str = ""
     topology: Path | None = None
     start_seconds: float = 60.0
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Reads DEVSTACK_<COMPONENT>_PORT, DEVSTACK_POSTGRES_URL and DEVSTACK_NATS_URL."""
+        """Reads DEVSTACK_<COMPONENT>_PORT, DEVSTACK_POSTGRES_URL and DEVSTACK_NATS_URL.
+
+        Raises InvalidSetting.
+        """
         ports = {
-            name: int(environ.get(variable) or DEFAULT_PORTS[name])
+            name: _port(variable, environ.get(variable) or str(DEFAULT_PORTS[name]))
             for name, variable in _PORT_VARIABLES.items()
         }
         return cls(
             ports=ports,
-            postgres_url=environ.get("DEVSTACK_POSTGRES_URL", ""),
+            postgres_url=_postgres_url(environ.get("DEVSTACK_POSTGRES_URL", "")),
             nats_url=environ.get("DEVSTACK_NATS_URL", ""),
         )
 
@@ -63,3 +70,16 @@ class Settings:
     def on_free_ports(cls) -> Self:
         """Any free ports and the embedded servers, for tests that run in parallel."""
         return replace(cls(), ports=dict.fromkeys(DEFAULT_PORTS, 0))
+
+
+def _port(variable: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= _MAX_PORT):
+        raise InvalidSetting(variable, f"{text!r} is not a number from 0 to {_MAX_PORT}")
+    return int(text)
+
+
+def _postgres_url(text: str) -> DatabaseUrl | None:
+    try:
+        return DatabaseUrl.parse(text) if text else None
+    except InvalidDatabaseUrl as error:
+        raise InvalidSetting("DEVSTACK_POSTGRES_URL", str(error)) from None

@@ -124,7 +124,7 @@ class Stack(Components):
             await self._start_postgres()
             server = self.postgres_server
             await postgres.provision(server, self.role_passwords)
-            self._report(f"PostgreSQL on {server.host}:{server.port}")
+            self._report(f"PostgreSQL on {server.url.hosts}")
         if "nats" in components:
             await self._start_nats()
             await self._supervisor.run(commands.topology(self), _STEP_SECONDS)

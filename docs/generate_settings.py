@@ -57,7 +57,8 @@ or `DEBUG` shows what gRPC's core writes to standard error, which is no JSON."""
 
 _MIGRATION = """\
 `python -m runtime.database.migrate payment_svc` (or `interview_svc`, `notification_svc`)
-upgrades a schema. It connects as the owner role of the schema; services never use that role."""
+upgrades a schema. It connects as the owner role of the schema; services never use that role.
+The forms of the URL are in [operations.md](operations.md#database-urls)."""
 
 _ADMINISTRATION = """\
 `python -m eventbus apply deploy/nats/topology.toml` declares streams and consumers. It connects

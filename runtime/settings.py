@@ -21,6 +21,7 @@ from eventbus.backoff import Backoff
 from eventbus.jetstream import JetStream, check_address
 from eventbus.retention import RetentionSettings
 from runtime.auth.identity_providers import IdentityProvider
+from runtime.database_url import DatabaseUrl
 
 _CLOCK_SKEW = timedelta(days=1)
 
@@ -73,7 +74,10 @@ class ServiceSettings(CallSettings):
         description="tokens that expire later than this from now are refused; those that services"
         " sign for themselves live 300 s",
     )
-    database_url: SecretStr = Field(description="postgresql+asyncpg://… with the runtime role")
+    database_url: SecretStr = Field(
+        description="postgresql://user:password@host/name with the runtime role; sslmode and other"
+        " parameters of libpq are understood"
+    )
     database_pool_size: int = Field(10, ge=2, le=100, description="maximum of open connections")
     nats_url: str = Field(description="nats://host:port; several are separated by commas")
     nats_user: str = Field(description="the service's own user at the broker")
@@ -144,6 +148,12 @@ class ServiceSettings(CallSettings):
             self.failed_validations_per_peer,
             self.failed_validations_per_storefront,
         )
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, url: SecretStr) -> SecretStr:
+        DatabaseUrl.parse(url.get_secret_value())
+        return url
 
     @field_validator("nats_url")
     @classmethod

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
 from devstack.errors import DevstackError
-from devstack.supervision.ports import LOOPBACK
+from runtime.database_url import DatabaseUrl
 
 SUPERUSER = "postgres"
 DATABASE = "mock_interview"
@@ -16,37 +15,15 @@ SERVICES = ("payment", "interview", "notification")
 ROLES = tuple(f"{service}_{kind}" for service in SERVICES for kind in ("owner", "runtime"))
 ROLES_SQL = Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql"
 
-_CONNECT_SECONDS = 5.0
-
 
 @dataclass(frozen=True)
 class Server:
-    """Address of a PostgreSQL server and credentials of its superuser."""
+    """A PostgreSQL server and its superuser, or an administrator that may create roles."""
 
-    host: str
-    port: int
-    user: str
-    password: str
-
-    @classmethod
-    def from_url(cls, url: str) -> "Server":
-        parts = urlsplit(url)
-        return cls(
-            host=parts.hostname or LOOPBACK,
-            port=parts.port or 5432,
-            user=unquote(parts.username or SUPERUSER),
-            password=unquote(parts.password or ""),
-        )
+    url: DatabaseUrl
 
     async def connect(self, database: str) -> "asyncpg.Connection[asyncpg.Record]":
-        return await asyncpg.connect(
-            host=self.host,
-            port=self.port,
-            user=self.user,
-            password=self.password,
-            database=database,
-            timeout=_CONNECT_SECONDS,
-        )
+        return await asyncpg.connect(**self.url.with_database(database).connect_args())
 
     async def is_ready(self) -> bool:
         """True if a connection succeeds; raises DevstackError if the password is rejected."""
@@ -54,7 +31,7 @@ class Server:
             connection = await self.connect("postgres")
         except asyncpg.InvalidPasswordError as error:
             raise DevstackError(
-                f"PostgreSQL on {self.host}:{self.port} rejects the password of {self.user}. "
+                f"PostgreSQL on {self.url.hosts} rejects the password: {error}. "
                 "If secrets.json in the data directory was lost, `make clean` removes all data."
             ) from error
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):

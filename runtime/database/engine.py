@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from runtime.database.revisions import SchemaNotServing, check_schema
+from runtime.database_url import DatabaseUrl
 from runtime.service_name import ServiceName
 from runtime.settings import ServiceSettings
 
@@ -38,8 +39,9 @@ def metadata(schema: str) -> MetaData:
 
 def create_engine(config: ServiceSettings, name: str) -> AsyncEngine:
     """An engine whose pool replaces connections that a server restart closed."""
+    url = DatabaseUrl.parse(config.database_url.get_secret_value())
     return create_async_engine(
-        config.database_url.get_secret_value(),
+        "postgresql+asyncpg://",
         pool_size=config.database_pool_size,
         max_overflow=0,
         pool_timeout=5,
@@ -49,9 +51,9 @@ def create_engine(config: ServiceSettings, name: str) -> AsyncEngine:
         hide_parameters=True,
         # Statements and connecting have time-outs: no call hangs on the database.
         connect_args={
-            "timeout": 5,
+            **url.connect_args(name),
             "command_timeout": 20,
-            "server_settings": {"application_name": name, "timezone": "UTC"},
+            "server_settings": {"timezone": "UTC"},
         },
     )
 

@@ -10,6 +10,7 @@ import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 from alembic import command, context
 from alembic.util import CommandError
@@ -26,6 +27,7 @@ from runtime.database.revisions import (
     lock,
     record,
 )
+from runtime.database_url import DatabaseUrl, InvalidDatabaseUrl
 from runtime.service_name import ServiceName
 
 _USAGE = """Usage: python -m runtime.database.migrate <package of a service, such as payment_svc>
@@ -48,7 +50,7 @@ def run_environment(metadata: MetaData) -> None:
         context.run_migrations()
 
 
-async def upgrade(package: str, url: str) -> bool:
+async def upgrade(package: str, url: DatabaseUrl) -> bool:
     """Upgrades a service's schema to its latest revision; idempotent.
 
     False if there is nothing to do, since newer code has upgraded the schema further and it still
@@ -65,7 +67,10 @@ async def upgrade(package: str, url: str) -> bool:
         record(connection, name)
         return True
 
-    engine = create_async_engine(url, poolclass=NullPool)
+    arguments = url.connect_args(f"migrate {package}")
+    engine = create_async_engine(
+        "postgresql+asyncpg://", poolclass=NullPool, connect_args=arguments
+    )
     try:
         async with engine.begin() as connection:
             return await connection.run_sync(run)
@@ -74,21 +79,31 @@ async def upgrade(package: str, url: str) -> bool:
 
 
 def main() -> None:
-    """Runs the command; exit status 2 for a wrong call, 1 if it cannot be done."""
+    """Runs the command; exit status 2 for a wrong call or URL, 1 if it cannot be done."""
     if len(sys.argv) != 2 or not _has_migrations(sys.argv[1]):  # noqa: PLR2004
         sys.stderr.write(_USAGE)
         raise SystemExit(2)
     package = sys.argv[1]
     variable = f"{ServiceName.of_package(package).settings_prefix}OWNER_DATABASE_URL"
-    if not (url := os.environ.get(variable)):
-        raise SystemExit(f"migrate: environment variable {variable} is not set")
+    try:
+        url = DatabaseUrl.parse(os.environ[variable])
+    except KeyError:
+        _refuse(f"environment variable {variable} is not set")
+    except InvalidDatabaseUrl as error:
+        _refuse(f"environment variable {variable}: {error}")
     try:
         upgraded = asyncio.run(upgrade(package, url))
     except (DBAPIError, OSError, CommandError, InvalidMigration, SchemaNotServing) as error:
-        problem = " ".join(str(getattr(error, "orig", None) or error).split())
+        cause = getattr(error, "orig", None) or error
+        problem = " ".join(str(cause).split()) or type(cause).__name__
         raise SystemExit(f"migrate {package}: {problem}") from error
     if not upgraded:
         sys.stdout.write(f"migrate {package}: the schema is newer and serves this code\n")
+
+
+def _refuse(problem: str) -> NoReturn:
+    sys.stderr.write(f"migrate: {problem}\n")
+    raise SystemExit(2)
 
 
 def _has_migrations(package: str) -> bool:

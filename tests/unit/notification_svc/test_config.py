@@ -13,7 +13,7 @@ def settings(**given: Any) -> NotificationSettings:
     return NotificationSettings(
         auth_keys=Path("keys"),
         auth_signing_key=Path("key"),
-        database_url=SecretStr("postgresql+asyncpg://"),
+        database_url=SecretStr("postgresql://user@host/name"),
         nats_url="nats://localhost",
         nats_user="notification",
         nats_password=SecretStr("secret"),

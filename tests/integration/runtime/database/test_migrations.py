@@ -23,6 +23,7 @@ from devstack.stack import Stack
 from runtime.database.engine import DatabaseNotReady, wait_until_ready
 from runtime.database.migrate import upgrade
 from runtime.database.revisions import served_code
+from runtime.database_url import DatabaseUrl
 from runtime.service_name import ServiceName
 
 NAME = ServiceName("notification")
@@ -98,7 +99,7 @@ async def release(servers: Stack, tmp_path: Path) -> AsyncIterator[Release]:
     )
     release = Release(servers, database, tmp_path)
     try:
-        await upgrade(NAME.package, release.url("notification_owner"))
+        await upgrade(NAME.package, DatabaseUrl.parse(release.url("notification_owner")))
         yield release
     finally:
         await admin.execute(f"DROP DATABASE {database} WITH (FORCE)")

@@ -1,0 +1,46 @@
+"""The migration command refuses what it cannot use before it connects."""
+
+import sys
+
+import pytest
+
+from runtime.database import migrate
+
+VARIABLE = "PAYMENT_OWNER_DATABASE_URL"
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        (None, f"migrate: environment variable {VARIABLE} is not set\n"),
+        ("postgresql://me:secret@host:abc/shop", "its port is not a number from 1 to 65535\n"),
+        ("", "it is not of the form postgresql://user:password@host/name\n"),
+    ],
+)
+def test_an_unusable_url_is_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    url: str | None,
+    problem: str,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["migrate", "payment_svc"])
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if url is not None:
+        monkeypatch.setenv(VARIABLE, url)
+    with pytest.raises(SystemExit) as ended:
+        migrate.main()
+    message = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert message.endswith(problem)
+    assert VARIABLE in message
+    assert "secret" not in message
+
+
+@pytest.mark.parametrize("package", ["none_svc", "runtime", "a.b", "../payment_svc"])
+def test_a_package_without_migrations_is_a_wrong_call(
+    monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["migrate", package])
+    with pytest.raises(SystemExit) as ended:
+        migrate.main()
+    assert ended.value.code == 2
