@@ -18,8 +18,9 @@ BEGIN
     IF retention_days < 1 THEN
         RAISE EXCEPTION 'retention of % days would drop events that were just published', retention_days;
     END IF;
-    -- Replicas may rotate at the same time.
-    PERFORM pg_advisory_xact_lock(hashtext('__schema__.rotate_outbox_published'));
+    -- Replicas may rotate at the same time. Any role could take an advisory lock; this one is the
+    -- owner's alone, and readers of the table do not wait for it.
+    LOCK TABLE __schema__.outbox_dropped IN SHARE ROW EXCLUSIVE MODE;
     FOR day IN SELECT today + d FROM generate_series(0, 2) AS d LOOP
         starts := day::timestamp AT TIME ZONE 'UTC';
         ends := (day + 1)::timestamp AT TIME ZONE 'UTC';

@@ -214,9 +214,12 @@ async def test_a_database_that_is_not_migrated_is_reported(
     environment = dict(service_environment(shared_stack.devstack, service))
     prefix = service.upper()
     url = environment[f"{prefix}_DATABASE_URL"]
-    environment[f"{prefix}_DATABASE_URL"] = f"{url.rpartition('/')[0]}/postgres"
+    database = f"unmigrated_{service}"
+    environment[f"{prefix}_DATABASE_URL"] = f"{url.rpartition('/')[0]}/{database}"
     environment[f"{prefix}_STARTUP_TIMEOUT_SECONDS"] = "0.1"
+    await shared_stack.execute(f"CREATE DATABASE {database}")
     status, output = await _run_module(f"{service}_svc", environment=environment)
+    await shared_stack.execute(f"DROP DATABASE {database}")
     assert status == 1
     assert "could not start" in output
     assert "alembic_version" in output

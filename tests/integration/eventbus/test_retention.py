@@ -204,6 +204,15 @@ async def test_concurrent_sweeps_do_not_conflict(bus: Bus) -> None:
     assert partition_of(1) in await partitions(bus)
 
 
+async def test_no_advisory_lock_of_another_role_holds_up_the_rotation(bus: Bus) -> None:
+    """Any role of the database may take one."""
+    async with bus.superuser.connect() as other:
+        key = f"{bus.schema}.rotate_outbox_published"
+        await other.execute(text("SELECT pg_advisory_lock(hashtext(:key))"), {"key": key})
+        async with asyncio.timeout(20):
+            await retention(bus).sweep()
+
+
 @pytest.mark.parametrize("retention_days", [0, -1, -1000])
 async def test_the_rotation_refuses_a_retention_below_one_day(
     bus: Bus, retention_days: int
