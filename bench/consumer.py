@@ -1,7 +1,5 @@
 """interview's consumer: PaymentCompleted to sessions, against a bare loop and FastStream."""
 
-from urllib.parse import quote
-
 from bench.processes import run_subject, settings_of
 from bench.rounds import Comparison, Measure, Options, alternate
 from bench.seed import superuser
@@ -55,8 +53,7 @@ async def _empty_tables(stack: Stack) -> None:
 
 async def _publish(stack: Stack, count: int) -> None:
     """Empties the stream and publishes new events."""
-    login = stack.nats_login("admin")
-    admin = await connect(stack.nats_url, login.user, login.password, "bench", seconds=10)
+    admin = await connect(stack.nats_login("admin"), "bench", seconds=10)
     manager = admin.jetstream()
     await manager.purge_stream("PAYMENT")
     if "faststream" in [info.name for info in await manager.consumers_info("PAYMENT")]:
@@ -69,6 +66,4 @@ async def _publish(stack: Stack, count: int) -> None:
 
 def _admin(stack: Stack) -> dict[str, str]:
     """For a peer that creates its own durable consumer."""
-    login = stack.nats_login("admin")
-    user, password = quote(login.user, safe=""), quote(login.password, safe="")
-    return {"NATS_URL": f"nats://{user}:{password}@{login.host}:{login.port}"}
+    return {"NATS_URL": stack.nats_login("admin").url}

@@ -4,21 +4,20 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
 
 from clients import Clients, Service, open_channel
 from devstack.keys import Keys
-from devstack.servers.nats_server import USERS, Login
+from devstack.servers.nats_server import USERS
 from devstack.servers.postgres import DATABASE, ROLES, SERVICES, SUPERUSER, Server
 from devstack.settings import Settings
 from devstack.supervision.ports import LOOPBACK, Port
+from eventbus.jetstream import BrokerLogin
 from runtime.auth.authentication import Role
 from runtime.database_url import DatabaseUrl
 from runtime.files import write_private
 
 SECRETS = ("postgres", "provider", *ROLES, *(f"nats_{user}" for user in USERS))
 
-_NATS_PORT = 4222
 _CALL_SECONDS = 60.0  # longer than a service takes at most for a call
 
 
@@ -71,9 +70,7 @@ class Addresses:
     def write_addresses(self) -> None:
         """Writes addresses.json for opsctl; its NATS user is `trace`, which publishes no events."""
         addresses = {name: self.address(name) for name in SERVICES}
-        login = self.nats_login("trace")
-        user, password = quote(login.user, safe=""), quote(login.password, safe="")
-        addresses["nats"] = f"nats://{user}:{password}@{login.host}:{login.port}"
+        addresses["nats"] = self.nats_login("trace").url
         write_private(self.directory / "addresses.json", json.dumps(addresses, indent=2))
 
     def log(self, name: str) -> Path:
@@ -117,17 +114,15 @@ class Addresses:
 
     @property
     def nats_url(self) -> str:
-        """`nats://host:port`, without credentials."""
-        login = self.nats_login("admin")
-        return f"nats://{login.host}:{login.port}"
+        """`nats://host:port`, without credentials; several are separated by commas."""
+        return self.nats_login("admin").address
 
-    def nats_login(self, user: str) -> Login:
+    def nats_login(self, user: str) -> BrokerLogin:
         """Address and credentials for admin, payment, interview, notification or trace."""
-        if self.settings.nats_url:
-            url = urlsplit(self.settings.nats_url)
-            name, password = unquote(url.username or ""), unquote(url.password or "")
-            return Login(url.hostname or LOOPBACK, url.port or _NATS_PORT, name, password)
-        return Login(LOOPBACK, self.port("nats"), user, self.nats_passwords[user])
+        if self.settings.nats:
+            return self.settings.nats
+        url = f"nats://{LOOPBACK}:{self.port('nats')}"
+        return BrokerLogin.parse(url, user, self.nats_passwords[user])
 
     @property
     def nats_passwords(self) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from devstack.addresses import Addresses
 from devstack.errors import DevstackError
+from devstack.servers import nats_server
 from devstack.servers.postgres import SERVICES
 from devstack.settings import Settings
 from devstack.supervision.probes import grpc_is_serving, smtp_is_greeting
@@ -71,7 +72,7 @@ class Components(Addresses):
             case "postgres":
                 return self.postgres_server.is_ready
             case "nats":
-                return self.nats_login("admin").is_accepted
+                return partial(nats_server.accepts_login, self.nats_login("admin"))
             case "mailbox":
                 return partial(smtp_is_greeting, self.smtp_host, self.smtp_port)
             case _:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Self
 
 from devstack.errors import InvalidSetting
+from eventbus.jetstream import BrokerLogin, InvalidBrokerLogin
 from runtime.database_url import DatabaseUrl, InvalidDatabaseUrl
 
 DEFAULT_PORTS: Mapping[str, int] = MappingProxyType(
@@ -36,8 +37,8 @@ class Settings:
         environment: Additional environment variables per component.
         fsync: False lets PostgreSQL lose data in a power failure; for temporary stacks only.
         postgres_url: Superuser's URL of a PostgreSQL server to use instead of the embedded one.
-        nats_url: URL, with an administrator's credentials, of a NATS server to use instead of the
-            embedded one. All services then log in as that user, so NATS does not isolate them.
+        nats: Address and administrator's login of a NATS server to use instead of the embedded
+            one. All services then log in as that user, so NATS does not isolate them.
         topology: File that declares streams and consumers; None for deploy/nats/topology.toml.
         start_seconds: Time limit for a process to become ready.
     """
@@ -46,7 +47,7 @@ class Settings:
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     fsync: bool = True
     postgres_url: DatabaseUrl | None = None
-    nats_url: str = ""
+    nats: BrokerLogin | None = None
     topology: Path | None = None
     start_seconds: float = 60.0
 
@@ -63,7 +64,7 @@ class Settings:
         return cls(
             ports=ports,
             postgres_url=_postgres_url(environ.get("DEVSTACK_POSTGRES_URL", "")),
-            nats_url=environ.get("DEVSTACK_NATS_URL", ""),
+            nats=_nats_login(environ.get("DEVSTACK_NATS_URL", "")),
         )
 
     @classmethod
@@ -83,3 +84,10 @@ def _postgres_url(text: str) -> DatabaseUrl | None:
         return DatabaseUrl.parse(text) if text else None
     except InvalidDatabaseUrl as error:
         raise InvalidSetting("DEVSTACK_POSTGRES_URL", str(error)) from None
+
+
+def _nats_login(text: str) -> BrokerLogin | None:
+    try:
+        return BrokerLogin.parse(text) if text else None
+    except InvalidBrokerLogin as error:
+        raise InvalidSetting("DEVSTACK_NATS_URL", str(error)) from None

@@ -194,9 +194,9 @@ class Stack(Components):
             file.unlink()
 
     async def _start_nats(self) -> None:
-        if not self.settings.nats_url:
+        if not self.settings.nats:
             port = self.port("nats")
             self._spawn(nats_server.program(port, self._streams_directory, self.nats_passwords))
             await self._wait_until_ready("nats")
-        elif not await self.nats_login("admin").is_accepted():
-            raise DevstackError("cannot connect to the NATS server of DEVSTACK_NATS_URL")
+        else:
+            await nats_server.check_login(self.settings.nats)

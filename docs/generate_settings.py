@@ -92,8 +92,12 @@ def document() -> str:
     parts += ["## Migration command", _MIGRATION, _table(_COMMAND_HEAD, owners)]
     admin = [
         ("`NATS_URL`", "required", "`nats://host:port`, several separated by commas"),
-        ("`NATS_USER`", "required", "user with the rights to declare streams and consumers"),
-        ("`NATS_PASSWORD`", "required", "its password"),
+        ("`NATS_USER`", "empty", "user with the rights to declare streams and consumers"),
+        ("`NATS_PASSWORD`", "empty", "its password"),
+        ("`NATS_CREDENTIALS`", "empty", "file with a token and key, instead of user and password"),
+        ("`NATS_TLS_ROOTS`", "empty", "PEM file of the roots to trust; demands TLS"),
+        ("`NATS_TLS_CERTIFICATE`", "empty", "PEM file of a client certificate; demands TLS"),
+        ("`NATS_TLS_KEY`", "empty", "PEM file of its private key"),
     ]
     parts += ["## Topology command", _ADMINISTRATION, _table(_COMMAND_HEAD, admin)]
     parts += ["## devstack", _DEVSTACK, _table(_COMMAND_HEAD, _devstack_rows())]

@@ -4,40 +4,54 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from eventbus.broker import BrokerUnavailable
-from eventbus.jetstream import apply, connect
-from eventbus.topology import load
+from eventbus.jetstream import BrokerLogin, InvalidBrokerLogin, apply, connect
+from eventbus.topology import Topology, load
 
 _USAGE = """Usage: python -m eventbus apply FILE
 
-Creates or updates streams and consumers, as the administrator. Address and credentials are read
-from NATS_URL, NATS_USER and NATS_PASSWORD.
+Creates or updates streams and consumers, as the administrator. Address and login are read from
+NATS_URL, NATS_USER and NATS_PASSWORD, or NATS_CREDENTIALS, and from NATS_TLS_ROOTS,
+NATS_TLS_CERTIFICATE and NATS_TLS_KEY.
 """
 
 
-async def _apply(path: Path) -> None:
-    url, user, password = (os.environ[f"NATS_{name}"] for name in ("URL", "USER", "PASSWORD"))
-    client = await connect(url, user, password, "eventbus-apply", seconds=30)
+async def _apply(login: BrokerLogin, topology: Topology) -> None:
+    client = await connect(login, "eventbus-apply", seconds=30)
     try:
-        await apply(client, load(path))
+        await apply(client, topology)
     finally:
         await client.close()
 
 
 def main() -> None:
-    """Runs the command; exit status 2 for wrong usage, 1 for any other error."""
+    """Runs the command; exit status 2 for wrong usage or settings, 1 for any other error."""
     match sys.argv[1:]:
         case ["apply", path]:
             try:
-                asyncio.run(_apply(Path(path)))
+                login = BrokerLogin.from_environment(os.environ)
+            except KeyError as error:
+                _refuse(f"environment variable {error} is not set")
+            except InvalidBrokerLogin as error:
+                _refuse(f"settings NATS_…: {error}")
+            try:
+                topology = load(Path(path))
+            except (OSError, KeyError, TypeError, ValueError) as error:
+                _refuse(f"{path}: {error}")
+            try:
+                asyncio.run(_apply(login, topology))
             except (BrokerUnavailable, OSError) as error:
                 raise SystemExit(f"eventbus: {error}") from error
-            except KeyError as error:
-                raise SystemExit(f"eventbus: environment variable {error} is not set") from error
         case _:
             sys.stderr.write(_USAGE)
             raise SystemExit(2)
+
+
+def _refuse(problem: str) -> NoReturn:
+    sys.stderr.write(f"eventbus: {problem}\n")
+    raise SystemExit(2)
 
 
 if __name__ == "__main__":

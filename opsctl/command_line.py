@@ -58,9 +58,35 @@ def opsctl(
         typer.Option(
             envvar="OPSCTL_NATS",
             metavar="URL",
-            help="nats://user:password@host:port; `journey` reads events there.",
+            help="nats://user:password@host:port, several separated by commas; `journey` reads"
+            " events there.",
         ),
     ] = "",
+    nats_credentials: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="OPSCTL_NATS_CREDENTIALS",
+            help="File with a NATS user's token and key, instead of user and password.",
+        ),
+    ] = None,
+    nats_tls_roots: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="OPSCTL_NATS_TLS_ROOTS", help="PEM file of roots to trust at NATS; demands TLS."
+        ),
+    ] = None,
+    nats_tls_certificate: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="OPSCTL_NATS_TLS_CERTIFICATE", help="PEM file of a client certificate for NATS."
+        ),
+    ] = None,
+    nats_tls_key: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="OPSCTL_NATS_TLS_KEY", help="PEM file of the client certificate's key."
+        ),
+    ] = None,
     data_dir: Annotated[
         Path,
         typer.Option(
@@ -75,7 +101,17 @@ def opsctl(
         Service.INTERVIEW: interview,
         Service.NOTIFICATION: notification,
     }
-    context.obj = Target(addresses, token_file, tls_roots, nats, data_dir)
+    context.obj = Target(
+        addresses,
+        token_file,
+        tls_roots,
+        nats,
+        data_dir,
+        nats_credentials,
+        nats_tls_roots,
+        nats_tls_certificate,
+        nats_tls_key,
+    )
 
 
 def decode(

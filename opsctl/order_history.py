@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
 
 from clients import AddressUnknown, CallFailed, ClientError, Clients, Service, pages
 from eventbus.broker import BrokerUnavailable, StoredMessage
 from eventbus.event import MalformedEnvelope, parse
-from eventbus.jetstream import JetStream
+from eventbus.jetstream import BrokerLogin, JetStream
 from interview.v1 import interview_service_pb2
 from notification.v1 import notification_service_pb2
 from opsctl import timeline
@@ -38,16 +37,16 @@ class OrderHistory:
 
 
 async def read_order_history(
-    clients: Clients, order_id: str, nats_url: str, *, reveal: bool
+    clients: Clients, order_id: str, broker: BrokerLogin | None, *, reveal: bool
 ) -> OrderHistory:
-    """Reads all that the services and the streams hold about an order."""
+    """Reads all that the services and the streams hold about an order; None: no streams."""
     history = OrderHistory(order_id)
     await _RecordReader(clients, history).read()
-    if not nats_url:
+    if broker is None:
         history.errors.append("events: the address of NATS is unknown: give --nats URL")
         return history
     try:
-        async for entry in _read_events(nats_url, order_id, reveal=reveal):
+        async for entry in _read_events(broker, order_id, reveal=reveal):
             history.entries.append(entry)
     except BrokerUnavailable as error:
         history.errors.append(f"events: {error}")
@@ -172,12 +171,9 @@ class _RecordReader:
         self._history.errors.append(f"{part}: {describe(error)}")
 
 
-async def _read_events(nats_url: str, order_id: str, *, reveal: bool) -> AsyncIterator[Entry]:
+async def _read_events(broker: BrokerLogin, order_id: str, *, reveal: bool) -> AsyncIterator[Entry]:
     """The order's events in the streams of all services; raises BrokerUnavailable."""
-    url = urlsplit(nats_url)
-    user, password = unquote(url.username or ""), unquote(url.password or "")
-    server = f"{url.scheme or 'nats'}://{url.hostname}:{url.port or 4222}"
-    jetstream = JetStream(server, user, password, "opsctl", inbox_prefix="_INBOX")
+    jetstream = JetStream(broker, "opsctl", inbox_prefix="_INBOX")
     jetstream.open()
     try:
         await jetstream.wait_connected(_CONNECT_SECONDS)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clients import Clients, Service, connect
+from eventbus.jetstream import BrokerLogin, InvalidBrokerLogin
 from opsctl.errors import UserError
 
 # A devstack writes these at each start: the address of each service and the URL of NATS, a token.
@@ -22,6 +23,10 @@ class Target:
     tls_roots: Path | None
     nats: str
     data_dir: Path
+    nats_credentials: Path | None = None
+    nats_tls_roots: Path | None = None
+    nats_tls_certificate: Path | None = None
+    nats_tls_key: Path | None = None
 
     def connect(self) -> Clients:
         """Clients of the services whose addresses are known; raises UserError."""
@@ -42,9 +47,20 @@ class Target:
         """`host:port` of a service; "" if unknown."""
         return self.addresses.get(service) or self._devstack_addresses().get(service, "")
 
-    def nats_url(self) -> str:
-        """The URL of NATS with user and password; "" if unknown."""
-        return self.nats or self._devstack_addresses().get("nats", "")
+    def broker_login(self) -> BrokerLogin | None:
+        """Address of NATS and what to log in with; None if unknown; raises UserError."""
+        if not (url := self.nats or self._devstack_addresses().get("nats", "")):
+            return None
+        try:
+            return BrokerLogin.parse(
+                url,
+                credentials=self.nats_credentials,
+                tls_roots=self.nats_tls_roots,
+                tls_certificate=self.nats_tls_certificate,
+                tls_key=self.nats_tls_key,
+            )
+        except InvalidBrokerLogin as error:
+            raise UserError(f"the address of NATS or its login cannot be used: {error}") from error
 
     def token(self) -> str:
         """The bearer token; raises UserError."""

@@ -11,6 +11,7 @@ from pydantic import (
     Json,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -18,12 +19,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from eventbus import ConsumerSettings, RelaySettings
 from eventbus.backoff import Backoff
-from eventbus.jetstream import JetStream, check_address
+from eventbus.jetstream import BrokerLogin, JetStream
 from eventbus.retention import RetentionSettings
 from runtime.auth.identity_providers import IdentityProvider
 from runtime.database_url import DatabaseUrl
 
 _CLOCK_SKEW = timedelta(days=1)
+Given = TypeVar("Given", str, SecretStr)
 
 # An empty variable is the same as none.
 OptionalFile = Annotated[Path | None, BeforeValidator(lambda path: path or None)]
@@ -79,9 +81,31 @@ class ServiceSettings(CallSettings):
         " parameters of libpq are understood"
     )
     database_pool_size: int = Field(10, ge=2, le=100, description="maximum of open connections")
-    nats_url: str = Field(description="nats://host:port; several are separated by commas")
-    nats_user: str = Field(description="the service's own user at the broker")
-    nats_password: SecretStr = Field(description="password of the broker user")
+    nats_url: str = Field(
+        description="nats://host:port, or tls://host:port; several are separated by commas"
+    )
+    nats_credentials: OptionalFile = Field(
+        None, description="file with a NATS user's token and key, instead of user and password"
+    )
+    nats_user: str = Field(
+        "",
+        validate_default=True,
+        description="the service's own user at the broker; required without NATS_CREDENTIALS",
+    )
+    nats_password: SecretStr = Field(
+        SecretStr(""),
+        validate_default=True,
+        description="password of the broker user; required without NATS_CREDENTIALS",
+    )
+    nats_tls_roots: OptionalFile = Field(
+        None, description="PEM file of the roots to trust at the broker; demands TLS"
+    )
+    nats_tls_certificate: OptionalFile = Field(
+        None, description="PEM file of a client certificate for the broker; demands TLS"
+    )
+    nats_tls_key: OptionalFile = Field(
+        None, description="PEM file of the client certificate's private key"
+    )
     max_call_seconds: float = Field(
         30.0, gt=0, description="limit of a call's duration, also without a client deadline"
     )
@@ -158,8 +182,16 @@ class ServiceSettings(CallSettings):
     @field_validator("nats_url")
     @classmethod
     def _check_nats_url(cls, url: str) -> str:
-        check_address(url)
+        BrokerLogin.parse(url)
         return url
+
+    @field_validator("nats_user", "nats_password")
+    @classmethod
+    def _check_nats_login(cls, value: Given, info: ValidationInfo) -> Given:
+        in_url = "@" in info.data.get("nats_url", "")
+        if not (value or in_url or info.data.get("nats_credentials")):
+            raise ValueError("it is required without NATS_CREDENTIALS")
+        return value
 
     @model_validator(mode="after")
     def _check_retention(self) -> Self:
@@ -170,10 +202,26 @@ class ServiceSettings(CallSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_broker_login(self) -> Self:
+        self.broker_login()
+        return self
+
     def create_broker(self, name: str) -> JetStream:
         """A connection to the broker as the service's own user, not opened yet."""
-        password = self.nats_password.get_secret_value()
-        return JetStream(self.nats_url, self.nats_user, password, name)
+        return JetStream(self.broker_login(), name)
+
+    def broker_login(self) -> BrokerLogin:
+        """Address of the broker and what to log in with."""
+        return BrokerLogin.parse(
+            self.nats_url,
+            self.nats_user,
+            self.nats_password.get_secret_value(),
+            self.nats_credentials,
+            self.nats_tls_roots,
+            self.nats_tls_certificate,
+            self.nats_tls_key,
+        )
 
     def consumer(self) -> ConsumerSettings:
         """The bus's consumer settings."""

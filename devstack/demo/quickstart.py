@@ -70,9 +70,7 @@ def _grpcurl(stack: Stack, role: str, name: str, method: str, body: object) -> s
 
 
 def _event_tracing(stack: Stack) -> str:
-    login = stack.nats_login("trace")
-    server = f"nats://{login.user}:{login.password}@{login.host}:{login.port}"
-    nats = f"nats --server {server}"
+    nats = f"nats --server {stack.nats_login('trace').url}"
     translate = f"--translate '{_opsctl()} decode {{{{Subject}}}}'"
     lines = [
         f"{nats} sub 'payment.v1.>' {translate}",

@@ -36,9 +36,7 @@ class Demo:
 
     async def run(self) -> bool:
         """True if all steps passed."""
-        login = self._stack.nats_login("trace")
-        url = f"nats://{login.host}:{login.port}"
-        nats = await connect(url, login.user, login.password, "demo", _CONNECT_SECONDS)
+        nats = await connect(self._stack.nats_login("trace"), "demo", _CONNECT_SECONDS)
         try:
             await subscribe(nats, "*.v1.>", self._on_event)
             async with self._stack.connect() as clients:

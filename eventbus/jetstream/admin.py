@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
@@ -19,20 +19,47 @@ from nats.js.api import (
 from nats.js.errors import NotFoundError
 
 from eventbus.broker import BrokerUnavailable
-from eventbus.jetstream.address import without_credentials
+from eventbus.jetstream.client import ReconnectingClient
+from eventbus.jetstream.login import BrokerLogin
 from eventbus.topology import ConsumerSpec, StreamSpec, Topology
 
+_RETRY_SECONDS = 0.1
 
-async def connect(url: str, user: str, password: str, name: str, seconds: float) -> Client:
-    """A connected client that does not reconnect; raises BrokerUnavailable."""
+
+async def connect(login: BrokerLogin, name: str, seconds: float) -> Client:
+    """A connected client that does not reconnect; raises BrokerUnavailable.
+
+    It tries each server until one accepts a connection, for at most the given time.
+    """
+    client = ReconnectingClient()
+    problems: list[Exception] = []
+
+    async def remember(problem: Exception) -> None:
+        problems.append(problem)
+
     try:
-        return await asyncio.wait_for(
-            nats.connect(url, user=user, password=password, name=name, allow_reconnect=False),
-            seconds,
-        )
+        async with asyncio.timeout(seconds):
+            await client.connect(
+                **login.connect_options(),
+                name=name,
+                allow_reconnect=False,
+                reconnect_time_wait=_RETRY_SECONDS,  # type: ignore[arg-type]
+                error_cb=remember,
+            )
     except (NatsError, OSError, TimeoutError) as error:
+        cause = problems[-1] if problems else error  # a time-out has a cause, too
+        reason = str(cause) or type(cause).__name__
+        raise BrokerUnavailable(f"no broker at {login.address}: {reason}") from error
+    return client
+
+
+async def check_jetstream(client: Client) -> None:
+    """Raises BrokerUnavailable unless JetStream answers."""
+    try:
+        await client.jetstream().account_info()
+    except (NatsError, TimeoutError) as error:
         reason = str(error) or type(error).__name__
-        raise BrokerUnavailable(f"no broker at {without_credentials(url)}: {reason}") from error
+        raise BrokerUnavailable(f"JetStream is not available: {reason}") from error
 
 
 async def subscribe(client: Client, subject: str, on_message: Callable[[Msg], None]) -> None:
@@ -46,17 +73,27 @@ async def subscribe(client: Client, subject: str, on_message: Callable[[Msg], No
 
 
 async def apply(client: Client, topology: Topology) -> None:
-    """Creates or updates streams and durable consumers; idempotent."""
+    """Creates or updates streams and durable consumers; idempotent; raises BrokerUnavailable."""
     jetstream = client.jetstream()
-    for stream in topology.streams:
-        config = _stream_config(stream)
-        try:
-            await jetstream.stream_info(stream.name)
-            await jetstream.update_stream(config)
-        except NotFoundError:
-            await jetstream.add_stream(config)
-    for consumer in topology.consumers:
-        await jetstream.add_consumer(consumer.stream, _consumer_config(consumer))
+    name = ""
+    try:
+        for stream in topology.streams:
+            name = f"stream {stream.name}"
+            await _apply_stream(jetstream, _stream_config(stream))
+        for consumer in topology.consumers:
+            name = f"consumer {consumer.name} of stream {consumer.stream}"
+            await jetstream.add_consumer(consumer.stream, _consumer_config(consumer))
+    except NatsError as error:
+        reason = str(error) or type(error).__name__
+        raise BrokerUnavailable(f"{name} cannot be applied: {reason}") from error
+
+
+async def _apply_stream(jetstream: JetStreamContext, config: StreamConfig) -> None:
+    try:
+        await jetstream.stream_info(str(config.name))
+        await jetstream.update_stream(config)
+    except NotFoundError:
+        await jetstream.add_stream(config)
 
 
 def _stream_config(stream: StreamSpec) -> StreamConfig:

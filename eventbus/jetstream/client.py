@@ -1,9 +1,37 @@
 """The NATS client, extended: it reconnects after any error and reads any message."""
 
-from nats.aio.client import Client
+import asyncio
+import ssl
+import time
+from typing import Any
+from urllib.parse import ParseResult
+
+from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, Srv
 from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
 from nats.errors import Error as NatsError
 from nats.protocol.parser import PERMISSIONS_ERR
+
+
+class TlsTransport(TcpTransport):
+    """The library's transport, with a change to TLS that asyncio knows of.
+
+    The library puts a second stream on the connection, which logs a warning at each end of it.
+    """
+
+    async def connect_tls(
+        self,
+        uri: str | ParseResult,
+        ssl_context: ssl.SSLContext,
+        buffer_size: int,  # noqa: ARG002 - of the library's signature
+        connect_timeout: int,
+    ) -> None:
+        host = uri if isinstance(uri, str) else uri.hostname
+        writer = self._io_writer
+        if writer is None:
+            raise NatsError("not connected")
+        async with asyncio.timeout(connect_timeout):
+            await writer.start_tls(ssl_context, server_hostname=host)
 
 
 class ReconnectingClient(Client):
@@ -28,6 +56,23 @@ class ReconnectingClient(Client):
         if self.is_connected:
             self.disconnect_error = e
         await super()._process_op_err(e)
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        s.last_attempt = time.monotonic()
+        self._transport = TlsTransport()  # type: ignore[no-untyped-call]
+        await self._transport.connect(
+            s.uri,
+            buffer_size=DEFAULT_BUFFER_SIZE,
+            connect_timeout=self.options["connect_timeout"],
+        )
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        # The library sends the password in the clear to a server that does not demand TLS.
+        if initial_connection and "tls" in self.options and not info.get("tls_required"):
+            if not info.get("tls_available"):
+                raise NatsError("the server does not offer TLS")
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
 
     async def _process_connect_init(self) -> None:
         try:

@@ -10,8 +10,8 @@ from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
 from eventbus.broker import BrokerUnavailable, EventRefused
-from eventbus.jetstream.address import without_credentials
 from eventbus.jetstream.client import ReconnectingClient
+from eventbus.jetstream.login import BrokerLogin
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -23,13 +23,12 @@ class Connection:
     `request_seconds` is the time limit of a request.
     """
 
-    def __init__(
-        self, url: str, user: str, password: str, name: str, inbox_prefix: str = ""
-    ) -> None:
+    def __init__(self, login: BrokerLogin, name: str, inbox_prefix: str = "") -> None:
         """`inbox_prefix` is "_INBOX_" and the user's name by default."""
-        self._inbox_prefix = inbox_prefix or f"_INBOX_{user}"
-        self._url, self._user, self._password, self._name = url, user, password, name
-        self._address = without_credentials(url)
+        self._inbox_prefix = inbox_prefix or f"_INBOX_{login.user or name}"
+        self._login, self._name, self._address = login, name, login.address
+        # What keeps it from connecting; empty while it is connected, or nothing has failed.
+        self._problem = ""
         self._client = ReconnectingClient()
         self._connecting: asyncio.Task[None] | None = None
         self.request_seconds = 5.0
@@ -57,7 +56,7 @@ class Connection:
             raise BrokerUnavailable("not opened")
         done, _ = await asyncio.wait({self._connecting}, timeout=seconds)
         if not done:
-            raise BrokerUnavailable(f"no broker at {self._address} within {seconds} s")
+            raise BrokerUnavailable(self._unreachable(f"within {seconds:g} s"))
         if error := self._connecting.exception():
             raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
 
@@ -81,9 +80,7 @@ class Connection:
 
     async def _connect(self) -> None:
         await self._client.connect(
-            servers=self._url.split(","),
-            user=self._user,
-            password=self._password,
+            **self._login.connect_options(),
             name=self._name,
             inbox_prefix=self.inbox_prefix.encode(),
             max_reconnect_attempts=-1,
@@ -95,6 +92,7 @@ class Connection:
             disconnected_cb=self._on_disconnect,
             reconnected_cb=self._on_reconnect,
         )
+        self._problem = ""
         _log.info("broker connected", url=self._address)
 
     def _log_connect_failure(self, connecting: asyncio.Task[None]) -> None:
@@ -105,9 +103,10 @@ class Connection:
     async def _on_error(self, error: Exception) -> None:
         text = str(error) or type(error).__name__
         if "permissions violation" not in text.lower():
+            self._problem = text
             _log.warning("broker error", detail=text)
             return
-        _log.error("broker permission denied", detail=text, user=self._user)
+        _log.error("broker permission denied", detail=text, user=self._login.user)
         for subjects, denied in self._calls:
             if not denied.done() and any(subject in text.lower() for subject in subjects):
                 denied.set_result(text)
@@ -117,10 +116,11 @@ class Connection:
         if error is None:
             _log.info("broker disconnected", url=self._address)
         else:
-            reason = str(error) or type(error).__name__
+            self._problem = reason = str(error) or type(error).__name__
             _log.warning("broker disconnected", url=self._address, reason=reason)
 
     async def _on_reconnect(self) -> None:
+        self._problem = ""
         _log.info("broker reconnected", url=self._address)
 
     async def call(self, reply: Awaitable[T], subjects: Collection[str]) -> T:
@@ -150,8 +150,12 @@ class Connection:
     def client(self) -> ReconnectingClient:
         """The connected client; raises BrokerUnavailable."""
         if not self._client.is_connected:
-            raise BrokerUnavailable(f"not connected to {self._address}")
+            raise BrokerUnavailable(self._unreachable(""))
         return self._client
+
+    def _unreachable(self, when: str) -> str:
+        cause = f": {self._problem}" if self._problem else ""
+        return f"{f'no broker at {self._address} {when}'.rstrip()}{cause}"
 
     async def headers_of(self, raw: bytes) -> dict[str, str]:
         """Parses the headers of a stored message."""

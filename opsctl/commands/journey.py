@@ -45,9 +45,9 @@ def journey(
 ) -> None:
     """The command `journey`."""
     target: Target = context.obj
+    broker = target.broker_login()
     history = run(
-        target,
-        lambda clients: read_order_history(clients, order_id, target.nats_url(), reveal=reveal),
+        target, lambda clients: read_order_history(clients, order_id, broker, reveal=reveal)
     )
     if not history.entries:
         errors = "; ".join(dict.fromkeys(history.errors))

@@ -57,8 +57,7 @@ async def test_publishing_another_domains_subject_is_refused(
 ) -> None:
     """As a single event and in a batch; none of them reaches the stream."""
     login = shared_stack.devstack.nats_login(publisher)
-    url = shared_stack.devstack.nats_url
-    broker = JetStream(url, login.user, login.password, f"forging {publisher}")
+    broker = JetStream(login, f"forging {publisher}")
     forged = [
         Event(
             id=f"evt_{ULID()}",

@@ -349,9 +349,7 @@ class Bus:
         if self.admin is None or not self.admin.is_connected:
             if self.admin is not None and not self.admin.is_closed:
                 await self.admin.close()
-            login = self.stack.nats_login("admin")
-            url = self.stack.nats_url
-            self.admin = await connect(url, login.user, login.password, "tests", 10)
+            self.admin = await connect(self.stack.nats_login("admin"), "tests", 10)
         return self.admin
 
     async def replay(self, consumer: Consumer, dead_letter_id: str) -> bool:
@@ -431,7 +429,7 @@ def _new_bus(stack: Stack, name: str, domain: str, stream: dict[str, Any]) -> Bu
             Column("key", Text, nullable=False),
             Column("version", BigInteger, nullable=False),
         ),
-        broker=JetStream(stack.nats_url, login.user, login.password, name),
+        broker=JetStream(login, name),
         spec=StreamSpec(name=name.upper(), subjects=[f"{domain}.>"], **options),
     )
 

@@ -6,12 +6,14 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from devstack.servers import nats_server
-from devstack.servers.nats_server import USERS, Login
+from devstack.servers.nats_server import USERS
 from devstack.supervision.ports import LOOPBACK, Port
 from devstack.supervision.processes import Process, Supervisor
+from eventbus.jetstream import BrokerLogin, connect
 
 ADMIN_PASSWORD = "admin-password"
 _START_SECONDS = 20.0
@@ -63,16 +65,36 @@ async def configurable_server(directory: Path, password: str) -> AsyncIterator[C
     port = Port.claim(0)
     server = ConfigurableServer(port, directory)
     server.change_password(password)
-    program = nats_server.program(port.number, directory / "store", dict.fromkeys(USERS, ""))
-    command = [program.command[0], "--config", str(server.configuration)]
-    server.process = Supervisor(directory).spawn(replace(program, command=command))
+    admin = BrokerLogin.parse(server.url, "admin", ADMIN_PASSWORD)
     try:
-        admin = Login(LOOPBACK, port.number, "admin", ADMIN_PASSWORD)
-        await server.process.wait_until_ready(admin.is_accepted, _START_SECONDS)
-        yield server
+        async with running_server(server.configuration, admin) as process:
+            server.process = process
+            yield server
     finally:
-        await server.process.terminate()
         port.close()
+
+
+@asynccontextmanager
+async def running_server(
+    configuration: Path, login: BrokerLogin, *, with_jetstream: bool = True
+) -> AsyncIterator[Process]:
+    """A nats-server with the given configuration, once it accepts the login."""
+    directory = configuration.parent
+    program = nats_server.program(0, directory / "store", dict.fromkeys(USERS, ""))
+    command = [program.command[0], "--config", str(configuration)]
+    process = Supervisor(directory).spawn(replace(program, command=command))
+    try:
+        probe = partial(nats_server.accepts_login if with_jetstream else _connects, login)
+        await process.wait_until_ready(probe, _START_SECONDS)
+        yield process
+    finally:
+        await process.terminate()
+
+
+async def _connects(login: BrokerLogin) -> bool:
+    client = await connect(login, "probe", _START_SECONDS)
+    await client.close()
+    return True
 
 
 class ScriptedServer:

@@ -307,8 +307,7 @@ async def test_a_denied_pull_is_reported_as_denied_and_not_as_a_timeout(
 ) -> None:
     """By the services' own client; acceptance/test_28 checks it for publishing."""
     login = shared_stack.devstack.nats_login("interview")
-    url = shared_stack.devstack.nats_url
-    broker = JetStream(url, login.user, login.password, "intruder")
+    broker = JetStream(login, "intruder")
     broker.open()
     try:
         await broker.wait_connected(10)

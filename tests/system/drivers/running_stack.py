@@ -169,7 +169,7 @@ class RunningStack:
         """A connection as a NATS user."""
         login = self.devstack.nats_login(user)
         client = await nats.connect(
-            f"nats://{login.host}:{login.port}",
+            login.address,
             user=login.user,
             password=login.password,
             inbox_prefix=f"_INBOX_{user}" if user in SERVICES else "_INBOX",

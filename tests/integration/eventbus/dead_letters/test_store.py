@@ -107,7 +107,7 @@ async def test_a_message_that_the_nats_library_misreads_does_not_block_others(
 async def _publish_bytes(bus: Bus, subject: bytes, headers: bytes, data: bytes) -> None:
     """Publishes bytes that no client library would send."""
     login = bus.stack.nats_login("admin")
-    reader, writer = await asyncio.open_connection(login.host, login.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", bus.stack.port("nats"))
     try:
         await reader.readline()
         entry = f'{{"user":"{login.user}","pass":"{login.password}","headers":true}}'

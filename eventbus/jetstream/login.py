@@ -1,0 +1,179 @@
+"""Where the broker is and how to log in: one form for all programs, checked before they connect.
+
+The address is `nats://host:port`, several separated by commas; it may contain user and password.
+`tls://`, roots and a client certificate demand TLS.
+"""
+
+import base64
+import binascii
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+_DEFAULT_PORT = 4222
+_TLS_SCHEME = "tls"
+_SCHEMES = frozenset({"nats", _TLS_SCHEME})
+# A credentials file has a token of a user, and the seed of the user's key, each between two lines.
+_TOKEN = re.compile(r"BEGIN NATS USER JWT-+\s+(\S+)\s+-+END")
+_SEED = re.compile(r"BEGIN USER NKEY SEED-+\s+(\S+)\s+-+END")
+# Base32 of two bytes that tell the kind, the seed, and a checksum.
+_SEED_BYTES = slice(2, 34)
+
+
+class InvalidBrokerLogin(ValueError):
+    """An address or a file cannot be used; the message contains no secret."""
+
+
+@dataclass(frozen=True)
+class BrokerLogin:
+    """Servers without user and password, and what to log in with. Create it by `parse`."""
+
+    servers: tuple[str, ...]
+    user: str = ""
+    password: str = field(default="", repr=False)
+    credentials: Path | None = None
+    tls_roots: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+    @classmethod
+    def parse(
+        cls,
+        url: str,
+        user: str = "",
+        password: str = "",
+        credentials: Path | None = None,
+        tls_roots: Path | None = None,
+        tls_certificate: Path | None = None,
+        tls_key: Path | None = None,
+    ) -> Self:
+        """Reads an address; user and password in it count if none are given.
+
+        `credentials` is a file with a token and a key, which replaces user and password. Raises
+        InvalidBrokerLogin, also for files that cannot be used.
+        """
+        parts = [_split(server.strip(), url, n) for n, server in enumerate(url.split(","), 1)]
+        tls = any(part.scheme == _TLS_SCHEME for part in parts) or tls_roots or tls_certificate
+        if not user:
+            user, password = next(
+                ((unquote(p.username), unquote(p.password or "")) for p in parts if p.username),
+                ("", password),
+            )
+        servers = tuple(_server(part, _TLS_SCHEME if tls else part.scheme) for part in parts)
+        login = cls(servers, user, password, credentials, tls_roots, tls_certificate, tls_key)
+        login.connect_options()  # reads all files
+        return login
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Reads NATS_URL, NATS_USER and so on; raises KeyError without NATS_URL."""
+        files = ("credentials", "tls_roots", "tls_certificate", "tls_key")
+        given = {name: Path(path) for name in files if (path := _variable(environ, name))}
+        user, password = _variable(environ, "user"), _variable(environ, "password")
+        return cls.parse(environ["NATS_URL"], user, password, **given)
+
+    @property
+    def address(self) -> str:
+        """The servers, separated by commas, without user and password."""
+        return ",".join(self.servers)
+
+    @property
+    def url(self) -> str:
+        """The servers with user and password: one setting for programs that take it as one."""
+        login = quote(self.user, safe="")
+        if self.password:
+            login += f":{quote(self.password, safe='')}"
+        if not login:
+            return self.address
+        return ",".join(server.replace("://", f"://{login}@", 1) for server in self.servers)
+
+    def connect_options(self) -> dict[str, Any]:
+        """Options of the library's `connect`; raises InvalidBrokerLogin if a file is unusable."""
+        options: dict[str, Any] = {"servers": list(self.servers)}
+        if self.credentials:
+            _read_credentials(self.credentials)
+            options |= {
+                "user_jwt_cb": _token_reader(self.credentials),
+                "signature_cb": _signer(self.credentials),
+            }
+        elif self.user and not self.password:
+            options["token"] = self.user  # as in nats://token@host
+        else:
+            options |= {"user": self.user, "password": self.password}
+        if self.servers[0].startswith(_TLS_SCHEME):
+            options["tls"] = self._tls_context()
+        return options
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise InvalidBrokerLogin("a client certificate and its key must be given together")
+        try:
+            context = ssl.create_default_context(cafile=self.tls_roots)
+        except (OSError, ValueError) as error:
+            raise InvalidBrokerLogin(f"{self.tls_roots} cannot be read: {error}") from None
+        if self.tls_certificate:
+            try:
+                context.load_cert_chain(self.tls_certificate, self.tls_key)
+            except (OSError, ValueError) as error:
+                problem = f"{self.tls_certificate} or {self.tls_key} cannot be read: {error}"
+                raise InvalidBrokerLogin(problem) from None
+        return context
+
+
+def _variable(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(f"NATS_{name.upper()}", "")
+
+
+def _split(server: str, url: str, number: int) -> SplitResult:
+    name = f"address {number}" if "," in url else "it"
+    try:
+        parts = urlsplit(server if "://" in server else f"nats://{server}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise InvalidBrokerLogin(f"{name} has an invalid host or port") from None
+    if parts.scheme not in _SCHEMES:
+        raise InvalidBrokerLogin(f"{name} does not begin with nats:// or tls://")
+    if not host or port == 0 or parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise InvalidBrokerLogin(f"{name} is not of the form nats://host:port")
+    return parts
+
+
+def _server(parts: SplitResult, scheme: str) -> str:
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{scheme}://{host}:{parts.port or _DEFAULT_PORT}"
+
+
+def _read_credentials(file: Path) -> tuple[str, Ed25519PrivateKey]:
+    """Token and key of a credentials file; raises InvalidBrokerLogin."""
+    try:
+        text = file.read_text("ascii")
+    except (OSError, ValueError) as error:
+        raise InvalidBrokerLogin(f"{file} cannot be read: {error}") from None
+    token, seed = _TOKEN.search(text), _SEED.search(text)
+    if token is None or seed is None:
+        raise InvalidBrokerLogin(f"{file} does not contain a user's token and the seed of a key")
+    padded = seed[1] + "=" * (-len(seed[1]) % 8)
+    try:
+        key = Ed25519PrivateKey.from_private_bytes(base64.b32decode(padded)[_SEED_BYTES])
+    except (binascii.Error, ValueError):
+        raise InvalidBrokerLogin(f"the seed in {file} is not one of a key") from None
+    return token[1], key
+
+
+def _token_reader(file: Path) -> Callable[[], bytes]:
+    """Reads the file at each connect: tokens expire and are renewed in it."""
+
+    def read_token() -> bytes:
+        return _read_credentials(file)[0].encode()
+
+    return read_token
+
+
+def _signer(file: Path) -> Callable[[str], bytes]:
+    return lambda nonce: base64.b64encode(_read_credentials(file)[1].sign(nonce.encode()))
