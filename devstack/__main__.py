@@ -74,6 +74,8 @@ def clean(data_dir: DataDir = _DEFAULT_DIR) -> None:
 
 
 def _settings() -> Settings:
+    for line in Settings.unknown_variables():
+        typer.echo(f"devstack: {line}", err=True)
     try:
         return Settings.from_environment()
     except DevstackError as error:

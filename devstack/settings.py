@@ -10,6 +10,7 @@ from typing import Self
 from devstack.errors import InvalidSetting
 from eventbus.jetstream import BrokerLogin, InvalidBrokerLogin
 from runtime.database_url import DatabaseUrl, InvalidDatabaseUrl
+from runtime.unknown_variables import unknown_variables, warning_about
 
 DEFAULT_PORTS: Mapping[str, int] = MappingProxyType(
     {
@@ -66,6 +67,12 @@ class Settings:
             postgres_url=_postgres_url(environ.get("DEVSTACK_POSTGRES_URL", "")),
             nats=_nats_login(environ.get("DEVSTACK_NATS_URL", "")),
         )
+
+    @staticmethod
+    def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+        """A line about each variable that begins like a setting and is none."""
+        known = (*_PORT_VARIABLES.values(), "DEVSTACK_POSTGRES_URL", "DEVSTACK_NATS_URL")
+        return [warning_about(*found) for found in unknown_variables("DEVSTACK_", known, environ)]
 
     @classmethod
     def on_free_ports(cls) -> Self:

@@ -3,6 +3,7 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from runtime.call_target import CallTarget
 from runtime.rpc.client import HTTP_PROXY, Peer
 from runtime.settings import ServiceSettings
 
@@ -12,7 +13,7 @@ class InterviewSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="INTERVIEW_", extra="ignore")
 
-    payment_target: str = Field(description="gRPC target of payment, such as host:port")
+    payment_target: CallTarget = Field(description="gRPC target of payment, such as host:port")
     payment_http_proxy: str = Field(
         "", pattern=HTTP_PROXY, description="http://host:port of the proxy to payment; empty: none"
     )

@@ -19,7 +19,9 @@ class NotificationSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="NOTIFICATION_", extra="ignore")
 
-    smtp_host: str = Field(description="host of the SMTP server")
+    smtp_host: str = Field(
+        pattern=r"^[^\s/]+$", description="host of the SMTP server, without smtp:// and port"
+    )
     smtp_port: int = Field(ge=1, le=65535, description="port of the SMTP server")
     smtp_user: str = Field("", description="user at the SMTP server; empty: no authentication")
     smtp_password: SecretStr = Field(SecretStr(""), description="password of the SMTP user")

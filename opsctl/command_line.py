@@ -1,10 +1,11 @@
 """The commands of `opsctl` and the options that all of them share."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -22,6 +23,7 @@ from opsctl.output import printable
 from opsctl.target import Target
 from runtime import redaction
 from runtime.ops.event_json import Undecodable, to_json
+from runtime.unknown_variables import unknown_variables, warning_about
 from shared_model.access_code import mask_access_codes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -96,6 +98,9 @@ def opsctl(
     ] = Path(".dev"),
 ) -> None:
     """The options of all commands."""
+    known = [str(option.envvar) for option in context.command.params if _has_variable(option)]
+    for found in unknown_variables("OPSCTL_", known, os.environ):
+        typer.echo(f"opsctl: {warning_about(*found)}", err=True)
     addresses = {
         Service.PAYMENT: payment,
         Service.INTERVIEW: interview,
@@ -128,6 +133,10 @@ def decode(
         typer.echo(to_json(event_type, sys.stdin.buffer.read(), reveal=reveal))
     except (MalformedEnvelope, Undecodable) as error:
         raise UserError(str(error)) from None
+
+
+def _has_variable(option: Any) -> bool:
+    return bool(getattr(option, "envvar", None))
 
 
 # Help does not come from docstrings: Python removes them under -OO.

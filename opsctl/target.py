@@ -8,6 +8,7 @@ from pathlib import Path
 from clients import Clients, Service, connect
 from eventbus.jetstream import BrokerLogin, InvalidBrokerLogin
 from opsctl.errors import UserError
+from runtime.call_target import check_target
 
 # A devstack writes these at each start: the address of each service and the URL of NATS, a token.
 _ADDRESSES = "addresses.json"
@@ -37,6 +38,11 @@ class Target:
                 " or OPSCTL_PAYMENT and so on, or run in the directory of a devstack"
                 f" (there are none in {self.data_dir / _ADDRESSES})"
             )
+        for service, address in addresses.items():
+            try:
+                check_target(address)
+            except ValueError as error:
+                raise UserError(f"the address of {service}, {address!r}: {error}") from None
         token = self.token()
         try:
             return connect(addresses, token=token, tls_roots=self.tls_roots)

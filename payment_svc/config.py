@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from runtime.call_target import CallTarget
 from runtime.rpc.client import HTTP_PROXY, Peer
 from runtime.settings import OptionalFile, ServiceSettings
 
@@ -15,7 +16,7 @@ class PaymentSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="PAYMENT_", extra="ignore")
 
-    provider_target: str = Field(description="host:port of the payment provider")
+    provider_target: CallTarget = Field(description="host:port of the payment provider")
     provider_tls_roots: OptionalFile = Field(
         None,
         description="PEM file of the roots to trust in calls to the payment provider; none:"
@@ -26,7 +27,9 @@ class PaymentSettings(ServiceSettings):
         pattern=HTTP_PROXY,
         description="http://host:port of the proxy to the payment provider; empty: none",
     )
-    provider_secret: SecretStr = Field(description="secret that signs the provider's notifications")
+    provider_secret: SecretStr = Field(
+        min_length=1, description="secret that signs the provider's notifications"
+    )
     provider_secret_old: SecretStr = Field(
         SecretStr(""),
         description="previous secret, also valid during a rotation; empty for none",

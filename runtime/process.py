@@ -23,7 +23,7 @@ from runtime.ops.metrics import Metrics
 from runtime.rpc.server import GrpcServer, PortTaken
 from runtime.rpc.tls import CertificateUnreadable
 from runtime.service_name import ServiceName
-from runtime.settings import ServiceSettings, read
+from runtime.settings import ServiceSettings, read, warn_of_unknown_variables
 from runtime.workers import Worker
 
 _log = structlog.get_logger(__name__)
@@ -127,6 +127,7 @@ def run(
     config = read(settings)
     redaction.add_rule(mask_secrets)
     logging.configure(str(name), config.log_level, config.log_format)
+    warn_of_unknown_variables(settings)
 
     async def until_signal() -> None:
         stop = asyncio.Event()

@@ -1,10 +1,12 @@
 """Settings from the environment; each service has its own prefix."""
 
+import os
 import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
+import structlog
 from pydantic import (
     BeforeValidator,
     Field,
@@ -23,8 +25,10 @@ from eventbus.jetstream import BrokerLogin, JetStream
 from eventbus.retention import RetentionSettings
 from runtime.auth.identity_providers import IdentityProvider
 from runtime.database_url import DatabaseUrl
+from runtime.unknown_variables import unknown_variables
 
 _CLOCK_SKEW = timedelta(days=1)
+_log = structlog.get_logger(__name__)
 Given = TypeVar("Given", str, SecretStr)
 
 # An empty variable is the same as none.
@@ -246,6 +250,8 @@ class ServiceSettings(CallSettings):
 
 
 Settings = TypeVar("Settings", bound=BaseSettings)
+# Read by the migration command, which has the service's prefix.
+_OF_COMMANDS = ("OWNER_DATABASE_URL",)
 
 
 def read(settings: type[Settings]) -> Settings:
@@ -262,3 +268,12 @@ def read(settings: type[Settings]) -> Settings:
                 message = f"Value should be {description}"
             sys.stderr.write(f"setting {name}: {message}\n")
         raise SystemExit(2) from None
+
+
+def warn_of_unknown_variables(settings: type[BaseSettings]) -> None:
+    """Logs a warning for each environment variable that begins like a setting and is none."""
+    prefix = str(settings.model_config.get("env_prefix", ""))
+    names = (*(field.upper() for field in settings.model_fields), *_OF_COMMANDS)
+    known = [f"{prefix}{name}" for name in names]
+    for name, suggestion in unknown_variables(prefix, known, os.environ):
+        _log.warning("unknown setting", variable=name, did_you_mean=suggestion or None)

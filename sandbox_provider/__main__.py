@@ -11,7 +11,7 @@ from runtime.auth.keys import KeysUnreadable
 from runtime.rpc.client import open_channel
 from runtime.rpc.server import PortTaken
 from runtime.rpc.tls import CertificateUnreadable
-from runtime.settings import read
+from runtime.settings import read, warn_of_unknown_variables
 from sandbox_provider.config import ProviderSettings
 from sandbox_provider.grpc_server import ProviderServer, ProviderServicer
 from sandbox_provider.ledger import Ledger
@@ -54,6 +54,7 @@ def main() -> None:
     config = read(ProviderSettings)
     redaction.add_rule(mask_access_codes)
     logging.configure("provider", "INFO", "json")
+    warn_of_unknown_variables(ProviderSettings)
     try:
         asyncio.run(_serve_until_signal(config))
     except (CertificateUnreadable, KeysUnreadable, PortTaken) as error:

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from runtime.call_target import CallTarget
 from runtime.rpc.client import Peer
 from runtime.settings import CallSettings
 
@@ -15,7 +16,9 @@ class ProviderSettings(CallSettings):
     model_config = SettingsConfigDict(env_prefix="PROVIDER_", extra="ignore")
 
     database: Path = Field(description="SQLite file of the ledger; created if missing")
-    webhook_target: str = Field(description="host:port of payment, which receives the webhooks")
+    webhook_target: CallTarget = Field(
+        description="host:port of payment, which receives the webhooks"
+    )
     webhook_secret: SecretStr = Field(description="key that signs webhooks", min_length=1)
     late_seconds: float = Field(2.0, ge=0, description="delay of a deferred capture or refund")
     slow_seconds: float = Field(3.0, ge=0, description="delay of the response of a slow charge")

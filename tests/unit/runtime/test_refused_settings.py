@@ -1,0 +1,45 @@
+"""Settings of services that could only fail later: one line and status 2."""
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from interview_svc.config import InterviewSettings
+from notification_svc.config import NotificationSettings
+from payment_svc.config import PaymentSettings
+from runtime.settings import read
+from sandbox_provider.config import ProviderSettings
+
+
+@pytest.mark.parametrize(
+    ("settings", "variable", "value"),
+    [
+        (PaymentSettings, "PAYMENT_PROVIDER_SECRET", ""),
+        (PaymentSettings, "PAYMENT_PROVIDER_TARGET", "http://provider:50054"),
+        (PaymentSettings, "PAYMENT_PROVIDER_TARGET", ""),
+        (PaymentSettings, "PAYMENT_DATABASE_URL", ""),
+        (PaymentSettings, "PAYMENT_DATABASE_URL", "postgres://me:secret@host:abc/shop"),
+        (PaymentSettings, "PAYMENT_NATS_URL", ""),
+        (PaymentSettings, "PAYMENT_NATS_PASSWORD", ""),
+        (InterviewSettings, "INTERVIEW_PAYMENT_TARGET", "https://payment:50051"),
+        (NotificationSettings, "NOTIFICATION_SMTP_HOST", "smtp://mail.example"),
+        (NotificationSettings, "NOTIFICATION_SMTP_HOST", ""),
+        (ProviderSettings, "PROVIDER_WEBHOOK_TARGET", "http://payment:50051"),
+        (ProviderSettings, "PROVIDER_WEBHOOK_SECRET", ""),
+    ],
+)
+def test_a_value_that_cannot_work_is_named_once_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: type[BaseSettings],
+    variable: str,
+    value: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit) as ended:
+        read(settings)
+    assert ended.value.code == 2
+    errors = capsys.readouterr().err
+    assert [line for line in errors.splitlines() if line.startswith(f"setting {variable}: ")]
+    assert errors.count(variable) == 1
+    assert "secret@" not in errors
+    assert "Field required" not in next(line for line in errors.splitlines() if variable in line)
