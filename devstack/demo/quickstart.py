@@ -75,7 +75,7 @@ def _event_tracing(stack: Stack) -> str:
     lines = [
         f"{nats} sub 'payment.v1.>' {translate}",
         f"{nats} sub '*.v1.*.<order_id>' {translate}",
-        f"{nats} stream view PAYMENT {translate}",
+        f"{nats} sub --stream PAYMENT --direct --all {translate}",
         f"{nats} stream ls",
         f"{nats} consumer info PAYMENT interview",
     ]

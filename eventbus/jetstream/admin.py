@@ -109,8 +109,9 @@ def _stream_config(stream: StreamSpec) -> StreamConfig:
         duplicate_window=stream.duplicate_window_seconds,
         num_replicas=stream.replicas,
         allow_atomic=stream.atomic,
-        # Direct replies are raw events, sent to any reply subject that the caller names.
-        allow_direct=False,
+        # For people who look at past events without a consumer. The replies are raw events, sent to
+        # any reply subject that the caller names: the broker's permissions keep services off.
+        allow_direct=True,
     )
 
 

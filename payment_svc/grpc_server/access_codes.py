@@ -54,13 +54,17 @@ class AccessCodeServicer(
             if (code := await uow.access_codes.find_newest(column, value)) is None:
                 raise AccessCodeNotFound("no such access code")
             order = await uow.orders.get(code.order_id, lock=False)
-        return access_code_service_pb2.GetAccessCodeResponse(
+        reply = access_code_service_pb2.GetAccessCodeResponse(
             record=replies.access_code(code.snapshot()),
             recipient=replies.recipient(order.recipient),
             customer_id=order.customer_id,
-            payment_id=order.payment_id,
-            completed_at=to_timestamp(order.paid_at) if order.paid_at else None,
         )
+        if Role.SERVICE in current_caller().roles:
+            return reply  # a service gets what it copies, and nothing about the payment
+        reply.payment_id = order.payment_id
+        if order.paid_at:
+            reply.completed_at.CopyFrom(to_timestamp(order.paid_at))
+        return reply
 
     async def ListAccessCodes(  # noqa: N802
         self, request: access_code_service_pb2.ListAccessCodesRequest, _context: Context

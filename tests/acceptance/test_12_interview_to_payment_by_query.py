@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from clients import Clients
 from contract.v1 import options_pb2
-from payment.v1 import access_code_pb2, access_code_service_pb2, payment_service_pb2
+from payment.v1 import access_code_pb2, access_code_service_pb2, events_pb2, payment_service_pb2
 from tests.system.drivers.access_codes import validate_access_code
 from tests.system.drivers.grpc_calls import raises_rpc_error
 from tests.system.drivers.running_stack import RunningStack
@@ -104,6 +104,28 @@ async def test_a_denied_call_changes_nothing(
     await shared_stack.wait_until_idle()
     assert await shared_stack.access_code(order_id) == code
     assert await _stored_state(shared_stack, order_id) == before
+
+
+async def test_its_queries_hold_no_more_of_the_order_than_payment_completed_told_it(
+    shared_stack: RunningStack, interview: Clients
+) -> None:
+    """An operator is told the payment, too; interview copies the holder and nothing else."""
+    _, order_id, _ = await shared_stack.prepare_session()
+    request = access_code_service_pb2.GetAccessCodeRequest(order_id=order_id)
+    found = await interview.codes.GetAccessCode(request)
+    full = await shared_stack.clients.codes.GetAccessCode(request)
+    assert {field.name for field, _ in found.ListFields()} == {
+        "record",
+        "recipient",
+        "customer_id",
+    }
+    assert full.payment_id.startswith("pay_")
+    subject = f"payment.v1.PaymentCompleted.{order_id}"
+    async with shared_stack.nats() as client:
+        stored = await client.jetstream().get_last_msg("PAYMENT", subject)
+    told = events_pb2.PaymentCompleted.FromString(stored.data or b"")
+    assert found.recipient == told.recipient
+    assert found.customer_id == told.customer_id
 
 
 async def test_its_queries_are_answered(shared_stack: RunningStack, interview: Clients) -> None:

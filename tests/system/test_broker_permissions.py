@@ -34,6 +34,9 @@ FOREIGN_DOMAINS = [
     (user, owner) for user in (*DOMAINS, "trace") for owner in DOMAINS if owner != user
 ]
 
+DURABLE = {"durable_name": "mine", "ack_policy": "explicit"}
+PUSH = {"name": "mine", "deliver_subject": "_INBOX.mine", "ack_policy": "none"}
+LEGACY = "$JS.API.CONSUMER.DURABLE.CREATE.PAYMENT.mine"
 ADMINISTRATION = [
     ("$JS.API.STREAM.CREATE.MINE", {"name": "MINE", "subjects": ["mine.>"]}),
     ("$JS.API.STREAM.UPDATE.PAYMENT", {"name": "PAYMENT", "subjects": ["payment.v1.>"]}),
@@ -45,22 +48,20 @@ ADMINISTRATION = [
         "$JS.API.CONSUMER.CREATE.PAYMENT.mine",
         {"stream_name": "PAYMENT", "config": {"name": "mine"}},
     ),
-    ("$JS.API.DIRECT.GET.PAYMENT", {"seq": 1}),
+    (
+        "$JS.API.CONSUMER.CREATE.PAYMENT.mine.payment.v1.>",
+        {"stream_name": "PAYMENT", "config": {**DURABLE, "filter_subject": "payment.v1.>"}},
+    ),
+    ("$JS.API.CONSUMER.CREATE.PAYMENT", {"stream_name": "PAYMENT", "config": PUSH}),
+    ("$JS.API.CONSUMER.CREATE.PAYMENT.mine", {"stream_name": "PAYMENT", "config": PUSH}),
+    (LEGACY, {"stream_name": "PAYMENT", "config": DURABLE}),
 ]
+DIRECT_GET = ("$JS.API.DIRECT.GET.PAYMENT", {"seq": 1})
 
 
 Requests = list[tuple[str, object]]
 # A pull request too small for any message.
 NEXT = {"batch": 1, "no_wait": True, "max_bytes": 1}
-OBSERVER = {
-    "stream_name": "PAYMENT",
-    "config": {
-        "name": "observer",
-        "ack_policy": "explicit",
-        "mem_storage": True,
-        "inactive_threshold": 60_000_000_000,
-    },
-}
 TRACE_REQUESTS: Requests = [
     ("$JS.API.INFO", {}),
     ("$JS.API.STREAM.LIST", {}),
@@ -70,10 +71,9 @@ TRACE_REQUESTS: Requests = [
     ("$JS.API.CONSUMER.LIST.PAYMENT", {}),
     ("$JS.API.CONSUMER.NAMES.PAYMENT", {}),
     ("$JS.API.CONSUMER.INFO.PAYMENT.interview", {}),
-    ("$JS.API.CONSUMER.CREATE.PAYMENT.observer", OBSERVER),
-    ("$JS.API.CONSUMER.MSG.NEXT.PAYMENT.observer", NEXT),
-    ("$JS.ACK.PAYMENT.observer.1.1.1.1.0", "+WPI"),
-    ("$JS.API.CONSUMER.DELETE.PAYMENT.nobody", {}),
+    ("$JS.API.DIRECT.GET.PAYMENT", {"seq": 1}),
+    ("$JS.API.DIRECT.GET.PAYMENT", {"seq": 1, "batch": 2}),
+    ("$JS.API.DIRECT.GET.PAYMENT.payment.v1.Probed.ord_x", ""),
 ]
 
 
@@ -169,14 +169,20 @@ async def test_a_service_can_not_pull_from_anothers_consumer(
         assert "permissions violation for publish" in await connection.wait_for_error()
 
 
-@pytest.mark.parametrize("user", DOMAINS)
-@pytest.mark.parametrize(("subject", "request_body"), ADMINISTRATION)
-async def test_a_service_can_not_administer_streams_and_consumers(
+@pytest.mark.parametrize(
+    ("user", "subject", "request_body"),
+    [
+        *((user, *request) for user in (*DOMAINS, "trace") for request in ADMINISTRATION),
+        *((user, *DIRECT_GET) for user in DOMAINS),
+    ],
+)
+async def test_only_the_administrator_changes_streams_and_creates_consumers(
     shared_stack: RunningStack, user: str, subject: str, request_body: object
 ) -> None:
+    """Of either kind, pull or push, durable or not; and services get no raw stored message."""
     async with connect_as(shared_stack, user) as connection:
         body = json.dumps(request_body).encode()
-        await connection.client.publish(subject, body, reply=f"_INBOX_{user}.reply")
+        await connection.client.publish(subject, body, reply=f"{_inbox(user)}.reply")
         assert "permissions violation for publish" in await connection.wait_for_error()
 
 
@@ -210,7 +216,7 @@ async def test_no_reply_is_stored_in_another_domains_stream(
                 await admin.jetstream().purge_stream(owner.upper(), subject=subject)
 
 
-@pytest.mark.parametrize("user", [*DOMAINS, "trace"])
+@pytest.mark.parametrize("user", DOMAINS)
 async def test_a_reply_can_not_acknowledge_anothers_message(
     shared_stack: RunningStack, user: str
 ) -> None:
@@ -221,33 +227,22 @@ async def test_a_reply_can_not_acknowledge_anothers_message(
         assert "permissions violation for publish with reply" in await connection.wait_for_error()
 
 
-async def test_a_push_consumer_of_trace_delivers_nothing_to_another_domains_stream(
-    shared_stack: RunningStack,
-) -> None:
-    """A consumer delivers if its subject has a subscriber: one of trace's does not count.
-
-    As a control, another push consumer delivers to a subscription of admin.
-    """
-    async with shared_stack.nats("trace") as trace, shared_stack.nats() as admin:
-        await trace.subscribe("interview.v1.Pushed.ord_x")
-        await trace.flush()
-        control = await admin.subscribe("control.Pushed")
-        await admin.flush()
-        for name, target in (
-            ("pushing", "interview.v1.Pushed.ord_x"),
-            ("control", "control.Pushed"),
-        ):
-            config = {"name": name, "deliver_subject": target, "ack_policy": "none"}
-            body = json.dumps({"stream_name": "PAYMENT", "config": config}).encode()
-            await trace.request(f"$JS.API.CONSUMER.CREATE.PAYMENT.{name}", body)
-        try:
-            await control.next_msg(30)
-            info = await admin.jetstream().consumer_info("PAYMENT", "pushing")
-            assert info.delivered is not None
-            assert info.delivered.consumer_seq == 0
-        finally:
-            for name in ("pushing", "control"):
-                await admin.jetstream().delete_consumer("PAYMENT", name)
+async def test_trace_reads_past_events_without_a_consumer(shared_stack: RunningStack) -> None:
+    """By batches of direct replies, as `nats sub --stream PAYMENT --direct` does."""
+    _, order_id, _ = await shared_stack.prepare_session()
+    async with shared_stack.nats("trace") as trace:
+        jetstream = trace.jetstream()
+        subject = f"payment.v1.PaymentCompleted.{order_id}"
+        last = await jetstream.get_last_msg("PAYMENT", subject, direct=True)
+        replies = await trace.subscribe("_INBOX.past")
+        body = json.dumps({"seq": last.seq, "batch": 1}).encode()
+        await trace.publish("$JS.API.DIRECT.GET.PAYMENT", body, reply="_INBOX.past")
+        message, end = await replies.next_msg(10), await replies.next_msg(10)
+        assert (message.headers or {})["Nats-Subject"] == subject
+        assert message.data == last.data
+        assert (end.headers or {})["Status"] == "204"
+        consumers = {info.name for info in await jetstream.consumers_info("PAYMENT")}
+    assert consumers == {name for stream, name in CONSUMERS if stream == "PAYMENT"}
 
 
 async def test_trace_receives_each_domains_events(

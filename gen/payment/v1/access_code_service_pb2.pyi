@@ -186,7 +186,7 @@ class GetAccessCodeResponse(_message.Message):
     customer_id: _builtins.str
     """The customer who owns the order."""
     payment_id: _builtins.str
-    """The payment that paid the order."""
+    """The payment that paid the order; empty for a service."""
     @_builtins.property
     def record(self) -> _access_code_pb2.AccessCode:
         """The code's record."""
@@ -197,7 +197,7 @@ class GetAccessCodeResponse(_message.Message):
 
     @_builtins.property
     def completed_at(self) -> _timestamp_pb2.Timestamp:
-        """Time at which the order was paid (UTC)."""
+        """Time at which the order was paid (UTC); unset for a service."""
 
     def __init__(
         self,
