@@ -4,7 +4,8 @@
 |----------------------------------------------------|--------------------------------------|
 | not an event, unknown type, body cannot be decoded | dead letter MALFORMED, term          |
 | the handler raised PermanentError                  | dead letter REJECTED, term           |
-| database or broker unavailable, deadlock           | nak with a delay, not counted        |
+| the database server, its connection or the broker  | nak with a delay, not counted        |
+| failed (`database_errors`), deadlock               |                                      |
 | any other failure, attempts remain                 | nak with a delay, counted            |
 | any other failure, no attempts remain              | dead letter ATTEMPTS_EXHAUSTED, term |
 

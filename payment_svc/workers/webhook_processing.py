@@ -7,7 +7,7 @@ from datetime import timedelta
 import structlog
 
 from eventbus.backoff import Backoff
-from eventbus.errors import describe_error
+from eventbus.errors import describe_error, is_transient
 from payment_svc.domain.payments import ChargeNotFound, Outcome
 from payment_svc.domain.provider_notifications import (
     ProviderConfirmationNeeded,
@@ -39,16 +39,19 @@ class WebhookProcessing:
         self._database, self._payments, self._codes = database, payments, codes
 
     async def process_due(self) -> bool:
-        """Processes some of the due notifications; False if none was due.
+        """Processes some of the due notifications; False if none was due or the database failed.
 
         A slow or failing notification delays only those of its own batch.
         """
         async with self._database.read_only() as uow:
             due = await uow.notifications.find_due(_CONCURRENCY)
-        await asyncio.gather(*(self._process_or_postpone(*entry) for entry in due.items()))
-        return bool(due)
+        processed = await asyncio.gather(
+            *(self._process_or_postpone(*entry) for entry in due.items())
+        )
+        return bool(due) and all(processed)
 
-    async def _process_or_postpone(self, notification_id: str, failures: int) -> None:
+    async def _process_or_postpone(self, notification_id: str, failures: int) -> bool:
+        """False if the database failed: it is not counted, and the next round tries again."""
         try:
             await self._process(notification_id)
         except Exception as error:  # noqa: BLE001  it is due again after a delay
@@ -57,7 +60,10 @@ class WebhookProcessing:
                 payment_notification_id=notification_id,
                 error=describe_error(error),
             )
+            if is_transient(error):
+                return False
             await self._postpone(notification_id, failures + 1)
+        return True
 
     async def _process(self, notification_id: str) -> None:
         try:

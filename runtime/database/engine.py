@@ -4,9 +4,11 @@ import asyncio
 
 import structlog
 from sqlalchemy import MetaData, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from eventbus.database_errors import discard_failed_connections
+from eventbus.errors import describe_error
 from runtime.database.revisions import SchemaNotServing, check_schema
 from runtime.database_url import DatabaseUrl
 from runtime.service_name import ServiceName
@@ -38,24 +40,36 @@ def metadata(schema: str) -> MetaData:
 
 
 def create_engine(config: ServiceSettings, name: str) -> AsyncEngine:
-    """An engine whose pool replaces connections that a server restart closed."""
-    url = DatabaseUrl.parse(config.database_url.get_secret_value())
-    return create_async_engine(
+    """The engine of a service."""
+    return open_pool(config.database_url.get_secret_value(), config.database_pool_size, name)
+
+
+def open_pool(url: str, size: int, name: str) -> AsyncEngine:
+    """An engine whose pool replaces connections that a restart or a failover made useless.
+
+    Raises InvalidDatabaseUrl.
+    """
+    parsed = DatabaseUrl.parse(url)
+    engine = create_async_engine(
         "postgresql+asyncpg://",
-        pool_size=config.database_pool_size,
+        pool_size=size,
         max_overflow=0,
         pool_timeout=5,
         pool_recycle=1800,
         pool_pre_ping=True,
         # Errors are logged; parameters contain customers' data.
         hide_parameters=True,
-        # Statements and connecting have time-outs: no call hangs on the database.
         connect_args={
-            **url.connect_args(name),
+            # Of several hosts the primary. A standby would refuse writes and answer with old data.
+            "target_session_attrs": parsed.parameters.get("target_session_attrs", "read-write"),
+            **parsed.connect_args(name),
+            # Statements and connecting have time-outs: no call hangs on the database.
             "command_timeout": 20,
             "server_settings": {"timezone": "UTC"},
         },
     )
+    discard_failed_connections(engine)
+    return engine
 
 
 async def wait_until_ready(engine: AsyncEngine, name: ServiceName, seconds: float) -> None:
@@ -71,8 +85,8 @@ async def wait_until_ready(engine: AsyncEngine, name: ServiceName, seconds: floa
             await _refuse_unsafe_role(engine, name)
         except SchemaNotServing as error:
             problem = str(error)
-        except (DBAPIError, OSError, TimeoutError) as error:
-            problem = str(getattr(error, "orig", None) or error)
+        except (SQLAlchemyError, OSError) as error:
+            problem = describe_error(error)
         else:
             return
         if asyncio.get_running_loop().time() > deadline:

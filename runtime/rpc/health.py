@@ -1,7 +1,7 @@
 """Health by name, for different questions.
 
-- "" and each gRPC service are readiness: SERVING while the database answers. A broker outage does
-  not take a process out of rotation: calls work, events wait in the outbox.
+- "" and each gRPC service are readiness: SERVING while the database answers and accepts writes. A
+  broker outage does not take a process out of rotation: calls work, events wait in the outbox.
 - "liveness" is SERVING as long as the process answers: a restart would not mend the database.
 - "bus" reports relay and consumers.
 """
@@ -54,10 +54,12 @@ class HealthMonitor:
     async def _database_is_healthy(self) -> bool:
         try:
             async with asyncio.timeout(5), self._engine.connect() as connection:
-                await connection.execute(text("SELECT 1"))
-        except (SQLAlchemyError, OSError, TimeoutError):
+                read_only = await connection.scalar(text("SHOW transaction_read_only")) == "on"
+                if read_only:  # the next check tries another connection
+                    await connection.invalidate()
+        except (SQLAlchemyError, OSError):
             return False
-        return True
+        return not read_only
 
     def _report(self, names: Sequence[str], serving: bool) -> None:
         for name in names:

@@ -25,7 +25,7 @@ from sqlalchemy import (
     select,
     text,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from devstack.polling import wait_until
 from devstack.stack import Stack
@@ -51,6 +51,7 @@ from eventbus.requeue import Republisher
 from eventbus.retention import Retention, RetentionSettings
 from eventbus.tables import create
 from eventbus.topology import ConsumerSpec, StreamSpec, Topology
+from runtime.database.engine import open_pool
 
 ROLE = "payment_runtime"
 Row = dict[str, Any]
@@ -378,15 +379,8 @@ def assert_each_once(found: Sequence[str], events: Sequence[Event]) -> None:
 
 
 def engine_for(url: str) -> AsyncEngine:
-    """An engine with the options of the services."""
-    return create_async_engine(
-        url,
-        pool_size=10,
-        max_overflow=0,
-        pool_timeout=5,
-        pool_pre_ping=True,
-        connect_args={"timeout": 5, "command_timeout": 20},
-    )
+    """An engine like those of the services."""
+    return open_pool(url, 10, "tests")
 
 
 @asynccontextmanager

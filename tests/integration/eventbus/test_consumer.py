@@ -13,6 +13,7 @@ from eventbus.backoff import Backoff
 from eventbus.inbox import Inbox
 from tests.integration.bus import Bus, assert_each_once, decode
 from tests.integration.faulty_broker import RecordingConsumer
+from tests.integration.read_only_pool import fill_pool
 from tests.integration.worker_runner import crashing, running
 
 
@@ -264,6 +265,31 @@ async def test_a_statement_timeout_does_not_count_as_a_failure_of_the_event(bus:
     await bus.deliver_until_done(bus.consumer(handler, max_attempts=2))
     assert await bus.dead_letters() == []
     assert await bus.effect_ids() == [event.id]
+
+
+async def test_a_read_only_database_does_not_count_as_a_failure_of_the_event(bus: Bus) -> None:
+    event, refused = bus.event("a"), [1, 2, 3, 4]
+
+    async def handler(connection: AsyncConnection, batch: Sequence[IncomingEvent]) -> None:
+        if refused:
+            refused.pop()
+            await connection.execute(text("SET TRANSACTION READ ONLY"))
+        await bus.handler()(connection, batch)
+
+    await bus.send(event)
+    await bus.deliver_until_done(bus.consumer(handler, max_attempts=2))
+    assert await bus.dead_letters() == []
+    assert await bus.effect_ids() == [event.id]
+
+
+async def test_events_are_handled_although_the_pool_has_read_only_connections(bus: Bus) -> None:
+    """The first refused write replaces them: the rest of the events is not affected."""
+    events = bus.events(30)
+    await bus.send(*events)
+    await fill_pool(bus.engine, read_only=6, writable=4)
+    await bus.deliver_until_done(bus.consumer(max_attempts=1))
+    assert_each_once(await bus.effect_ids(), events)
+    assert await bus.dead_letters() == []
 
 
 async def test_no_event_is_lost_if_the_database_is_killed_during_its_handler(bus: Bus) -> None:

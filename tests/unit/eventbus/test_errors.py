@@ -1,7 +1,10 @@
 """Transient errors, and the description of any error."""
 
 import pytest
-from asyncpg.exceptions import ConnectionDoesNotExistError
+from asyncpg.exceptions import (
+    ConnectionDoesNotExistError,
+    TargetServerAttributeNotMatched,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -37,16 +40,9 @@ def database_error(sqlstate: str | None, *, invalidated: bool = False) -> DBAPIE
         *(
             database_error(state)
             for state in (
-                "40001",  # serialization failure
-                "40P01",  # deadlock
-                "55P03",  # lock not available
-                "57014",  # query cancelled
+                "40001",  # serialization failure: of the transaction
                 "08006",  # connection failure
-                "53300",  # too many connections
-                "53100",  # disk full
-                "57P01",  # shutdown
-                "57P03",  # cannot connect now
-                "58030",  # input or output error
+                "25006",  # read-only: of the server
             )
         ),
     ],
@@ -70,13 +66,7 @@ def test_an_error_of_the_infrastructure_is_transient(error: Exception) -> None:
             database_error(state)
             for state in (
                 "23505",  # unique violation
-                "23503",  # foreign key violation
-                "22001",  # text too long
-                "22021",  # bytes that are not text
-                "42P01",  # no such table
                 "42501",  # permission denied
-                "40002",  # integrity constraint violated by the transaction
-                "57000",  # operator intervention, but not a shutdown
             )
         ),
         OperationalError("SELECT 1", {}, DriverError(sqlstate="23505")),
@@ -93,6 +83,11 @@ def test_any_other_error_is_not_transient(error: Exception) -> None:
 def test_an_error_is_described_without_its_statement_and_parameters() -> None:
     text = describe_error(DBAPIError("SELECT :p", {"p": "secret"}, DriverError("a\n  b")))
     assert text == "DriverError: a b"
+
+
+def test_a_refused_read_only_server_is_described_in_words() -> None:
+    error = TargetServerAttributeNotMatched("None of the hosts match <SessionAttribute.…>")
+    assert describe_error(error) == "the database accepts no writes"
 
 
 def test_a_description_is_one_line_of_at_most_500_characters() -> None:

@@ -1,4 +1,11 @@
-"""Processing of the provider's notifications: failures are retried after growing delays."""
+"""Processing of the provider's notifications: failures are retried after growing delays.
+
+An outage of the database is not a failure of the notification.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,7 +20,7 @@ from tests.builders.payment import (
     make_payment,
 )
 from tests.fakes.database import InMemoryDatabase
-from tests.fakes.payment import InMemoryUnitOfWork
+from tests.fakes.payment import InMemoryProviderNotifications, InMemoryUnitOfWork
 
 
 class Provider:
@@ -69,3 +76,39 @@ async def test_a_notification_is_processed_after_failures(
     await processing.process_due()
     assert uow.notifications.saved["pnt_1"].status == "QUARANTINED"
     assert not await processing.process_due()
+
+
+class FailingNotifications(InMemoryProviderNotifications):
+    """One due notification, which cannot be read."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
+        self.postponed: list[str] = []
+
+    async def get(self, _notification_id: str) -> Any:
+        raise self._error
+
+    async def find_due(self, _limit: int) -> Mapping[str, int]:
+        return {"pnt_1": 0}
+
+    async def postpone(self, notification_id: str, _delay: timedelta) -> None:
+        self.postponed.append(notification_id)
+
+
+@pytest.mark.parametrize(
+    ("error", "goes_on", "postponed"),
+    [(ValueError("a defect"), True, ["pnt_1"]), (ConnectionResetError(), False, [])],
+    ids=["defect", "outage of the database"],
+)
+async def test_only_a_failure_of_the_notification_itself_is_counted(
+    error: Exception, goes_on: bool, postponed: list[str]
+) -> None:
+    """After an outage it is due at once; the worker pauses before the next round."""
+    uow: Any = InMemoryUnitOfWork()
+    uow.notifications = FailingNotifications(error)
+    database: Any = InMemoryDatabase(uow)
+    payments: Any = None  # not reached
+    worker = WebhookProcessing(database, payments, ACCESS_CODE_FACTORY)
+    assert await worker.process_due() is goes_on
+    assert uow.notifications.postponed == postponed

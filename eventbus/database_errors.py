@@ -1,0 +1,174 @@
+"""What is to blame for a database error: one table for every SQLSTATE and every driver error.
+
+Guarantee: an error with another fault than STATEMENT does not count as a failure of the event whose
+handling raised it, is reported to callers as unavailability, and by `discard_failed_connections`
+removes from the pool what is to blame. SQLSTATEs:
+https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+
+from asyncpg import exceptions as asyncpg_errors
+from sqlalchemy import event, exc
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+class Fault(Enum):
+    """What caused a database error, and so what a retry needs."""
+
+    # The statement, its data, the schema or the privileges: a retry is useless until one changes.
+    # Also every error that is none of a database.
+    STATEMENT = auto()
+    # Concurrent work or exhausted resources: a retry may succeed on the same connection.
+    TRANSACTION = auto()
+    # This connection or its server process: a retry needs another connection.
+    CONNECTION = auto()
+    # The server behind all pooled connections: a retry needs a pool without them.
+    SERVER = auto()
+
+
+# By SQLSTATE; an entry for a class of two characters applies to its states without an own entry.
+_STATES: Mapping[str, Fault] = {
+    "00": Fault.STATEMENT,  # successful completion
+    "01": Fault.STATEMENT,  # warning
+    "02": Fault.STATEMENT,  # no data
+    "03": Fault.STATEMENT,  # statement not yet complete
+    "08": Fault.CONNECTION,  # connection exception, protocol violation; also from poolers
+    "09": Fault.STATEMENT,  # triggered action exception
+    "0A": Fault.STATEMENT,  # feature not supported; an outdated plan is a driver error below
+    "0B": Fault.STATEMENT,  # invalid transaction initiation
+    "0F": Fault.STATEMENT,  # locator exception
+    "0L": Fault.STATEMENT,  # invalid grantor
+    "0P": Fault.STATEMENT,  # invalid role specification
+    "0Z": Fault.STATEMENT,  # diagnostics exception
+    "10": Fault.STATEMENT,  # XQuery error
+    "20": Fault.STATEMENT,  # case not found
+    "21": Fault.STATEMENT,  # cardinality violation
+    "22": Fault.STATEMENT,  # data exception
+    "23": Fault.STATEMENT,  # integrity constraint violation
+    "24": Fault.STATEMENT,  # invalid cursor state
+    "25": Fault.STATEMENT,  # invalid transaction state
+    "25006": Fault.SERVER,  # read-only: a demoted primary, a standby, or a server with a full disk
+    "25P03": Fault.CONNECTION,  # idle-in-transaction time-out: the session has ended
+    "25P04": Fault.CONNECTION,  # transaction time-out: the session has ended
+    "26": Fault.CONNECTION,  # unknown prepared statement: a pooler switched the server process
+    "27": Fault.STATEMENT,  # triggered data change violation
+    "28": Fault.CONNECTION,  # log-in refused: passwords and access rules are being changed
+    "2B": Fault.STATEMENT,  # dependent privileges still exist
+    "2D": Fault.STATEMENT,  # invalid transaction termination
+    "2F": Fault.STATEMENT,  # SQL routine exception
+    "34": Fault.CONNECTION,  # unknown portal: a pooler switched the server process
+    "38": Fault.STATEMENT,  # external routine exception
+    "39": Fault.STATEMENT,  # external routine invocation exception
+    "3B": Fault.STATEMENT,  # savepoint exception
+    "3D": Fault.CONNECTION,  # no such database: it is being restored
+    "3F": Fault.STATEMENT,  # invalid schema name
+    "40": Fault.TRANSACTION,  # rolled back: serialization failure, deadlock
+    "42": Fault.STATEMENT,  # syntax error, missing table or column, insufficient privilege
+    "42P05": Fault.CONNECTION,  # duplicate prepared statement: a pooler switched the process
+    "44": Fault.STATEMENT,  # WITH CHECK OPTION violation
+    "53": Fault.TRANSACTION,  # insufficient resources: disk, memory, connections
+    "54": Fault.STATEMENT,  # program limit exceeded: too complex, a row too large
+    "55": Fault.STATEMENT,  # object not in the needed state
+    "55006": Fault.TRANSACTION,  # object in use
+    "55P03": Fault.TRANSACTION,  # lock not available, lock time-out
+    "57": Fault.SERVER,  # operator intervention: shutdown, crash, start, database dropped
+    "57014": Fault.TRANSACTION,  # statement cancelled, statement time-out
+    "57P05": Fault.CONNECTION,  # idle session time-out
+    "58": Fault.CONNECTION,  # system error: input or output, missing file
+    "72": Fault.TRANSACTION,  # snapshot too old
+    "F0": Fault.SERVER,  # configuration file error
+    "HV": Fault.STATEMENT,  # foreign data wrapper: the product uses none
+    "P0": Fault.STATEMENT,  # raised in PL/pgSQL
+    "XX": Fault.CONNECTION,  # internal error, corrupted data: of the server process or its disk
+}
+
+# Errors without a SQLSTATE, and one that needs more than its SQLSTATE; the first match decides.
+_DRIVER_ERRORS: Mapping[type[BaseException], Fault] = {
+    # A column's type was altered: no prepared statement of the pool can be trusted.
+    asyncpg_errors.InvalidCachedStatementError: Fault.SERVER,
+    asyncpg_errors.OutdatedSchemaCacheError: Fault.SERVER,
+    # No server of the URL accepts writes.
+    asyncpg_errors.TargetServerAttributeNotMatched: Fault.SERVER,
+    asyncpg_errors.UnsupportedClientFeatureError: Fault.STATEMENT,
+    asyncpg_errors.UnsupportedServerFeatureError: Fault.STATEMENT,
+    # The protocol is out of step, for instance after an interrupted operation.
+    asyncpg_errors.InternalClientError: Fault.CONNECTION,
+    asyncpg_errors.InterfaceError: Fault.CONNECTION,
+    asyncpg_errors.FatalPostgresError: Fault.CONNECTION,
+    exc.InterfaceError: Fault.CONNECTION,
+    exc.OperationalError: Fault.CONNECTION,
+    # Rows that do not have the described types: a column's type was altered.
+    BufferError: Fault.SERVER,
+    # No connection became free in time.
+    exc.TimeoutError: Fault.TRANSACTION,
+    # The transaction continued after its connection was discarded.
+    exc.PendingRollbackError: Fault.CONNECTION,
+    # Connecting failed, the network failed, or a statement had no reply in time.
+    OSError: Fault.CONNECTION,
+}
+_ASYNCPG_ERRORS = (
+    asyncpg_errors.PostgresError,
+    asyncpg_errors.InterfaceError,
+    asyncpg_errors.InternalClientError,
+)
+# InterfaceErrors that asyncpg raises for a wrong number of arguments.
+_STATEMENT_TEXTS = ("query arguments", "the server expects")
+# The pool gave up after the connections that it opened were closed at once.
+_RECONNECTION_FAILED = "This connection is closed"
+
+
+def fault_of(error: BaseException) -> Fault:
+    """What is to blame for an error of SQLAlchemy, asyncpg or the network."""
+    cause = driver_error(error)
+    fault = _fault_of(cause)
+    if fault is Fault.STATEMENT and isinstance(error, exc.DBAPIError):
+        if error.connection_invalidated:
+            return Fault.CONNECTION
+        if not isinstance(cause, _ASYNCPG_ERRORS) and not _sqlstate(cause):
+            return _fault_of(error)
+    return fault
+
+
+def discard_failed_connections(engine: AsyncEngine) -> None:
+    """Lets the pool discard the connection that an error is about, or all that it has.
+
+    Without this, the pool keeps connections that answer a ping and refuse every write.
+    """
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def on_error(context: ExceptionContext) -> None:
+        fault = fault_of(context.original_exception)
+        if context.is_pre_ping or fault in (Fault.CONNECTION, Fault.SERVER):
+            context.is_disconnect = True
+            context.invalidate_pool_on_disconnect = fault is Fault.SERVER
+
+
+def driver_error(error: BaseException) -> BaseException:
+    """The driver's own error, which SQLAlchemy wraps twice; otherwise the error itself."""
+    wrapped = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
+    return wrapped.__cause__ if isinstance(wrapped.__cause__, _ASYNCPG_ERRORS) else wrapped
+
+
+def _fault_of(error: BaseException) -> Fault:
+    # An outdated plan has the SQLSTATE of a statement that is not supported.
+    if isinstance(error, asyncpg_errors.InvalidCachedStatementError):
+        return _DRIVER_ERRORS[asyncpg_errors.InvalidCachedStatementError]
+    if state := _sqlstate(error):
+        return _STATES.get(state) or _STATES.get(state[:2], Fault.STATEMENT)
+    if isinstance(error, asyncpg_errors.InterfaceError) and _is_statements_fault(str(error)):
+        return Fault.STATEMENT
+    if type(error) is exc.InvalidRequestError and str(error) == _RECONNECTION_FAILED:
+        return Fault.CONNECTION
+    matching = (fault for kind, fault in _DRIVER_ERRORS.items() if isinstance(error, kind))
+    return next(matching, Fault.STATEMENT)
+
+
+def _is_statements_fault(text: str) -> bool:
+    return any(part in text for part in _STATEMENT_TEXTS)
+
+
+def _sqlstate(error: BaseException) -> str:
+    return str(getattr(error, "sqlstate", None) or "")

@@ -1,0 +1,148 @@
+"""The pool discards connections that cannot work any more, before the next call uses them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from eventbus.database_errors import Fault, fault_of
+from eventbus.errors import is_transient
+from runtime.database.engine import open_pool
+from runtime.rpc.health import HealthMonitor
+from tests.integration.bus import ROLE, Bus
+from tests.integration.read_only_pool import fill_pool
+
+
+@pytest.fixture
+async def pool(bus: Bus) -> AsyncIterator[AsyncEngine]:
+    """A pool of three connections, as a service opens it."""
+    engine = open_pool(bus.stack.database_url(ROLE), 3, "test")
+    yield engine
+    await engine.dispose()
+
+
+async def write(bus: Bus, pool: AsyncEngine) -> None:
+    async with pool.begin() as connection:
+        row = {"event_id": "e", "key": "", "version": 1}
+        await connection.execute(insert(bus.effects).values(row))
+
+
+async def failures_of(calls: int, call: Any) -> list[DBAPIError]:
+    """The errors of successive calls."""
+    failures = []
+    for _ in range(calls):
+        try:
+            await call()
+        except DBAPIError as error:
+            failures.append(error)
+    return failures
+
+
+@pytest.mark.parametrize(("read_only", "writable"), [(3, 0), (2, 1)])
+async def test_the_first_refused_write_replaces_a_read_only_pool(
+    bus: Bus, pool: AsyncEngine, read_only: int, writable: int
+) -> None:
+    """Also if some of its connections are good: the others may all be bad."""
+    await fill_pool(pool, read_only, writable)
+    [failure] = await failures_of(12, lambda: write(bus, pool))
+    assert is_transient(failure)
+    assert len(await bus.rows(bus.effects)) == 11
+
+
+async def test_one_lost_connection_is_replaced_alone(bus: Bus, pool: AsyncEngine) -> None:
+    """An error of one connection, here an unknown prepared statement, costs no other one."""
+    await fill_pool(pool, 0, 3)
+    before = await backends(pool)
+    async with pool.connect() as connection:
+        with pytest.raises(DBAPIError) as failure:
+            await connection.execute(text("DEALLOCATE unknown"))
+    assert fault_of(failure.value) is Fault.CONNECTION
+    assert len(await backends(pool) & before) == 2
+    await write(bus, pool)
+
+
+async def test_an_error_of_the_statement_keeps_the_connection(pool: AsyncEngine) -> None:
+    await fill_pool(pool, 0, 3)
+    before = await backends(pool)
+    async with pool.connect() as connection:
+        with pytest.raises(DBAPIError):
+            await connection.execute(text("SELECT 1/0"))
+    assert await backends(pool) == before
+
+
+async def backends(pool: AsyncEngine) -> set[int]:
+    """The server processes of the three pooled connections."""
+    async with pool.connect() as one, pool.connect() as two, pool.connect() as three:
+        statement = select(func.pg_backend_pid())
+        return {int((await each.execute(statement)).scalar_one()) for each in (one, two, three)}
+
+
+async def test_one_call_at_most_fails_after_the_type_of_a_column_was_altered(
+    bus: Bus, pool: AsyncEngine
+) -> None:
+    """Its plan is outdated in every connection; that failure asks for a retry."""
+
+    async def read_all() -> None:
+        async with pool.connect() as one, pool.connect() as two, pool.connect() as three:
+            for connection in (one, two, three):
+                await connection.execute(select(bus.effects))
+
+    await read_all()
+    await bus.execute(f"ALTER TABLE {bus.effects} ALTER COLUMN key TYPE varchar(200)")
+    failures = await failures_of(8, read_all)
+    assert len(failures) == 1
+    assert is_transient(failures[0])
+
+
+async def test_no_connection_to_a_read_only_server_is_opened(bus: Bus, pool: AsyncEngine) -> None:
+    """It would answer queries with old data."""
+
+    async def read() -> None:
+        async with pool.connect() as connection:
+            await connection.execute(select(bus.effects))
+
+    async with read_only_role(bus):
+        with pytest.raises(DBAPIError) as refused:
+            await read()
+        assert fault_of(refused.value) is Fault.SERVER
+    await read()
+
+
+@asynccontextmanager
+async def read_only_role(bus: Bus) -> AsyncIterator[None]:
+    """Makes new sessions of the role read-only during the block."""
+    await bus.execute(f"ALTER ROLE {ROLE} SET default_transaction_read_only = on")
+    try:
+        yield
+    finally:
+        await bus.execute(f"ALTER ROLE {ROLE} RESET default_transaction_read_only")
+
+
+async def test_a_transaction_that_goes_on_after_its_connection_was_discarded_can_be_retried(
+    pool: AsyncEngine,
+) -> None:
+    """A handler may catch the first error."""
+
+    async def go_on(connection: AsyncConnection) -> None:
+        with pytest.raises(DBAPIError):
+            await connection.execute(text("DEALLOCATE unknown"))
+        await connection.execute(text("SELECT 1"))
+
+    async with pool.connect() as connection:
+        with pytest.raises(Exception, match="reconnect") as failure:
+            await go_on(connection)
+    assert is_transient(failure.value)
+
+
+async def test_health_is_not_serving_while_the_database_is_read_only(
+    bus: Bus, pool: AsyncEngine
+) -> None:
+    """A read-only connection answers queries; the monitor discards it."""
+    await fill_pool(pool, read_only=1)
+    monitor = HealthMonitor(pool, bus.broker, [])
+    assert not await monitor._database_is_healthy()
+    assert await monitor._database_is_healthy()
