@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object per line, secrets masked."""
+"""Structured logs: one JSON object per line, secrets masked, outages without tracebacks."""
 
 import logging
 import sys
@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from eventbus.errors import describe_error, is_transient
 from runtime.redaction import mask_values
 
 
@@ -17,6 +18,33 @@ def mask_secrets(
     """Masks every text of a log entry, including tracebacks."""
     masked: dict[str, Any] = mask_values(dict(event))
     return masked
+
+
+def shorten_outages(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Logs an error of the infrastructure as a warning in one line: its traceback says nothing.
+
+    This also covers libraries, for instance a pool that cannot roll back a lost connection.
+    """
+    error = _error_of(event.get("exc_info"))
+    if event.get("level") == "error" and error is not None and is_transient(error):
+        del event["exc_info"]
+        event.update(level="warning", error=describe_error(error))
+    return event
+
+
+def _error_of(exc_info: Any) -> BaseException | None:
+    """The error of a log call's `exc_info`: an error, a tuple, or True for the current one."""
+    match exc_info:
+        case BaseException():
+            return exc_info
+        case (_, BaseException() as error, _):
+            return error
+        case True:
+            return sys.exc_info()[1]
+        case _:
+            return None
 
 
 def configure(service: str, level: str, style: str) -> None:
@@ -29,6 +57,7 @@ def configure(service: str, level: str, style: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        shorten_outages,
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
