@@ -292,6 +292,24 @@ async def test_events_are_handled_although_the_pool_has_read_only_connections(bu
     assert await bus.dead_letters() == []
 
 
+async def test_a_batch_that_the_infrastructure_failed_is_redelivered_after_a_delay(
+    bus: Bus,
+) -> None:
+    """At once would make an outage worse."""
+
+    async def fail(_: IncomingEvent) -> None:
+        raise ConnectionResetError
+
+    await bus.send(*bus.events(3))
+    answers = RecordingConsumer(bus.pull_consumer())
+    consumer = bus.consumer(
+        bus.handler(fail), pull_consumer=answers, backoff=Backoff(first_seconds=40, cap_seconds=60)
+    )
+    assert not await bus.deliver(consumer, 3)
+    assert [sequence for sequence, _ in answers.naks] == [1, 2, 3]
+    assert all(20 <= delay <= 40 for _, delay in answers.naks)
+
+
 async def test_no_event_is_lost_if_the_database_is_killed_during_its_handler(bus: Bus) -> None:
     events, killed = bus.events(10), []
 

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from nats.js.api import StreamConfig
-from sqlalchemy import delete, func, update
+from sqlalchemy import delete, func, select, update
 
 from eventbus import Consumer, Event, IncomingEvent, PermanentError
 from eventbus.broker import BrokerUnavailable
 from eventbus.reconciliation import BusReconciliation, Findings, matches_any
-from tests.integration.bus import Bus, assert_each_once
+from tests.integration.bus import Bus, OpenBus, assert_each_once
 from tests.integration.worker_runner import running
 
 LOOKBACK = timedelta(minutes=10)
@@ -110,6 +110,20 @@ async def test_an_event_stored_long_before_it_was_marked_published_is_not_lost(b
     late = func.now() + timedelta(hours=1)
     await bus.execute(update(bus.tables.outbox_published).values(published_at=late))
     found = await reconcile(bus, since=datetime.now(UTC) + timedelta(minutes=30))
+    assert (found.lost, found.published_count) == ([], 3)
+
+
+async def test_of_events_that_are_hours_apart_none_is_lost(new_bus: OpenBus) -> None:
+    """The stream is read from the oldest of them on, whichever is the newest."""
+    bus = await new_bus(max_age_hours=24)
+    await published(bus, 3)
+    table = bus.tables.outbox_published
+    hours = func.make_interval(0, 0, 0, 0, 5)
+    for position, moved in ((1, table.c.recorded_at - hours), (3, table.c.recorded_at + hours)):
+        first = select(func.min(table.c.position)).scalar_subquery()
+        row = update(table).where(table.c.position == first + position - 1)
+        await bus.execute(row.values(recorded_at=moved))
+    found = await reconcile(bus)
     assert (found.lost, found.published_count) == ([], 3)
 
 
