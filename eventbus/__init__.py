@@ -14,7 +14,7 @@ The bus depends on no service and no contract: it carries bytes under a type and
 
 from eventbus.consumer import Consumer, ConsumerSettings
 from eventbus.errors import PermanentError
-from eventbus.event import Event, MalformedEnvelope
+from eventbus.event import Event, KeyContradiction, MalformedEnvelope
 from eventbus.handlers import HandlerRegistry, IncomingEvent, Payload
 from eventbus.outbox import EventTooLarge, Outbox
 from eventbus.relay import Relay, RelaySettings
@@ -28,6 +28,7 @@ __all__ = [
     "EventTooLarge",
     "HandlerRegistry",
     "IncomingEvent",
+    "KeyContradiction",
     "MalformedEnvelope",
     "Outbox",
     "Payload",

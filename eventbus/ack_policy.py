@@ -3,6 +3,7 @@
 | outcome                                            | decision                             |
 |----------------------------------------------------|--------------------------------------|
 | not an event, unknown type, body cannot be decoded | dead letter MALFORMED, term          |
+| the body states another key than the subject       | dead letter MISADDRESSED, term       |
 | the handler raised PermanentError                  | dead letter REJECTED, term           |
 | the database server, its connection or the broker  | nak with a delay, not counted        |
 | failed (`database_errors`), deadlock               |                                      |
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from eventbus.backoff import Backoff
 from eventbus.dead_letters.store import DeadLetterKind
 from eventbus.errors import PermanentError, describe_error, is_transient
-from eventbus.event import MalformedEnvelope
+from eventbus.event import KeyContradiction, MalformedEnvelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def decide(
     """The decision after a failed attempt; `failures` are the counted ones, this one included."""
     match error:
         case MalformedEnvelope():
-            return DeadLetterIt(DeadLetterKind.MALFORMED, describe_error(error))
+            return unreadable(error)
         case PermanentError():
             return DeadLetterIt(DeadLetterKind.REJECTED, describe_error(error))
         case _ if is_transient(error):
@@ -59,6 +60,13 @@ def decide(
             return attempts_exhausted(failures, describe_error(error))
         case _:
             return Nak(backoff.delay(failures, jitter))
+
+
+def unreadable(error: Exception) -> DeadLetterIt:
+    """The decision for a message that could not be decoded."""
+    contradictory = isinstance(error, KeyContradiction)
+    kind = DeadLetterKind.MISADDRESSED if contradictory else DeadLetterKind.MALFORMED
+    return DeadLetterIt(kind, describe_error(error))
 
 
 def attempts_exhausted(failures: int, last_error: str) -> DeadLetterIt:

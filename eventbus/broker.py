@@ -62,13 +62,15 @@ class ConsumerLag:
 
     `pending` messages are not delivered yet, `unacknowledged` ones are delivered and not answered.
     All messages up to the stream sequence `ack_floor` are answered. `filters` are the subjects that
-    the consumer gets, with wildcards as in NATS; none means all.
+    the consumer gets, with wildcards as in NATS; none means all. Until `paused_until`, UTC-aware,
+    the broker delivers nothing; None if it is not paused.
     """
 
     pending: int
     unacknowledged: int
     ack_floor: int
     filters: tuple[str, ...] = ()
+    paused_until: datetime | None = None
 
 
 class PullConsumer(Protocol):

@@ -17,11 +17,12 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
-from eventbus.ack_policy import DeadLetterIt, Nak, attempts_exhausted, decide
+from eventbus.ack_policy import DeadLetterIt, Nak, attempts_exhausted, decide, unreadable
 from eventbus.backoff import Backoff
 from eventbus.broker import BrokerUnavailable, Message, PullConsumer
 from eventbus.dead_letters.replay import AfterCommit, DeadLetterReplay
-from eventbus.dead_letters.store import DeadLetter, DeadLetterKind, DeadLetterStore
+from eventbus.dead_letters.store import DeadLetter, DeadLetterStore
+from eventbus.durable_check import DurableCheck
 from eventbus.errors import describe_error, is_transient
 from eventbus.event import parse
 from eventbus.handlers import HandlerRegistry, IncomingEvent
@@ -29,7 +30,6 @@ from eventbus.inbox import Inbox, Mark
 from eventbus.tables import BusTables
 
 _log = structlog.get_logger(__name__)
-_EXISTENCE_CHECK_SECONDS = 5.0
 _Delivery = tuple[Message, IncomingEvent]
 
 
@@ -76,7 +76,7 @@ class Consumer:
         self._after_commit = after_commit
         self._worker_id = str(ULID())
         self._stop = asyncio.Event()
-        self._existence_check_due_at = 0.0
+        self._durable_check = DurableCheck(pull_consumer, self.name)
 
     @property
     def last_error(self) -> str:
@@ -99,7 +99,8 @@ class Consumer:
                 messages = await self.pull_consumer.fetch(
                     self._settings.batch_size, self._settings.fetch_seconds
                 )
-                await self._check_existence(messages)
+                if not messages:
+                    await self._durable_check.run_if_due()
                 healthy = await self.handle(messages)
             except BrokerUnavailable as error:
                 healthy = self._unhealthy(error)
@@ -109,13 +110,6 @@ class Consumer:
             consecutive_failures = 0 if healthy else consecutive_failures + 1
             if consecutive_failures:
                 await self._pause(min(5.0, 0.2 * 2.0 ** min(consecutive_failures, 10)))
-
-    async def _check_existence(self, messages: Sequence[Message]) -> None:
-        """Detects a deleted durable consumer: fetching from it returns nothing and no error."""
-        now = asyncio.get_running_loop().time()
-        if not messages and now > self._existence_check_due_at:
-            await self.pull_consumer.lag()
-            self._existence_check_due_at = now + _EXISTENCE_CHECK_SECONDS
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -162,8 +156,7 @@ class Consumer:
                 event = parse(message.subject, message.headers, message.data)
                 incoming = self._handlers.decode(event, message.stream_sequence)
             except Exception as error:  # noqa: BLE001  also a decoder's defect affects one message
-                malformed = DeadLetterIt(DeadLetterKind.MALFORMED, describe_error(error))
-                healthy &= await self._dead_letter(message, malformed, attempts=1)
+                healthy &= await self._dead_letter(message, unreadable(error), attempts=1)
                 continue
             group = first_deliveries if message.delivery_count == 1 else redelivered
             group.append((message, incoming))

@@ -18,6 +18,10 @@ class MalformedEnvelope(ValueError):
     """A message is not a valid event."""
 
 
+class KeyContradiction(MalformedEnvelope):
+    """The body of an event states another key than its subject: either may be what it is about."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One fact, published once and delivered at least once.

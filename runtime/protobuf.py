@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from contract.v1 import options_pb2
-from eventbus import Event, MalformedEnvelope, Payload
+from eventbus import Event, KeyContradiction, MalformedEnvelope, Payload
 from runtime.ids import new_id
 from runtime.violations import sentences, violations
 
@@ -59,11 +59,14 @@ def decoder(message_type: type[Message]) -> Callable[[Event], Payload]:
             message.ParseFromString(event.data)
         except DecodeError as error:
             raise MalformedEnvelope(f"body is not a {event.type}: {error}") from None
+        key = getattr(message, options.key_field) if options.key_field else ""
+        contradiction = f"the subject's key is {event.key!r}, the body's {key!r}"
+        if key and key != event.key:
+            raise KeyContradiction(contradiction)
         if broken := violations(message):
             raise MalformedEnvelope(sentences(broken))
-        key = getattr(message, options.key_field) if options.key_field else ""
         if key != event.key:
-            raise MalformedEnvelope(f"the subject's key is {event.key!r}, the body's {key!r}")
+            raise KeyContradiction(contradiction)
         return Payload(message, options.aggregate, _version(message, options.version_field))
 
     return decode

@@ -23,7 +23,7 @@ from runtime.database.idempotency import IdempotencyStore
 from runtime.database.transactions import Transactions, Work
 from runtime.ops.bus_reconciliation import ScheduledBusReconciliation
 from runtime.ops.errors import ERRORS as OPS_ERRORS
-from runtime.ops.metrics import BusMetrics, Metrics
+from runtime.ops.metrics import METRICS_SECONDS, BusMetrics, Metrics
 from runtime.ops.servicer import OpsServicer
 from runtime.process import Process
 from runtime.rpc.client import Peer, open_channel
@@ -36,7 +36,6 @@ from runtime.service_name import ServiceName
 from runtime.settings import ServiceSettings
 from runtime.workers import PollingWorker, Worker
 
-_METRICS_SECONDS = 5.0
 _RETENTION_SECONDS = 3600.0
 
 
@@ -168,7 +167,7 @@ class Service(Generic[Work]):
         )
         retention = Retention(self.engine, tables, config.retention())
         return [
-            PollingWorker("bus metrics", _METRICS_SECONDS, numbers.update),
+            PollingWorker("bus metrics", METRICS_SECONDS, numbers.update),
             PollingWorker(
                 "bus reconciliation",
                 config.bus_reconciliation_interval_seconds,

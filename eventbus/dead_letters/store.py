@@ -41,10 +41,12 @@ class ReplayFailed(Exception):
 class DeadLetterKind(StrEnum):
     """Why a message became a dead letter.
 
-    The key of a MALFORMED one is not reliable: its body may state another, or cannot be decoded.
+    The key of a MALFORMED one is that of its subject, if it names one. The key of a MISADDRESSED
+    one is not reliable: its body states another.
     """
 
     MALFORMED = "MALFORMED"
+    MISADDRESSED = "MISADDRESSED"
     REJECTED = "REJECTED"
     ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
+from nats.js.api import ConsumerInfo
 from nats.js.errors import Error as JetStreamError
 
 from eventbus.broker import BrokerUnavailable, ConsumerLag, Message
@@ -110,7 +111,13 @@ class JetStreamPullConsumer:
         self._unanswered = {sequence for sequence in self._unanswered if sequence > floor}
         config = info.config
         filters = config.filter_subjects or [config.filter_subject or ">"]
-        return ConsumerLag(info.num_pending or 0, info.num_ack_pending or 0, floor, tuple(filters))
+        return ConsumerLag(
+            pending=info.num_pending or 0,
+            unacknowledged=info.num_ack_pending or 0,
+            ack_floor=floor,
+            filters=tuple(filters),
+            paused_until=_paused_until(info),
+        )
 
     async def oldest_unhandled_age(self, lag: ConsumerLag) -> float:
         if not lag.pending and not lag.unacknowledged:
@@ -123,6 +130,13 @@ class JetStreamPullConsumer:
         now = datetime.now(UTC)
         stored_at = min((stored.stored_at for stored in oldest if stored), default=now)
         return max(0.0, (now - stored_at).total_seconds())
+
+
+def _paused_until(info: ConsumerInfo) -> datetime | None:
+    """The end of a pause; of a past one the configuration still states the time."""
+    if not info.paused or not info.config.pause_until:
+        return None
+    return datetime.fromisoformat(info.config.pause_until).astimezone(UTC)
 
 
 async def _fetch(

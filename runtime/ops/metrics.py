@@ -21,6 +21,8 @@ from runtime.rpc.server import PortTaken
 
 _log = structlog.get_logger(__name__)
 PREFIX = "mockinterview"
+# The interval at which gauges are updated.
+METRICS_SECONDS = 5.0
 
 
 class Metrics:
@@ -79,6 +81,7 @@ class BusMetrics:
                 "unacknowledged_messages": "messages that are delivered and not acknowledged yet",
                 "oldest_message_age_seconds": "age of the oldest unacknowledged message",
                 "dead_letters": "dead letters that wait for an operator",
+                "paused": "1 while the durable consumer is paused at the broker, else 0",
             }.items()
         }
 
@@ -113,4 +116,5 @@ async def _numbers(consumer: Consumer) -> dict[str, float]:
         "pending_messages": lag.pending,
         "unacknowledged_messages": lag.unacknowledged,
         "oldest_message_age_seconds": age,
+        "paused": float(lag.paused_until is not None),
     }

@@ -21,7 +21,7 @@ from runtime.auth.authentication import current_caller
 from runtime.database.idempotency import IdempotencyStore, Reply
 from runtime.ops.event_json import Undecodable, to_json
 from runtime.ops.messages import dead_letter, duration, findings
-from runtime.protobuf import to_datetime
+from runtime.protobuf import to_datetime, to_timestamp
 from runtime.redaction import mask
 from runtime.rpc.errors import InvalidRequest
 from runtime.rpc.interceptor import Context
@@ -104,6 +104,8 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
             oldest_unhandled_age=duration(age),
             dead_letter_count=dead_letters,
             last_error=mask(error),
+            paused=lag.paused_until is not None,
+            paused_until=to_timestamp(lag.paused_until) if lag.paused_until else None,
         )
 
     async def ListDeadLetters(  # noqa: N802

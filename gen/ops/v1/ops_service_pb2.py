@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18ops/v1/ops_service.proto\x12\x06ops.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n\x13GetBusStatusRequest\"\x81\x01\n\x14GetBusStatusResponse\x12$\n\x06outbox\x18\x01 \x01(\x0b\x32\x14.ops.v1.OutboxStatus\x12)\n\tconsumers\x18\x02 \x03(\x0b\x32\x16.ops.v1.ConsumerStatus\x12\x18\n\x10\x62roker_connected\x18\x03 \x01(\x08\"\x8e\x01\n\x0cOutboxStatus\x12\x19\n\x11unpublished_count\x18\x01 \x01(\x03\x12\x39\n\x16oldest_unpublished_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cparked_count\x18\x03 \x01(\x03\x12\x12\n\nlast_error\x18\x04 \x01(\t\"\xcf\x01\n\x0e\x43onsumerStatus\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x15\n\rpending_count\x18\x03 \x01(\x03\x12\x1c\n\x14unacknowledged_count\x18\x04 \x01(\x03\x12\x37\n\x14oldest_unhandled_age\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11\x64\x65\x61\x64_letter_count\x18\x06 \x01(\x03\x12\x12\n\nlast_error\x18\x07 \x01(\t\"\xc9\x01\n\nDeadLetter\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\x10\n\x08\x63onsumer\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x0b\n\x03key\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12+\n\x07\x64\x65\x61\x64_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x16ListDeadLettersRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\\\n\x17ListDeadLettersResponse\x12(\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x12.ops.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x14GetDeadLetterRequest\x12;\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^dlq_[0-9A-HJKMNP-TV-Z]{26}$\"\xd1\x01\n\x15GetDeadLetterResponse\x12\'\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32\x12.ops.v1.DeadLetter\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12;\n\x07headers\x18\x03 \x03(\x0b\x32*.ops.v1.GetDeadLetterResponse.HeadersEntry\x12\x14\n\x0c\x64\x65\x63oded_json\x18\x04 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8a\x01\n\x17ReplayDeadLetterRequest\x12;\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^dlq_[0-9A-HJKMNP-TV-Z]{26}$\x12\x32\n\nrequest_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\"7\n\x18ReplayDeadLetterResponse\x12\x1b\n\x13later_events_passed\x18\x01 \x01(\x08\"\x8b\x01\n\x18\x44iscardDeadLetterRequest\x12;\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^dlq_[0-9A-HJKMNP-TV-Z]{26}$\x12\x32\n\nrequest_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\"\x1b\n\x19\x44iscardDeadLetterResponse\"\x7f\n\x16RepublishEventsRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12\x31\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\".\n\x17RepublishEventsResponse\x12\x13\n\x0b\x65vent_count\x18\x01 \x01(\x03\"N\n\x18RetryParkedEventsRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\"0\n\x19RetryParkedEventsResponse\x12\x13\n\x0b\x65vent_count\x18\x01 \x01(\x03\"L\n\x0f\x43heckBusRequest\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06repair\x18\x02 \x01(\x08\"\xa7\x01\n\x0cMissingEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0e\n\x06stream\x18\x04 \x01(\t\x12\x10\n\x08\x63onsumer\x18\x05 \x01(\t\x12\x30\n\x0cpublished_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08repaired\x18\x07 \x01(\x08\"\x8f\x01\n\x10\x43heckBusResponse\x12\"\n\x04lost\x18\x01 \x03(\x0b\x32\x14.ops.v1.MissingEvent\x12\'\n\tunhandled\x18\x02 \x03(\x0b\x32\x14.ops.v1.MissingEvent\x12\x17\n\x0fpublished_count\x18\x03 \x01(\x03\x12\x15\n\rmessage_count\x18\x04 \x01(\x03\x32\xdf\x05\n\nOpsService\x12R\n\x0cGetBusStatus\x12\x1b.ops.v1.GetBusStatusRequest\x1a\x1c.ops.v1.GetBusStatusResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12[\n\x0fListDeadLetters\x12\x1e.ops.v1.ListDeadLettersRequest\x1a\x1f.ops.v1.ListDeadLettersResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12U\n\rGetDeadLetter\x12\x1c.ops.v1.GetDeadLetterRequest\x1a\x1d.ops.v1.GetDeadLetterResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12^\n\x10ReplayDeadLetter\x12\x1f.ops.v1.ReplayDeadLetterRequest\x1a .ops.v1.ReplayDeadLetterResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12\x61\n\x11\x44iscardDeadLetter\x12 .ops.v1.DiscardDeadLetterRequest\x1a!.ops.v1.DiscardDeadLetterResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12[\n\x0fRepublishEvents\x12\x1e.ops.v1.RepublishEventsRequest\x1a\x1f.ops.v1.RepublishEventsResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12\x61\n\x11RetryParkedEvents\x12 .ops.v1.RetryParkedEventsRequest\x1a!.ops.v1.RetryParkedEventsResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12\x46\n\x08\x43heckBus\x12\x17.ops.v1.CheckBusRequest\x1a\x18.ops.v1.CheckBusResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18ops/v1/ops_service.proto\x12\x06ops.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n\x13GetBusStatusRequest\"\x81\x01\n\x14GetBusStatusResponse\x12$\n\x06outbox\x18\x01 \x01(\x0b\x32\x14.ops.v1.OutboxStatus\x12)\n\tconsumers\x18\x02 \x03(\x0b\x32\x16.ops.v1.ConsumerStatus\x12\x18\n\x10\x62roker_connected\x18\x03 \x01(\x08\"\x8e\x01\n\x0cOutboxStatus\x12\x19\n\x11unpublished_count\x18\x01 \x01(\x03\x12\x39\n\x16oldest_unpublished_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cparked_count\x18\x03 \x01(\x03\x12\x12\n\nlast_error\x18\x04 \x01(\t\"\x91\x02\n\x0e\x43onsumerStatus\x12\x10\n\x08\x63onsumer\x18\x01 \x01(\t\x12\x0e\n\x06stream\x18\x02 \x01(\t\x12\x15\n\rpending_count\x18\x03 \x01(\x03\x12\x1c\n\x14unacknowledged_count\x18\x04 \x01(\x03\x12\x37\n\x14oldest_unhandled_age\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11\x64\x65\x61\x64_letter_count\x18\x06 \x01(\x03\x12\x12\n\nlast_error\x18\x07 \x01(\t\x12\x0e\n\x06paused\x18\x08 \x01(\x08\x12\x30\n\x0cpaused_until\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc9\x01\n\nDeadLetter\x12\x16\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\t\x12\x10\n\x08\x63onsumer\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\x0f\n\x07subject\x18\x05 \x01(\t\x12\x0b\n\x03key\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12+\n\x07\x64\x65\x61\x64_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x16ListDeadLettersRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\\\n\x17ListDeadLettersResponse\x12(\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x12.ops.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"S\n\x14GetDeadLetterRequest\x12;\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^dlq_[0-9A-HJKMNP-TV-Z]{26}$\"\xd1\x01\n\x15GetDeadLetterResponse\x12\'\n\x0b\x64\x65\x61\x64_letter\x18\x01 \x01(\x0b\x32\x12.ops.v1.DeadLetter\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12;\n\x07headers\x18\x03 \x03(\x0b\x32*.ops.v1.GetDeadLetterResponse.HeadersEntry\x12\x14\n\x0c\x64\x65\x63oded_json\x18\x04 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8a\x01\n\x17ReplayDeadLetterRequest\x12;\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^dlq_[0-9A-HJKMNP-TV-Z]{26}$\x12\x32\n\nrequest_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\"7\n\x18ReplayDeadLetterResponse\x12\x1b\n\x13later_events_passed\x18\x01 \x01(\x08\"\x8b\x01\n\x18\x44iscardDeadLetterRequest\x12;\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^dlq_[0-9A-HJKMNP-TV-Z]{26}$\x12\x32\n\nrequest_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\"\x1b\n\x19\x44iscardDeadLetterResponse\"\x7f\n\x16RepublishEventsRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12\x31\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\".\n\x17RepublishEventsResponse\x12\x13\n\x0b\x65vent_count\x18\x01 \x01(\x03\"N\n\x18RetryParkedEventsRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\"0\n\x19RetryParkedEventsResponse\x12\x13\n\x0b\x65vent_count\x18\x01 \x01(\x03\"L\n\x0f\x43heckBusRequest\x12)\n\x05since\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06repair\x18\x02 \x01(\x08\"\xa7\x01\n\x0cMissingEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0e\n\x06stream\x18\x04 \x01(\t\x12\x10\n\x08\x63onsumer\x18\x05 \x01(\t\x12\x30\n\x0cpublished_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08repaired\x18\x07 \x01(\x08\"\x8f\x01\n\x10\x43heckBusResponse\x12\"\n\x04lost\x18\x01 \x03(\x0b\x32\x14.ops.v1.MissingEvent\x12\'\n\tunhandled\x18\x02 \x03(\x0b\x32\x14.ops.v1.MissingEvent\x12\x17\n\x0fpublished_count\x18\x03 \x01(\x03\x12\x15\n\rmessage_count\x18\x04 \x01(\x03\x32\xdf\x05\n\nOpsService\x12R\n\x0cGetBusStatus\x12\x1b.ops.v1.GetBusStatusRequest\x1a\x1c.ops.v1.GetBusStatusResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12[\n\x0fListDeadLetters\x12\x1e.ops.v1.ListDeadLettersRequest\x1a\x1f.ops.v1.ListDeadLettersResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12U\n\rGetDeadLetter\x12\x1c.ops.v1.GetDeadLetterRequest\x1a\x1d.ops.v1.GetDeadLetterResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12^\n\x10ReplayDeadLetter\x12\x1f.ops.v1.ReplayDeadLetterRequest\x1a .ops.v1.ReplayDeadLetterResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12\x61\n\x11\x44iscardDeadLetter\x12 .ops.v1.DiscardDeadLetterRequest\x1a!.ops.v1.DiscardDeadLetterResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12[\n\x0fRepublishEvents\x12\x1e.ops.v1.RepublishEventsRequest\x1a\x1f.ops.v1.RepublishEventsResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12\x61\n\x11RetryParkedEvents\x12 .ops.v1.RetryParkedEventsRequest\x1a!.ops.v1.RetryParkedEventsResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12\x46\n\x08\x43heckBus\x12\x17.ops.v1.CheckBusRequest\x1a\x18.ops.v1.CheckBusResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -80,41 +80,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OUTBOXSTATUS']._serialized_start=313
   _globals['_OUTBOXSTATUS']._serialized_end=455
   _globals['_CONSUMERSTATUS']._serialized_start=458
-  _globals['_CONSUMERSTATUS']._serialized_end=665
-  _globals['_DEADLETTER']._serialized_start=668
-  _globals['_DEADLETTER']._serialized_end=869
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=871
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=956
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=958
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1050
-  _globals['_GETDEADLETTERREQUEST']._serialized_start=1052
-  _globals['_GETDEADLETTERREQUEST']._serialized_end=1135
-  _globals['_GETDEADLETTERRESPONSE']._serialized_start=1138
-  _globals['_GETDEADLETTERRESPONSE']._serialized_end=1347
-  _globals['_GETDEADLETTERRESPONSE_HEADERSENTRY']._serialized_start=1301
-  _globals['_GETDEADLETTERRESPONSE_HEADERSENTRY']._serialized_end=1347
-  _globals['_REPLAYDEADLETTERREQUEST']._serialized_start=1350
-  _globals['_REPLAYDEADLETTERREQUEST']._serialized_end=1488
-  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_start=1490
-  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_end=1545
-  _globals['_DISCARDDEADLETTERREQUEST']._serialized_start=1548
-  _globals['_DISCARDDEADLETTERREQUEST']._serialized_end=1687
-  _globals['_DISCARDDEADLETTERRESPONSE']._serialized_start=1689
-  _globals['_DISCARDDEADLETTERRESPONSE']._serialized_end=1716
-  _globals['_REPUBLISHEVENTSREQUEST']._serialized_start=1718
-  _globals['_REPUBLISHEVENTSREQUEST']._serialized_end=1845
-  _globals['_REPUBLISHEVENTSRESPONSE']._serialized_start=1847
-  _globals['_REPUBLISHEVENTSRESPONSE']._serialized_end=1893
-  _globals['_RETRYPARKEDEVENTSREQUEST']._serialized_start=1895
-  _globals['_RETRYPARKEDEVENTSREQUEST']._serialized_end=1973
-  _globals['_RETRYPARKEDEVENTSRESPONSE']._serialized_start=1975
-  _globals['_RETRYPARKEDEVENTSRESPONSE']._serialized_end=2023
-  _globals['_CHECKBUSREQUEST']._serialized_start=2025
-  _globals['_CHECKBUSREQUEST']._serialized_end=2101
-  _globals['_MISSINGEVENT']._serialized_start=2104
-  _globals['_MISSINGEVENT']._serialized_end=2271
-  _globals['_CHECKBUSRESPONSE']._serialized_start=2274
-  _globals['_CHECKBUSRESPONSE']._serialized_end=2417
-  _globals['_OPSSERVICE']._serialized_start=2420
-  _globals['_OPSSERVICE']._serialized_end=3155
+  _globals['_CONSUMERSTATUS']._serialized_end=731
+  _globals['_DEADLETTER']._serialized_start=734
+  _globals['_DEADLETTER']._serialized_end=935
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=937
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1022
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1024
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1116
+  _globals['_GETDEADLETTERREQUEST']._serialized_start=1118
+  _globals['_GETDEADLETTERREQUEST']._serialized_end=1201
+  _globals['_GETDEADLETTERRESPONSE']._serialized_start=1204
+  _globals['_GETDEADLETTERRESPONSE']._serialized_end=1413
+  _globals['_GETDEADLETTERRESPONSE_HEADERSENTRY']._serialized_start=1367
+  _globals['_GETDEADLETTERRESPONSE_HEADERSENTRY']._serialized_end=1413
+  _globals['_REPLAYDEADLETTERREQUEST']._serialized_start=1416
+  _globals['_REPLAYDEADLETTERREQUEST']._serialized_end=1554
+  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_start=1556
+  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_end=1611
+  _globals['_DISCARDDEADLETTERREQUEST']._serialized_start=1614
+  _globals['_DISCARDDEADLETTERREQUEST']._serialized_end=1753
+  _globals['_DISCARDDEADLETTERRESPONSE']._serialized_start=1755
+  _globals['_DISCARDDEADLETTERRESPONSE']._serialized_end=1782
+  _globals['_REPUBLISHEVENTSREQUEST']._serialized_start=1784
+  _globals['_REPUBLISHEVENTSREQUEST']._serialized_end=1911
+  _globals['_REPUBLISHEVENTSRESPONSE']._serialized_start=1913
+  _globals['_REPUBLISHEVENTSRESPONSE']._serialized_end=1959
+  _globals['_RETRYPARKEDEVENTSREQUEST']._serialized_start=1961
+  _globals['_RETRYPARKEDEVENTSREQUEST']._serialized_end=2039
+  _globals['_RETRYPARKEDEVENTSRESPONSE']._serialized_start=2041
+  _globals['_RETRYPARKEDEVENTSRESPONSE']._serialized_end=2089
+  _globals['_CHECKBUSREQUEST']._serialized_start=2091
+  _globals['_CHECKBUSREQUEST']._serialized_end=2167
+  _globals['_MISSINGEVENT']._serialized_start=2170
+  _globals['_MISSINGEVENT']._serialized_end=2337
+  _globals['_CHECKBUSRESPONSE']._serialized_start=2340
+  _globals['_CHECKBUSRESPONSE']._serialized_end=2483
+  _globals['_OPSSERVICE']._serialized_start=2486
+  _globals['_OPSSERVICE']._serialized_end=3221
 # @@protoc_insertion_point(module_scope)

@@ -126,6 +126,8 @@ class ConsumerStatus(_message.Message):
     OLDEST_UNHANDLED_AGE_FIELD_NUMBER: _builtins.int
     DEAD_LETTER_COUNT_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
+    PAUSED_UNTIL_FIELD_NUMBER: _builtins.int
     consumer: _builtins.str
     """Name of the durable consumer."""
     stream: _builtins.str
@@ -140,12 +142,20 @@ class ConsumerStatus(_message.Message):
     """The last error of fetching or handling; empty if the last attempt
     succeeded.
     """
+    paused: _builtins.bool
+    """True if the durable consumer is paused at the broker, such as by
+    `nats consumer pause`: it gets no messages until `paused_until`.
+    """
     @_builtins.property
     def oldest_unhandled_age(self) -> _duration_pb2.Duration:
         """Age of the oldest message not yet acknowledged, delivered or not, across
         all replicas; zero if there is none, or if the broker is unreachable, which
         `last_error` then states.
         """
+
+    @_builtins.property
+    def paused_until(self) -> _timestamp_pb2.Timestamp:
+        """Time at which the pause ends (UTC); unset if the consumer is not paused."""
 
     def __init__(
         self,
@@ -157,10 +167,12 @@ class ConsumerStatus(_message.Message):
         oldest_unhandled_age: _duration_pb2.Duration | None = ...,
         dead_letter_count: _builtins.int = ...,
         last_error: _builtins.str = ...,
+        paused: _builtins.bool = ...,
+        paused_until: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_unhandled_age", b"oldest_unhandled_age"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_unhandled_age", b"oldest_unhandled_age", "paused_until", b"paused_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "dead_letter_count", b"dead_letter_count", "last_error", b"last_error", "oldest_unhandled_age", b"oldest_unhandled_age", "pending_count", b"pending_count", "stream", b"stream", "unacknowledged_count", b"unacknowledged_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consumer", b"consumer", "dead_letter_count", b"dead_letter_count", "last_error", b"last_error", "oldest_unhandled_age", b"oldest_unhandled_age", "paused", b"paused", "paused_until", b"paused_until", "pending_count", b"pending_count", "stream", b"stream", "unacknowledged_count", b"unacknowledged_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

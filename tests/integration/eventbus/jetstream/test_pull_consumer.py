@@ -1,6 +1,11 @@
 """What the JetStream pull consumer does beyond the promises of every `PullConsumer`."""
 
+from datetime import UTC, datetime, timedelta
+
+from structlog.testing import capture_logs
+
 from devstack.polling import wait_until
+from eventbus.durable_check import DurableCheck
 from eventbus.jetstream import JetStreamPullConsumer
 from tests.integration.bus import Bus
 
@@ -26,6 +31,33 @@ async def test_messages_that_arrive_late_for_a_fetch_are_returned_within_the_lim
         [events[0].id, events[1].id],
         [events[2].id],
     ]
+
+
+async def test_a_paused_consumer_is_told_from_an_idle_one(bus: Bus) -> None:
+    """The lag states until when; after it was resumed, it is not paused any more."""
+    admin = (await bus.administrator()).jetstream()
+    consumer = bus.pull_consumer()
+    await bus.send(bus.event())
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    await admin.pause_consumer(bus.stream, bus.durable, until.isoformat())
+    lag = await consumer.lag()
+    assert (lag.paused_until, lag.pending) == (until, 1)
+    assert await consumer.fetch(1, 0.1) == []
+    await admin.resume_consumer(bus.stream, bus.durable)
+    assert (await consumer.lag()).paused_until is None
+    assert len(await bus.fetch(1, consumer)) == 1
+
+
+async def test_a_pause_is_logged_once(bus: Bus) -> None:
+    admin = (await bus.administrator()).jetstream()
+    check = DurableCheck(bus.pull_consumer(), "listener")
+    until = datetime.now(UTC) + timedelta(hours=1)
+    await admin.pause_consumer(bus.stream, bus.durable, until.isoformat())
+    with capture_logs() as logs:
+        for _ in range(2):
+            check._due_at = 0.0
+            await check.run_if_due()
+    assert [entry["event"] for entry in logs] == ["durable consumer paused"]
 
 
 async def test_messages_that_another_replica_answered_are_forgotten(bus: Bus) -> None:

@@ -1,7 +1,10 @@
 """The operator's view of the bus: backlog and lag, and the retry of parked events."""
 
+from datetime import UTC, datetime, timedelta
+
 from devstack.polling import wait_until
 from ops.v1 import ops_service_pb2
+from runtime.protobuf import to_datetime
 from tests.integration.bus import Bus
 from tests.integration.faulty_broker import RefusingPublisher
 from tests.integration.runtime.ops.test_servicer import CONTEXT, servicer
@@ -22,6 +25,20 @@ async def test_the_status_shows_the_growing_age_of_a_message_that_is_never_deliv
         return consumer.oldest_unhandled_age.ToTimedelta().total_seconds() > 0.2
 
     await wait_until(grows, "a growing age")
+
+
+async def test_the_status_says_that_a_consumer_is_paused(bus: Bus) -> None:
+    ops = await servicer(bus, bus.relay())
+    request = ops_service_pb2.GetBusStatusRequest()
+    [consumer] = (await ops.GetBusStatus(request, CONTEXT)).consumers
+    assert not consumer.paused
+    assert not consumer.HasField("paused_until")
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    admin = (await bus.administrator()).jetstream()
+    await admin.pause_consumer(bus.stream, bus.durable, until.isoformat())
+    [consumer] = (await ops.GetBusStatus(request, CONTEXT)).consumers
+    assert consumer.paused
+    assert to_datetime(consumer.paused_until) == until
 
 
 async def test_retry_parked_events_is_idempotent_by_its_request_id(bus: Bus) -> None:
