@@ -11,8 +11,10 @@ from notification_svc.mail.smtp import SmtpTransport
 from notification_svc.storage.tables import SCHEMA, bus, request_replies
 from notification_svc.storage.unit_of_work import UnitOfWork
 from notification_svc.use_cases.ports import IdFactory
+from notification_svc.workers.mail_metrics import MailMetrics
 from notification_svc.workers.mail_sender import MailSender
 from runtime.ids import new_id
+from runtime.ops.metrics import METRICS_SECONDS
 from runtime.process import run
 from runtime.service import Api, Service, ServiceSchema
 from runtime.service_name import ServiceName
@@ -27,7 +29,7 @@ async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
     ids = IdFactory(new_id, config.sender.domain)
     composer = MailComposer(config.sender)
     transport = SmtpTransport(config.mail_server(), composer, config.sender.domain)
-    sender = MailSender(service.database, transport, ids, config.sending())
+    sender = MailSender(service.engine, service.database, transport, ids, config.sending())
 
     def after_commit(_handled: object) -> None:
         sender.wake()
@@ -36,7 +38,11 @@ async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
     # Its own name: sequences and dead letters of two streams are not comparable.
     service.add_consumer("INTERVIEW", interview_events(ids), after_commit, "notification-interview")
     service.add_worker(sender)
-    dependencies = Dependencies(service.database, service.idempotency, ids, composer)
+    mail_metrics = MailMetrics(service.database, service.metrics)
+    service.every(METRICS_SECONDS, "mail metrics", mail_metrics.update)
+    dependencies = Dependencies(
+        service.database, service.idempotency, ids, composer, lambda: sender.current_error
+    )
     await service.run(Api(registrations(dependencies), ERRORS, LOGGED_FIELDS), stop)
 
 

@@ -35,7 +35,10 @@ class NotificationSettings(ServiceSettings):
     )
     mail_max_retry_delay_seconds: float = Field(60.0, gt=0, description="cap of the retry delay")
     mail_claim_seconds: float = Field(
-        30.0, gt=0, description="after a crash, the current mail is sent again after this time"
+        30.0,
+        gt=0,
+        description="after a crash, the current mail is sent again after this time at the latest;"
+        " usually within seconds",
     )
     mail_concurrency: int = Field(8, ge=1, le=100, description="mails sent concurrently")
     mail_poll_interval_seconds: float = Field(

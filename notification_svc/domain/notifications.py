@@ -45,6 +45,7 @@ _SUPPRESSION_TEXTS = {
     SuppressionReason.ADDRESS_SUPPRESSED: "the address is on the suppression list",
     SuppressionReason.DECLINED: "declined by the customer",
 }
+_POSSIBLY_DELIVERED = "an earlier attempt may have been delivered"
 
 
 class NotificationNotFound(LookupError):
@@ -105,7 +106,9 @@ class Notification:
     """One mail to one recipient about one event.
 
     `due_at` is the time of the next attempt or, while SENDING, the expiry of the claim; None in a
-    final status. `suppression_reason` is set if it is SUPPRESSED.
+    final status. `claimed_by` is the holder of the last claim. `suppression_reason` is set if it is
+    SUPPRESSED. `possibly_delivered`: the outcome of an attempt is unknown, so that it may have been
+    delivered although its status is not SENT.
     """
 
     notification_id: str
@@ -124,6 +127,8 @@ class Notification:
     last_error: str = ""
     suppression_reason: SuppressionReason | None = None
     sent_at: datetime | None = None
+    claimed_by: int | None = None
+    possibly_delivered: bool = False
     events: list[NotificationFailed] = field(default_factory=list)
 
     @property
@@ -131,20 +136,33 @@ class Notification:
         """The time of the next attempt, if it waits for one."""
         return None if self.status is NotificationStatus.SENDING else self.due_at
 
-    def begin_sending(self, now: datetime, claim: timedelta, context: DeliveryContext) -> None:
+    def begin_sending(
+        self,
+        now: datetime,
+        claim: timedelta,
+        context: DeliveryContext,
+        claimed_by: int | None = None,
+    ) -> None:
         """Claims it for an attempt that ends within `claim`, or suppresses it.
 
-        SENDING may begin again after the claim has expired: the process crashed. Raises
-        NotificationNotDue.
+        SENDING may begin again after the claim has expired: the process crashed, and whether the
+        mail server accepted the mail is unknown. Raises NotificationNotDue.
         """
         if self.due_at is None or now < self.due_at:
             raise NotificationNotDue(f"{self.notification_id} is {self.status} until {self.due_at}")
+        if self.status is NotificationStatus.SENDING:
+            self.possibly_delivered = True
         if (suppression_reason := self._suppression_reason(now, context)) is not None:
-            self._end(NotificationStatus.SUPPRESSED, _SUPPRESSION_TEXTS[suppression_reason])
+            self._end(NotificationStatus.SUPPRESSED, self._suppression_text(suppression_reason))
             self.suppression_reason = suppression_reason
             return
         self.status, self.due_at = NotificationStatus.SENDING, now + claim
+        self.claimed_by = claimed_by
         self.attempts += 1
+
+    def _suppression_text(self, reason: SuppressionReason) -> str:
+        text = _SUPPRESSION_TEXTS[reason]
+        return f"{text}; {_POSSIBLY_DELIVERED}" if self.possibly_delivered else text
 
     def _suppression_reason(
         self, now: datetime, context: DeliveryContext
@@ -173,8 +191,9 @@ class Notification:
         match outcome:
             case Accepted():
                 self._end(NotificationStatus.SENT, "")
-                self.sent_at = now
+                self.sent_at, self.possibly_delivered = now, False
             case Deferred(reason):
+                self.possibly_delivered |= outcome.possibly_delivered
                 self.status, self.due_at = NotificationStatus.DEFERRED, now + delay(attempt)
                 self.last_error = self._redacted(reason)[:MAX_REASON_LENGTH]
             case Refused(reason):

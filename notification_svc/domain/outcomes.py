@@ -10,9 +10,15 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """The mail server was unavailable or replied with a temporary failure (4xx)."""
+    """The mail server was unavailable or replied with a temporary failure (4xx).
+
+    `every_mail`: the cause concerns every mail, not this one. `possibly_delivered`: the reply was
+    lost after the mail had been transferred, so that the server may have accepted it.
+    """
 
     reason: str
+    every_mail: bool = False
+    possibly_delivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

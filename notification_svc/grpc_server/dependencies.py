@@ -1,5 +1,6 @@
 """The dependencies of notification's servicers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from notification_svc.mail.composer import MailComposer
@@ -17,6 +18,8 @@ class Dependencies:
     idempotency: IdempotencyStore
     ids: IdFactory
     composer: MailComposer
+    # Why the mail server accepts no mail now; "" if it does.
+    mail_server_error: Callable[[], str]
 
 
 class NotificationServicerBase(Servicer[UnitOfWork]):

@@ -1,6 +1,7 @@
-"""notification.v1.NotificationService: mails; recipients have a file of their own."""
+"""notification.v1.NotificationService: mails; recipients and the status have files of their own."""
 
 from notification.v1 import notification_service_pb2, notification_service_pb2_grpc
+from notification_svc.grpc_server.mail_status import MailStatusServicer
 from notification_svc.grpc_server.recipients import RecipientsServicer
 from notification_svc.mail.samples import EventTypeWithoutMail, sample
 from notification_svc.messages import replies
@@ -14,7 +15,9 @@ from runtime.violations import Violation
 
 
 class NotificationServicer(
-    RecipientsServicer, notification_service_pb2_grpc.NotificationServiceServicer
+    RecipientsServicer,
+    MailStatusServicer,
+    notification_service_pb2_grpc.NotificationServiceServicer,
 ):
     """notification.v1.NotificationService; its contract describes each method."""
 
@@ -42,6 +45,7 @@ class NotificationServicer(
                 page.after,
                 page.limit,
                 customer_id=current_caller().customer,
+                unresolved_only=request.unresolved_only,
             )
         found, token = page.split(found, "notification_id")
         return notification_service_pb2.ListNotificationsResponse(

@@ -24,6 +24,9 @@ from shared_model.mail_address import MailAddress, MalformedMailAddress
 _PERMANENT_FAILURE = 500
 # Authentication is required or failed: the settings are wrong, not the mail.
 _AUTHENTICATION_CODES = frozenset({530, 534, 535, 538})
+# Replies that concern every mail, even to the recipient or the content: authentication, and
+# 421, with which a server that shuts down may reply to any command.
+_EVERY_MAIL = _AUTHENTICATION_CODES | {421}
 # No such mailbox, not a local user, mailbox name not allowed.
 _BAD_ADDRESS = frozenset({550, 551, 553})
 # Enhanced status codes are more exact (RFC 3463): 5.1.x concerns the recipient's address, except
@@ -71,14 +74,16 @@ class SmtpTransport:
         mail = self._composer.compose(notification)
         options = ["SMTPUTF8"] if address.needs_smtputf8 else []
         client = self._client()
+        connected = False
         try:
             async with asyncio.timeout(self._server.seconds):
                 await client.connect()
+                connected = True
                 await client.sendmail(
                     self._composer.sender, [str(address)], mail.as_bytes(), mail_options=options
                 )
         except (SMTPException, OSError, TimeoutError) as error:
-            return classify(error)
+            return classify(error, connected=connected)
         finally:
             await _quit(client)
         return Accepted()
@@ -105,11 +110,12 @@ async def _quit(client: SMTP) -> None:
     client.close()
 
 
-def classify(error: Exception) -> Outcome:
+def classify(error: Exception, *, connected: bool = False) -> Outcome:
     """The outcome of a failure: 5xx for the recipient or the content is permanent, others are not.
 
     So is an address for which the server lacks an extension. A refused sender or log-in concerns
-    every mail: mails wait until the settings are corrected.
+    every mail: mails wait until the settings are corrected. If the connection was made and no reply
+    came, the server may have accepted the mail.
     """
     match error:
         case SMTPNotSupported():
@@ -118,8 +124,12 @@ def classify(error: Exception) -> Outcome:
             return classify(refusal)
         case SMTPRecipientRefused(code=code) | SMTPDataError(code=code) if _is_permanent(code):
             return Refused(_describe(error), bad_address=_is_bad_address(error))
+        case SMTPRecipientRefused(code=code) | SMTPDataError(code=code):
+            return Deferred(_describe(error), every_mail=code in _EVERY_MAIL)
+        case SMTPResponseException():
+            return Deferred(_describe(error), every_mail=True)
         case _:
-            return Deferred(_describe(error))
+            return Deferred(_describe(error), every_mail=True, possibly_delivered=connected)
 
 
 def _is_permanent(code: int) -> bool:

@@ -1,10 +1,13 @@
 """Aggregates as messages of replies."""
 
 from notification.v1 import notification_service_pb2
+from notification_svc.domain.mail_status import MailStatus
 from notification_svc.domain.notifications import Notification
 from notification_svc.domain.preferences import MailPreferences
 from notification_svc.domain.suppressions import Suppression
+from runtime.ops.messages import duration
 from runtime.protobuf import to_timestamp
+from runtime.redaction import mask
 
 
 def notification(aggregate: Notification) -> notification_service_pb2.Notification:
@@ -26,6 +29,25 @@ def notification(aggregate: Notification) -> notification_service_pb2.Notificati
         next_attempt_at=to_timestamp(next_attempt_at) if next_attempt_at else None,
         sent_at=to_timestamp(sent_at) if sent_at else None,
         resend_of=aggregate.resend_of,
+        possibly_delivered=aggregate.possibly_delivered,
+    )
+
+
+def mail_status(
+    status: MailStatus, server_error: str
+) -> notification_service_pb2.GetMailStatusResponse:
+    """The state of mailing as a message; `server_error` concerns every mail."""
+    error = server_error or status.last_error
+    return notification_service_pb2.GetMailStatusResponse(
+        queued_count=status.queued,
+        sending_count=status.sending,
+        deferred_count=status.deferred,
+        oldest_waiting_age=duration(status.oldest_waiting_seconds),
+        failed_count=status.failed,
+        oldest_failed_age=duration(status.oldest_failed_seconds),
+        mail_server_unavailable=bool(status.deferred and server_error),
+        last_error=mask(error) if status.deferred else "",
+        last_failure=mask(status.last_failure),
     )
 
 

@@ -5,7 +5,17 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, exists, literal_column, or_, select, update
+from sqlalchemy import (
+    Row,
+    Select,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,12 +27,22 @@ from notification_svc.domain.notifications import (
     SuppressionReason,
 )
 from notification_svc.storage.contents import from_columns, to_columns
+from notification_svc.storage.mail_status import is_unresolved
 from notification_svc.storage.tables import notifications as table
 from runtime.database.unit_of_work import CollectEvents
 from runtime.rpc.pagination import after
 
 # The columns that change.
-_STATE = ("due_at", "status", "attempts", "last_error", "suppression_reason", "sent_at")
+_STATE = (
+    "due_at",
+    "status",
+    "attempts",
+    "last_error",
+    "suppression_reason",
+    "sent_at",
+    "claimed_by",
+    "possibly_delivered",
+)
 _FIXED = (
     "notification_id",
     "order_id",
@@ -66,9 +86,19 @@ class SqlNotifications:
         return _notification(row)
 
     async def page(
-        self, order_id: str, status: str, last: str, limit: int, *, customer_id: str | None
+        self,
+        order_id: str,
+        status: str,
+        last: str,
+        limit: int,
+        *,
+        customer_id: str | None,
+        unresolved_only: bool = False,
     ) -> list[Notification]:
-        """Notifications after `last`, newest first; "" and None do not restrict."""
+        """Notifications after `last`, newest first; "" and None do not restrict.
+
+        `unresolved_only` restricts to those that failed and were not sent again.
+        """
         statement: Select[Any] = select(table)
         if customer_id is not None:
             statement = statement.where(table.c.customer_id == customer_id)
@@ -76,6 +106,8 @@ class SqlNotifications:
             statement = statement.where(table.c.order_id == order_id)
         if status:
             statement = statement.where(table.c.status == status)
+        if unresolved_only:
+            statement = statement.where(is_unresolved())
         statement = after(statement, table.c.notification_id, last, limit, newest_first=True)
         return [_notification(row) for row in await self._connection.execute(statement)]
 
@@ -111,6 +143,15 @@ class SqlNotifications:
         )
         statement = statement.with_for_update() if lock else statement
         return [_notification(row) for row in await self._connection.execute(statement)]
+
+    async def release_claims(self, holders: Collection[int]) -> int:
+        """Makes the mails that these processes have claimed due now; returns their number."""
+        statement = (
+            update(table)
+            .where(table.c.status == NotificationStatus.SENDING, table.c.claimed_by.in_(holders))
+            .values(due_at=func.now())
+        )
+        return int((await self._connection.execute(statement)).rowcount)
 
     async def save_many(self, notifications: Sequence[Notification]) -> None:
         """Updates."""

@@ -50,6 +50,10 @@ notifications = Table(
     Column("last_error", Text, nullable=False),
     Column("suppression_reason", Text),
     Column("sent_at", DateTime(timezone=True)),
+    # The process that claimed it last; see `storage/claim_holders.py`.
+    Column("claimed_by", Integer),
+    # An attempt ended without a known outcome.
+    Column("possibly_delivered", Boolean, nullable=False, server_default="false"),
     CheckConstraint("(access_code IS NULL) <> (content IS NULL)", name="one_content"),
     # One mail per event and recipient; resends are additional.
     Index(
@@ -62,6 +66,11 @@ notifications = Table(
     Index("notifications_order_idx", "order_id", "notification_id"),
     Index("notifications_customer_idx", "customer_id", "notification_id"),
     Index("notifications_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    # Failed mails: few among many, and counted every few seconds.
+    Index(
+        "notifications_failed_idx", "notification_id", postgresql_where=text("status = 'FAILED'")
+    ),
+    Index("notifications_resend_idx", "resend_of", postgresql_where=text("resend_of <> ''")),
     # At most one mail per order is being sent.
     Index(
         "notifications_sending_idx",

@@ -17,10 +17,14 @@ from notification_svc.use_cases.queueing import requeue_suppressed
 
 @dataclass(frozen=True, slots=True)
 class ClaimNotifications:
-    """Claims up to `limit` due mails; a claim expires after `claim`."""
+    """Claims up to `limit` due mails; a claim expires after `claim`.
+
+    `claimed_by` is the claims' holder, None if nobody watches it.
+    """
 
     limit: int
     claim: timedelta
+    claimed_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,8 @@ async def claim_notifications(
     due = await uow.notifications.due(now, command.limit)
     contexts = await _delivery_contexts(due, uow)
     for notification in due:
-        notification.begin_sending(now, command.claim, contexts[notification.notification_id])
+        context = contexts[notification.notification_id]
+        notification.begin_sending(now, command.claim, context, command.claimed_by)
     await uow.notifications.save_many(due)
     outdated = [mail for mail in due if mail.suppression_reason is SuppressionReason.CODE_OUTDATED]
     newest = [code for mail in outdated if (code := contexts[mail.notification_id].code)]

@@ -1,12 +1,14 @@
 """Sends the mails that are due.
 
 Guarantee: a mail is claimed in one short transaction, sent outside any, and its outcome is recorded
-in another. A process that crashes in between leaves a claim; after the claim has expired, the mail
-is sent again. So a mail that the server accepted, but whose outcome was not recorded, may be sent
-twice, with the same Message-ID; no mail is lost. `wake` only reduces latency: the worker polls.
+in another. A process that crashes in between leaves a claim; after another process has released it,
+or after it has expired, the mail is sent again. So a mail that the server accepted, but whose
+outcome was not recorded, may be sent twice, with the same Message-ID; no mail is lost. `wake` only
+reduces latency: the worker polls.
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from datetime import timedelta
 
 import structlog
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus.backoff import Backoff
 from eventbus.errors import describe_error
@@ -24,7 +27,7 @@ from notification_svc.domain.notifications import (
     NotificationStatus,
 )
 from notification_svc.domain.outcomes import Deferred, Outcome
-from notification_svc.domain.reasons import without_address
+from notification_svc.domain.reasons import one_line, without_address
 from notification_svc.mail.smtp import MailTransport
 from notification_svc.storage.unit_of_work import Database
 from notification_svc.use_cases.ports import IdFactory
@@ -34,8 +37,11 @@ from notification_svc.use_cases.sending import (
     claim_notifications,
     record_outcome,
 )
+from notification_svc.workers.claim_holder import ClaimHolder
+from runtime.redaction import mask
 
 _log = structlog.get_logger(__name__)
+_TROUBLE = {NotificationStatus.DEFERRED, NotificationStatus.FAILED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class MailSender:
 
     def __init__(
         self,
+        engine: AsyncEngine,
         database: Database,
         transport: MailTransport,
         ids: IdFactory,
@@ -60,6 +67,9 @@ class MailSender:
     ) -> None:
         self._database, self._transport, self._settings = database, transport, settings
         self._ids = ids
+        self._claim_holder = ClaimHolder(engine, database, self.wake)
+        # Why the mail server accepts no mail at all; "" after it has replied to one.
+        self.current_error = ""
         self._woken = asyncio.Event()
         self._stopped = False
         self._running: set[asyncio.Task[None]] = set()
@@ -76,6 +86,8 @@ class MailSender:
     async def run(self) -> None:
         """Sends until stopped; survives outages of the mail server and the database."""
         failures = 0
+        await self._claim_holder.begin()
+        holding = asyncio.create_task(self._claim_holder.run())
         try:
             while not self._stopped:
                 self._woken.clear()
@@ -90,6 +102,9 @@ class MailSender:
         finally:
             for task in self._running:
                 task.cancel()
+            # Last: a claim whose holder is gone is released.
+            self._claim_holder.stop()
+            await holding
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -101,7 +116,8 @@ class MailSender:
         free = self._settings.concurrency - len(self._running)
         if free == 0:
             return []
-        command = ClaimNotifications(free, timedelta(seconds=self._settings.claim_seconds))
+        claim = timedelta(seconds=self._settings.claim_seconds)
+        command = ClaimNotifications(free, claim, self._claim_holder.number)
         try:
             async with self._database.transaction() as uow:
                 now = await uow.clock()
@@ -130,7 +146,18 @@ class MailSender:
         except Exception as error:  # noqa: BLE001  a defect of ours must not end the worker
             _log.exception("mail not sent", notification_id=notification.notification_id)
             outcome = Deferred(describe_error(error))
+        self._observe(outcome)
         await self._record(notification, outcome)
+
+    def _observe(self, outcome: Outcome) -> None:
+        """Notes and logs whether the mail server accepts mails at all."""
+        before, self.current_error = self.current_error, ""
+        if isinstance(outcome, Deferred) and outcome.every_mail:
+            self.current_error = mask(one_line(outcome.reason))
+        if self.current_error and not before:
+            _log.warning("mail server unavailable", error=self.current_error)
+        elif before and not self.current_error:
+            _log.info("mail server available again")
 
     async def _record(self, notification: Notification, outcome: Outcome) -> None:
         """Records an outcome, however long the database is unavailable."""
@@ -160,7 +187,9 @@ class MailSender:
 
 
 def _log_status(notification: Notification) -> None:
-    _log.info(
+    level = logging.WARNING if notification.status in _TROUBLE else logging.INFO
+    _log.log(
+        level,
         "mail status",
         order_id=notification.order_id,
         notification_id=notification.notification_id,

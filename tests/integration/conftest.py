@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from devstack.servers.postgres import SERVICES
 from devstack.settings import Settings
 from devstack.stack import Stack
 from tests.integration.bus import Bus, OpenBus, open_bus
@@ -28,6 +29,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     finally:
         asyncio.run(stack.stop())
         asyncio.run(stack.clean())
+
+
+@pytest.fixture(scope="session")
+def migrated_stack(stack: Stack) -> Stack:
+    """The same servers with the schemas of all services; payment's grants come first."""
+    for service in SERVICES:
+        asyncio.run(stack.migrate(service))
+    return stack
 
 
 @pytest.fixture

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from contract.v1 import options_pb2 as contract_dot_v1_dot_options__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*notification/v1/notification_service.proto\x12\x0fnotification.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x03\n\x0cNotification\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\x1c\n\x0frecipient_email\x18\x05 \x01(\tB\x03\x80\x01\x01\x12\x15\n\rlanguage_code\x18\x06 \x01(\t\x12\x33\n\x06status\x18\x07 \x01(\x0e\x32#.notification.v1.NotificationStatus\x12\x12\n\nmessage_id\x18\x08 \x01(\t\x12\x10\n\x08\x61ttempts\x18\t \x01(\x05\x12\x12\n\nlast_error\x18\n \x01(\t\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fnext_attempt_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07sent_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tresend_of\x18\x0e \x01(\t\"V\n\x16GetNotificationRequest\x12<\n\x0fnotification_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ntf_[0-9A-HJKMNP-TV-Z]{26}$\"N\n\x17GetNotificationResponse\x12\x33\n\x0cnotification\x18\x01 \x01(\x0b\x32\x1d.notification.v1.Notification\"\xd0\x01\n\x18ListNotificationsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x38\n\x08order_id\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\xd8\x01\x01\x12=\n\x06status\x18\x04 \x01(\x0e\x32#.notification.v1.NotificationStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\"j\n\x19ListNotificationsResponse\x12\x34\n\rnotifications\x18\x01 \x03(\x0b\x32\x1d.notification.v1.Notification\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8d\x01\n\x19ResendNotificationRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12<\n\x0fnotification_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^ntf_[0-9A-HJKMNP-TV-Z]{26}$\"Q\n\x1aResendNotificationResponse\x12\x33\n\x0cnotification\x18\x01 \x01(\x0b\x32\x1d.notification.v1.Notification\"a\n\x13PreviewEmailRequest\x12\x1e\n\nevent_type\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12*\n\rlanguage_code\x18\x02 \x01(\tB\x13\xbaH\x10r\x0bR\x05zh-CNR\x02\x65n\xd8\x01\x01\"C\n\x14PreviewEmailResponse\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0c\n\x04html\x18\x03 \x01(\t\"a\n\x0bSuppression\x12\x12\n\x05\x65mail\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9e\x01\n\x17ListSuppressionsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x46\n\x05\x65mail\x18\x03 \x01(\tB7\x80\x01\x01\xbaH1r,\x18\xfe\x01\x32\'^[^\\p{C}\\p{Zl}\\p{Zp}]+@[^\\p{C}\\p{Z}@]+$\xd8\x01\x01\"g\n\x18ListSuppressionsResponse\x12\x32\n\x0csuppressions\x18\x01 \x03(\x0b\x32\x1c.notification.v1.Suppression\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xdb\x01\n\x18\x43reateSuppressionRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12\x43\n\x05\x65mail\x18\x02 \x01(\tB4\x80\x01\x01\xbaH.r,\x18\xfe\x01\x32\'^[^\\p{C}\\p{Zl}\\p{Zp}]+@[^\\p{C}\\p{Z}@]+$\x12\x46\n\x06reason\x18\x03 \x01(\tB6\xbaH3r1\x18\xc8\x01\x32,^([^\\p{C}\\p{Zl}\\p{Zp}]|[\\x{200C}\\x{200D}])*$\"N\n\x19\x43reateSuppressionResponse\x12\x31\n\x0bsuppression\x18\x01 \x01(\x0b\x32\x1c.notification.v1.Suppression\"\x93\x01\n\x18\x44\x65leteSuppressionRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12\x43\n\x05\x65mail\x18\x02 \x01(\tB4\x80\x01\x01\xbaH.r,\x18\xfe\x01\x32\'^[^\\p{C}\\p{Zl}\\p{Zp}]+@[^\\p{C}\\p{Z}@]+$\"\x1b\n\x19\x44\x65leteSuppressionResponse\"A\n\x0fMailPreferences\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x19\n\x11\x66\x65\x65\x64\x62\x61\x63k_declined\x18\x02 \x01(\x08\"[\n\x19GetMailPreferencesRequest\x12>\n\x0b\x63ustomer_id\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$\"S\n\x1aGetMailPreferencesResponse\x12\x35\n\x0bpreferences\x18\x01 \x01(\x0b\x32 .notification.v1.MailPreferences\"\xad\x01\n\x1cUpdateMailPreferencesRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12>\n\x0b\x63ustomer_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$\x12\x19\n\x11\x66\x65\x65\x64\x62\x61\x63k_declined\x18\x03 \x01(\x08\"V\n\x1dUpdateMailPreferencesResponse\x12\x35\n\x0bpreferences\x18\x01 \x01(\x0b\x32 .notification.v1.MailPreferences*\xfe\x01\n\x12NotificationStatus\x12#\n\x1fNOTIFICATION_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aNOTIFICATION_STATUS_QUEUED\x10\x01\x12\x1f\n\x1bNOTIFICATION_STATUS_SENDING\x10\x02\x12\x1c\n\x18NOTIFICATION_STATUS_SENT\x10\x03\x12 \n\x1cNOTIFICATION_STATUS_DEFERRED\x10\x04\x12\x1e\n\x1aNOTIFICATION_STATUS_FAILED\x10\x05\x12\"\n\x1eNOTIFICATION_STATUS_SUPPRESSED\x10\x06\x32\xb6\x08\n\x13NotificationService\x12o\n\x0fGetNotification\x12\'.notification.v1.GetNotificationRequest\x1a(.notification.v1.GetNotificationResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x12u\n\x11ListNotifications\x12).notification.v1.ListNotificationsRequest\x1a*.notification.v1.ListNotificationsResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x12w\n\x12ResendNotification\x12*.notification.v1.ResendNotificationRequest\x1a+.notification.v1.ResendNotificationResponse\"\x08\x92\xb5\x18\x04\n\x02\x02\x03\x12\x65\n\x0cPreviewEmail\x12$.notification.v1.PreviewEmailRequest\x1a%.notification.v1.PreviewEmailResponse\"\x08\x92\xb5\x18\x04\n\x02\x02\x03\x12p\n\x10ListSuppressions\x12(.notification.v1.ListSuppressionsRequest\x1a).notification.v1.ListSuppressionsResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12s\n\x11\x43reateSuppression\x12).notification.v1.CreateSuppressionRequest\x1a*.notification.v1.CreateSuppressionResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12s\n\x11\x44\x65leteSuppression\x12).notification.v1.DeleteSuppressionRequest\x1a*.notification.v1.DeleteSuppressionResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12x\n\x12GetMailPreferences\x12*.notification.v1.GetMailPreferencesRequest\x1a+.notification.v1.GetMailPreferencesResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x12\x80\x01\n\x15UpdateMailPreferences\x12-.notification.v1.UpdateMailPreferencesRequest\x1a..notification.v1.UpdateMailPreferencesResponse\"\x08\x92\xb5\x18\x04\n\x02\x01\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*notification/v1/notification_service.proto\x12\x0fnotification.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x03\n\x0cNotification\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\x1c\n\x0frecipient_email\x18\x05 \x01(\tB\x03\x80\x01\x01\x12\x15\n\rlanguage_code\x18\x06 \x01(\t\x12\x33\n\x06status\x18\x07 \x01(\x0e\x32#.notification.v1.NotificationStatus\x12\x12\n\nmessage_id\x18\x08 \x01(\t\x12\x10\n\x08\x61ttempts\x18\t \x01(\x05\x12\x12\n\nlast_error\x18\n \x01(\t\x12.\n\ncreated_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fnext_attempt_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07sent_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tresend_of\x18\x0e \x01(\t\x12\x1a\n\x12possibly_delivered\x18\x0f \x01(\x08\"V\n\x16GetNotificationRequest\x12<\n\x0fnotification_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ntf_[0-9A-HJKMNP-TV-Z]{26}$\"N\n\x17GetNotificationResponse\x12\x33\n\x0cnotification\x18\x01 \x01(\x0b\x32\x1d.notification.v1.Notification\"\xe9\x01\n\x18ListNotificationsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x38\n\x08order_id\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\xd8\x01\x01\x12=\n\x06status\x18\x04 \x01(\x0e\x32#.notification.v1.NotificationStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x17\n\x0funresolved_only\x18\x05 \x01(\x08\"j\n\x19ListNotificationsResponse\x12\x34\n\rnotifications\x18\x01 \x03(\x0b\x32\x1d.notification.v1.Notification\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x16\n\x14GetMailStatusRequest\"\xaa\x02\n\x15GetMailStatusResponse\x12\x14\n\x0cqueued_count\x18\x01 \x01(\x03\x12\x15\n\rsending_count\x18\x02 \x01(\x03\x12\x16\n\x0e\x64\x65\x66\x65rred_count\x18\x03 \x01(\x03\x12\x35\n\x12oldest_waiting_age\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x66\x61iled_count\x18\x05 \x01(\x03\x12\x34\n\x11oldest_failed_age\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1f\n\x17mail_server_unavailable\x18\x07 \x01(\x08\x12\x12\n\nlast_error\x18\x08 \x01(\t\x12\x14\n\x0clast_failure\x18\t \x01(\t\"\x8d\x01\n\x19ResendNotificationRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12<\n\x0fnotification_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^ntf_[0-9A-HJKMNP-TV-Z]{26}$\"Q\n\x1aResendNotificationResponse\x12\x33\n\x0cnotification\x18\x01 \x01(\x0b\x32\x1d.notification.v1.Notification\"a\n\x13PreviewEmailRequest\x12\x1e\n\nevent_type\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12*\n\rlanguage_code\x18\x02 \x01(\tB\x13\xbaH\x10r\x0bR\x05zh-CNR\x02\x65n\xd8\x01\x01\"C\n\x14PreviewEmailResponse\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0c\n\x04html\x18\x03 \x01(\t\"a\n\x0bSuppression\x12\x12\n\x05\x65mail\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9e\x01\n\x17ListSuppressionsRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x46\n\x05\x65mail\x18\x03 \x01(\tB7\x80\x01\x01\xbaH1r,\x18\xfe\x01\x32\'^[^\\p{C}\\p{Zl}\\p{Zp}]+@[^\\p{C}\\p{Z}@]+$\xd8\x01\x01\"g\n\x18ListSuppressionsResponse\x12\x32\n\x0csuppressions\x18\x01 \x03(\x0b\x32\x1c.notification.v1.Suppression\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xdb\x01\n\x18\x43reateSuppressionRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12\x43\n\x05\x65mail\x18\x02 \x01(\tB4\x80\x01\x01\xbaH.r,\x18\xfe\x01\x32\'^[^\\p{C}\\p{Zl}\\p{Zp}]+@[^\\p{C}\\p{Z}@]+$\x12\x46\n\x06reason\x18\x03 \x01(\tB6\xbaH3r1\x18\xc8\x01\x32,^([^\\p{C}\\p{Zl}\\p{Zp}]|[\\x{200C}\\x{200D}])*$\"N\n\x19\x43reateSuppressionResponse\x12\x31\n\x0bsuppression\x18\x01 \x01(\x0b\x32\x1c.notification.v1.Suppression\"\x93\x01\n\x18\x44\x65leteSuppressionRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12\x43\n\x05\x65mail\x18\x02 \x01(\tB4\x80\x01\x01\xbaH.r,\x18\xfe\x01\x32\'^[^\\p{C}\\p{Zl}\\p{Zp}]+@[^\\p{C}\\p{Z}@]+$\"\x1b\n\x19\x44\x65leteSuppressionResponse\"A\n\x0fMailPreferences\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x19\n\x11\x66\x65\x65\x64\x62\x61\x63k_declined\x18\x02 \x01(\x08\"[\n\x19GetMailPreferencesRequest\x12>\n\x0b\x63ustomer_id\x18\x01 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$\"S\n\x1aGetMailPreferencesResponse\x12\x35\n\x0bpreferences\x18\x01 \x01(\x0b\x32 .notification.v1.MailPreferences\"\xad\x01\n\x1cUpdateMailPreferencesRequest\x12\x32\n\nrequest_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._:-]{1,64}$\x12>\n\x0b\x63ustomer_id\x18\x02 \x01(\tB)\xbaH&r$2\"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$\x12\x19\n\x11\x66\x65\x65\x64\x62\x61\x63k_declined\x18\x03 \x01(\x08\"V\n\x1dUpdateMailPreferencesResponse\x12\x35\n\x0bpreferences\x18\x01 \x01(\x0b\x32 .notification.v1.MailPreferences*\xfe\x01\n\x12NotificationStatus\x12#\n\x1fNOTIFICATION_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aNOTIFICATION_STATUS_QUEUED\x10\x01\x12\x1f\n\x1bNOTIFICATION_STATUS_SENDING\x10\x02\x12\x1c\n\x18NOTIFICATION_STATUS_SENT\x10\x03\x12 \n\x1cNOTIFICATION_STATUS_DEFERRED\x10\x04\x12\x1e\n\x1aNOTIFICATION_STATUS_FAILED\x10\x05\x12\"\n\x1eNOTIFICATION_STATUS_SUPPRESSED\x10\x06\x32\x9f\t\n\x13NotificationService\x12o\n\x0fGetNotification\x12\'.notification.v1.GetNotificationRequest\x1a(.notification.v1.GetNotificationResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x12u\n\x11ListNotifications\x12).notification.v1.ListNotificationsRequest\x1a*.notification.v1.ListNotificationsResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x12g\n\rGetMailStatus\x12%.notification.v1.GetMailStatusRequest\x1a&.notification.v1.GetMailStatusResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12w\n\x12ResendNotification\x12*.notification.v1.ResendNotificationRequest\x1a+.notification.v1.ResendNotificationResponse\"\x08\x92\xb5\x18\x04\n\x02\x02\x03\x12\x65\n\x0cPreviewEmail\x12$.notification.v1.PreviewEmailRequest\x1a%.notification.v1.PreviewEmailResponse\"\x08\x92\xb5\x18\x04\n\x02\x02\x03\x12p\n\x10ListSuppressions\x12(.notification.v1.ListSuppressionsRequest\x1a).notification.v1.ListSuppressionsResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12s\n\x11\x43reateSuppression\x12).notification.v1.CreateSuppressionRequest\x1a*.notification.v1.CreateSuppressionResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12s\n\x11\x44\x65leteSuppression\x12).notification.v1.DeleteSuppressionRequest\x1a*.notification.v1.DeleteSuppressionResponse\"\x07\x92\xb5\x18\x03\n\x01\x03\x12x\n\x12GetMailPreferences\x12*.notification.v1.GetMailPreferencesRequest\x1a+.notification.v1.GetMailPreferencesResponse\"\t\x92\xb5\x18\x05\n\x03\x01\x02\x03\x12\x80\x01\n\x15UpdateMailPreferences\x12-.notification.v1.UpdateMailPreferencesRequest\x1a..notification.v1.UpdateMailPreferencesResponse\"\x08\x92\xb5\x18\x04\n\x02\x01\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -82,6 +83,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['GetNotification']._serialized_options = b'\222\265\030\005\n\003\001\002\003'
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['ListNotifications']._loaded_options = None
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['ListNotifications']._serialized_options = b'\222\265\030\005\n\003\001\002\003'
+  _globals['_NOTIFICATIONSERVICE'].methods_by_name['GetMailStatus']._loaded_options = None
+  _globals['_NOTIFICATIONSERVICE'].methods_by_name['GetMailStatus']._serialized_options = b'\222\265\030\003\n\001\003'
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['ResendNotification']._loaded_options = None
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['ResendNotification']._serialized_options = b'\222\265\030\004\n\002\002\003'
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['PreviewEmail']._loaded_options = None
@@ -96,50 +99,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['GetMailPreferences']._serialized_options = b'\222\265\030\005\n\003\001\002\003'
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['UpdateMailPreferences']._loaded_options = None
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['UpdateMailPreferences']._serialized_options = b'\222\265\030\004\n\002\001\002'
-  _globals['_NOTIFICATIONSTATUS']._serialized_start=2817
-  _globals['_NOTIFICATIONSTATUS']._serialized_end=3071
-  _globals['_NOTIFICATION']._serialized_start=153
-  _globals['_NOTIFICATION']._serialized_end=577
-  _globals['_GETNOTIFICATIONREQUEST']._serialized_start=579
-  _globals['_GETNOTIFICATIONREQUEST']._serialized_end=665
-  _globals['_GETNOTIFICATIONRESPONSE']._serialized_start=667
-  _globals['_GETNOTIFICATIONRESPONSE']._serialized_end=745
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=748
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=956
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=958
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=1064
-  _globals['_RESENDNOTIFICATIONREQUEST']._serialized_start=1067
-  _globals['_RESENDNOTIFICATIONREQUEST']._serialized_end=1208
-  _globals['_RESENDNOTIFICATIONRESPONSE']._serialized_start=1210
-  _globals['_RESENDNOTIFICATIONRESPONSE']._serialized_end=1291
-  _globals['_PREVIEWEMAILREQUEST']._serialized_start=1293
-  _globals['_PREVIEWEMAILREQUEST']._serialized_end=1390
-  _globals['_PREVIEWEMAILRESPONSE']._serialized_start=1392
-  _globals['_PREVIEWEMAILRESPONSE']._serialized_end=1459
-  _globals['_SUPPRESSION']._serialized_start=1461
-  _globals['_SUPPRESSION']._serialized_end=1558
-  _globals['_LISTSUPPRESSIONSREQUEST']._serialized_start=1561
-  _globals['_LISTSUPPRESSIONSREQUEST']._serialized_end=1719
-  _globals['_LISTSUPPRESSIONSRESPONSE']._serialized_start=1721
-  _globals['_LISTSUPPRESSIONSRESPONSE']._serialized_end=1824
-  _globals['_CREATESUPPRESSIONREQUEST']._serialized_start=1827
-  _globals['_CREATESUPPRESSIONREQUEST']._serialized_end=2046
-  _globals['_CREATESUPPRESSIONRESPONSE']._serialized_start=2048
-  _globals['_CREATESUPPRESSIONRESPONSE']._serialized_end=2126
-  _globals['_DELETESUPPRESSIONREQUEST']._serialized_start=2129
-  _globals['_DELETESUPPRESSIONREQUEST']._serialized_end=2276
-  _globals['_DELETESUPPRESSIONRESPONSE']._serialized_start=2278
-  _globals['_DELETESUPPRESSIONRESPONSE']._serialized_end=2305
-  _globals['_MAILPREFERENCES']._serialized_start=2307
-  _globals['_MAILPREFERENCES']._serialized_end=2372
-  _globals['_GETMAILPREFERENCESREQUEST']._serialized_start=2374
-  _globals['_GETMAILPREFERENCESREQUEST']._serialized_end=2465
-  _globals['_GETMAILPREFERENCESRESPONSE']._serialized_start=2467
-  _globals['_GETMAILPREFERENCESRESPONSE']._serialized_end=2550
-  _globals['_UPDATEMAILPREFERENCESREQUEST']._serialized_start=2553
-  _globals['_UPDATEMAILPREFERENCESREQUEST']._serialized_end=2726
-  _globals['_UPDATEMAILPREFERENCESRESPONSE']._serialized_start=2728
-  _globals['_UPDATEMAILPREFERENCESRESPONSE']._serialized_end=2814
-  _globals['_NOTIFICATIONSERVICE']._serialized_start=3074
-  _globals['_NOTIFICATIONSERVICE']._serialized_end=4152
+  _globals['_NOTIFICATIONSTATUS']._serialized_start=3227
+  _globals['_NOTIFICATIONSTATUS']._serialized_end=3481
+  _globals['_NOTIFICATION']._serialized_start=185
+  _globals['_NOTIFICATION']._serialized_end=637
+  _globals['_GETNOTIFICATIONREQUEST']._serialized_start=639
+  _globals['_GETNOTIFICATIONREQUEST']._serialized_end=725
+  _globals['_GETNOTIFICATIONRESPONSE']._serialized_start=727
+  _globals['_GETNOTIFICATIONRESPONSE']._serialized_end=805
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=808
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=1041
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=1043
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=1149
+  _globals['_GETMAILSTATUSREQUEST']._serialized_start=1151
+  _globals['_GETMAILSTATUSREQUEST']._serialized_end=1173
+  _globals['_GETMAILSTATUSRESPONSE']._serialized_start=1176
+  _globals['_GETMAILSTATUSRESPONSE']._serialized_end=1474
+  _globals['_RESENDNOTIFICATIONREQUEST']._serialized_start=1477
+  _globals['_RESENDNOTIFICATIONREQUEST']._serialized_end=1618
+  _globals['_RESENDNOTIFICATIONRESPONSE']._serialized_start=1620
+  _globals['_RESENDNOTIFICATIONRESPONSE']._serialized_end=1701
+  _globals['_PREVIEWEMAILREQUEST']._serialized_start=1703
+  _globals['_PREVIEWEMAILREQUEST']._serialized_end=1800
+  _globals['_PREVIEWEMAILRESPONSE']._serialized_start=1802
+  _globals['_PREVIEWEMAILRESPONSE']._serialized_end=1869
+  _globals['_SUPPRESSION']._serialized_start=1871
+  _globals['_SUPPRESSION']._serialized_end=1968
+  _globals['_LISTSUPPRESSIONSREQUEST']._serialized_start=1971
+  _globals['_LISTSUPPRESSIONSREQUEST']._serialized_end=2129
+  _globals['_LISTSUPPRESSIONSRESPONSE']._serialized_start=2131
+  _globals['_LISTSUPPRESSIONSRESPONSE']._serialized_end=2234
+  _globals['_CREATESUPPRESSIONREQUEST']._serialized_start=2237
+  _globals['_CREATESUPPRESSIONREQUEST']._serialized_end=2456
+  _globals['_CREATESUPPRESSIONRESPONSE']._serialized_start=2458
+  _globals['_CREATESUPPRESSIONRESPONSE']._serialized_end=2536
+  _globals['_DELETESUPPRESSIONREQUEST']._serialized_start=2539
+  _globals['_DELETESUPPRESSIONREQUEST']._serialized_end=2686
+  _globals['_DELETESUPPRESSIONRESPONSE']._serialized_start=2688
+  _globals['_DELETESUPPRESSIONRESPONSE']._serialized_end=2715
+  _globals['_MAILPREFERENCES']._serialized_start=2717
+  _globals['_MAILPREFERENCES']._serialized_end=2782
+  _globals['_GETMAILPREFERENCESREQUEST']._serialized_start=2784
+  _globals['_GETMAILPREFERENCESREQUEST']._serialized_end=2875
+  _globals['_GETMAILPREFERENCESRESPONSE']._serialized_start=2877
+  _globals['_GETMAILPREFERENCESRESPONSE']._serialized_end=2960
+  _globals['_UPDATEMAILPREFERENCESREQUEST']._serialized_start=2963
+  _globals['_UPDATEMAILPREFERENCESREQUEST']._serialized_end=3136
+  _globals['_UPDATEMAILPREFERENCESRESPONSE']._serialized_start=3138
+  _globals['_UPDATEMAILPREFERENCESRESPONSE']._serialized_end=3224
+  _globals['_NOTIFICATIONSERVICE']._serialized_start=3484
+  _globals['_NOTIFICATIONSERVICE']._serialized_end=4667
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ Mails, sent and waiting."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -84,6 +85,7 @@ class Notification(_message.Message):
     NEXT_ATTEMPT_AT_FIELD_NUMBER: _builtins.int
     SENT_AT_FIELD_NUMBER: _builtins.int
     RESEND_OF_FIELD_NUMBER: _builtins.int
+    POSSIBLY_DELIVERED_FIELD_NUMBER: _builtins.int
     notification_id: _builtins.str
     """Identity of the notification, `ntf_` and a ULID."""
     order_id: _builtins.str
@@ -106,6 +108,11 @@ class Notification(_message.Message):
     """The last error reply of the mail server; empty if there was none."""
     resend_of: _builtins.str
     """The notification that this one repeats; empty if it is an original."""
+    possibly_delivered: _builtins.bool
+    """True if the outcome of an attempt is unknown, because the reply of the mail
+    server was lost or the process ended: unless the status is SENT, the mail
+    may have been delivered nevertheless.
+    """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
         """Time at which it was queued (UTC)."""
@@ -135,10 +142,11 @@ class Notification(_message.Message):
         next_attempt_at: _timestamp_pb2.Timestamp | None = ...,
         sent_at: _timestamp_pb2.Timestamp | None = ...,
         resend_of: _builtins.str = ...,
+        possibly_delivered: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "next_attempt_at", b"next_attempt_at", "sent_at", b"sent_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "created_at", b"created_at", "event_id", b"event_id", "event_type", b"event_type", "language_code", b"language_code", "last_error", b"last_error", "message_id", b"message_id", "next_attempt_at", b"next_attempt_at", "notification_id", b"notification_id", "order_id", b"order_id", "recipient_email", b"recipient_email", "resend_of", b"resend_of", "sent_at", b"sent_at", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "created_at", b"created_at", "event_id", b"event_id", "event_type", b"event_type", "language_code", b"language_code", "last_error", b"last_error", "message_id", b"message_id", "next_attempt_at", b"next_attempt_at", "notification_id", b"notification_id", "order_id", b"order_id", "possibly_delivered", b"possibly_delivered", "recipient_email", b"recipient_email", "resend_of", b"resend_of", "sent_at", b"sent_at", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -200,6 +208,7 @@ class ListNotificationsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ORDER_ID_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    UNRESOLVED_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Maximum number of entries in the page, up to 500; 0 means 50."""
     page_token: _builtins.str
@@ -208,6 +217,10 @@ class ListNotificationsRequest(_message.Message):
     """Restricts the list to this order. Empty means all orders."""
     status: Global___NotificationStatus.ValueType
     """Restricts the list to this status. UNSPECIFIED means every status."""
+    unresolved_only: _builtins.bool
+    """If true, lists only mails that are FAILED and were not sent again: those
+    that GetMailStatus counts as failed.
+    """
     def __init__(
         self,
         *,
@@ -215,10 +228,11 @@ class ListNotificationsRequest(_message.Message):
         page_token: _builtins.str = ...,
         order_id: _builtins.str = ...,
         status: Global___NotificationStatus.ValueType = ...,
+        unresolved_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "page_size", b"page_size", "page_token", b"page_token", "status", b"status", "unresolved_only", b"unresolved_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -251,6 +265,91 @@ class ListNotificationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListNotificationsResponse: _TypeAlias = ListNotificationsResponse  # noqa: Y015
+
+@_typing.final
+class GetMailStatusRequest(_message.Message):
+    """Request message of GetMailStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMailStatusRequest: _TypeAlias = GetMailStatusRequest  # noqa: Y015
+
+@_typing.final
+class GetMailStatusResponse(_message.Message):
+    """Response message of GetMailStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUED_COUNT_FIELD_NUMBER: _builtins.int
+    SENDING_COUNT_FIELD_NUMBER: _builtins.int
+    DEFERRED_COUNT_FIELD_NUMBER: _builtins.int
+    OLDEST_WAITING_AGE_FIELD_NUMBER: _builtins.int
+    FAILED_COUNT_FIELD_NUMBER: _builtins.int
+    OLDEST_FAILED_AGE_FIELD_NUMBER: _builtins.int
+    MAIL_SERVER_UNAVAILABLE_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    LAST_FAILURE_FIELD_NUMBER: _builtins.int
+    queued_count: _builtins.int
+    """Number of QUEUED mails."""
+    sending_count: _builtins.int
+    """Number of mails that are SENDING."""
+    deferred_count: _builtins.int
+    """Number of DEFERRED mails."""
+    failed_count: _builtins.int
+    """Number of mails that are FAILED and were not sent again by
+    ResendNotification.
+    """
+    mail_server_unavailable: _builtins.bool
+    """True if mails are DEFERRED and the mail server accepts none now: it is
+    unreachable, does not reply, or refuses the log-in or the sender.
+    """
+    last_error: _builtins.str
+    """Why mails are DEFERRED: the error that concerns every mail, or else that of
+    the oldest DEFERRED mail. Empty if none is DEFERRED.
+    """
+    last_failure: _builtins.str
+    """The reply of the mail server to the mail that failed most recently, among
+    those of `failed_count`; empty if there is none.
+    """
+    @_builtins.property
+    def oldest_waiting_age(self) -> _duration_pb2.Duration:
+        """Age of the oldest mail that is QUEUED, SENDING or DEFERRED, since it was
+        queued; zero if there is none.
+        """
+
+    @_builtins.property
+    def oldest_failed_age(self) -> _duration_pb2.Duration:
+        """Age of the oldest of them, since it was queued; zero if there is none."""
+
+    def __init__(
+        self,
+        *,
+        queued_count: _builtins.int = ...,
+        sending_count: _builtins.int = ...,
+        deferred_count: _builtins.int = ...,
+        oldest_waiting_age: _duration_pb2.Duration | None = ...,
+        failed_count: _builtins.int = ...,
+        oldest_failed_age: _duration_pb2.Duration | None = ...,
+        mail_server_unavailable: _builtins.bool = ...,
+        last_error: _builtins.str = ...,
+        last_failure: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_failed_age", b"oldest_failed_age", "oldest_waiting_age", b"oldest_waiting_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deferred_count", b"deferred_count", "failed_count", b"failed_count", "last_error", b"last_error", "last_failure", b"last_failure", "mail_server_unavailable", b"mail_server_unavailable", "oldest_failed_age", b"oldest_failed_age", "oldest_waiting_age", b"oldest_waiting_age", "queued_count", b"queued_count", "sending_count", b"sending_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMailStatusResponse: _TypeAlias = GetMailStatusResponse  # noqa: Y015
 
 @_typing.final
 class ResendNotificationRequest(_message.Message):

@@ -65,6 +65,11 @@ class NotificationServiceStub:
                 request_serializer=notification_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.SerializeToString,
                 response_deserializer=notification_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.FromString,
                 _registered_method=True)
+        self.GetMailStatus = channel.unary_unary(
+                '/notification.v1.NotificationService/GetMailStatus',
+                request_serializer=notification_dot_v1_dot_notification__service__pb2.GetMailStatusRequest.SerializeToString,
+                response_deserializer=notification_dot_v1_dot_notification__service__pb2.GetMailStatusResponse.FromString,
+                _registered_method=True)
         self.ResendNotification = channel.unary_unary(
                 '/notification.v1.NotificationService/ResendNotification',
                 request_serializer=notification_dot_v1_dot_notification__service__pb2.ResendNotificationRequest.SerializeToString,
@@ -137,6 +142,14 @@ class NotificationServiceServicer:
     def ListNotifications(self, request, context):
         """Lists notifications, newest first. Idempotent. Errors: INVALID_ARGUMENT
         INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMailStatus(self, request, context):
+        """Reports how many mails wait and how many failed, since when and why.
+        Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,6 +229,11 @@ def add_NotificationServiceServicer_to_server(servicer, server):
                     servicer.ListNotifications,
                     request_deserializer=notification_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.FromString,
                     response_serializer=notification_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.SerializeToString,
+            ),
+            'GetMailStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMailStatus,
+                    request_deserializer=notification_dot_v1_dot_notification__service__pb2.GetMailStatusRequest.FromString,
+                    response_serializer=notification_dot_v1_dot_notification__service__pb2.GetMailStatusResponse.SerializeToString,
             ),
             'ResendNotification': grpc.unary_unary_rpc_method_handler(
                     servicer.ResendNotification,
@@ -328,6 +346,33 @@ class NotificationService:
             '/notification.v1.NotificationService/ListNotifications',
             notification_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.SerializeToString,
             notification_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMailStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/notification.v1.NotificationService/GetMailStatus',
+            notification_dot_v1_dot_notification__service__pb2.GetMailStatusRequest.SerializeToString,
+            notification_dot_v1_dot_notification__service__pb2.GetMailStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

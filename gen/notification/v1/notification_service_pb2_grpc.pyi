@@ -62,6 +62,10 @@ class NotificationServiceStub:
     """Lists notifications, newest first. Idempotent. Errors: INVALID_ARGUMENT
     INVALID_PAGE_TOKEN.
     """
+    GetMailStatus: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.GetMailStatusRequest, _notification_service_pb2.GetMailStatusResponse]
+    """Reports how many mails wait and how many failed, since when and why.
+    Idempotent.
+    """
     ResendNotification: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.ResendNotificationRequest, _notification_service_pb2.ResendNotificationResponse]
     """Sends a mail again, as a new notification with the same content. It becomes
     SUPPRESSED instead of being sent if its access code is no longer usable by
@@ -130,6 +134,10 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
     ListNotifications: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.ListNotificationsRequest, _notification_service_pb2.ListNotificationsResponse]  # type: ignore[assignment]
     """Lists notifications, newest first. Idempotent. Errors: INVALID_ARGUMENT
     INVALID_PAGE_TOKEN.
+    """
+    GetMailStatus: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.GetMailStatusRequest, _notification_service_pb2.GetMailStatusResponse]  # type: ignore[assignment]
+    """Reports how many mails wait and how many failed, since when and why.
+    Idempotent.
     """
     ResendNotification: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.ResendNotificationRequest, _notification_service_pb2.ResendNotificationResponse]  # type: ignore[assignment]
     """Sends a mail again, as a new notification with the same content. It becomes
@@ -208,6 +216,16 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_notification_service_pb2.ListNotificationsResponse, _abc.Awaitable[_notification_service_pb2.ListNotificationsResponse]]:
         """Lists notifications, newest first. Idempotent. Errors: INVALID_ARGUMENT
         INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def GetMailStatus(
+        self,
+        request: _notification_service_pb2.GetMailStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notification_service_pb2.GetMailStatusResponse, _abc.Awaitable[_notification_service_pb2.GetMailStatusResponse]]:
+        """Reports how many mails wait and how many failed, since when and why.
+        Idempotent.
         """
 
     @_abc_1.abstractmethod

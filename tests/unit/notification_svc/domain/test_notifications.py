@@ -124,6 +124,44 @@ def test_an_attempt_that_was_overtaken_decides_nothing() -> None:
     assert notification.status is S.SENDING
 
 
+@pytest.mark.parametrize(
+    ("attempts", "possibly_delivered"),
+    [
+        ([], False),
+        ([Deferred("451 later")], False),
+        ([Deferred("no connection", every_mail=True)], False),
+        ([Deferred("no reply", every_mail=True, possibly_delivered=True)], True),
+        ([Deferred("no reply", possibly_delivered=True), Deferred("451 later")], True),
+        ([None], True),
+        ([None, Deferred("451 later")], True),
+    ],
+)
+def test_a_suppressed_mail_with_an_attempt_of_unknown_outcome_may_have_been_delivered(
+    attempts: list[Outcome | None], *, possibly_delivered: bool
+) -> None:
+    """None stands for a process that ended during the attempt."""
+    notification = mail(S.QUEUED)
+    for number, outcome in enumerate(attempts, start=1):
+        notification.begin_sending(NOW, CLAIM, DeliveryContext())
+        if outcome:
+            notification.record(number, outcome, NOW, after_a_minute)
+        notification.due_at = NOW
+    notification.begin_sending(NOW, CLAIM, DeliveryContext(code=code_version(4)))
+    assert notification.status is S.SUPPRESSED
+    assert notification.possibly_delivered is possibly_delivered
+    assert ("may have been delivered" in notification.last_error) is possibly_delivered
+
+
+def test_a_mail_that_was_accepted_in_the_end_was_delivered() -> None:
+    notification = mail(S.QUEUED)
+    for _ in range(2):
+        notification.begin_sending(NOW, CLAIM, DeliveryContext())
+        notification.due_at = NOW
+    assert notification.possibly_delivered
+    notification.record(2, Accepted(), NOW, after_a_minute)
+    assert (notification.status, notification.possibly_delivered) == (S.SENT, False)
+
+
 @pytest.mark.parametrize("status", S)
 def test_only_what_has_ended_can_be_sent_again(status: NotificationStatus) -> None:
     """The refusal names the mail, its status and the step; the original stays as it is."""

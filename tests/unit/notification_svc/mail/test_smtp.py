@@ -2,6 +2,7 @@
 
 import pytest
 from aiosmtplib import (
+    SMTPAuthenticationError,
     SMTPConnectError,
     SMTPDataError,
     SMTPRecipientRefused,
@@ -61,3 +62,47 @@ def test_a_refusal_for_good_is_of_the_address_or_of_the_mail(
 )
 def test_trouble_that_may_pass_is_deferred(error: Exception) -> None:
     assert isinstance(classify(error), Deferred)
+
+
+@pytest.mark.parametrize(
+    ("error", "every_mail"),
+    [
+        (refused(451, "4.3.0 later"), False),
+        (refused(450, "mailbox busy"), False),
+        (SMTPDataError(451, "later"), False),
+        (refused(421, "closing"), True),
+        (refused(530, "authentication required"), True),
+        (SMTPAuthenticationError(535, "wrong password"), True),
+        (SMTPSenderRefused(550, "who are you", "us@example.org"), True),
+        (SMTPServerDisconnected("gone"), True),
+        (SMTPConnectError("nobody there"), True),
+        (ConnectionRefusedError(), True),
+        (TimeoutError(), True),
+    ],
+)
+def test_an_outage_of_the_server_is_told_from_trouble_with_one_mail(
+    error: Exception, *, every_mail: bool
+) -> None:
+    outcome = classify(error)
+    assert isinstance(outcome, Deferred)
+    assert outcome.every_mail is every_mail
+
+
+@pytest.mark.parametrize(
+    ("error", "connected", "possibly_delivered"),
+    [
+        (SMTPServerDisconnected("gone"), True, True),
+        (TimeoutError(), True, True),
+        (SMTPDataError(451, "later"), True, False),
+        (refused(451, "later"), True, False),
+        (SMTPSenderRefused(451, "later", "us@example.org"), True, False),
+        (TimeoutError(), False, False),
+        (ConnectionRefusedError(), False, False),
+    ],
+)
+def test_a_mail_without_a_reply_may_have_been_delivered(
+    error: Exception, *, connected: bool, possibly_delivered: bool
+) -> None:
+    outcome = classify(error, connected=connected)
+    assert isinstance(outcome, Deferred)
+    assert outcome.possibly_delivered is possibly_delivered

@@ -1,0 +1,21 @@
+"""MailStatus: the mails that wait and that failed, as operators see them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class MailStatus:
+    """Numbers of mails, and ages in seconds since they were queued; 0 if there are none.
+
+    `failed` counts the mails that were not sent again. `last_error` is that of the oldest deferred
+    mail, `last_failure` that of the newest failed one; "" if there is none.
+    """
+
+    queued: int
+    sending: int
+    deferred: int
+    oldest_waiting_seconds: float
+    failed: int
+    oldest_failed_seconds: float
+    last_error: str
+    last_failure: str

@@ -1,0 +1,73 @@
+"""The mails that wait and that failed, in PostgreSQL."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Float, Row, Select, cast, exists, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from notification_svc.domain.mail_status import MailStatus
+from notification_svc.domain.notifications import NotificationStatus
+from notification_svc.storage.tables import notifications as table
+
+
+def is_unresolved() -> ColumnElement[bool]:
+    """Whether a mail is FAILED and was not sent again."""
+    resent = table.alias("resent")
+    was_resent = exists().where(resent.c.resend_of == table.c.notification_id)
+    return (table.c.status == NotificationStatus.FAILED) & ~was_resent
+
+
+class SqlMailStatus:
+    """Counts by partial indexes, whatever the number of mails that were sent."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def read(self) -> MailStatus:
+        """The current numbers, ages and causes."""
+        waiting = await self._counts(select(*_count()).where(table.c.due_at.is_not(None)))
+        failed = await self._counts(select(*_count()).where(is_unresolved()))
+        deferred = table.c.status == NotificationStatus.DEFERRED
+        return MailStatus(
+            queued=waiting.queued,
+            sending=waiting.sending,
+            deferred=waiting.deferred,
+            oldest_waiting_seconds=waiting.oldest_seconds,
+            failed=failed.number,
+            oldest_failed_seconds=failed.oldest_seconds,
+            last_error=await self._last_error(
+                _error().where(table.c.due_at.is_not(None), deferred).order_by(table.c.created_at)
+            ),
+            last_failure=await self._last_error(
+                _error().where(is_unresolved()).order_by(table.c.notification_id.desc())
+            ),
+        )
+
+    async def _counts(self, statement: Select[Any]) -> Row[Any]:
+        row: Row[Any] = (await self._connection.execute(statement)).one()
+        return row
+
+    async def _last_error(self, statement: Select[Any]) -> str:
+        return str(await self._connection.scalar(statement.limit(1)) or "")
+
+
+def _error() -> Select[Any]:
+    return select(table.c.last_error)
+
+
+def _count() -> list[ColumnElement[Any]]:
+    """The number of mails, also by status, and the age of the oldest in seconds."""
+    age = func.extract("epoch", func.clock_timestamp() - func.min(table.c.created_at))
+    by_status = [
+        func.count().filter(table.c.status == status).label(status.lower())
+        for status in (
+            NotificationStatus.QUEUED,
+            NotificationStatus.SENDING,
+            NotificationStatus.DEFERRED,
+        )
+    ]
+    return [
+        func.count().label("number"),
+        *by_status,
+        cast(func.coalesce(age, 0), Float).label("oldest_seconds"),
+    ]
