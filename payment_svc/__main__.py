@@ -53,6 +53,7 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
         wake_refunds=workers.refunds.wake,
         refund_overdue_after=config.refund_overdue_after(),
         time_to_pay=config.time_to_pay(),
+        provider_error=lambda: gateway.current_error,
     )
     await service.run(Api(registrations(dependencies), ERRORS, LOGGED_FIELDS), stop)
 

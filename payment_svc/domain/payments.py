@@ -59,7 +59,9 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeUnknown:
-    """The provider's response was lost: the charge may exist or not."""
+    """The provider's response was lost: the charge may exist or not. `cause` is for people."""
+
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,12 @@ class RefundProcessing:
 
 @dataclass(frozen=True, slots=True)
 class RefundOutcomeUnknown:
-    """The provider's response was lost: the refund may have been paid or not."""
+    """The provider's response was lost: the refund may have been paid or not.
+
+    `cause` is for people.
+    """
+
+    cause: str = ""
 
 
 RefundOutcome = RefundSucceeded | RefundRefused | RefundProcessing | RefundOutcomeUnknown

@@ -40,6 +40,10 @@ class PaymentGateway(Protocol):
     lost response is an outcome: no method raises because the provider is unavailable.
     """
 
+    @property
+    def current_error(self) -> str:
+        """The error of this process's last request; "" if the provider replied to it."""
+
     def supports(self, payment_method: str) -> bool:
         """Whether the provider supports a payment method."""
 

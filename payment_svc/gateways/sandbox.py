@@ -1,9 +1,11 @@
 """The gateway to the sandbox provider, over gRPC."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
 from payment_svc.domain.money import Money
 from payment_svc.domain.payments import (
@@ -53,6 +55,7 @@ class SandboxGateway:
         # With an empty secret anybody could sign.
         self._secrets = [secret.encode() for secret in secrets if secret]
         self._timeout = timeout_seconds
+        self.current_error = ""
 
     def supports(self, payment_method: str) -> bool:
         return payment_method in _METHODS
@@ -66,27 +69,27 @@ class SandboxGateway:
             payment_method=payment.payment_method,
         )
         try:
-            reply = await self._provider.CreateCharge(request, timeout=self._timeout)
-        except grpc.aio.AioRpcError:
-            return OutcomeUnknown()
+            reply = await self._call(self._provider.CreateCharge, request)
+        except grpc.aio.AioRpcError as error:
+            return OutcomeUnknown(_describe(error))
         return _outcome(reply.charge)
 
     async def get_charge(self, payment_id: str) -> Outcome | ChargeNotFound:
         request = provider_service_pb2.GetChargeRequest(idempotency_key=payment_id)
         try:
-            reply = await self._provider.GetCharge(request, timeout=self._timeout)
+            reply = await self._call(self._provider.GetCharge, request)
         except grpc.aio.AioRpcError as error:
-            return (
-                ChargeNotFound() if error.code() is grpc.StatusCode.NOT_FOUND else OutcomeUnknown()
-            )
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return ChargeNotFound()
+            return OutcomeUnknown(_describe(error))
         return _outcome(reply.charge)
 
     async def cancel_charge(self, payment_id: str) -> Outcome:
         request = provider_service_pb2.CancelChargeRequest(idempotency_key=payment_id)
         try:
-            reply = await self._provider.CancelCharge(request, timeout=self._timeout)
-        except grpc.aio.AioRpcError:
-            return OutcomeUnknown()
+            reply = await self._call(self._provider.CancelCharge, request)
+        except grpc.aio.AioRpcError as error:
+            return OutcomeUnknown(_describe(error))
         return _outcome(reply.charge)
 
     async def create_refund(self, refund: Refund) -> RefundOutcome:
@@ -96,12 +99,23 @@ class SandboxGateway:
             amount_minor=refund.amount.amount_minor,
         )
         try:
-            reply = await self._provider.CreateRefund(request, timeout=self._timeout)
+            reply = await self._call(self._provider.CreateRefund, request)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return RefundRefused("CHARGE_NOT_FOUND")
-            return RefundOutcomeUnknown()
+            return RefundOutcomeUnknown(_describe(error))
         return _refund_outcome(reply.refund)
+
+    async def _call(self, method: Callable[..., Awaitable[Any]], request: Message) -> Any:
+        """Calls a method of the provider; raises its error and remembers it."""
+        try:
+            reply = await method(request, timeout=self._timeout)
+        except grpc.aio.AioRpcError as error:
+            replied = error.code() is grpc.StatusCode.NOT_FOUND
+            self.current_error = "" if replied else _describe(error)
+            raise
+        self.current_error = ""
+        return reply
 
     def parse_webhook(
         self, body: bytes, headers: Mapping[str, str], now: datetime
@@ -121,7 +135,7 @@ def _outcome(charge: provider_service_pb2.Charge) -> Outcome:
         case provider_service_pb2.CHARGE_STATUS_PROCESSING:
             return Accepted()
         case _:
-            return OutcomeUnknown()
+            return OutcomeUnknown(f"the provider reported charge status {charge.status}")
 
 
 def _refund_outcome(refund: provider_service_pb2.Refund) -> RefundOutcome:
@@ -133,4 +147,8 @@ def _refund_outcome(refund: provider_service_pb2.Refund) -> RefundOutcome:
         case provider_service_pb2.REFUND_STATUS_PROCESSING:
             return RefundProcessing()
         case _:
-            return RefundOutcomeUnknown()
+            return RefundOutcomeUnknown(f"the provider reported refund status {refund.status}")
+
+
+def _describe(error: grpc.aio.AioRpcError) -> str:
+    return f"the provider replied {error.code().name}: {error.details()}"

@@ -18,7 +18,10 @@ from runtime.rpc.shielding import CancellationShield
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The dependencies of the servicers. `time_to_pay` is a new order's time to expiry."""
+    """The dependencies of the servicers. `time_to_pay` is a new order's time to expiry.
+
+    `provider_error` is that of the last request to the provider, "" if it replied.
+    """
 
     database: Database
     idempotency: IdempotencyStore
@@ -31,6 +34,7 @@ class Dependencies:
     wake_refunds: Callable[[], None]
     refund_overdue_after: timedelta
     time_to_pay: timedelta
+    provider_error: Callable[[], str]
 
 
 class PaymentServicerBase(Servicer[UnitOfWork]):

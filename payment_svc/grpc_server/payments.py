@@ -9,6 +9,7 @@ from payment_svc.grpc_server.orders import OrderServicer
 from payment_svc.grpc_server.payment_notifications import PaymentNotificationServicer
 from payment_svc.grpc_server.products import ProductServicer
 from payment_svc.grpc_server.refunds import RefundServicer
+from payment_svc.grpc_server.settlement import SettlementServicer
 from payment_svc.messages import replies, requests
 from payment_svc.use_cases.payments import CreatePayment
 from runtime.auth.authentication import current_caller
@@ -24,6 +25,7 @@ class PaymentServicer(
     RefundServicer,
     PaymentNotificationServicer,
     LedgerServicer,
+    SettlementServicer,
     payment_service_pb2_grpc.PaymentServiceServicer,
 ):
     """payment.v1.PaymentService; its contract describes each method."""

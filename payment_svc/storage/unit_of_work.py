@@ -11,6 +11,7 @@ from payment_svc.storage.payments import SqlPayments
 from payment_svc.storage.products import SqlProducts
 from payment_svc.storage.provider_notifications import SqlProviderNotifications
 from payment_svc.storage.refunds import SqlRefunds
+from payment_svc.storage.settlement import SqlSettlement
 from payment_svc.storage.tables import bus
 from runtime.database import unit_of_work
 from runtime.database.transactions import Transactions
@@ -28,6 +29,7 @@ class UnitOfWork(unit_of_work.UnitOfWork):
         self.notifications = SqlProviderNotifications(connection)
         self.products = SqlProducts(connection)
         self.ledger = SqlLedger(connection)
+        self.settlement = SqlSettlement(connection)
 
     async def catalogue(self) -> Catalogue:
         """The catalogue of all products."""

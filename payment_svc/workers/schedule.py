@@ -12,9 +12,11 @@ from payment_svc.workers.order_expiry import OrderExpiry
 from payment_svc.workers.payment_reconciliation import PaymentReconciliation
 from payment_svc.workers.quarantine_report import QuarantineReport
 from payment_svc.workers.refund_followup import RefundFollowup
+from payment_svc.workers.settlement_metrics import SettlementMetrics
 from payment_svc.workers.webhook_processing import WebhookProcessing
 from payment_svc.workflows.payments import PaymentWorkflow
 from payment_svc.workflows.refunds import RefundWorkflow
+from runtime.ops.metrics import METRICS_SECONDS
 from runtime.service import Service
 from runtime.workers import PollingWorker
 
@@ -56,9 +58,11 @@ def add_periodic_workers(
         database, service.metrics, config.refund_repeat_after(), config.refund_overdue_after()
     )
     ledger = LedgerCheck(database, service.metrics)
+    settlement = SettlementMetrics(database, service.metrics)
     reconciliation_seconds = config.reconciliation_interval_seconds
     every(reconciliation_seconds, "payment reconciliation", reconciliation.process_due)
     every(reconciliation_seconds, "refund requests", followup.repeat_requests)
+    every(METRICS_SECONDS, "settlement metrics", settlement.update)
     every(config.refund_request_repeat_seconds, "overdue refunds", followup.report_overdue)
     every(config.expiry_interval_seconds, "order expiry", OrderExpiry(database, payments).run_round)
     every(

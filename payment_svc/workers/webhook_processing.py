@@ -89,6 +89,6 @@ class WebhookProcessing:
 def _log_result(applied: AppliedNotification) -> None:
     notification = applied.notification
     if applied.settled:
-        log_settled(applied.settled)
+        log_settled(applied.settled, notification.outcome)
     if notification.status is ProviderNotificationStatus.QUARANTINED:
         log_quarantined(notification)

@@ -143,14 +143,19 @@ class PaymentWorkflow:
         command = SettlePayment(payment.payment_id, payment.order_id, outcome, new_id("ref"))
         async with self._database.transaction() as uow:
             settled = await settle_payment(command, uow, codes=self._codes, clock=utc_now)
-        log_settled(settled)
+        log_settled(settled, outcome)
         return settled.payment
 
 
-def log_settled(settled: SettledPayment) -> None:
-    """Logs the outcome of a payment."""
+def log_settled(settled: SettledPayment, outcome: Outcome) -> None:
+    """Logs a payment after an outcome was applied to it, which need not be final."""
     payment, surplus = settled.payment, settled.surplus
     ids = {"order_id": payment.order_id, "payment_id": payment.payment_id}
-    _log.info("payment settled", payment_status=payment.status, **ids)
+    if payment.final:
+        _log.info("payment settled", payment_status=payment.status, **ids)
+    elif isinstance(outcome, OutcomeUnknown):
+        _log.warning("payment outcome unknown", cause=outcome.cause, **ids)
+    else:
+        _log.info("payment not settled yet", payment_status=payment.status, **ids)
     if surplus:
         _log.warning("surplus money captured", refund_id=surplus.refund_id, **ids)

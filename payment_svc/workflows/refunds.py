@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from eventbus.errors import describe_error
-from payment_svc.domain.refunds import Refund, RefundOutcome
+from payment_svc.domain.refunds import Refund, RefundOutcome, RefundOutcomeUnknown
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.refunds import SettleRefund, settle_refund
 from runtime.clock import utc_now
@@ -56,5 +56,8 @@ class RefundWorkflow:
                 settled = await settle_refund(command, uow, clock=utc_now)
         except Exception as error:  # noqa: BLE001  it delays no other refund and is due again
             _log.warning("refund not settled", **ids, error=describe_error(error))
+            return
+        if isinstance(outcome, RefundOutcomeUnknown) and not settled.final:
+            _log.warning("refund outcome unknown", **ids, cause=outcome.cause)
         else:
             _log.info("refund submitted", **ids, refund_status=settled.status)

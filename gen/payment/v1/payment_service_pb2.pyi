@@ -5,6 +5,7 @@ Orders, payments and refunds."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -1371,3 +1372,118 @@ class CheckLedgerResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckLedgerResponse: _TypeAlias = CheckLedgerResponse  # noqa: Y015
+
+@_typing.final
+class GetSettlementStatusRequest(_message.Message):
+    """Request message of GetSettlementStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSettlementStatusRequest: _TypeAlias = GetSettlementStatusRequest  # noqa: Y015
+
+@_typing.final
+class Unsettled(_message.Message):
+    """Payments or refunds without a final outcome."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    OLDEST_AGE_FIELD_NUMBER: _builtins.int
+    UNKNOWN_COUNT_FIELD_NUMBER: _builtins.int
+    OLDEST_UNKNOWN_AGE_FIELD_NUMBER: _builtins.int
+    OVERDUE_COUNT_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """Number of them."""
+    unknown_count: _builtins.int
+    """Number of those whose status is UNKNOWN: the provider's reply was lost, or
+    it could not be reached.
+    """
+    overdue_count: _builtins.int
+    """Number of those that are overdue and require an operator; see
+    `Refund.overdue`. Always zero for payments.
+    """
+    cause: _builtins.str
+    """Why they have no outcome, for people: the error of the last request to the
+    provider, or what they wait for. Empty if there are none.
+    """
+    @_builtins.property
+    def oldest_age(self) -> _duration_pb2.Duration:
+        """Age of the oldest, since it was created; zero if there is none."""
+
+    @_builtins.property
+    def oldest_unknown_age(self) -> _duration_pb2.Duration:
+        """Age of the oldest of these, since it was created; zero if there is none."""
+
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        oldest_age: _duration_pb2.Duration | None = ...,
+        unknown_count: _builtins.int = ...,
+        oldest_unknown_age: _duration_pb2.Duration | None = ...,
+        overdue_count: _builtins.int = ...,
+        cause: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_age", b"oldest_age", "oldest_unknown_age", b"oldest_unknown_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "count", b"count", "oldest_age", b"oldest_age", "oldest_unknown_age", b"oldest_unknown_age", "overdue_count", b"overdue_count", "unknown_count", b"unknown_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unsettled: _TypeAlias = Unsettled  # noqa: Y015
+
+@_typing.final
+class GetSettlementStatusResponse(_message.Message):
+    """Response message of GetSettlementStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYMENTS_FIELD_NUMBER: _builtins.int
+    REFUNDS_WAITING_FOR_INTERVIEW_FIELD_NUMBER: _builtins.int
+    REFUNDS_WAITING_FOR_PROVIDER_FIELD_NUMBER: _builtins.int
+    PROVIDER_AVAILABLE_FIELD_NUMBER: _builtins.int
+    provider_available: _builtins.bool
+    """True unless payments or refunds wait and the last request to the provider
+    got no usable reply.
+    """
+    @_builtins.property
+    def payments(self) -> Global___Unsettled:
+        """Payments without outcome. A payment that waits for its customer is one of
+        them.
+        """
+
+    @_builtins.property
+    def refunds_waiting_for_interview(self) -> Global___Unsettled:
+        """Full refunds that wait for interview's reply whether the interview has
+        started.
+        """
+
+    @_builtins.property
+    def refunds_waiting_for_provider(self) -> Global___Unsettled:
+        """Refunds that the provider has to pay."""
+
+    def __init__(
+        self,
+        *,
+        payments: Global___Unsettled | None = ...,
+        refunds_waiting_for_interview: Global___Unsettled | None = ...,
+        refunds_waiting_for_provider: Global___Unsettled | None = ...,
+        provider_available: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payments", b"payments", "refunds_waiting_for_interview", b"refunds_waiting_for_interview", "refunds_waiting_for_provider", b"refunds_waiting_for_provider"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payments", b"payments", "provider_available", b"provider_available", "refunds_waiting_for_interview", b"refunds_waiting_for_interview", "refunds_waiting_for_provider", b"refunds_waiting_for_provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSettlementStatusResponse: _TypeAlias = GetSettlementStatusResponse  # noqa: Y015

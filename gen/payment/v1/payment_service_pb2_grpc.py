@@ -116,6 +116,11 @@ class PaymentServiceStub:
                 request_serializer=payment_dot_v1_dot_payment__service__pb2.CheckLedgerRequest.SerializeToString,
                 response_deserializer=payment_dot_v1_dot_payment__service__pb2.CheckLedgerResponse.FromString,
                 _registered_method=True)
+        self.GetSettlementStatus = channel.unary_unary(
+                '/payment.v1.PaymentService/GetSettlementStatus',
+                request_serializer=payment_dot_v1_dot_payment__service__pb2.GetSettlementStatusRequest.SerializeToString,
+                response_deserializer=payment_dot_v1_dot_payment__service__pb2.GetSettlementStatusResponse.FromString,
+                _registered_method=True)
         self.IngestPaymentNotification = channel.unary_unary(
                 '/payment.v1.PaymentService/IngestPaymentNotification',
                 request_serializer=payment_dot_v1_dot_payment__service__pb2.IngestPaymentNotificationRequest.SerializeToString,
@@ -279,6 +284,14 @@ class PaymentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSettlementStatus(self, request, context):
+        """Reports how many payments and refunds have no final outcome, since when and
+        why, and whether the payment provider is available. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def IngestPaymentNotification(self, request, context):
         """Ingests a notification of the payment provider, as received by webhook. The
         signature is verified first; then the notification is stored and accepted;
@@ -366,6 +379,11 @@ def add_PaymentServiceServicer_to_server(servicer, server):
                     servicer.CheckLedger,
                     request_deserializer=payment_dot_v1_dot_payment__service__pb2.CheckLedgerRequest.FromString,
                     response_serializer=payment_dot_v1_dot_payment__service__pb2.CheckLedgerResponse.SerializeToString,
+            ),
+            'GetSettlementStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSettlementStatus,
+                    request_deserializer=payment_dot_v1_dot_payment__service__pb2.GetSettlementStatusRequest.FromString,
+                    response_serializer=payment_dot_v1_dot_payment__service__pb2.GetSettlementStatusResponse.SerializeToString,
             ),
             'IngestPaymentNotification': grpc.unary_unary_rpc_method_handler(
                     servicer.IngestPaymentNotification,
@@ -724,6 +742,33 @@ class PaymentService:
             '/payment.v1.PaymentService/CheckLedger',
             payment_dot_v1_dot_payment__service__pb2.CheckLedgerRequest.SerializeToString,
             payment_dot_v1_dot_payment__service__pb2.CheckLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSettlementStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payment.v1.PaymentService/GetSettlementStatus',
+            payment_dot_v1_dot_payment__service__pb2.GetSettlementStatusRequest.SerializeToString,
+            payment_dot_v1_dot_payment__service__pb2.GetSettlementStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

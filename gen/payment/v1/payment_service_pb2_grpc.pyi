@@ -129,6 +129,10 @@ class PaymentServiceStub:
     amount less the refunded amount must equal the amount that backs the order
     plus the amount owed back. Changes nothing. Idempotent.
     """
+    GetSettlementStatus: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.GetSettlementStatusRequest, _payment_service_pb2.GetSettlementStatusResponse]
+    """Reports how many payments and refunds have no final outcome, since when and
+    why, and whether the payment provider is available. Idempotent.
+    """
     IngestPaymentNotification: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.IngestPaymentNotificationRequest, _payment_service_pb2.IngestPaymentNotificationResponse]
     """Ingests a notification of the payment provider, as received by webhook. The
     signature is verified first; then the notification is stored and accepted;
@@ -247,6 +251,10 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     """Checks that no money is lost or invented: for every order, the captured
     amount less the refunded amount must equal the amount that backs the order
     plus the amount owed back. Changes nothing. Idempotent.
+    """
+    GetSettlementStatus: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.GetSettlementStatusRequest, _payment_service_pb2.GetSettlementStatusResponse]  # type: ignore[assignment]
+    """Reports how many payments and refunds have no final outcome, since when and
+    why, and whether the payment provider is available. Idempotent.
     """
     IngestPaymentNotification: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.IngestPaymentNotificationRequest, _payment_service_pb2.IngestPaymentNotificationResponse]  # type: ignore[assignment]
     """Ingests a notification of the payment provider, as received by webhook. The
@@ -435,6 +443,16 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Checks that no money is lost or invented: for every order, the captured
         amount less the refunded amount must equal the amount that backs the order
         plus the amount owed back. Changes nothing. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSettlementStatus(
+        self,
+        request: _payment_service_pb2.GetSettlementStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_payment_service_pb2.GetSettlementStatusResponse, _abc.Awaitable[_payment_service_pb2.GetSettlementStatusResponse]]:
+        """Reports how many payments and refunds have no final outcome, since when and
+        why, and whether the payment provider is available. Idempotent.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,30 @@
+"""SettlementStatus: the payments and refunds without a final outcome, as operators see them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """Payments or refunds without a final outcome; ages are seconds since creation, 0 if none.
+
+    `unknown` are those whose provider's reply was lost, `overdue` those that need an operator.
+    """
+
+    count: int = 0
+    oldest_seconds: float = 0.0
+    unknown: int = 0
+    oldest_unknown_seconds: float = 0.0
+    overdue: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementStatus:
+    """A full refund waits for interview's reply first, then for the provider as all others do."""
+
+    payments: Unsettled
+    refunds_waiting_for_interview: Unsettled
+    refunds_waiting_for_provider: Unsettled
+
+    def waits_for_provider(self) -> bool:
+        """Whether anything needs the provider."""
+        return bool(self.payments.count or self.refunds_waiting_for_provider.count)

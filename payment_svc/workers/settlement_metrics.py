@@ -1,0 +1,35 @@
+"""Exports the numbers and ages of payments and refunds without a final outcome."""
+
+from datetime import UTC, datetime
+
+from payment_svc.storage.unit_of_work import Database
+from runtime.ops.metrics import Metrics
+
+
+class SettlementMetrics:
+    """The metrics of payments, and of refunds wherever they wait."""
+
+    def __init__(self, database: Database, metrics: Metrics) -> None:
+        self._database = database
+        self._payments = metrics.gauge("payments_unsettled", "payments without final outcome")
+        self._payments_unknown = metrics.gauge(
+            "payments_unknown", "payments whose provider's reply was lost"
+        )
+        self._payments_age = metrics.gauge(
+            "payments_unknown_oldest_age_seconds", "age of the oldest of them"
+        )
+        self._refunds = metrics.gauge("refunds_unsettled", "refunds without final outcome")
+        self._refunds_age = metrics.gauge(
+            "refunds_unsettled_oldest_age_seconds", "age of the oldest of them"
+        )
+
+    async def update(self) -> None:
+        """Reads the current values; raises the database's errors."""
+        async with self._database.read_only() as uow:
+            status = await uow.settlement.read(datetime.now(UTC))
+        refunds = status.refunds_waiting_for_interview, status.refunds_waiting_for_provider
+        self._payments.set(status.payments.count)
+        self._payments_unknown.set(status.payments.unknown)
+        self._payments_age.set(status.payments.oldest_unknown_seconds)
+        self._refunds.set(sum(unsettled.count for unsettled in refunds))
+        self._refunds_age.set(max(unsettled.oldest_seconds for unsettled in refunds))
