@@ -13,6 +13,7 @@ from interview_svc.grpc_server import ERRORS, LOGGED_FIELDS, registrations
 from interview_svc.grpc_server.dependencies import Dependencies
 from interview_svc.storage.tables import SCHEMA, bus, request_replies
 from interview_svc.storage.unit_of_work import UnitOfWork
+from interview_svc.workers.fallback_monitor import FallbackMonitor
 from interview_svc.workers.schedule import add_workers
 from interview_svc.workers.watermark_tracker import WatermarkTracker
 from interview_svc.workflows.code_validation import CodeValidation, PreviewCache
@@ -43,13 +44,15 @@ async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
     max_staleness = timedelta(seconds=config.cache_max_staleness_seconds)
     validation = CodeValidation(database, codes, previews, max_staleness)
     reconciliation = CodeReconciliation(database, codes, tracker.update, factory)
-    add_workers(service, config, tracker, reconciliation)
+    fallback = FallbackMonitor(database, service.metrics, max_staleness)
+    add_workers(service, config, tracker, reconciliation, fallback)
     dependencies = Dependencies(
         database=database,
         idempotency=service.idempotency,
         failed_attempts=service.failed_attempts,
         code_validation=validation,
         reconciliation=reconciliation,
+        fallback=fallback,
         grace_period=timedelta(seconds=config.grace_period_seconds),
     )
     await service.run(Api(registrations(dependencies), ERRORS, LOGGED_FIELDS), stop)

@@ -6,6 +6,7 @@ from typing import Any
 from interview.v1 import interview_service_pb2_grpc
 from interview_svc.grpc_server.dependencies import Dependencies
 from interview_svc.grpc_server.errors import ERRORS
+from interview_svc.grpc_server.fallback import FallbackServicer
 from interview_svc.grpc_server.feedback import FeedbackServicer
 from interview_svc.grpc_server.qa_records import QARecordServicer
 from interview_svc.grpc_server.reconciliation import ReconciliationServicer
@@ -22,6 +23,7 @@ class InterviewServicer(
     QARecordServicer,
     FeedbackServicer,
     ReconciliationServicer,
+    FallbackServicer,
     interview_service_pb2_grpc.InterviewServiceServicer,
 ):
     """interview.v1.InterviewService; its contract describes each method."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from interview_svc.storage.unit_of_work import Database, UnitOfWork
+from interview_svc.workers.fallback_monitor import FallbackMonitor
 from interview_svc.workflows.code_validation import CodeValidation
 from interview_svc.workflows.reconciliation import CodeReconciliation
 from runtime.database.idempotency import IdempotencyStore
@@ -20,6 +21,7 @@ class Dependencies:
     failed_attempts: FailedAttemptLimiter
     code_validation: CodeValidation
     reconciliation: CodeReconciliation
+    fallback: FallbackMonitor
     # The time of a session beyond that of its questions.
     grace_period: timedelta
 

@@ -6,6 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from interview.v1 import interview_service_pb2, session_pb2
 from interview_svc.domain.drifts import Drift
+from interview_svc.domain.fallback import FallbackStatus
 from interview_svc.domain.feedback import Feedback
 from interview_svc.domain.qa_records import QARecord, QARecordStatus
 from interview_svc.domain.sessions import Session
@@ -97,6 +98,19 @@ def drift(found: Drift) -> interview_service_pb2.Drift:
         session_id=found.session_id,
         detail=found.detail,
         repaired=found.repaired,
+    )
+
+
+def fallback_status(status: FallbackStatus) -> interview_service_pb2.GetFallbackStatusResponse:
+    """Whether the local cache can accept codes."""
+    facts = status.facts
+    return interview_service_pb2.GetFallbackStatusResponse(
+        available=status.available,
+        unavailable_since=_optional_timestamp(status.unavailable_since),
+        reason=status.reason,
+        fresh_as_of=_optional_timestamp(facts.covered_as_of),
+        unassigned_dead_letter_count=facts.unassigned_dead_letters,
+        stale_order_count=facts.stale_orders,
     )
 
 

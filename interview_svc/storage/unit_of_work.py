@@ -6,6 +6,7 @@ from interview_svc.messages.events import to_bus
 from interview_svc.storage.cached_codes import SqlCachedCodes
 from interview_svc.storage.drifts import SqlDrifts
 from interview_svc.storage.feedback import SqlFeedbacks
+from interview_svc.storage.freshness import SqlFreshness
 from interview_svc.storage.qa_records import SqlQARecords
 from interview_svc.storage.sessions import SqlSessions
 from interview_svc.storage.tables import bus
@@ -23,6 +24,7 @@ class UnitOfWork(unit_of_work.UnitOfWork):
         self.sessions = SqlSessions(connection, self.collect_events)
         self.qa_records = SqlQARecords(connection)
         self.feedback = SqlFeedbacks(connection)
+        self.freshness = SqlFreshness(connection)
         self.watermarks = SqlWatermarks(connection)
         self.drifts = SqlDrifts(connection)
 

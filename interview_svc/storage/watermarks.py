@@ -5,15 +5,14 @@ is stored, so that a restart during an outage of the broker loses no knowledge.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, func, or_, select, update
+from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from eventbus.dead_letters.store import DeadLetterKind
-from interview_svc.storage.tables import bus, payment_watermark, pending_watermarks
+from interview_svc.storage.tables import payment_watermark, pending_watermarks
 
 
 class SqlWatermarks:
@@ -27,15 +26,22 @@ class SqlWatermarks:
         rows: list[dict[str, Any]] = [
             {"stream_sequence": sequence, "as_of": as_of} for sequence, as_of in watermarks
         ]
+        added = insert(pending_watermarks)
+        # A stream that was recreated gives the sequences of the old one again.
         await self._connection.execute(
-            insert(pending_watermarks).values(rows).on_conflict_do_nothing()
+            added.on_conflict_do_update(
+                index_elements=[pending_watermarks.c.stream_sequence],
+                set_={"as_of": added.excluded.as_of},
+            ),
+            rows,
         )
-        newest = max(rows, key=lambda row: row["stream_sequence"])
-        await self._connection.execute(
-            update(payment_watermark)
-            .where(payment_watermark.c.stream_sequence < newest["stream_sequence"])
-            .values(**newest)
+        newest = max(rows, key=lambda row: row["as_of"])
+        stored = payment_watermark.c
+        # By sequence too: after a wrong clock, later watermarks state earlier times.
+        is_newer = or_(
+            stored.as_of < newest["as_of"], stored.stream_sequence < newest["stream_sequence"]
         )
+        await self._connection.execute(update(payment_watermark).where(is_newer).values(**newest))
 
     async def cover(self, ack_floor: int) -> None:
         """Marks the watermarks at or before the stream sequence `ack_floor` as covered."""
@@ -70,24 +76,3 @@ class SqlWatermarks:
         """The time before which every event that payment committed is handled; None if unknown."""
         statement = select(payment_watermark.c.covered_as_of)
         return (await self._connection.execute(statement)).scalar_one_or_none()
-
-    async def is_fresh(self, order_id: str, max_staleness: timedelta) -> bool:
-        """Whether the cached code of an order is reliable, by the database's clock.
-
-        An open dead letter of the order makes its cached code stale. An open dead letter whose
-        order is unknown makes every cached code stale.
-        """
-        staleness = func.clock_timestamp() - payment_watermark.c.covered_as_of
-        statement = select(staleness <= max_staleness, ~_has_dead_letter(order_id))
-        row = (await self._connection.execute(statement)).first()
-        return row is not None and bool(row[0]) and bool(row[1])
-
-
-def _has_dead_letter(order_id: str) -> ColumnElement[bool]:
-    dead_letters = bus.dead_letters
-    malformed = dead_letters.c.kind == DeadLetterKind.MALFORMED
-    return exists().where(
-        dead_letters.c.consumer == "interview",
-        dead_letters.c.resolution.is_(None),
-        or_(dead_letters.c.key.in_(["", order_id]), malformed),
-    )

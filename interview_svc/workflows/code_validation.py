@@ -114,7 +114,7 @@ class CodeValidation:
                 raise PaymentUnavailable(str(outage)) from outage
             reason = cached.validate(utc_now())
             order_id = cached.record.order_id
-            if reason is ValidationReason.VALID and not await uow.watermarks.is_fresh(
+            if reason is ValidationReason.VALID and not await uow.freshness.is_fresh(
                 order_id, self._max_staleness
             ):
                 raise PaymentUnavailable(f"{outage}; the local cache is stale") from outage

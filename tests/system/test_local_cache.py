@@ -16,13 +16,14 @@ from clients import reason_of
 from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2, session_pb2
 from payment.v1 import access_code_service_pb2, events_pb2
-from runtime.protobuf import to_timestamp
+from runtime.protobuf import to_datetime, to_timestamp
 from tests.system.drivers.access_codes import wait_for_fresh_watermark
-from tests.system.drivers.dead_letters import wait_for_dead_letter
+from tests.system.drivers.dead_letters import discard_dead_letter, wait_for_dead_letter
 from tests.system.drivers.effects import PAID, STARTED
 from tests.system.drivers.fake_events import FakeOrder, publish_event
 from tests.system.drivers.grpc_calls import raises_payment_unavailable, raises_rpc_error, retry
 from tests.system.drivers.metrics import scrape_metrics
+from tests.system.drivers.opsctl import opsctl
 from tests.system.drivers.running_stack import RunningStack
 
 LOCAL_CACHE = session_pb2.VALIDATION_SOURCE_LOCAL_CACHE
@@ -110,16 +111,55 @@ async def test_an_open_dead_letter_makes_its_orders_cached_code_stale(
     await stack_without_payment.journey().start(other.access_code)
 
 
-async def test_an_unreadable_dead_letter_makes_every_cached_code_stale(
+async def fallback_status(
+    stack: RunningStack,
+) -> interview_service_pb2.GetFallbackStatusResponse:
+    request = interview_service_pb2.GetFallbackStatusRequest()
+    return await stack.clients.interviews.GetFallbackStatus(request)
+
+
+async def test_an_unreadable_message_whose_subject_names_an_order_makes_only_its_code_stale(
     stack_without_payment: RunningStack,
 ) -> None:
-    """Its event may be about any code."""
-    order = await cached_order(stack_without_payment)
-    unreadable = events_pb2.AccessCodeRevoked(order_id=FakeOrder(stack_without_payment).order_id)
+    order, other = [await cached_order(stack_without_payment) for _ in range(2)]
+    unreadable = events_pb2.AccessCodeRevoked(order_id=order.order_id)
     event_id = await publish_event(stack_without_payment, unreadable)
     await wait_for_dead_letter(stack_without_payment, event_id)
     with raises_payment_unavailable():
         await stack_without_payment.journey().start(order.access_code)
+    session = await stack_without_payment.journey().start(other.access_code)
+    assert session.validated_by == LOCAL_CACHE
+    status = await fallback_status(stack_without_payment)
+    assert (status.available, status.stale_order_count) == (True, 1)
+
+
+async def test_an_unreadable_watermark_turns_the_fallback_off_and_operators_see_since_when(
+    stack_without_payment: RunningStack,
+) -> None:
+    """By RPC, by `opsctl status` and by the metrics, until the dead letter is closed."""
+    stack = stack_without_payment
+    order = await cached_order(stack)
+    before = datetime.now(UTC)
+    event_id = await publish_event(stack, events_pb2.Watermark())
+    dead_letter = await wait_for_dead_letter(stack, event_id)
+    with raises_payment_unavailable():
+        await stack.journey().start(order.access_code)
+    status = await fallback_status(stack)
+    assert (status.available, status.unassigned_dead_letter_count) == (False, 1)
+    assert before <= to_datetime(status.unavailable_since) <= datetime.now(UTC)
+    result = await opsctl(stack, "status")
+    assert "! interview: the fallback is off since" in result.out
+    assert result.status == 1
+
+    async def is_exported() -> bool:
+        metrics = await scrape_metrics(stack, "interview")
+        return metrics["mockinterview_fallback_available"] == 0
+
+    await wait_until(is_exported, "the metric of the fallback")
+    await stack.wait_for_log_entries("interview", event="fallback unavailable")
+    await discard_dead_letter(stack, dead_letter)
+    assert (await fallback_status(stack)).available
+    await stack.journey().start(order.access_code)
 
 
 async def test_a_payment_that_does_not_answer_is_not_called_for_a_while(

@@ -985,3 +985,77 @@ class CheckConsistencyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckConsistencyResponse: _TypeAlias = CheckConsistencyResponse  # noqa: Y015
+
+@_typing.final
+class GetFallbackStatusRequest(_message.Message):
+    """Request message of GetFallbackStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFallbackStatusRequest: _TypeAlias = GetFallbackStatusRequest  # noqa: Y015
+
+@_typing.final
+class GetFallbackStatusResponse(_message.Message):
+    """Response message of GetFallbackStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_SINCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    FRESH_AS_OF_FIELD_NUMBER: _builtins.int
+    UNASSIGNED_DEAD_LETTER_COUNT_FIELD_NUMBER: _builtins.int
+    STALE_ORDER_COUNT_FIELD_NUMBER: _builtins.int
+    available: _builtins.bool
+    """True if the local cache can accept codes: it is fresh, and no open dead
+    letter concerns all orders. Codes of single orders can be stale
+    nevertheless; see `stale_order_count`.
+    """
+    reason: _builtins.str
+    """Why it is not available, for people; empty while it is."""
+    unassigned_dead_letter_count: _builtins.int
+    """Number of open dead letters that cannot be assigned to an order: each makes
+    the cached codes of all orders stale. A Watermark is one of them.
+    """
+    stale_order_count: _builtins.int
+    """Number of orders whose cached code is stale because of an open dead letter
+    of theirs.
+    """
+    @_builtins.property
+    def unavailable_since(self) -> _timestamp_pb2.Timestamp:
+        """Time since which it is not available (UTC); unset while it is available,
+        and if it has never been.
+        """
+
+    @_builtins.property
+    def fresh_as_of(self) -> _timestamp_pb2.Timestamp:
+        """Time before which every event that payment committed is handled (UTC);
+        unset if no such time is known yet.
+        """
+
+    def __init__(
+        self,
+        *,
+        available: _builtins.bool = ...,
+        unavailable_since: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+        fresh_as_of: _timestamp_pb2.Timestamp | None = ...,
+        unassigned_dead_letter_count: _builtins.int = ...,
+        stale_order_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fresh_as_of", b"fresh_as_of", "unavailable_since", b"unavailable_since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "fresh_as_of", b"fresh_as_of", "reason", b"reason", "stale_order_count", b"stale_order_count", "unassigned_dead_letter_count", b"unassigned_dead_letter_count", "unavailable_since", b"unavailable_since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFallbackStatusResponse: _TypeAlias = GetFallbackStatusResponse  # noqa: Y015

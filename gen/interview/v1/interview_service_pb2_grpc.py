@@ -119,6 +119,11 @@ class InterviewServiceStub:
                 request_serializer=interview_dot_v1_dot_interview__service__pb2.CheckConsistencyRequest.SerializeToString,
                 response_deserializer=interview_dot_v1_dot_interview__service__pb2.CheckConsistencyResponse.FromString,
                 _registered_method=True)
+        self.GetFallbackStatus = channel.unary_unary(
+                '/interview.v1.InterviewService/GetFallbackStatus',
+                request_serializer=interview_dot_v1_dot_interview__service__pb2.GetFallbackStatusRequest.SerializeToString,
+                response_deserializer=interview_dot_v1_dot_interview__service__pb2.GetFallbackStatusResponse.FromString,
+                _registered_method=True)
 
 
 class InterviewServiceServicer:
@@ -294,6 +299,14 @@ class InterviewServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetFallbackStatus(self, request, context):
+        """Reports whether the fallback is available: while payment is unavailable,
+        the local cache can accept codes. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InterviewServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -356,6 +369,11 @@ def add_InterviewServiceServicer_to_server(servicer, server):
                     servicer.CheckConsistency,
                     request_deserializer=interview_dot_v1_dot_interview__service__pb2.CheckConsistencyRequest.FromString,
                     response_serializer=interview_dot_v1_dot_interview__service__pb2.CheckConsistencyResponse.SerializeToString,
+            ),
+            'GetFallbackStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFallbackStatus,
+                    request_deserializer=interview_dot_v1_dot_interview__service__pb2.GetFallbackStatusRequest.FromString,
+                    response_serializer=interview_dot_v1_dot_interview__service__pb2.GetFallbackStatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -707,6 +725,33 @@ class InterviewService:
             '/interview.v1.InterviewService/CheckConsistency',
             interview_dot_v1_dot_interview__service__pb2.CheckConsistencyRequest.SerializeToString,
             interview_dot_v1_dot_interview__service__pb2.CheckConsistencyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFallbackStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/interview.v1.InterviewService/GetFallbackStatus',
+            interview_dot_v1_dot_interview__service__pb2.GetFallbackStatusRequest.SerializeToString,
+            interview_dot_v1_dot_interview__service__pb2.GetFallbackStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

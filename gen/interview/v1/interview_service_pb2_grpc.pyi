@@ -154,6 +154,10 @@ class InterviewServiceStub:
     `repair` requires payment and it is unavailable; the drifts stay
     unrepaired.
     """
+    GetFallbackStatus: _grpc.UnaryUnaryMultiCallable[_interview_service_pb2.GetFallbackStatusRequest, _interview_service_pb2.GetFallbackStatusResponse]
+    """Reports whether the fallback is available: while payment is unavailable,
+    the local cache can accept codes. Idempotent.
+    """
 
 @_typing.type_check_only
 class InterviewServiceAsyncStub(InterviewServiceStub):
@@ -280,6 +284,10 @@ class InterviewServiceAsyncStub(InterviewServiceStub):
     Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if
     `repair` requires payment and it is unavailable; the drifts stay
     unrepaired.
+    """
+    GetFallbackStatus: _aio.UnaryUnaryMultiCallable[_interview_service_pb2.GetFallbackStatusRequest, _interview_service_pb2.GetFallbackStatusResponse]  # type: ignore[assignment]
+    """Reports whether the fallback is available: while payment is unavailable,
+    the local cache can accept codes. Idempotent.
     """
 
 class InterviewServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -476,6 +484,16 @@ class InterviewServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: UNAVAILABLE PAYMENT_UNAVAILABLE with google.rpc.RetryInfo if
         `repair` requires payment and it is unavailable; the drifts stay
         unrepaired.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFallbackStatus(
+        self,
+        request: _interview_service_pb2.GetFallbackStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_interview_service_pb2.GetFallbackStatusResponse, _abc.Awaitable[_interview_service_pb2.GetFallbackStatusResponse]]:
+        """Reports whether the fallback is available: while payment is unavailable,
+        the local cache can accept codes. Idempotent.
         """
 
 def add_InterviewServiceServicer_to_server(servicer: InterviewServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

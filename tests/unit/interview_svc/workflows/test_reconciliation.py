@@ -82,3 +82,12 @@ async def test_the_warm_up_ends_when_nothing_more_can_be_repaired(database: Fake
     reconciliation = FakeReconciliation(database, stop_after=0, repairs=False)
     assert await asyncio.wait_for(reconciliation.warm_up(), 5)
     assert (reconciliation.checks, database.watermarks.warmed_up) == (1, True)
+
+
+async def test_a_second_start_does_not_warm_up_again(database: FakeDatabase) -> None:
+    """It compares nothing: the events since then have kept the cache complete."""
+    first = FakeReconciliation(database, stop_after=0, repairs=False)
+    assert await asyncio.wait_for(first.warm_up(), 5)
+    second = FakeReconciliation(database, stop_after=0, repairs=False)
+    assert not await asyncio.wait_for(second.warm_up(), 5)
+    assert second.checks == 0

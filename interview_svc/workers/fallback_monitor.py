@@ -1,0 +1,48 @@
+"""Exports whether the fallback is available, and logs when it becomes unavailable."""
+
+from datetime import timedelta
+
+import structlog
+
+from interview_svc.domain.fallback import FallbackStatus
+from interview_svc.storage.unit_of_work import Database
+from runtime.ops.metrics import Metrics
+
+_log = structlog.get_logger(__name__)
+
+
+class FallbackMonitor:
+    """Watches the local cache's freshness."""
+
+    def __init__(self, database: Database, metrics: Metrics, max_staleness: timedelta) -> None:
+        self._database, self._max_staleness = database, max_staleness
+        self._available = metrics.gauge(
+            "fallback_available", "1 while the local cache can accept codes, else 0"
+        )
+        self._since = metrics.gauge(
+            "fallback_unavailable_since_seconds",
+            "Unix time since which it cannot; 0 while it can, or if it never could",
+        )
+        self._stale_orders = metrics.gauge(
+            "fallback_stale_orders", "orders whose cached code is stale by a dead letter of theirs"
+        )
+        self._reason = ""
+
+    async def status(self) -> FallbackStatus:
+        """The status now."""
+        async with self._database.read_only() as uow:
+            facts, now = await uow.freshness.read()
+        return FallbackStatus.of(facts, self._max_staleness, now)
+
+    async def update(self) -> None:
+        """Updates the metrics and logs a change; raises the database's errors."""
+        status = await self.status()
+        since = status.unavailable_since
+        self._available.set(status.available)
+        self._since.set(since.timestamp() if since else 0)
+        self._stale_orders.set(status.facts.stale_orders)
+        if status.reason and not self._reason:
+            _log.warning("fallback unavailable", reason=status.reason, since=str(since or ""))
+        elif self._reason and not status.reason:
+            _log.info("fallback available again")
+        self._reason = status.reason
