@@ -12,7 +12,7 @@ import typer
 
 from clients import ClientError, Service
 from eventbus.event import MalformedEnvelope, split_subject
-from opsctl.commands import dead_letters, keys
+from opsctl.commands import dead_letters, keys, mails
 from opsctl.commands.journey import journey
 from opsctl.commands.payment_notifications import payment_notifications
 from opsctl.commands.refunds import refunds
@@ -141,7 +141,10 @@ def _has_variable(option: Any) -> bool:
 
 # Help does not come from docstrings: Python removes them under -OO.
 _COMMANDS: Mapping[Callable[..., None], str] = {
-    status: "Show outboxes and consumers; exit status 1 if operator action is required.",
+    status: (
+        "Show events, mails, payments and refunds that wait; exit status 1 if an operator has to"
+        " act.\n\nAlso shown: paused consumers, dead letters, and whether the fallback is available."
+    ),
     journey: "Show the history of an order; exit status 1 if a part of it could not be read.",
     refunds: "List refunds, newest first; with --overdue, exit status 1 if there are any.",
     payment_notifications: (
@@ -172,6 +175,7 @@ for command, help_text in _COMMANDS.items():
     app.command(help=help_text)(command)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(keys.app, name="keys")
+app.add_typer(mails.app, name="mails")
 
 
 def run_command_line() -> None:

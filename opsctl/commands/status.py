@@ -1,32 +1,79 @@
-"""`opsctl status`: the outboxes and consumers of all services."""
+"""`opsctl status`: outboxes, consumers, mails, payments, refunds and the fallback."""
 
-from collections.abc import Iterator, Mapping
-from datetime import timedelta
-from typing import Annotated, Any
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
 
 import typer
+from google.protobuf.message import Message
 
 from clients import ClientError, Clients, Service
+from interview.v1 import interview_service_pb2
+from notification.v1 import notification_service_pb2
 from ops.v1 import ops_service_pb2
-from opsctl.calls import call_each, run
+from opsctl.calls import run
 from opsctl.errors import describe
-from opsctl.output import age, console, print_json, printable, table, to_dict
+from opsctl.output import console, print_json, printable, to_dict
+from opsctl.problems import (
+    bus_problems,
+    fallback_problems,
+    mail_problems,
+    settlement_problems,
+)
+from opsctl.status_tables import bus_table, domain_table
+from payment.v1 import payment_service_pb2
 
-# Events and messages that are older need an operator.
-_MAX_AGE = timedelta(minutes=1)
 # A service that hangs must not delay the status of the others for long.
 _TIMEOUT = 5.0
-_COLUMNS = (
-    "service",
-    "component",
-    "pending #",
-    "unacknowledged #",
-    "oldest #",
-    "parked #",
-    "dead letters #",
-    "last error",
-)
-_Outcome = ops_service_pb2.GetBusStatusResponse | ClientError
+Reply = TypeVar("Reply", bound=Message)
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Reply]):
+    """A service's reply, or why there is none."""
+
+    service: Service
+    reply: Reply | None
+    error: str = ""
+
+    def problems(self, find: Callable[[str, Reply], Iterator[str]]) -> list[str]:
+        """One line for each thing that requires an operator."""
+        return [self.error] if self.reply is None else list(find(self.service, self.reply))
+
+    def to_json(self) -> dict[str, Any]:
+        """The reply by the field names of the contract, or `error`."""
+        if self.reply is None:
+            return {"error": self.error}
+        return to_dict(self.reply, with_defaults=True)
+
+
+@dataclass(frozen=True)
+class Statuses:
+    """What all services report."""
+
+    buses: list[Outcome[ops_service_pb2.GetBusStatusResponse]]
+    mails: Outcome[notification_service_pb2.GetMailStatusResponse]
+    settlement: Outcome[payment_service_pb2.GetSettlementStatusResponse]
+    fallback: Outcome[interview_service_pb2.GetFallbackStatusResponse]
+
+    def problems(self) -> list[str]:
+        """All problems; a service that cannot be called is named once."""
+        found = [problem for bus in self.buses for problem in bus.problems(bus_problems)]
+        found += self.mails.problems(mail_problems)
+        found += self.settlement.problems(settlement_problems)
+        found += self.fallback.problems(fallback_problems)
+        return list(dict.fromkeys(found))
+
+    def to_json(self) -> dict[str, Any]:
+        """The statuses by service and by name."""
+        return {
+            "services": {bus.service: bus.to_json() for bus in self.buses},
+            "mails": self.mails.to_json(),
+            "settlement": self.settlement.to_json(),
+            "fallback": self.fallback.to_json(),
+            "needs_operator": self.problems(),
+        }
 
 
 def status(
@@ -34,88 +81,58 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """The command `status`."""
-    outcomes = run(context.obj, _read)
-    problems = [
-        problem for service, outcome in outcomes.items() for problem in _problems(service, outcome)
-    ]
+    statuses = run(context.obj, _read)
+    problems = statuses.problems()
     if as_json:
-        print_json(_to_json(outcomes, problems))
+        print_json(statuses.to_json())
     else:
-        _print_table(outcomes, problems)
+        _print(statuses, problems)
     raise typer.Exit(1 if problems else 0)
 
 
-async def _read(clients: Clients) -> Mapping[Service, _Outcome]:
+async def _read(clients: Clients) -> Statuses:
+    """Calls all services concurrently."""
+    mail_request = notification_service_pb2.GetMailStatusRequest()
+    settlement_request = payment_service_pb2.GetSettlementStatusRequest()
+    fallback_request = interview_service_pb2.GetFallbackStatusRequest()
+    buses, mails, settlement, fallback = await asyncio.gather(
+        asyncio.gather(*(_bus(clients, service) for service in Service)),
+        _call(
+            Service.NOTIFICATION,
+            lambda: clients.notifications.GetMailStatus(mail_request, timeout=_TIMEOUT),
+        ),
+        _call(
+            Service.PAYMENT,
+            lambda: clients.payments.GetSettlementStatus(settlement_request, timeout=_TIMEOUT),
+        ),
+        _call(
+            Service.INTERVIEW,
+            lambda: clients.interviews.GetFallbackStatus(fallback_request, timeout=_TIMEOUT),
+        ),
+    )
+    return Statuses(buses, mails, settlement, fallback)
+
+
+async def _bus(clients: Clients, service: Service) -> Outcome[ops_service_pb2.GetBusStatusResponse]:
     request = ops_service_pb2.GetBusStatusRequest()
-    return await call_each(
-        Service, lambda service: clients.ops[service].GetBusStatus(request, timeout=_TIMEOUT)
+    return await _call(
+        service, lambda: clients.ops[service].GetBusStatus(request, timeout=_TIMEOUT)
     )
 
 
-def _problems(service: Service, outcome: _Outcome) -> Iterator[str]:
-    """One line for each thing that requires an operator."""
-    if isinstance(outcome, ClientError):
-        yield describe(outcome)
-        return
-    if not outcome.broker_connected:
-        yield f"{service}: not connected to the broker"
-    outbox = outcome.outbox
-    if outbox.parked_count:
-        yield f"{service}: parked events in the outbox: {outbox.parked_count}; see retry-parked"
-    elif outbox.oldest_unpublished_age.ToTimedelta() > _MAX_AGE:
-        oldest = age(outbox.oldest_unpublished_age)
-        error = outbox.last_error or "no error"
-        yield f"{service}: oldest unpublished event is {oldest} old: {error}"
-    for consumer in outcome.consumers:
-        label = f"{service}: consumer {consumer.consumer} of {consumer.stream}"
-        if consumer.dead_letter_count:
-            yield f"{label}: dead letters: {consumer.dead_letter_count}"
-        if consumer.oldest_unhandled_age.ToTimedelta() > _MAX_AGE:
-            yield f"{label}: oldest unhandled message is {age(consumer.oldest_unhandled_age)} old"
+async def _call(service: Service, call: Callable[[], Awaitable[Reply]]) -> Outcome[Reply]:
+    try:
+        return Outcome(service, await call())
+    except ClientError as error:
+        return Outcome(service, None, describe(error))
 
 
-def _print_table(outcomes: Mapping[Service, _Outcome], problems: list[str]) -> None:
-    rows = [row for service, outcome in outcomes.items() for row in _rows(service, outcome)]
+def _print(statuses: Statuses, problems: list[str]) -> None:
     out = console()
-    out.print(table("Event bus", _COLUMNS, rows))
+    out.print(bus_table([(bus.service, bus.reply) for bus in statuses.buses]))
+    out.print(
+        domain_table(statuses.mails.reply, statuses.settlement.reply, statuses.fallback.reply)
+    )
     for problem in problems:
         out.print(f"! {printable(problem)}")
     out.print("operator action required" if problems else "no operator action required")
-
-
-def _rows(service: Service, outcome: _Outcome) -> Iterator[tuple[object, ...]]:
-    if isinstance(outcome, ClientError):
-        yield (service, *["-"] * (len(_COLUMNS) - 2), "call failed")
-        return
-    outbox = outcome.outbox
-    yield (
-        service,
-        "outbox",
-        outbox.unpublished_count,
-        "-",
-        age(outbox.oldest_unpublished_age),
-        outbox.parked_count,
-        "-",
-        outbox.last_error,
-    )
-    for consumer in outcome.consumers:
-        yield (
-            service,
-            f"{consumer.stream} → {consumer.consumer}",
-            consumer.pending_count,
-            consumer.unacknowledged_count,
-            age(consumer.oldest_unhandled_age),
-            "-",
-            consumer.dead_letter_count,
-            consumer.last_error,
-        )
-
-
-def _to_json(outcomes: Mapping[Service, _Outcome], problems: list[str]) -> dict[str, Any]:
-    services = {
-        service: {"error": describe(outcome)}
-        if isinstance(outcome, ClientError)
-        else to_dict(outcome, with_defaults=True)
-        for service, outcome in outcomes.items()
-    }
-    return {"services": services, "needs_operator": problems}

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from clients import Service
 from devstack.polling import wait_until
-from tests.system.drivers.opsctl import opsctl, run
+from tests.system.drivers.effects import PAID
+from tests.system.drivers.opsctl import Result, opsctl, run
 from tests.system.drivers.running_stack import RunningStack
 
 
@@ -21,6 +22,80 @@ async def test_status_shows_the_bus_of_all_services(shared_stack: RunningStack) 
     assert result.json["services"]["payment"]["outbox"]["parked_count"] == "0"
     assert result.json["services"]["payment"]["broker_connected"] is True
     assert result.status == (1 if result.json["needs_operator"] else 0)
+
+
+async def test_status_shows_mails_money_and_the_fallback(shared_stack: RunningStack) -> None:
+    table = await opsctl(shared_stack, "status")
+    for what in (
+        *("mails queued", "mails deferred", "mails failed"),
+        *("payments without outcome", "refunds waiting for interview"),
+        *("refunds waiting for the provider", "fallback available"),
+    ):
+        assert what in table.out
+    result = await opsctl(shared_stack, "status", "--json")
+    assert result.json["settlement"]["provider_available"] is True
+    assert result.json["fallback"]["available"] is True
+    assert int(result.json["mails"]["failed_count"]) >= 0
+
+
+async def test_an_outage_of_the_mail_server_is_reported_with_its_cause(
+    disruptable_stack: RunningStack,
+) -> None:
+    """And ends with the first mail that it accepts."""
+    await disruptable_stack.wait_until_idle()
+    await disruptable_stack.devstack.kill("mailbox")
+    order_id = await disruptable_stack.journey().paid_order()
+
+    async def reported() -> Result | None:
+        result = await opsctl(disruptable_stack, "status")
+        return result if "the mail server accepts no mail" in result.out else None
+
+    result = await wait_until(reported, "the outage of the mail server")
+    assert result.status == 1
+    assert "! notification: the mail server accepts no mail: SMTPConnectError" in result.out
+    await disruptable_stack.devstack.start("mailbox")
+    await disruptable_stack.wait_for_effects(order_id, PAID)
+    result = await opsctl(disruptable_stack, "status", "--json")
+    assert result.json["mails"]["mail_server_unavailable"] is False
+
+
+async def test_an_outage_of_the_payment_provider_is_reported_with_its_cause(
+    disruptable_stack: RunningStack,
+) -> None:
+    """The log names it as well, and calls no payment settled before it is."""
+    await disruptable_stack.devstack.kill("provider")
+    journey = disruptable_stack.journey()
+    order_id = (await journey.order()).order_id
+    payment_id = (await journey.pay(order_id)).payment_id
+    result = await opsctl(disruptable_stack, "status")
+    assert result.status == 1
+    assert "! payment: the payment provider is unavailable: the provider replied" in result.out
+    [entry, *_] = await disruptable_stack.wait_for_log_entries(
+        "payment", payment_id=payment_id, event="payment outcome unknown"
+    )
+    assert entry["level"] == "warning"
+    assert "UNAVAILABLE" in entry["cause"]
+    assert not disruptable_stack.log_entries(
+        "payment", payment_id=payment_id, event="payment settled"
+    )
+    await disruptable_stack.devstack.start("provider")
+    await disruptable_stack.wait_for_effects(order_id, PAID)
+    result = await opsctl(disruptable_stack, "status", "--json")
+    assert result.json["settlement"]["provider_available"] is True
+
+
+async def test_a_paused_consumer_is_reported(disruptable_stack: RunningStack) -> None:
+    async with disruptable_stack.nats() as client:
+        admin = client.jetstream()
+        await admin.pause_consumer("PAYMENT", "notification", "2100-01-02T03:04:05Z")
+        result = await opsctl(disruptable_stack, "status")
+        await admin.resume_consumer("PAYMENT", "notification")
+    assert result.status == 1
+    assert "PAYMENT → notification (paused)" in result.out
+    assert (
+        "! notification: consumer notification of PAYMENT: paused until 2100-01-02 03:04:05.000Z"
+        in result.out
+    )
 
 
 async def test_status_finds_a_devstack_in_the_current_directory(

@@ -1,0 +1,163 @@
+"""`opsctl mails`: lists mails by status, and sends them again."""
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from clients import CallFailed, Clients, pages
+from notification.v1 import notification_service_pb2
+from opsctl.calls import new_request_id, run
+from opsctl.errors import describe
+from opsctl.output import console, name_of, print_json, printable, table, timestamp, to_dict
+from runtime.redaction import mask
+
+app = typer.Typer(no_args_is_help=True, help="List mails by status, and send them again.")
+_ID = re.compile(r"ntf_[0-9A-HJKMNP-TV-Z]{26}")
+_STATUSES, _PREFIX = notification_service_pb2.NotificationStatus, "NOTIFICATION_STATUS_"
+_COLUMNS = (
+    "mail",
+    "order",
+    "event",
+    "recipient",
+    "status",
+    "attempts #",
+    "queued at",
+    "last error",
+)
+_Mail = notification_service_pb2.Notification
+
+
+class MailStatus(StrEnum):
+    """The statuses of mails, as the contract names them."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    SUPPRESSED = "suppressed"
+
+
+def _notification_id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is not a mail's id: ntf_ and 26 symbols")
+    return text
+
+
+@app.command(
+    "list", help="List mails, newest first; with --unresolved, exit status 1 if there are any."
+)
+def list_(
+    context: typer.Context,
+    status: Annotated[
+        MailStatus | None, typer.Option("--status", help="List mails of this status only.")
+    ] = None,
+    unresolved: Annotated[
+        bool, typer.Option("--unresolved", help="List failed mails that were not sent again only.")
+    ] = False,
+    order_id: Annotated[str, typer.Option("--order", help="List mails of this order only.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of mails to list.")] = 200,
+    reveal: Annotated[bool, typer.Option("--reveal", help="Show mail addresses.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """The command `mails list`."""
+    request = notification_service_pb2.ListNotificationsRequest(
+        status=_STATUSES.Value(_PREFIX + (status.name if status else "UNSPECIFIED")),
+        unresolved_only=unresolved,
+        order_id=order_id,
+    )
+    found = run(context.obj, lambda clients: _list(clients, request, limit + 1))
+    shown = found[:limit]
+    if not reveal:
+        for mail in shown:
+            mail.recipient_email = mask(mail.recipient_email)
+            mail.last_error = mask(mail.last_error)
+    if as_json:
+        print_json({"mails": [to_dict(mail, with_defaults=True) for mail in shown]})
+    else:
+        out = console()
+        out.print(table("Mails", _COLUMNS, map(_row, shown)) if shown else "no mails")
+        if len(found) > limit:
+            out.print(f"only the newest {limit} are shown")
+    raise typer.Exit(1 if unresolved and found else 0)
+
+
+@app.command(help="Send mails again, oldest first; exit status 1 if one of them cannot be.")
+def resend(
+    context: typer.Context,
+    notification_ids: Annotated[
+        list[str] | None, typer.Argument(parser=_notification_id, metavar="ID")
+    ] = None,
+    resend_all: Annotated[
+        bool, typer.Option("--all", help="All failed mails that were not sent again.")
+    ] = False,
+) -> None:
+    """The command `mails resend`."""
+    if bool(notification_ids) == resend_all:
+        raise typer.BadParameter("give ids of mails, or --all")
+
+    async def resend_selected(clients: Clients) -> int:
+        ids = notification_ids or [mail.notification_id for mail in await _unresolved(clients)]
+        return await _resend(clients, ids)
+
+    if run(context.obj, resend_selected):
+        raise typer.Exit(1)
+
+
+async def _list(
+    clients: Clients, request: notification_service_pb2.ListNotificationsRequest, limit: int
+) -> list[_Mail]:
+    """At most `limit` mails, newest first."""
+    found: list[_Mail] = []
+    method = clients.notifications.ListNotifications
+    async for mail in pages(method, request, lambda reply: reply.notifications):
+        found.append(mail)
+        if len(found) == limit:
+            break
+    return found
+
+
+async def _unresolved(clients: Clients) -> list[_Mail]:
+    """All failed mails that were not sent again, oldest first."""
+    request = notification_service_pb2.ListNotificationsRequest(unresolved_only=True)
+    method = clients.notifications.ListNotifications
+    found = [mail async for mail in pages(method, request, lambda reply: reply.notifications)]
+    return found[::-1]
+
+
+async def _resend(clients: Clients, notification_ids: Sequence[str]) -> int:
+    """Sends one mail after the other again; returns how many could not be."""
+    failure_count = 0
+    for notification_id in notification_ids:
+        request = notification_service_pb2.ResendNotificationRequest(
+            request_id=new_request_id(), notification_id=notification_id
+        )
+        try:
+            reply = await clients.notifications.ResendNotification(request)
+        except CallFailed as error:
+            failure_count += 1
+            typer.echo(printable(f"failed     {notification_id}: {describe(error)}"))
+        else:
+            typer.echo(f"sent again {notification_id} as {reply.notification.notification_id}")
+    count = len(notification_ids)
+    typer.echo(f"{count - failure_count} of {count} mails queued again")
+    return failure_count
+
+
+def _row(mail: _Mail) -> tuple[object, ...]:
+    error = mail.last_error
+    if mail.possibly_delivered and "may have been delivered" not in error:
+        error = f"{error}; may have been delivered".lstrip("; ")
+    return (
+        mail.notification_id,
+        mail.order_id,
+        mail.event_type.rpartition(".")[2],
+        mail.recipient_email,
+        name_of(_STATUSES, mail.status, _PREFIX),
+        mail.attempts,
+        timestamp(mail.created_at),
+        error,
+    )
