@@ -143,7 +143,7 @@ def _has_variable(option: Any) -> bool:
 _COMMANDS: Mapping[Callable[..., None], str] = {
     status: (
         "Show events, mails, payments and refunds that wait; exit status 1 if an operator has to"
-        " act.\n\nAlso shown: paused consumers, dead letters, and whether the fallback is available."
+        " act.\n\nAlso shown: paused consumers, dead letters, and the state of the fallback."
     ),
     journey: "Show the history of an order; exit status 1 if a part of it could not be read.",
     refunds: "List refunds, newest first; with --overdue, exit status 1 if there are any.",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class MailStatus:
     """Numbers of mails, and ages in seconds since they were queued; 0 if there are none.
 
-    `failed` counts the mails that were not sent again. `last_error` is that of the oldest deferred
-    mail, `last_failure` that of the newest failed one; "" if there is none.
+    `failed` counts mails that were neither sent again nor dismissed. `last_error` is that of the
+    oldest deferred mail, `last_failure` that of the newest failed one; "" if there is none.
     """
 
     queued: int

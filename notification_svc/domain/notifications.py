@@ -68,6 +68,14 @@ class NotificationNotEnded(Exception):
         self.subject = notification_id
 
 
+class NotificationNotFailed(Exception):
+    """Only a failed notification can be dismissed."""
+
+    def __init__(self, notification_id: str, status: NotificationStatus) -> None:
+        super().__init__(f"notification {notification_id} cannot be dismissed: it is {status}")
+        self.subject = notification_id
+
+
 @dataclass(frozen=True, slots=True)
 class Recipient:
     """The recipient of a mail and their language."""
@@ -129,6 +137,7 @@ class Notification:
     sent_at: datetime | None = None
     claimed_by: int | None = None
     possibly_delivered: bool = False
+    dismissed_at: datetime | None = None
     events: list[NotificationFailed] = field(default_factory=list)
 
     @property
@@ -223,6 +232,12 @@ class Notification:
             due_at=now,
             resend_of=self.notification_id,
         )
+
+    def dismiss(self, now: datetime) -> None:
+        """An operator gives a failed mail up; raises NotificationNotFailed."""
+        if self.status is not NotificationStatus.FAILED:
+            raise NotificationNotFailed(self.notification_id, self.status)
+        self.dismissed_at = self.dismissed_at or now
 
     def is_suppressed_for(self, newest: CodeVersion) -> bool:
         """Whether it was suppressed as outdated, and its code is active in the newest version."""

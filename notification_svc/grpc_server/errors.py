@@ -2,7 +2,11 @@
 
 import grpc
 
-from notification_svc.domain.notifications import NotificationNotEnded, NotificationNotFound
+from notification_svc.domain.notifications import (
+    NotificationNotEnded,
+    NotificationNotFailed,
+    NotificationNotFound,
+)
 from notification_svc.domain.suppressions import SuppressionNotFound
 from runtime.database.idempotency import RequestIdReused
 from runtime.rpc.errors import (
@@ -31,6 +35,12 @@ ERRORS: ErrorTable = {
     ),
     MalformedMailAddress: ErrorSpec(
         _Code.INVALID_ARGUMENT, "INVALID_REQUEST", mail_address.MALFORMED_ZH, bad_field("email")
+    ),
+    NotificationNotFailed: ErrorSpec(
+        _Code.FAILED_PRECONDITION,
+        "NOTIFICATION_NOT_FAILED",
+        "通知没有发送失败,不能标记为已处理",
+        precondition("NOTIFICATION_STATUS"),
     ),
     SuppressionNotFound: ErrorSpec(
         _Code.NOT_FOUND, "SUPPRESSION_NOT_FOUND", "该地址不在停发名单中"

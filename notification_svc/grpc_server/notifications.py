@@ -6,7 +6,12 @@ from notification_svc.grpc_server.recipients import RecipientsServicer
 from notification_svc.mail.samples import EventTypeWithoutMail, sample
 from notification_svc.messages import replies
 from notification_svc.storage.unit_of_work import UnitOfWork
-from notification_svc.use_cases.queueing import ResendNotification, resend_notification
+from notification_svc.use_cases.queueing import (
+    DismissNotification,
+    ResendNotification,
+    dismiss_notification,
+    resend_notification,
+)
 from runtime.auth.authentication import current_caller
 from runtime.rpc.errors import InvalidRequest
 from runtime.rpc.interceptor import Context
@@ -67,6 +72,20 @@ class NotificationServicer(
 
         reply = notification_service_pb2.ResendNotificationResponse
         return await self.run_once(request, reply, resend)
+
+    async def DismissNotification(  # noqa: N802
+        self, request: notification_service_pb2.DismissNotificationRequest, _context: Context
+    ) -> notification_service_pb2.DismissNotificationResponse:
+        command = DismissNotification(request.notification_id)
+
+        async def dismiss(uow: UnitOfWork) -> notification_service_pb2.DismissNotificationResponse:
+            dismissed = await dismiss_notification(command, uow, now=await uow.clock())
+            return notification_service_pb2.DismissNotificationResponse(
+                notification=replies.notification(dismissed)
+            )
+
+        reply = notification_service_pb2.DismissNotificationResponse
+        return await self.run_once(request, reply, dismiss)
 
     async def PreviewEmail(  # noqa: N802
         self, request: notification_service_pb2.PreviewEmailRequest, _context: Context

@@ -13,6 +13,7 @@ from runtime.redaction import mask
 def notification(aggregate: Notification) -> notification_service_pb2.Notification:
     """A notification as a message."""
     next_attempt_at, sent_at = aggregate.next_attempt_at, aggregate.sent_at
+    dismissed_at = aggregate.dismissed_at
     status = f"NOTIFICATION_STATUS_{aggregate.status}"
     return notification_service_pb2.Notification(
         notification_id=aggregate.notification_id,
@@ -30,6 +31,7 @@ def notification(aggregate: Notification) -> notification_service_pb2.Notificati
         sent_at=to_timestamp(sent_at) if sent_at else None,
         resend_of=aggregate.resend_of,
         possibly_delivered=aggregate.possibly_delivered,
+        dismissed_at=to_timestamp(dismissed_at) if dismissed_at else None,
     )
 
 

@@ -11,10 +11,11 @@ from notification_svc.storage.tables import notifications as table
 
 
 def is_unresolved() -> ColumnElement[bool]:
-    """Whether a mail is FAILED and was not sent again."""
+    """Whether a mail is FAILED and was neither sent again nor dismissed."""
     resent = table.alias("resent")
     was_resent = exists().where(resent.c.resend_of == table.c.notification_id)
-    return (table.c.status == NotificationStatus.FAILED) & ~was_resent
+    failed = table.c.status == NotificationStatus.FAILED
+    return failed & table.c.dismissed_at.is_(None) & ~was_resent
 
 
 class SqlMailStatus:

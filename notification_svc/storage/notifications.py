@@ -42,6 +42,7 @@ _STATE = (
     "sent_at",
     "claimed_by",
     "possibly_delivered",
+    "dismissed_at",
 )
 _FIXED = (
     "notification_id",
@@ -97,7 +98,7 @@ class SqlNotifications:
     ) -> list[Notification]:
         """Notifications after `last`, newest first; "" and None do not restrict.
 
-        `unresolved_only` restricts to those that failed and were not sent again.
+        `unresolved_only` restricts to those that failed and need an operator.
         """
         statement: Select[Any] = select(table)
         if customer_id is not None:

@@ -50,6 +50,8 @@ notifications = Table(
     Column("last_error", Text, nullable=False),
     Column("suppression_reason", Text),
     Column("sent_at", DateTime(timezone=True)),
+    # When an operator gave a failed mail up.
+    Column("dismissed_at", DateTime(timezone=True)),
     # The process that claimed it last; see `storage/claim_holders.py`.
     Column("claimed_by", Integer),
     # An attempt ended without a known outcome.

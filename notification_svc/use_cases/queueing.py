@@ -42,6 +42,13 @@ class ResendNotification:
     notification_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class DismissNotification:
+    """A request to give up a failed mail."""
+
+    notification_id: str
+
+
 async def handle_events(
     commands: Sequence[HandleEvent], uow: UnitOfWork, *, ids: IdFactory, now: datetime
 ) -> None:
@@ -117,3 +124,13 @@ async def resend_notification(
     resent = original.resend(*ids.mail(), now, newest.get(original.order_id))
     await uow.notifications.add_new([resent])
     return resent
+
+
+async def dismiss_notification(
+    command: DismissNotification, uow: UnitOfWork, *, now: datetime
+) -> Notification:
+    """The dismissed notification. Raises NotificationNotFound, NotificationNotFailed."""
+    notification = await uow.notifications.get(command.notification_id)
+    notification.dismiss(now)
+    await uow.notifications.save_many([notification])
+    return notification

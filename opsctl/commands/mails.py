@@ -1,7 +1,7 @@
-"""`opsctl mails`: lists mails by status, and sends them again."""
+"""`opsctl mails`: lists mails by status, sends them again, and gives failed ones up."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from opsctl.errors import describe
 from opsctl.output import console, name_of, print_json, printable, table, timestamp, to_dict
 from runtime.redaction import mask
 
-app = typer.Typer(no_args_is_help=True, help="List mails by status, and send them again.")
+app = typer.Typer(no_args_is_help=True, help="List mails, send them again, or dismiss them.")
 _ID = re.compile(r"ntf_[0-9A-HJKMNP-TV-Z]{26}")
 _STATUSES, _PREFIX = notification_service_pb2.NotificationStatus, "NOTIFICATION_STATUS_"
 _COLUMNS = (
@@ -56,7 +56,11 @@ def list_(
         MailStatus | None, typer.Option("--status", help="List mails of this status only.")
     ] = None,
     unresolved: Annotated[
-        bool, typer.Option("--unresolved", help="List failed mails that were not sent again only.")
+        bool,
+        typer.Option(
+            "--unresolved",
+            help="Only failed mails, neither resent nor dismissed.",
+        ),
     ] = False,
     order_id: Annotated[str, typer.Option("--order", help="List mails of this order only.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of mails to list.")] = 200,
@@ -92,18 +96,47 @@ def resend(
         list[str] | None, typer.Argument(parser=_notification_id, metavar="ID")
     ] = None,
     resend_all: Annotated[
-        bool, typer.Option("--all", help="All failed mails that were not sent again.")
+        bool,
+        typer.Option("--all", help="All failed mails, neither resent nor dismissed."),
     ] = False,
 ) -> None:
     """The command `mails resend`."""
     if bool(notification_ids) == resend_all:
         raise typer.BadParameter("give ids of mails, or --all")
 
+    async def resend_one(clients: Clients, notification_id: str) -> str:
+        request = notification_service_pb2.ResendNotificationRequest(
+            request_id=new_request_id(), notification_id=notification_id
+        )
+        reply = await clients.notifications.ResendNotification(request)
+        return f"sent again {notification_id} as {reply.notification.notification_id}"
+
     async def resend_selected(clients: Clients) -> int:
         ids = notification_ids or [mail.notification_id for mail in await _unresolved(clients)]
-        return await _resend(clients, ids)
+        return await _each(clients, ids, resend_one)
 
     if run(context.obj, resend_selected):
+        raise typer.Exit(1)
+
+
+@app.command(
+    help="Dismiss failed mails: they need no operator any more. Exit status 1 if one cannot be.\n\n"
+    "Their customers get no mail: inform them in another way first."
+)
+def dismiss(
+    context: typer.Context,
+    notification_ids: Annotated[list[str], typer.Argument(parser=_notification_id, metavar="ID")],
+) -> None:
+    """The command `mails dismiss`."""
+
+    async def dismiss_one(clients: Clients, notification_id: str) -> str:
+        request = notification_service_pb2.DismissNotificationRequest(
+            request_id=new_request_id(), notification_id=notification_id
+        )
+        await clients.notifications.DismissNotification(request)
+        return f"dismissed {notification_id}"
+
+    if run(context.obj, lambda clients: _each(clients, notification_ids, dismiss_one)):
         raise typer.Exit(1)
 
 
@@ -121,29 +154,27 @@ async def _list(
 
 
 async def _unresolved(clients: Clients) -> list[_Mail]:
-    """All failed mails that were not sent again, oldest first."""
+    """All failed mails that were neither sent again nor dismissed, oldest first."""
     request = notification_service_pb2.ListNotificationsRequest(unresolved_only=True)
     method = clients.notifications.ListNotifications
     found = [mail async for mail in pages(method, request, lambda reply: reply.notifications)]
     return found[::-1]
 
 
-async def _resend(clients: Clients, notification_ids: Sequence[str]) -> int:
-    """Sends one mail after the other again; returns how many could not be."""
+async def _each(
+    clients: Clients,
+    notification_ids: Sequence[str],
+    change: Callable[[Clients, str], Awaitable[str]],
+) -> int:
+    """Changes one mail after the other; returns how many could not be."""
     failure_count = 0
     for notification_id in notification_ids:
-        request = notification_service_pb2.ResendNotificationRequest(
-            request_id=new_request_id(), notification_id=notification_id
-        )
         try:
-            reply = await clients.notifications.ResendNotification(request)
+            typer.echo(await change(clients, notification_id))
         except CallFailed as error:
             failure_count += 1
-            typer.echo(printable(f"failed     {notification_id}: {describe(error)}"))
-        else:
-            typer.echo(f"sent again {notification_id} as {reply.notification.notification_id}")
-    count = len(notification_ids)
-    typer.echo(f"{count - failure_count} of {count} mails queued again")
+            typer.echo(printable(f"failed {notification_id}: {describe(error)}"))
+    typer.echo(f"{len(notification_ids) - failure_count} of {len(notification_ids)} mails done")
     return failure_count
 
 

@@ -147,8 +147,8 @@ class PaymentWorkflow:
         return settled.payment
 
 
-def log_settled(settled: SettledPayment, outcome: Outcome) -> None:
-    """Logs a payment after an outcome was applied to it, which need not be final."""
+def log_settled(settled: SettledPayment, outcome: Outcome | None) -> None:
+    """Logs a payment after an outcome, if any, was applied to it, which need not be final."""
     payment, surplus = settled.payment, settled.surplus
     ids = {"order_id": payment.order_id, "payment_id": payment.payment_id}
     if payment.final:

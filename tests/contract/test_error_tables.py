@@ -187,7 +187,14 @@ REFUSALS: Mapping[str, list[Refusal]] = {
             "ntf_1",
             "DEFERRED",
             "cannot be sent again",
-        )
+        ),
+        Refusal(
+            mails.NotificationNotFailed("ntf_1", mails.NotificationStatus.SENT),
+            "NOTIFICATION_STATUS",
+            "ntf_1",
+            "SENT",
+            "cannot be dismissed",
+        ),
     ],
     "ops.v1": [
         Refusal(

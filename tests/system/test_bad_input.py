@@ -41,6 +41,7 @@ _MUTATIONS = (
     "ReissueAccessCode",
     "StartSession",
     "ResendNotification",
+    "DismissNotification",
     "CreateSuppression",
     "DeleteSuppression",
     "UpdateMailPreferences",

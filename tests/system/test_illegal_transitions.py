@@ -109,9 +109,15 @@ def ended_session_refusals(state: str, code_state: str = "REDEEMED") -> list[Ref
     return [start_refusal(code_state), *interview_refusals(state), feedback_refusal(state)]
 
 
-def resend_refusal(state: str) -> Refusal:
+def dismissal_refusal(state: str) -> Refusal:
+    """A mail that has not failed."""
+    return Refusal("DismissNotification", "NOTIFICATION_NOT_FAILED", MAIL, state, "be dismissed")
+
+
+def waiting_mail_refusals(state: str) -> list[Refusal]:
     """A mail that is not sent again yet."""
-    return Refusal("ResendNotification", "NOTIFICATION_NOT_ENDED", MAIL, state, "be sent again")
+    resend = Refusal("ResendNotification", "NOTIFICATION_NOT_ENDED", MAIL, state, "be sent again")
+    return [resend, dismissal_refusal(state)]
 
 
 def closed_dead_letter_refusals(state: str) -> list[Refusal]:
@@ -160,9 +166,11 @@ STABLE_STATES: Mapping[str, list[Refusal]] = {
     "session EXPIRED before its start": ended_session_refusals("EXPIRED", "EXPIRED"),
     "session CANCELLED": ended_session_refusals("CANCELLED"),
     "session CANCELLED before its start": ended_session_refusals("CANCELLED", "REVOKED"),
-    "mail QUEUED": [resend_refusal("QUEUED")],
-    "mail SENDING": [resend_refusal("SENDING")],
-    "mail DEFERRED": [resend_refusal("DEFERRED")],
+    "mail QUEUED": waiting_mail_refusals("QUEUED"),
+    "mail SENDING": waiting_mail_refusals("SENDING"),
+    "mail DEFERRED": waiting_mail_refusals("DEFERRED"),
+    "mail SENT": [dismissal_refusal("SENT")],
+    "mail SUPPRESSED": [dismissal_refusal("SUPPRESSED")],
     "dead_letter HANDLED": closed_dead_letter_refusals("HANDLED"),
     "dead_letter DISCARDED": closed_dead_letter_refusals("DISCARDED"),
 }
@@ -208,7 +216,10 @@ ALLOWED_STATES: Mapping[str, Mapping[str, str]] = {
         "CancelSession": "IN_PROGRESS",
         "CreateFeedback": "COMPLETED",
     },
-    "mail": {"ResendNotification": "SENT FAILED SUPPRESSED"},
+    "mail": {
+        "ResendNotification": "SENT FAILED SUPPRESSED",
+        "DismissNotification": "FAILED",
+    },
     "dead_letter": {"ReplayDeadLetter": "", "DiscardDeadLetter": ""},
 }
 STATUSES: Mapping[str, Any] = {
@@ -290,6 +301,13 @@ async def resend(given: Given) -> None:
     await given.stack.clients.notifications.ResendNotification(request)
 
 
+async def dismiss(given: Given) -> None:
+    request = notification_service_pb2.DismissNotificationRequest(
+        request_id=secrets.token_hex(8), notification_id=given.notification_id
+    )
+    await given.stack.clients.notifications.DismissNotification(request)
+
+
 CALLS: Mapping[str, Callable[[Given], Awaitable[object]]] = {
     "CreatePayment": pay,
     "CancelOrder": cancel,
@@ -309,6 +327,7 @@ CALLS: Mapping[str, Callable[[Given], Awaitable[object]]] = {
     "CancelSession": interview_call(lambda interview: interview.cancel()),
     "CreateFeedback": interview_call(lambda interview: interview.create_feedback()),
     "ResendNotification": resend,
+    "DismissNotification": dismiss,
     "ReplayDeadLetter": lambda given: replay_dead_letter(given.stack, given.dead_letter),
     "DiscardDeadLetter": lambda given: discard_dead_letter(given.stack, given.dead_letter),
 }

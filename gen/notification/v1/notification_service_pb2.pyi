@@ -86,6 +86,7 @@ class Notification(_message.Message):
     SENT_AT_FIELD_NUMBER: _builtins.int
     RESEND_OF_FIELD_NUMBER: _builtins.int
     POSSIBLY_DELIVERED_FIELD_NUMBER: _builtins.int
+    DISMISSED_AT_FIELD_NUMBER: _builtins.int
     notification_id: _builtins.str
     """Identity of the notification, `ntf_` and a ULID."""
     order_id: _builtins.str
@@ -125,6 +126,12 @@ class Notification(_message.Message):
     def sent_at(self) -> _timestamp_pb2.Timestamp:
         """Time at which the mail server accepted it (UTC); unset until then."""
 
+    @_builtins.property
+    def dismissed_at(self) -> _timestamp_pb2.Timestamp:
+        """Time at which an operator dismissed it (UTC); unset unless it is FAILED and
+        was dismissed.
+        """
+
     def __init__(
         self,
         *,
@@ -143,10 +150,11 @@ class Notification(_message.Message):
         sent_at: _timestamp_pb2.Timestamp | None = ...,
         resend_of: _builtins.str = ...,
         possibly_delivered: _builtins.bool = ...,
+        dismissed_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "next_attempt_at", b"next_attempt_at", "sent_at", b"sent_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "dismissed_at", b"dismissed_at", "next_attempt_at", b"next_attempt_at", "sent_at", b"sent_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "created_at", b"created_at", "event_id", b"event_id", "event_type", b"event_type", "language_code", b"language_code", "last_error", b"last_error", "message_id", b"message_id", "next_attempt_at", b"next_attempt_at", "notification_id", b"notification_id", "order_id", b"order_id", "possibly_delivered", b"possibly_delivered", "recipient_email", b"recipient_email", "resend_of", b"resend_of", "sent_at", b"sent_at", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "created_at", b"created_at", "dismissed_at", b"dismissed_at", "event_id", b"event_id", "event_type", b"event_type", "language_code", b"language_code", "last_error", b"last_error", "message_id", b"message_id", "next_attempt_at", b"next_attempt_at", "notification_id", b"notification_id", "order_id", b"order_id", "possibly_delivered", b"possibly_delivered", "recipient_email", b"recipient_email", "resend_of", b"resend_of", "sent_at", b"sent_at", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -218,8 +226,8 @@ class ListNotificationsRequest(_message.Message):
     status: Global___NotificationStatus.ValueType
     """Restricts the list to this status. UNSPECIFIED means every status."""
     unresolved_only: _builtins.bool
-    """If true, lists only mails that are FAILED and were not sent again: those
-    that GetMailStatus counts as failed.
+    """If true, lists only mails that are FAILED and were neither sent again nor
+    dismissed: those that GetMailStatus counts as failed.
     """
     def __init__(
         self,
@@ -305,8 +313,8 @@ class GetMailStatusResponse(_message.Message):
     deferred_count: _builtins.int
     """Number of DEFERRED mails."""
     failed_count: _builtins.int
-    """Number of mails that are FAILED and were not sent again by
-    ResendNotification.
+    """Number of mails that are FAILED and were neither sent again by
+    ResendNotification nor dismissed by DismissNotification.
     """
     mail_server_unavailable: _builtins.bool
     """True if mails are DEFERRED and the mail server accepts none now: it is
@@ -400,6 +408,56 @@ class ResendNotificationResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResendNotificationResponse: _TypeAlias = ResendNotificationResponse  # noqa: Y015
+
+@_typing.final
+class DismissNotificationRequest(_message.Message):
+    """Request message of DismissNotification."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key, chosen by the caller, unique per caller and method."""
+    notification_id: _builtins.str
+    """Identity of the notification."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        notification_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notification_id", b"notification_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DismissNotificationRequest: _TypeAlias = DismissNotificationRequest  # noqa: Y015
+
+@_typing.final
+class DismissNotificationResponse(_message.Message):
+    """Response message of DismissNotification."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTIFICATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def notification(self) -> Global___Notification:
+        """The notification after the change."""
+
+    def __init__(
+        self,
+        *,
+        notification: Global___Notification | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DismissNotificationResponse: _TypeAlias = DismissNotificationResponse  # noqa: Y015
 
 @_typing.final
 class PreviewEmailRequest(_message.Message):

@@ -75,6 +75,11 @@ class NotificationServiceStub:
                 request_serializer=notification_dot_v1_dot_notification__service__pb2.ResendNotificationRequest.SerializeToString,
                 response_deserializer=notification_dot_v1_dot_notification__service__pb2.ResendNotificationResponse.FromString,
                 _registered_method=True)
+        self.DismissNotification = channel.unary_unary(
+                '/notification.v1.NotificationService/DismissNotification',
+                request_serializer=notification_dot_v1_dot_notification__service__pb2.DismissNotificationRequest.SerializeToString,
+                response_deserializer=notification_dot_v1_dot_notification__service__pb2.DismissNotificationResponse.FromString,
+                _registered_method=True)
         self.PreviewEmail = channel.unary_unary(
                 '/notification.v1.NotificationService/PreviewEmail',
                 request_serializer=notification_dot_v1_dot_notification__service__pb2.PreviewEmailRequest.SerializeToString,
@@ -166,6 +171,16 @@ class NotificationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DismissNotification(self, request, context):
+        """Dismisses a failed mail that shall not be sent again: it needs no operator
+        any more. Its status stays FAILED. Idempotent by `request_id`; a mail that
+        was dismissed before stays so. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
+        FAILED_PRECONDITION NOTIFICATION_NOT_FAILED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PreviewEmail(self, request, context):
         """Renders the mail for a type of event, with sample content. Sends nothing.
         Idempotent. Errors: INVALID_ARGUMENT EVENT_TYPE_WITHOUT_MAIL.
@@ -239,6 +254,11 @@ def add_NotificationServiceServicer_to_server(servicer, server):
                     servicer.ResendNotification,
                     request_deserializer=notification_dot_v1_dot_notification__service__pb2.ResendNotificationRequest.FromString,
                     response_serializer=notification_dot_v1_dot_notification__service__pb2.ResendNotificationResponse.SerializeToString,
+            ),
+            'DismissNotification': grpc.unary_unary_rpc_method_handler(
+                    servicer.DismissNotification,
+                    request_deserializer=notification_dot_v1_dot_notification__service__pb2.DismissNotificationRequest.FromString,
+                    response_serializer=notification_dot_v1_dot_notification__service__pb2.DismissNotificationResponse.SerializeToString,
             ),
             'PreviewEmail': grpc.unary_unary_rpc_method_handler(
                     servicer.PreviewEmail,
@@ -400,6 +420,33 @@ class NotificationService:
             '/notification.v1.NotificationService/ResendNotification',
             notification_dot_v1_dot_notification__service__pb2.ResendNotificationRequest.SerializeToString,
             notification_dot_v1_dot_notification__service__pb2.ResendNotificationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DismissNotification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/notification.v1.NotificationService/DismissNotification',
+            notification_dot_v1_dot_notification__service__pb2.DismissNotificationRequest.SerializeToString,
+            notification_dot_v1_dot_notification__service__pb2.DismissNotificationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -73,6 +73,12 @@ class NotificationServiceStub:
     FAILED_PRECONDITION NOTIFICATION_NOT_ENDED (it is waiting to be sent or
     being sent).
     """
+    DismissNotification: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.DismissNotificationRequest, _notification_service_pb2.DismissNotificationResponse]
+    """Dismisses a failed mail that shall not be sent again: it needs no operator
+    any more. Its status stays FAILED. Idempotent by `request_id`; a mail that
+    was dismissed before stays so. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
+    FAILED_PRECONDITION NOTIFICATION_NOT_FAILED.
+    """
     PreviewEmail: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.PreviewEmailRequest, _notification_service_pb2.PreviewEmailResponse]
     """Renders the mail for a type of event, with sample content. Sends nothing.
     Idempotent. Errors: INVALID_ARGUMENT EVENT_TYPE_WITHOUT_MAIL.
@@ -145,6 +151,12 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
     then. Idempotent by `request_id`. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
     FAILED_PRECONDITION NOTIFICATION_NOT_ENDED (it is waiting to be sent or
     being sent).
+    """
+    DismissNotification: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.DismissNotificationRequest, _notification_service_pb2.DismissNotificationResponse]  # type: ignore[assignment]
+    """Dismisses a failed mail that shall not be sent again: it needs no operator
+    any more. Its status stays FAILED. Idempotent by `request_id`; a mail that
+    was dismissed before stays so. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
+    FAILED_PRECONDITION NOTIFICATION_NOT_FAILED.
     """
     PreviewEmail: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.PreviewEmailRequest, _notification_service_pb2.PreviewEmailResponse]  # type: ignore[assignment]
     """Renders the mail for a type of event, with sample content. Sends nothing.
@@ -239,6 +251,18 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
         then. Idempotent by `request_id`. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
         FAILED_PRECONDITION NOTIFICATION_NOT_ENDED (it is waiting to be sent or
         being sent).
+        """
+
+    @_abc_1.abstractmethod
+    def DismissNotification(
+        self,
+        request: _notification_service_pb2.DismissNotificationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notification_service_pb2.DismissNotificationResponse, _abc.Awaitable[_notification_service_pb2.DismissNotificationResponse]]:
+        """Dismisses a failed mail that shall not be sent again: it needs no operator
+        any more. Its status stays FAILED. Idempotent by `request_id`; a mail that
+        was dismissed before stays so. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
+        FAILED_PRECONDITION NOTIFICATION_NOT_FAILED.
         """
 
     @_abc_1.abstractmethod

@@ -1,4 +1,4 @@
-"""Mails: the holder of a claim, whether it was possibly delivered, and the failed ones indexed.
+"""Mails: holder of the claim, possible delivery, dismissal; the failed ones indexed.
 
 Revision ID: 0002
 """
@@ -22,6 +22,7 @@ def upgrade() -> None:
         ),
         schema=SCHEMA,
     )
+    op.add_column(TABLE, sa.Column("dismissed_at", sa.DateTime(timezone=True)), schema=SCHEMA)
     op.create_index(
         "notifications_failed_idx",
         TABLE,

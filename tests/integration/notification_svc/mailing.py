@@ -17,9 +17,11 @@ from notification_svc.domain.outcomes import Accepted, Outcome
 from notification_svc.storage.unit_of_work import Database, UnitOfWork
 from notification_svc.use_cases.ports import IdFactory
 from notification_svc.use_cases.queueing import (
+    DismissNotification,
     HandleEvent,
     QueueMail,
     ResendNotification,
+    dismiss_notification,
     handle_events,
     resend_notification,
 )
@@ -130,6 +132,13 @@ class Mailing:
         async with self.database.transaction() as uow:
             command = ResendNotification(notification_id)
             await resend_notification(command, uow, ids=IDS, now=await uow.clock())
+
+    async def dismiss(self, notification_id: str) -> None:
+        """Gives a failed mail up, as an operator does."""
+        async with self.database.transaction() as uow:
+            await dismiss_notification(
+                DismissNotification(notification_id), uow, now=await uow.clock()
+            )
 
     async def wait_for(
         self, order_id: str, status: NotificationStatus, count: int = 1

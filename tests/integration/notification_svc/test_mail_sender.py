@@ -118,6 +118,19 @@ async def test_an_outage_of_the_mail_server_is_logged_and_remembered_until_it_re
     ]
 
 
+async def test_a_dismissed_mail_needs_no_operator(mailing: Mailing) -> None:
+    transport = FakeTransport({"ord_1": Refused("554 spam")})
+    await mailing.queue("ord_1")
+    async with running(mailing.sender(transport)):
+        [failed] = await mailing.wait_for("ord_1", S.FAILED)
+    assert await mailing.unresolved() == [failed.notification_id]
+    await mailing.dismiss(failed.notification_id)
+    assert await mailing.unresolved() == []
+    assert (await mailing.status()).failed == 0
+    [mail] = await mailing.mails("ord_1")
+    assert (mail.status, mail.dismissed_at is None) == (S.FAILED, False)
+
+
 async def test_the_status_counts_what_waits_and_what_failed_until_it_is_sent_again(
     mailing: Mailing,
 ) -> None:

@@ -309,6 +309,21 @@ async def queued_mail(stack: RunningStack) -> Given:
     return await given_mail(stack, queued.notification_id)
 
 
+async def sent_mail(stack: RunningStack) -> Given:
+    order = FakeOrder(stack)
+    event_id = await order.publish(order.payment_completed())
+    sent = await order.wait_for_mail(event_id, "SENT")
+    return await given_mail(stack, sent.notification_id)
+
+
+async def suppressed_mail(stack: RunningStack) -> Given:
+    """Its code was no longer valid when it was about to be sent."""
+    order = FakeOrder(stack, valid_days=-1)
+    event_id = await order.publish(order.payment_completed())
+    suppressed = await order.wait_for_mail(event_id, "SUPPRESSED")
+    return await given_mail(stack, suppressed.notification_id)
+
+
 # Dead letters
 
 
@@ -374,6 +389,8 @@ GIVEN_STATES: Mapping[str, Callable[[RunningStack], Awaitable[Given]]] = {
     "mail QUEUED": queued_mail,
     "mail SENDING": mail_being_sent,
     "mail DEFERRED": deferred_mail,
+    "mail SENT": sent_mail,
+    "mail SUPPRESSED": suppressed_mail,
     "dead_letter HANDLED": handled_dead_letter,
     "dead_letter DISCARDED": discarded_dead_letter,
 }

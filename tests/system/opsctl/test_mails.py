@@ -1,4 +1,4 @@
-"""`opsctl mails`: lists mails by status, and sends them again."""
+"""`opsctl mails`: lists mails by status, sends them again, and gives failed ones up."""
 
 import pytest
 
@@ -49,8 +49,21 @@ async def test_a_failed_mail_is_reported_until_it_is_sent_again(
     result = await opsctl(shared_stack, "mails", "resend", failed)
     assert result.status == 0
     assert f"sent again {failed} as ntf_" in result.out
-    assert "1 of 1 mails queued again" in result.out
+    assert "1 of 1 mails done" in result.out
     assert failed not in await unresolved(shared_stack)
+
+
+async def test_a_failed_mail_can_be_given_up(shared_stack: RunningStack) -> None:
+    """It stays FAILED and needs no operator any more; giving it up again changes nothing."""
+    order_id, failed = await failed_mail(shared_stack)
+    for _ in range(2):
+        result = await opsctl(shared_stack, "mails", "dismiss", failed)
+        assert (result.status, f"dismissed {failed}" in result.out) == (0, True)
+    assert failed not in await unresolved(shared_stack)
+    result = await opsctl(shared_stack, "mails", "list", "--order", order_id, "--json")
+    [mail] = result.json["mails"]
+    assert mail["status"] == "NOTIFICATION_STATUS_FAILED"
+    assert mail["dismissed_at"]
 
 
 async def test_all_failed_mails_are_sent_again(shared_stack: RunningStack) -> None:
@@ -91,7 +104,12 @@ async def test_a_mail_that_was_not_sent_yet_cannot_be_sent_again(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("resend",), ("resend", "--all", "ntf_01ARZ3NDEKTSV4RRFFQ69G5FAV"), ("resend", "ntf_1")],
+    [
+        ("resend",),
+        ("dismiss",),
+        ("resend", "--all", "ntf_01ARZ3NDEKTSV4RRFFQ69G5FAV"),
+        ("resend", "ntf_1"),
+    ],
 )
 async def test_a_wrong_call_sends_nothing(
     shared_stack: RunningStack, arguments: tuple[str, ...]

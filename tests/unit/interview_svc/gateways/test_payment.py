@@ -52,7 +52,7 @@ class FakePayment:
         return call
 
 
-class FreshWatermarks:
+class AlwaysFresh:
     """The local cache is always fresh."""
 
     async def is_fresh(self, _order_id: str, _max_staleness: timedelta) -> bool:
@@ -67,7 +67,7 @@ def gateway(payment: FakePayment, metrics: Metrics, failures: int = 1000) -> Pay
 async def code_validation(codes: PaymentAccessCodes) -> CodeValidation:
     """With one ACTIVE code in a fresh local cache."""
     uow: Any = InMemoryUnitOfWork()
-    uow.watermarks = FreshWatermarks()
+    uow.freshness = AlwaysFresh()
     await uow.cached_codes.add_many([CachedCode(RECORD, HOLDER)])
     database: Any = InMemoryDatabase(uow)
     return CodeValidation(database, codes, PreviewCache(5.0), timedelta(hours=1))

@@ -23,6 +23,7 @@ from notification_svc.domain.notifications import (
     NotificationFailed,
     NotificationNotDue,
     NotificationNotEnded,
+    NotificationNotFailed,
     NotificationStatus,
     Recipient,
     SuppressionReason,
@@ -150,6 +151,20 @@ def test_a_suppressed_mail_with_an_attempt_of_unknown_outcome_may_have_been_deli
     assert notification.status is S.SUPPRESSED
     assert notification.possibly_delivered is possibly_delivered
     assert ("may have been delivered" in notification.last_error) is possibly_delivered
+
+
+@pytest.mark.parametrize("status", S)
+def test_only_what_failed_can_be_dismissed(status: NotificationStatus) -> None:
+    """It stays FAILED; the first time counts."""
+    notification = mail(status)
+    if status is not S.FAILED:
+        with pytest.raises(NotificationNotFailed, match=f"dismissed: it is {status}") as refused:
+            notification.dismiss(NOW)
+        assert (refused.value.subject, notification.dismissed_at) == ("ntf_1", None)
+        return
+    notification.dismiss(NOW)
+    notification.dismiss(NOW + timedelta(minutes=1))
+    assert (notification.status, notification.dismissed_at) == (S.FAILED, NOW)
 
 
 def test_a_mail_that_was_accepted_in_the_end_was_delivered() -> None:

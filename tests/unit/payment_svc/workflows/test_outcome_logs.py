@@ -27,7 +27,7 @@ async def payment_log(*outcomes: Outcome) -> Any:
     await uow.payments.save(payment)
     for outcome in outcomes:
         command = SettlePayment(payment.payment_id, payment.order_id, outcome, "ref_1")
-        settled = await settle_payment(command, uow, codes=ACCESS_CODE_FACTORY, now=NOW)
+        settled = await settle_payment(command, uow, codes=ACCESS_CODE_FACTORY, clock=lambda: NOW)
         with capture_logs() as logs:
             log_settled(settled, outcome)
     [entry] = logs
