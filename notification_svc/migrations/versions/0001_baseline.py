@@ -83,6 +83,9 @@ def _create_notifications() -> None:
         _text("last_error"),
         _text("suppression_reason", nullable=True),
         _timestamp("sent_at", nullable=True),
+        sa.Column("claimed_by", sa.Integer),
+        sa.Column("possibly_delivered", sa.Boolean, nullable=False, server_default="false"),
+        _timestamp("dismissed_at", nullable=True),
         sa.CheckConstraint(
             "(access_code IS NULL) <> (content IS NULL)", name="notifications_one_content_check"
         ),
@@ -93,6 +96,8 @@ def _create_notifications() -> None:
     _index("customer", ["customer_id", "notification_id"])
     _index("due", ["due_at"], where="due_at IS NOT NULL")
     _index("sending", ["order_id"], unique=True, where="status = 'SENDING'")
+    _index("failed", ["notification_id"], where="status = 'FAILED'")
+    _index("resend", ["resend_of"], where="resend_of <> ''")
 
 
 def _index(name: str, columns: list[str], *, unique: bool = False, where: str = "") -> None:
