@@ -12,6 +12,7 @@ import typer
 
 from clients import ClientError, Service
 from eventbus.event import MalformedEnvelope, split_subject
+from opsctl import options
 from opsctl.commands import dead_letters, keys, mails
 from opsctl.commands.journey import journey
 from opsctl.commands.payment_notifications import payment_notifications
@@ -27,7 +28,6 @@ from runtime.unknown_variables import unknown_variables, warning_about
 from shared_model.access_code import mask_access_codes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-_ADDRESS_HELP = "Address of the service."
 _HELP = """Inspect and repair a running system.
 
 Exit status: 0 if no operator action is required, 1 if it is or if the command failed, 2 for
@@ -38,64 +38,17 @@ wrong arguments.
 @app.callback(help=_HELP)
 def opsctl(
     context: typer.Context,
-    payment: Annotated[
-        str, typer.Option(envvar="OPSCTL_PAYMENT", metavar="HOST:PORT", help=_ADDRESS_HELP)
-    ] = "",
-    interview: Annotated[
-        str, typer.Option(envvar="OPSCTL_INTERVIEW", metavar="HOST:PORT", help=_ADDRESS_HELP)
-    ] = "",
-    notification: Annotated[
-        str, typer.Option(envvar="OPSCTL_NOTIFICATION", metavar="HOST:PORT", help=_ADDRESS_HELP)
-    ] = "",
-    token_file: Annotated[
-        Path | None,
-        typer.Option(envvar="OPSCTL_TOKEN_FILE", help="File with an operator's bearer token."),
-    ] = None,
-    tls_roots: Annotated[
-        Path | None,
-        typer.Option(envvar="OPSCTL_TLS_ROOTS", help="PEM file of trusted roots; enables TLS."),
-    ] = None,
-    nats: Annotated[
-        str,
-        typer.Option(
-            envvar="OPSCTL_NATS",
-            metavar="URL",
-            help="nats://user:password@host:port, several separated by commas; `journey` reads"
-            " events there.",
-        ),
-    ] = "",
-    nats_credentials: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="OPSCTL_NATS_CREDENTIALS",
-            help="File with a NATS user's token and key, instead of user and password.",
-        ),
-    ] = None,
-    nats_tls_roots: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="OPSCTL_NATS_TLS_ROOTS", help="PEM file of roots to trust at NATS; demands TLS."
-        ),
-    ] = None,
-    nats_tls_certificate: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="OPSCTL_NATS_TLS_CERTIFICATE", help="PEM file of a client certificate for NATS."
-        ),
-    ] = None,
-    nats_tls_key: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="OPSCTL_NATS_TLS_KEY", help="PEM file of the client certificate's key."
-        ),
-    ] = None,
-    data_dir: Annotated[
-        Path,
-        typer.Option(
-            envvar="OPSCTL_DATA_DIR",
-            help="Data directory of a devstack; supplies addresses and token that are not given.",
-        ),
-    ] = Path(".dev"),
+    payment: options.Payment = "",
+    interview: options.Interview = "",
+    notification: options.Notification = "",
+    token_file: options.TokenFile = None,
+    tls_roots: options.TlsRoots = None,
+    nats: options.Nats = "",
+    nats_credentials: options.NatsCredentials = None,
+    nats_tls_roots: options.NatsTlsRoots = None,
+    nats_tls_certificate: options.NatsTlsCertificate = None,
+    nats_tls_key: options.NatsTlsKey = None,
+    data_dir: options.DataDir = Path(".dev"),
 ) -> None:
     """The options of all commands."""
     known = [str(option.envvar) for option in context.command.params if _has_variable(option)]
