@@ -70,7 +70,7 @@ async def test_interview_answers_a_refund_of_an_order_without_a_session(
 async def test_interview_answers_that_the_session_is_started_also_after_its_end(
     stack_without_payment: RunningStack, end: str
 ) -> None:
-    """By InterviewStarted with the refund's id."""
+    """By InterviewStarted with the refund's id, and whether the interview has ended."""
     order, interview = await order_with_started_session(stack_without_payment)
     if end:
         await getattr(interview, end)()
@@ -80,7 +80,8 @@ async def test_interview_answers_that_the_session_is_started_also_after_its_end(
         interview_events.InterviewStarted, order.order_id, 2
     )
     assert (started.refund_id, answer.refund_id) == ("", request.refund_id)
-    answer.refund_id = ""
+    assert answer.interview_ended == bool(end)
+    answer.refund_id, answer.interview_ended = "", False
     assert answer == started
     withheld = f"interview.v1.SessionWithheld.{order.order_id}"
     assert await stack_without_payment.message_count(withheld) == 0

@@ -8,6 +8,7 @@ from interview_svc.use_cases.code_updates import apply_code_updates
 from runtime.database.transactions import Transactions
 from runtime.ids import new_id
 from tests.builders.interview import NOW, payment_completed, session_factory
+from tests.fakes.clock import at
 from tests.integration.service_databases import ServiceDatabase
 
 
@@ -16,7 +17,7 @@ async def prepare(schema: ServiceDatabase, orders: Sequence[int]) -> None:
     updates = [payment_completed(order) for order in orders]
     factory = session_factory(lambda: new_id("ses"))
     async with Transactions(schema.engine, UnitOfWork).transaction() as uow:
-        await apply_code_updates(updates, uow, factory=factory, now=NOW)
+        await apply_code_updates(updates, uow, factory=factory, clock=at(NOW))
 
 
 async def column(schema: ServiceDatabase, query: str) -> list[str]:

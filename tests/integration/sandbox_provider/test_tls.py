@@ -55,7 +55,7 @@ async def outcome_of_unused_key(keys: Keys, target: str, **tls: Path) -> Any:
         database_url="postgresql+asyncpg://nobody@127.0.0.1:1/nothing",
         nats_url="nats://127.0.0.1:1",
         nats_user="payment",
-        nats_password="",
+        nats_password="secret",
         provider_target=target,
         provider_secret="secret",
         **tls,

@@ -33,6 +33,7 @@ from runtime.ids import new_id
 from runtime.protobuf import to_event
 from tests.builders.order_events import OrderEvents
 from tests.builders.payment import ADA
+from tests.fakes.clock import at
 from tests.integration.bus import OpenBus
 from tests.integration.services.interview import interview_consumer
 from tests.integration.services.schemas import REFUSALS, Refuse, Schemas
@@ -53,7 +54,7 @@ async def test_payment_changes_an_order_only_together_with_the_event(
 
     async def cancel() -> None:
         async with database.transaction() as uow:
-            await cancel_order(CancelOrder(order_id, None), uow, now=datetime.now(UTC))
+            await cancel_order(CancelOrder(order_id, None), uow, clock=at(datetime.now(UTC)))
 
     status = select(orders.c.status).where(orders.c.order_id == order_id)
     published = select(payment_tables.outbox.c.type).where(payment_tables.outbox.c.key == order_id)

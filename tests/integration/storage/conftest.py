@@ -1,6 +1,5 @@
 """The schemas of the services on a real PostgreSQL, empty before each test."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -52,25 +51,14 @@ _UNITS_OF_WORK: dict[str, Callable[[AsyncConnection], Any]] = {
     "interview": InterviewUnitOfWork,
     "notification": NotificationUnitOfWork,
 }
-# The catalogue is part of the schema.
+# The catalogue and the tables of one row are part of the schema.
+_FILLED_BY_MIGRATIONS = {"products", "outbox_published", "outbox_dropped", "payment_watermark"}
 _TABLES = {
     table
     for module in (payment_tables, interview_tables, notification_tables)
     for table in module.metadata.tables.values()
-    if table.name not in {"products", "outbox_published"}
+    if table.name not in _FILLED_BY_MIGRATIONS
 }
-
-
-@pytest.fixture(scope="session")
-def migrated_stack(stack: Stack) -> Stack:
-    """The servers, with the schemas of all services."""
-
-    async def migrate() -> None:
-        for name in SERVICES:
-            await stack.migrate(name)
-
-    asyncio.run(migrate())
-    return stack
 
 
 @pytest.fixture

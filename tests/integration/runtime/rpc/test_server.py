@@ -99,7 +99,7 @@ async def listening(directory: Path, **settings: Any) -> AsyncIterator[Listening
         database_url="postgresql+asyncpg://nobody@127.0.0.1:1/nothing",
         nats_url="nats://127.0.0.1:1",
         nats_user="payment",
-        nats_password="",
+        nats_password="secret",
         listen="127.0.0.1:0",
         max_concurrent_calls=MOST,
         **settings,
