@@ -9,10 +9,8 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-stamp
 DEVELOPMENT := $(VENV)/.dev-stamp
 BENCH := $(VENV)/.bench-stamp
-CONTRACT_IMAGE := $(VENV)/contracts.binpb
-CONTRACT_PACKAGES := $(patsubst protos/%/,%,$(filter-out %__pycache__/,$(wildcard protos/*/)))
-BUF_RULES := {"version":"v2","lint":{"use":["STANDARD","COMMENTS"]}}
-BUF_BREAKING := {"version":"v2","breaking":{"use":["FILE"]}}
+CONTRACTS := build/contracts.binpb
+CONTRACT_SOURCES := $(wildcard protos/*.py protos/*/*/*.proto)
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q
@@ -39,21 +37,26 @@ clean: ## Delete the stack's data and all caches
 	@if [ -x $(BIN)/devstack ]; then $(BIN)/devstack clean; \
 	elif [ -d .dev ]; then echo "make: run 'make setup clean' to remove .dev" >&2; exit 1; fi
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* \
-		build *.egg-info
-	@find . -path './$(VENV)' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+		build *.egg-info mutants examples/go/gen examples/typescript/gen examples/typescript/dist
+	@find . \( -path './$(VENV)' -o -name node_modules \) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: distclean
 distclean: clean ## Delete the virtual environment as well
-	@rm -rf $(VENV)
+	@rm -rf $(VENV) examples/typescript/node_modules
 
 # Development
 
 .PHONY: setup
-setup: $(RUNTIME) $(DEVELOPMENT) ## Create the virtual environment with everything development needs
+setup: $(RUNTIME) $(DEVELOPMENT) $(CONTRACTS) ## Create the virtual environment with everything development needs
 
 .PHONY: gen
 gen: $(DEVELOPMENT) ## Compile the contracts into gen/
 	@$(BIN)/python protos/compile.py gen
+
+.PHONY: contracts
+contracts: $(CONTRACTS) ## Write what other languages need of the contracts
+	@echo "build/protos: the files that protos/ imports"
+	@echo "$(CONTRACTS): the descriptor set of all contracts and imports"
 
 .PHONY: docs
 docs: $(RUNTIME) ## Generate docs/settings.md from the settings classes
@@ -106,12 +109,9 @@ check-imports: $(RUNTIME) $(DEVELOPMENT)
 	@$(BIN)/lint-imports
 
 .PHONY: check-contracts
-check-contracts: $(DEVELOPMENT)
-	@$(BIN)/python protos/compile.py --image $(CONTRACT_IMAGE)
-	@$(BIN)/buf breaking $(CONTRACT_IMAGE) --against tests/contract/golden/contracts.binpb \
-		--config '$(BUF_BREAKING)'
-	@$(BIN)/buf lint $(CONTRACT_IMAGE) --config '$(BUF_RULES)' \
-		$(foreach package,$(CONTRACT_PACKAGES),--path $(package))
+check-contracts: $(CONTRACTS)
+	@$(BIN)/buf breaking protos --against tests/contract/golden/contracts.binpb
+	@$(BIN)/buf lint
 
 .PHONY: check-docs
 check-docs: $(RUNTIME)
@@ -135,6 +135,10 @@ requirements: ## Pin all requirements again, with hashes (needs uv)
 	$(UV_COMPILE) --upgrade pyproject.toml -o requirements.txt
 	$(UV_COMPILE) --upgrade pyproject.toml --group dev -o requirements-dev.txt
 	$(UV_COMPILE) --upgrade pyproject.toml --group bench -o requirements-bench.txt
+
+# The folder build/protos is written with it.
+$(CONTRACTS): $(CONTRACT_SOURCES) $(DEVELOPMENT)
+	@$(BIN)/python protos/compile.py --image $@
 
 # Set-up. A stamp is written last, so that an interrupted set-up is repeated.
 

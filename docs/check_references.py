@@ -26,6 +26,8 @@ _MAKE = re.compile(r"\bmake ([a-z][a-z-]*)")
 _ROW = re.compile(r"^\| `([^`]+)` \|")
 # The code composes some names: f"consumer_{name}", and the prefix of all metrics.
 _TEMPLATE = re.compile(r'f"(\w{5,})\{\w+\}"')
+# Folders that are not part of the repository.
+_PRODUCED = {"build", "mutants", "node_modules"}
 _LOG_TABLE, _METRIC_TABLE = "| Log event |", "| Metric |"
 
 
@@ -99,8 +101,12 @@ def unknown_names(text: str) -> Iterator[str]:
 
 def main() -> None:
     folders = [path for path in ROOT.iterdir() if path.is_dir() and path.name[0] not in "._"]
-    top_level = {folder.name for folder in folders}
-    documents = [*ROOT.glob("*.md"), *(path for one in folders for path in one.rglob("*.md"))]
+    top_level = {folder.name for folder in folders} - _PRODUCED
+    documents = [
+        path
+        for path in [*ROOT.glob("*.md"), *(path for one in folders for path in one.rglob("*.md"))]
+        if not _PRODUCED.intersection(path.relative_to(ROOT).parts)
+    ]
     faults = []
     for path in sorted(documents):
         text = path.read_text("utf-8")

@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63ontract/v1/options.proto\x12\x0b\x63ontract.v1\x1a google/protobuf/descriptor.proto\"D\n\x05\x45vent\x12\x11\n\tkey_field\x18\x01 \x01(\t\x12\x11\n\taggregate\x18\x02 \x01(\t\x12\x15\n\rversion_field\x18\x03 \x01(\t\"<\n\x06\x41\x63\x63\x65ss\x12 \n\x05roles\x18\x01 \x03(\x0e\x32\x11.contract.v1.Role\x12\x10\n\x08services\x18\x02 \x03(\t*W\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_CUSTOMER\x10\x01\x12\x13\n\x0fROLE_STOREFRONT\x10\x02\x12\x11\n\rROLE_OPERATOR\x10\x03:E\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xd2\x86\x03 \x01(\x0b\x32\x13.contract.v1.Access:D\n\x05\x65vent\x12\x1f.google.protobuf.MessageOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x12.contract.v1.Eventb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63ontract/v1/options.proto\x12\x0b\x63ontract.v1\x1a google/protobuf/descriptor.proto\"D\n\x05\x45vent\x12\x11\n\tkey_field\x18\x01 \x01(\t\x12\x11\n\taggregate\x18\x02 \x01(\t\x12\x15\n\rversion_field\x18\x03 \x01(\t\"<\n\x06\x41\x63\x63\x65ss\x12 \n\x05roles\x18\x01 \x03(\x0e\x32\x11.contract.v1.Role\x12\x10\n\x08services\x18\x02 \x03(\t*W\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_CUSTOMER\x10\x01\x12\x13\n\x0fROLE_STOREFRONT\x10\x02\x12\x11\n\rROLE_OPERATOR\x10\x03:E\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xd2\x86\x03 \x01(\x0b\x32\x13.contract.v1.Access:D\n\x05\x65vent\x12\x1f.google.protobuf.MessageOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x12.contract.v1.EventB8Z6mockinterview.example/contracts/contract/v1;contractv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'contract.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'Z6mockinterview.example/contracts/contract/v1;contractv1'
   _globals['_ROLE']._serialized_start=208
   _globals['_ROLE']._serialized_end=295
   _globals['_EVENT']._serialized_start=76

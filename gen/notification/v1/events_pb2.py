@@ -27,13 +27,14 @@ from contract.v1 import options_pb2 as contract_dot_v1_dot_options__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cnotification/v1/events.proto\x12\x0fnotification.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x02\n\x12NotificationFailed\x12<\n\x0fnotification_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ntf_[0-9A-HJKMNP-TV-Z]{26}$\x12\x35\n\x08order_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x35\n\tfailed_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01:\x0e\x8a\xb5\x18\n\n\x08order_idb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cnotification/v1/events.proto\x12\x0fnotification.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19\x63ontract/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x02\n\x12NotificationFailed\x12<\n\x0fnotification_id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^ntf_[0-9A-HJKMNP-TV-Z]{26}$\x12\x35\n\x08order_id\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x12\n\nevent_type\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x35\n\tfailed_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01:\x0e\x8a\xb5\x18\n\n\x08order_idB@Z>mockinterview.example/contracts/notification/v1;notificationv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'notification.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'Z>mockinterview.example/contracts/notification/v1;notificationv1'
   _globals['_NOTIFICATIONFAILED'].fields_by_name['notification_id']._loaded_options = None
   _globals['_NOTIFICATIONFAILED'].fields_by_name['notification_id']._serialized_options = b'\272H r\0362\034^ntf_[0-9A-HJKMNP-TV-Z]{26}$'
   _globals['_NOTIFICATIONFAILED'].fields_by_name['order_id']._loaded_options = None

@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16payment/v1/money.proto\x12\npayment.v1\x1a\x1b\x62uf/validate/validate.proto\"W\n\x05Money\x12$\n\x0c\x61mount_minor\x18\x01 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00\x12(\n\rcurrency_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16payment/v1/money.proto\x12\npayment.v1\x1a\x1b\x62uf/validate/validate.proto\"W\n\x05Money\x12$\n\x0c\x61mount_minor\x18\x01 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00\x12(\n\rcurrency_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$B6Z4mockinterview.example/contracts/payment/v1;paymentv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'payment.v1.money_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'Z4mockinterview.example/contracts/payment/v1;paymentv1'
   _globals['_MONEY'].fields_by_name['amount_minor']._loaded_options = None
   _globals['_MONEY'].fields_by_name['amount_minor']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
   _globals['_MONEY'].fields_by_name['currency_code']._loaded_options = None

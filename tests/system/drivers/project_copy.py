@@ -12,7 +12,8 @@ from devstack.commands import PROJECT
 _VENV = Path(sys.executable).parent.parent
 _PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))
 _PACKAGES = _PYPROJECT["tool"]["importlinter"]["root_packages"]
-_PARTS = ("Makefile", "pyproject.toml", ".ci", "protos", "gen", "tests/contract/golden", *_PACKAGES)
+_FILES = ("Makefile", "buf.yaml", "buf.gen.yaml", "pyproject.toml")
+_PARTS = (*_FILES, ".ci", "protos", "gen", "tests/contract/golden", *_PACKAGES)
 _CACHES = shutil.ignore_patterns("__pycache__")
 
 
@@ -33,7 +34,7 @@ def make(tree: Path, target: str, *arguments: str) -> subprocess.CompletedProces
     program = shutil.which("make")
     assert program is not None, "the project needs make"
     stamps = [f"--old-file={_VENV / name}" for name in (".dev-stamp", ".runtime-stamp")]
-    variables = [f"VENV={_VENV}", f"CONTRACT_IMAGE={tree / 'contracts.binpb'}"]
+    variables = [f"VENV={_VENV}"]
     return subprocess.run(  # noqa: S603
         [program, *stamps, *variables, *arguments, target],
         cwd=tree,
