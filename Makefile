@@ -75,6 +75,14 @@ bench: $(RUNTIME) $(BENCH) ## Measure against limits and peers: all, or PART=rel
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m bench $(addprefix --part ,$(PART)) \
 		$(if $(QUICK),--quick,$(if $(PART),,--output bench/RESULTS.md)) $(ARGS)
 
+# The size and the seed of the sample of mutants.
+MUTANTS ?= 60
+SEED ?= $(shell date +%s)
+
+.PHONY: mutants
+mutants: $(RUNTIME) $(DEVELOPMENT) ## Test the tests by a sample of mutants (MUTANTS=60 SEED=1)
+	@$(BIN)/python tests/mutation/sample.py --mutants $(MUTANTS) --seed $(SEED) $(ARGS)
+
 .PHONY: publish-contracts
 publish-contracts: gen ## Record the contracts as published; fails on breaking changes
 	@$(BIN)/python protos/publish.py
