@@ -455,3 +455,46 @@ async def test_a_completed_session_of_an_unknown_order_is_not_cancelled(
     the_session(uow).status = status
     await delete_unknown_orders(["ord_1"], uow, clock=at(LATER))
     assert the_session(uow).status is status
+
+
+async def test_the_session_of_an_unknown_order_is_cancelled_now() -> None:
+    uow = await paid_order()
+    uow.events.clear()
+    await delete_unknown_orders(["ord_1"], uow, clock=at(LATER))
+    (cancelled,) = uow.events
+    assert isinstance(cancelled, SessionCancelled)
+    assert cancelled.occurred_at == LATER
+
+
+async def test_a_session_is_for_the_product_of_its_order() -> None:
+    uow = InMemoryUnitOfWork()
+    await apply(uow, payment_completed(product_id="backend-60"))
+    assert the_session(uow).product_id == "backend-60"
+
+
+async def test_a_code_cached_during_the_query_is_not_replaced_by_an_older_reply() -> None:
+    """Another replica cached it; there was none before the query."""
+    uow = await paid_order(code_update(3))
+    await correct(uow, [code_update(2, "SUSPENDED")])
+    assert uow.cached_codes.saved["ord_1"].record == code_record(3)
+
+
+async def test_a_request_without_an_answer_does_not_prevent_the_next_one() -> None:
+    uow = await paid_order(code_update(3))
+    await apply(uow, payment_completed(2))
+    uow.events.clear()
+    overtaken, waiting = refund_request(2), RefundRequest(code_update(2, "SUSPENDED", order=2), "r")
+    await answer_refund_requests(
+        [overtaken, waiting], uow, factory=session_factory(), clock=at(LATER)
+    )
+    assert [event.order_id for event in uow.events if isinstance(event, SessionWithheld)] == [
+        "ord_2"
+    ]
+
+
+async def test_a_refund_request_prepares_a_deleted_session_again() -> None:
+    """Repair deleted it, and the request is the next that is handled for the order."""
+    uow = await paid_order()
+    uow.sessions.saved.clear()
+    assert SessionWithheld in types(await answer(uow, refund_request()))
+    assert the_session(uow).status is SessionStatus.PREPARED

@@ -6,7 +6,7 @@ import pytest
 
 from interview_svc.domain.errors import QuestionUnknown, SessionNotCompleted, SessionNotFound
 from interview_svc.domain.events import FeedbackPublished, InterviewCompleted
-from interview_svc.domain.feedback import Assessment, QuestionComment
+from interview_svc.domain.feedback import Assessment, Feedback, QuestionComment
 from interview_svc.domain.session_state import SessionStatus
 from interview_svc.use_cases.feedback import CreateFeedback, create_feedback
 from interview_svc.use_cases.qa_records import next_question
@@ -35,7 +35,9 @@ async def test_feedback_is_published_once_and_only_for_a_completed_interview() -
         await create_feedback(command("q1"), uow, clock=at(after(1)))
     await complete_session(REF, uow, clock=at(after(2)))
     feedback = await create_feedback(command("q1"), uow, clock=at(after(3)))
-    assert feedback.assessment == command("q1").assessment
+    assert feedback == Feedback(
+        "fbk_1", "ses_1", command("q1").assessment, "operator:mei", after(3)
+    )
     assert uow.feedback.saved == {"ses_1": feedback}
     assert uow.sessions.saved["ord_1"].status is SessionStatus.EVALUATED
     assert [type(event) for event in uow.events] == [InterviewCompleted, FeedbackPublished]

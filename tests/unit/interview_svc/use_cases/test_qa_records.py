@@ -69,3 +69,9 @@ async def test_only_the_open_question_can_be_answered() -> None:
     for question_id in ("q1", "q2", "unknown"):
         with pytest.raises(QuestionNotOpen):
             await answer(uow, question_id)
+
+
+async def test_the_refused_answer_names_its_question() -> None:
+    uow = await started_interview()
+    with pytest.raises(QuestionNotOpen, match="q2"):
+        await answer(uow, "q2")

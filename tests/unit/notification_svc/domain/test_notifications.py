@@ -318,3 +318,23 @@ def test_a_long_reason_is_cut_after_the_address_was_taken_out() -> None:
 )
 def test_addresses_are_compared_without_the_case_of_their_domain(email: str, expected: str) -> None:
     assert normalised(email) == expected
+
+
+def test_a_mail_that_is_sent_again_is_the_same_mail() -> None:
+    original = mail(S.FAILED)
+    again = original.resend("ntf_2", "<ntf_2@example.org>", NOW + CLAIM, None)
+    assert again == replace(
+        mail(),
+        notification_id="ntf_2",
+        message_id="<ntf_2@example.org>",
+        created_at=NOW + CLAIM,
+        due_at=NOW + CLAIM,
+        resend_of="ntf_1",
+    )
+
+
+def test_a_sent_mail_has_no_error() -> None:
+    """Also if its first attempt had one."""
+    sending = replace(mail(S.SENDING), last_error="451 try later")
+    sending.record(1, Accepted(), NOW, after_a_minute)
+    assert (sending.status, sending.last_error, sending.sent_at) == (S.SENT, "", NOW)

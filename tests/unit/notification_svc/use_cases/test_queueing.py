@@ -24,7 +24,7 @@ from notification_svc.domain.notifications import (
 )
 from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refused
 from notification_svc.domain.preferences import MailPreferences
-from notification_svc.domain.suppressions import SuppressionNotFound
+from notification_svc.domain.suppressions import Suppression, SuppressionNotFound
 from notification_svc.use_cases.queueing import (
     HandleEvent,
     QueueMail,
@@ -316,3 +316,26 @@ async def test_a_declined_kind_of_mail_is_not_sent_and_others_are(store: MailSto
     assert await store.send() == [FULL]
     declined = store.uow.notifications.saved["ntf_001"]
     assert (declined.status, declined.last_error) == (S.SUPPRESSED, "declined by the customer")
+
+
+async def test_a_suppressed_address_has_an_id_and_a_time(store: MailStore) -> None:
+    command = SuppressAddress("ada@EXAMPLE.org", "request by phone")
+    entry = await suppress_address(command, store.uow, ids=store.identity, now=NOW)
+    assert entry == Suppression("sup_001", "ada@example.org", "request by phone", NOW)
+
+
+async def test_a_refused_address_is_suppressed_with_the_reply(store: MailStore) -> None:
+    await store.hear(content=FULL)
+    await store.send(Refused("550 no such user", bad_address=True))
+    assert store.uow.suppressions.saved == {
+        "ada@example.org": Suppression("sup_002", "ada@example.org", "550 no such user", NOW)
+    }
+
+
+async def test_a_claim_takes_no_more_than_its_limit(store: MailStore) -> None:
+    for number in range(3):
+        mail = QueueMail(f"evt_{number}", "some.v1.Event", f"ord_{number}", "ada", ADA, FULL)
+        await store.take(HandleEvent(None, mail))
+    command = ClaimNotifications(2, timedelta(seconds=30))
+    claimed = await claim_notifications(command, store.uow, ids=store.identity, now=NOW)
+    assert len(claimed) == 2

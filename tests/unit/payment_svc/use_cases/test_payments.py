@@ -45,6 +45,7 @@ async def test_a_new_payment_is_pending_with_the_orders_price(uow: InMemoryUnitO
     payment = await given_payment(uow)
     assert (payment.status, payment.amount) == (PaymentStatus.PENDING, PRICE)
     assert uow.payments.saved == {"pay_1": payment}
+    assert payment.payment_method == "card"
 
 
 async def test_a_repeated_request_returns_the_payment_that_it_created(
@@ -84,7 +85,9 @@ async def test_an_order_has_one_open_payment_at_a_time(
     await given_payment(uow)
     if outcome:
         await given_outcome(uow, outcome)
-    with pytest.raises(PaymentInProgress, match="pay_1"):
+    state = uow.payments.saved["pay_1"].status
+    refusal = f"order ord_1 cannot be paid again: its payment pay_1 is {state}"
+    with pytest.raises(PaymentInProgress, match=refusal):
         await given_payment(uow, 2)
     assert list(uow.payments.saved) == ["pay_1"]
 
@@ -126,8 +129,19 @@ async def test_captured_money_pays_the_order_and_issues_its_code(uow: InMemoryUn
     assert (code.status, code.version, code.order_id) == (AccessCodeStatus.ACTIVE, 1, "ord_1")
     assert (code.issued_at, code.expire_at) == (NOW, NOW + timedelta(days=30))
     [event] = uow.events
-    assert isinstance(event, PaymentCompleted)
-    assert event.access_code == code.code
+    assert event == PaymentCompleted(
+        order_id="ord_1",
+        customer_id="cus_1",
+        recipient=order.recipient,
+        payment_id="pay_1",
+        access_code_id="acc_1",
+        access_code=code.code,
+        expire_at=code.expire_at,
+        version=1,
+        product_id="behavioral-30",
+        occurred_at=NOW,
+    )
+    assert (order.payment_id, code.product_id) == ("pay_1", "behavioral-30")
     assert uow.refunds.saved == {}
     assert [(entry.before, entry.after) for entry in uow.access_codes.audit[code.id]] == [
         (None, "ACTIVE")

@@ -126,3 +126,14 @@ async def test_a_repeated_body_is_the_same_notification(uow: InMemoryUnitOfWork)
     for _ in range(5):
         await store_notification(uow, Captured(PRICE))
     assert [entry.deliveries for entry in uow.notifications.saved.values()] == [5]
+
+
+@pytest.mark.parametrize("payment_id", ["pay_1", "pay_9"])
+async def test_the_applied_notification_is_returned_also_when_it_is_repeated(
+    uow: InMemoryUnitOfWork, payment_id: str
+) -> None:
+    """Processed or, of an unknown payment, quarantined."""
+    await given_submitted_payment(uow)
+    await store_notification(uow, Captured(PRICE), payment_id=payment_id)
+    for _ in range(2):
+        assert (await apply(uow)).notification == uow.notifications.saved["pnt_1"]
