@@ -21,6 +21,7 @@ class NotificationsInMemory:
     def __init__(self) -> None:
         self.saved: dict[str, Notification] = {}
         self.events: list[NotificationFailed] = []
+        self.locks: list[bool] = []  # whether with_codes locked, by call
 
     async def add_new(self, notifications: Sequence[Notification]) -> None:
         for one in notifications:
@@ -44,7 +45,7 @@ class NotificationsInMemory:
         return list(found.values())[:limit]
 
     async def with_codes(self, order_ids: Collection[str], *, lock: bool) -> Sequence[Notification]:
-        del lock
+        self.locks.append(lock)
         found = [
             (one.content.version, one.notification_id, deepcopy(one))
             for one in self.saved.values()

@@ -339,3 +339,12 @@ async def test_a_claim_takes_no_more_than_its_limit(store: MailStore) -> None:
     command = ClaimNotifications(2, timedelta(seconds=30))
     claimed = await claim_notifications(command, store.uow, ids=store.identity, now=NOW)
     assert len(claimed) == 2
+
+
+async def test_mails_are_locked_for_an_event_and_not_for_a_claim(store: MailStore) -> None:
+    """An event waits for a concurrent claim; the claim has locked its own mails already."""
+    await store.hear(1, content=CODE)
+    await store.hear(2)
+    assert store.uow.notifications.locks == [True]
+    await store.claim()
+    assert store.uow.notifications.locks == [True, False]

@@ -1,5 +1,7 @@
 """Use cases of orders: create, cancel, expire."""
 
+from datetime import timedelta
+
 import pytest
 
 from payment_svc.domain.money import Money
@@ -34,6 +36,11 @@ async def test_a_new_order_is_saved(uow: InMemoryUnitOfWork) -> None:
     assert (order.price, order.recipient) == (PRICE, ADA)
 
 
+async def test_the_time_to_pay_is_that_of_the_command(uow: InMemoryUnitOfWork) -> None:
+    command = CreateOrder("ord_1", "cus_1", "behavioral-30", PRICE, ADA, timedelta(minutes=7))
+    assert (await create_order(command, uow, now=NOW)).expire_at == NOW + timedelta(minutes=7)
+
+
 @pytest.mark.parametrize(
     ("product_id", "price", "error"),
     [("nothing", None, ProductNotFound), ("behavioral-30", Money(1, "CNY"), PriceMismatch)],
@@ -64,9 +71,9 @@ async def test_an_order_with_an_open_payment_cannot_be_cancelled_or_expire(
 ) -> None:
     """The provider can still capture it."""
     await given_submitted_payment(uow)
-    with pytest.raises(PaymentInProgress):
+    with pytest.raises(PaymentInProgress, match="order ord_1 cannot be cancelled: "):
         await cancel_order(CancelOrder("ord_1", None), uow, clock=at(NOW))
-    with pytest.raises(PaymentInProgress):
+    with pytest.raises(PaymentInProgress, match="order ord_1 cannot be expired: "):
         await expire_order("ord_1", uow, clock=at(AFTER))
     assert uow.orders.saved["ord_1"].status is OrderStatus.PENDING_PAYMENT
 

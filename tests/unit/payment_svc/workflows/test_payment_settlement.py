@@ -9,7 +9,7 @@ import pytest
 
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import OrderStatus
-from payment_svc.domain.payment_errors import PaymentMethodUnknown
+from payment_svc.domain.payment_errors import PaymentInProgress, PaymentMethodUnknown
 from payment_svc.domain.payments import (
     Accepted,
     Cancelled,
@@ -23,6 +23,7 @@ from payment_svc.domain.payments import (
 )
 from payment_svc.workflows.order_closing import OrderClosing
 from payment_svc.workflows.payments import PaymentWorkflow, ProviderUnavailable
+from runtime.database.idempotency import RequestIdReused
 from tests.builders.payment import ACCESS_CODE_FACTORY, PRICE, make_order, make_payment
 from tests.builders.payment_states import payment_command
 from tests.fakes.database import InMemoryDatabase
@@ -255,3 +256,54 @@ async def test_an_order_is_closed_only_when_its_payment_is(
     provider.calls.clear()
     await closing.with_payments_closed("ord_1", close_order)
     assert provider.calls == []
+
+
+async def test_a_request_creates_and_charges_a_payment_now(
+    database: InMemoryDatabase, provider: Provider, workflow: PaymentWorkflow
+) -> None:
+    await given_open_payment(database)
+    database.uow.payments.saved.clear()
+    before = datetime.now(UTC)
+    payment = await workflow.create(payment_command())
+    assert (payment.payment_id, payment.status) == ("pay_1", S.SUCCEEDED)
+    assert before <= payment.created_at <= datetime.now(UTC)
+    assert ("charge", S.PROCESSING) in provider.calls
+
+
+async def test_a_repeated_request_with_a_final_payment_does_not_reach_the_provider(
+    database: InMemoryDatabase, provider: Provider, workflow: PaymentWorkflow
+) -> None:
+    await given_open_payment(database)
+    database.uow.payments.saved.clear()
+    created = await workflow.create(payment_command())
+    provider.calls.clear()
+    assert await workflow.create(payment_command()) == created
+    assert provider.calls == []
+
+
+async def test_a_request_id_with_another_request_is_refused(
+    database: InMemoryDatabase, provider: Provider, workflow: PaymentWorkflow
+) -> None:
+    await given_open_payment(database)
+    database.uow.payments.saved.clear()
+    await workflow.create(payment_command())
+    provider.calls.clear()
+    with pytest.raises(RequestIdReused, match="req_1"):
+        await workflow.create(replace(payment_command(), request_hash=b"another request"))
+    assert provider.calls == []
+
+
+async def test_an_order_that_is_paid_again_and_again_is_not_closed(
+    database: InMemoryDatabase, workflow: PaymentWorkflow
+) -> None:
+    attempts = 0
+
+    async def find_a_new_payment() -> None:
+        nonlocal attempts
+        attempts += 1
+        raise PaymentInProgress("ord_1", "pay_2", "PROCESSING", "cancelled")
+
+    closing = OrderClosing(database, workflow)  # type: ignore[arg-type]
+    with pytest.raises(ProviderUnavailable, match="order ord_1: new payments"):
+        await closing.with_payments_closed("ord_1", find_a_new_payment)
+    assert attempts == 3

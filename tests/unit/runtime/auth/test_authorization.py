@@ -60,7 +60,7 @@ class FakeVerifier:
     """Believes the header: the name of a role."""
 
     async def authenticate(self, authorization: str) -> Caller:
-        if not authorization:
+        if authorization == "":
             raise TokenMissing
         return caller(Role(authorization))
 

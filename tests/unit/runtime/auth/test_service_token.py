@@ -31,12 +31,23 @@ def test_the_other_service_accepts_it(keys: Keys) -> None:
 
 def test_it_is_reused_for_half_its_lifetime(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its lifetime is five minutes; a call with it may take a while."""
-    now = time.monotonic()
+    start = time.monotonic()
+    issued: list[str] = []
+
+    def issue(*_: object) -> str:
+        issued.append(f"token {len(issued) + 1}")
+        return issued[-1]
+
+    def authorization_after(seconds: float) -> str:
+        monkeypatch.setattr("runtime.auth.signing.time.monotonic", lambda: start + seconds)
+        return token.authorization()
+
+    monkeypatch.setattr(TokenSigner, "issue", issue)
     token = service_token(keys)
-    first = token.authorization()
-    monkeypatch.setattr("runtime.auth.signing.time.monotonic", lambda: now + 149)
-    assert token.authorization() == first
-    monkeypatch.setattr("runtime.auth.signing.time.monotonic", lambda: now + 151)
-    monkeypatch.setattr(TokenSigner, "issue", lambda *_: "renewed")
-    assert token.authorization() == "Bearer renewed"
-    assert token.authorization() == "Bearer renewed"
+    assert [authorization_after(seconds) for seconds in (0, 149, 151, 300, 302)] == [
+        "Bearer token 1",
+        "Bearer token 1",
+        "Bearer token 2",
+        "Bearer token 2",
+        "Bearer token 3",
+    ]
