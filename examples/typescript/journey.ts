@@ -25,6 +25,7 @@ const RETRY_WHILE_UNAVAILABLE = {
   retryableStatusCodes: ["UNAVAILABLE"],
 };
 const OPTIONS = {
+  "grpc.enable_http_proxy": 0, // as the other clients: the services are reached directly
   "grpc.service_config": JSON.stringify({
     methodConfig: [{ name: [{}], timeout: "10s", retryPolicy: RETRY_WHILE_UNAVAILABLE }],
   }),
