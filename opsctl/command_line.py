@@ -1,4 +1,4 @@
-"""The commands of `opsctl` and the options that all of them share."""
+"""The commands of `opsctl`."""
 
 import logging
 import os

@@ -27,11 +27,11 @@ _PATTERNS: Mapping[str, Words] = {
         "必须为 1 到 64 个字符:字母、数字、点、短横线、下划线或冒号",
     ),
     "^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$": (
-        "must have 1 to 64 letters, digits, dots, dashes, underscores or @, not first a sign",
+        "must have 1 to 64 letters, digits, dots, dashes, _ or @, and begin with a letter or digit",
         "必须为 1 到 64 个字符:字母、数字、点、短横线、下划线或 @,且以字母或数字开头",
     ),
     "^[a-z0-9][a-z0-9-]{0,63}$": (
-        "must have 1 to 64 small letters, digits or dashes, and not begin with a dash",
+        "must have 1 to 64 lower-case letters, digits or dashes, and not begin with a dash",
         "必须为 1 到 64 个字符:小写字母、数字或短横线,且不以短横线开头",
     ),
     "^[A-Za-z0-9_]{1,128}$": (

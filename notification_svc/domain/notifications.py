@@ -234,7 +234,7 @@ class Notification:
         )
 
     def dismiss(self, now: datetime) -> None:
-        """An operator gives a failed mail up; raises NotificationNotFailed."""
+        """An operator dismisses a failed mail; raises NotificationNotFailed."""
         if self.status is not NotificationStatus.FAILED:
             raise NotificationNotFailed(self.notification_id, self.status)
         self.dismissed_at = self.dismissed_at or now

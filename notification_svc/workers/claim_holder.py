@@ -1,10 +1,11 @@
 """Holds the claims of this process, and releases those of processes that are gone.
 
-Guarantee: after a process was killed, the mails in its hands are due again within seconds, not when
-their claims expire. The claims of a process that runs are not released while PostgreSQL restarts or
-a connection breaks: a holder counts as gone only after this process has seen it without its lock
-for the whole grace period, over one unbroken connection. A process that PostgreSQL has disconnected
-and that cannot connect again for longer may have its mails sent twice, as after a crash.
+Guarantee: after a process was killed, the mails that it was sending are due again within seconds,
+not when their claims expire. The claims of a process that runs are not released while PostgreSQL
+restarts or a connection breaks: a holder counts as gone only after this process has seen it without
+its lock for the whole grace period, over one unbroken connection. A process that PostgreSQL has
+disconnected and that cannot connect again for longer may have its mails sent twice, as after a
+crash.
 """
 
 import asyncio

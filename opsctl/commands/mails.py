@@ -1,4 +1,4 @@
-"""`opsctl mails`: lists mails by status, sends them again, and gives failed ones up."""
+"""`opsctl mails`: lists mails by status, sends them again, and dismisses failed ones."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence

@@ -106,7 +106,7 @@ async def test_a_denied_call_changes_nothing(
     assert await _stored_state(shared_stack, order_id) == before
 
 
-async def test_its_queries_hold_no_more_of_the_order_than_payment_completed_told_it(
+async def test_its_queries_contain_no_more_of_the_order_than_payment_completed(
     shared_stack: RunningStack, interview: Clients
 ) -> None:
     """An operator is told the payment, too; interview copies the holder and nothing else."""

@@ -50,7 +50,7 @@ async def test_a_batch_is_handled_in_one_transaction(disruptable_stack: RunningS
     assert len(batch_sizes) <= _ORDERS // 5
 
 
-async def test_a_poison_message_holds_up_no_other_event(disruptable_stack: RunningStack) -> None:
+async def test_a_poison_message_delays_no_other_event(disruptable_stack: RunningStack) -> None:
     """All others of its batch take effect while it fails; after its replay it does too."""
     orders = await _pay_orders_while_interview_is_down(disruptable_stack)
     poison = orders[_ORDERS // 2]

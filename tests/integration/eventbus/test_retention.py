@@ -204,7 +204,7 @@ async def test_concurrent_sweeps_do_not_conflict(bus: Bus) -> None:
     assert partition_of(1) in await partitions(bus)
 
 
-async def test_no_advisory_lock_of_another_role_holds_up_the_rotation(bus: Bus) -> None:
+async def test_no_advisory_lock_of_another_role_delays_the_rotation(bus: Bus) -> None:
     """Any role of the database may take one."""
     async with bus.superuser.connect() as other:
         key = f"{bus.schema}.rotate_outbox_published"

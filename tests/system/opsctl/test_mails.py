@@ -53,7 +53,7 @@ async def test_a_failed_mail_is_reported_until_it_is_sent_again(
     assert failed not in await unresolved(shared_stack)
 
 
-async def test_a_failed_mail_can_be_given_up(shared_stack: RunningStack) -> None:
+async def test_a_failed_mail_can_be_dismissed(shared_stack: RunningStack) -> None:
     """It stays FAILED and needs no operator any more; giving it up again changes nothing."""
     order_id, failed = await failed_mail(shared_stack)
     for _ in range(2):

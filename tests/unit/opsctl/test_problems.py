@@ -38,7 +38,7 @@ def unsettled(**fields: Any) -> payment_service_pb2.Unsettled:
     return payment_service_pb2.Unsettled(**fields)
 
 
-def test_mails_on_their_way_need_nobody() -> None:
+def test_waiting_mails_need_no_operator() -> None:
     assert mails() == []
     assert mails(queued_count=9, sending_count=8, oldest_waiting_age=seconds(60)) == []
     assert mails(deferred_count=1, oldest_waiting_age=seconds(59), last_error="451 later") == []
@@ -65,7 +65,7 @@ def test_mails_that_need_an_operator(fields: dict[str, Any], text: str) -> None:
     assert text in problem
 
 
-def test_payments_that_wait_for_their_customer_need_nobody() -> None:
+def test_payments_that_wait_for_their_customer_need_no_operator() -> None:
     assert settlement() == []
     assert settlement(payments=unsettled(count=5, oldest_age=seconds(3600))) == []
     recent = unsettled(count=1, unknown_count=1, oldest_unknown_age=seconds(60))

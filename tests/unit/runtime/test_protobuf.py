@@ -105,7 +105,7 @@ def test_bytes_that_are_no_such_message_are_malformed(data: bytes) -> None:
         decoder(events_pb2.PaymentCompleted)(event)
 
 
-def test_a_body_that_breaks_its_contract_is_malformed_and_told_by_field() -> None:
+def test_a_body_that_violates_its_contract_is_malformed_and_named_by_field() -> None:
     message = payment_completed(version=0, access_code="nonsense")
     with pytest.raises(
         MalformedEnvelope, match=r"access_code must be .*; version must be 1 or more"
@@ -141,7 +141,7 @@ def test_a_message_that_keeps_its_contract_breaks_nothing() -> None:
     assert violations(payment_completed()) == []
 
 
-def test_broken_constraints_are_told_by_path() -> None:
+def test_violated_constraints_are_named_by_path() -> None:
     message = payment_completed(
         version=0, recipient=access_code_pb2.Recipient(email="nobody", language_code="xx")
     )

@@ -191,7 +191,7 @@ def test_a_malformed_code_is_refused(typed: str) -> None:
         normalise(typed)
 
 
-def test_a_malformed_code_is_told_what_a_code_looks_like() -> None:
+def test_the_error_for_a_malformed_code_describes_a_code() -> None:
     with pytest.raises(MalformedAccessCode, match="16 letters and digits in four groups of four"):
         normalise("my code")
 

@@ -33,7 +33,7 @@ async def test_messages_that_arrive_late_for_a_fetch_are_returned_within_the_lim
     ]
 
 
-async def test_a_paused_consumer_is_told_from_an_idle_one(bus: Bus) -> None:
+async def test_a_paused_consumer_differs_from_an_idle_one(bus: Bus) -> None:
     """The lag states until when; after it was resumed, it is not paused any more."""
     admin = (await bus.administrator()).jetstream()
     consumer = bus.pull_consumer()

@@ -180,7 +180,7 @@ async def test_without_the_providers_keys_the_service_runs_and_says_unavailable(
     assert await verifier.authenticate(server.issuer.bearer()) == MEI
 
 
-async def test_a_provider_that_hangs_holds_up_nobody_else(server: JwksServer, keys: Keys) -> None:
+async def test_a_provider_that_hangs_delays_no_other(server: JwksServer, keys: Keys) -> None:
     async with trusting(server, keys) as verifier:
         server.answers.clear()
         waiting = asyncio.create_task(verifier.authenticate(server.issuer.bearer()))

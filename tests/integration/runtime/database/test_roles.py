@@ -138,7 +138,7 @@ async def test_attributes_that_a_role_has_too_many_are_taken_away_or_named(
     assert not any(await managed.superuser.fetchrow(ATTRIBUTES, ["alpha_runtime"]))
 
 
-async def test_a_role_that_may_not_create_roles_is_told_what_is_needed(
+async def test_a_role_that_may_not_create_roles_gets_an_error_that_names_the_privilege(
     managed: ManagedServer,
 ) -> None:
     await managed.superuser.execute(f"ALTER ROLE {ADMIN} NOCREATEROLE")

@@ -79,7 +79,7 @@ async def test_events_are_put_back_once_per_request(bus: Bus) -> None:
     assert await bus.unpublished() == []
 
 
-async def test_a_check_looks_at_the_last_hour_unless_told_otherwise(bus: Bus) -> None:
+async def test_a_check_covers_the_last_hour_by_default(bus: Bus) -> None:
     ops, relay = await servicer(bus, bus.relay()), bus.relay()
     await bus.commit(*bus.events(3))
     await bus.publish_all(relay)
@@ -113,13 +113,13 @@ async def test_any_time_may_be_asked_for(bus: Bus, year: int) -> None:
     assert (reply.published_count, reply.message_count) == (expected, expected)
 
 
-def test_an_unavailable_broker_is_told_with_a_time_to_try_again() -> None:
+def test_an_unavailable_broker_is_reported_with_a_retry_delay() -> None:
     code, reason, kinds = details(BrokerUnavailable("password refused"))
     assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "BROKER_UNAVAILABLE")
     assert "RetryInfo" in kinds
 
 
-def test_of_long_lists_the_beginning_is_told() -> None:
+def test_the_beginning_of_a_long_list_is_reported() -> None:
     one = MissingEvent("evt", "x.v1.Y", "k", "S", "", datetime(2026, 1, 1, tzinfo=UTC))
     reply = findings(Findings([one] * 1001, [one] * 999, 5000, 7000))
     assert (len(reply.lost), len(reply.unhandled)) == (1000, 999)

@@ -123,7 +123,7 @@ async def test_a_proxy_is_used_if_it_is_asked_for() -> None:
         assert proxy.connections == 1
 
 
-async def test_a_slow_connection_is_not_given_up_before_the_deadline() -> None:
+async def test_a_slow_connection_is_awaited_until_the_deadline() -> None:
     """Then the status says that the server did not answer, not that it cannot be reached."""
 
     async def never_answer(_reader: object, writer: asyncio.StreamWriter) -> None:

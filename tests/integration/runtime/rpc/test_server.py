@@ -152,7 +152,7 @@ async def files_shown(
     return [descriptor_pb2.FileDescriptorProto.FromString(file) for file in files]
 
 
-async def test_streams_without_a_token_keep_nobody_out(tmp_path: Path) -> None:
+async def test_streams_without_a_token_do_not_use_up_the_capacity(tmp_path: Path) -> None:
     """However many of them are open: calls are answered, probes and reflection too."""
     async with listening(tmp_path) as here:
         crowded = here.channel()
@@ -187,7 +187,7 @@ async def test_streams_without_a_token_are_bounded_in_number_and_time(
         again.cancel()
 
 
-async def test_calls_beyond_the_most_are_told_to_come_again(tmp_path: Path) -> None:
+async def test_calls_beyond_the_limit_get_a_retry_delay(tmp_path: Path) -> None:
     """RESOURCE_EXHAUSTED with RetryInfo for who may call; who may not counts for nothing."""
     async with listening(tmp_path) as here:
         channel = here.channel()
@@ -206,7 +206,7 @@ async def test_calls_beyond_the_most_are_told_to_come_again(tmp_path: Path) -> N
         assert await here.products(channel) == payment_service_pb2.ListProductsResponse()
 
 
-async def test_a_call_that_is_given_up_makes_room(tmp_path: Path) -> None:
+async def test_a_cancelled_call_frees_its_slot(tmp_path: Path) -> None:
     async with listening(tmp_path) as here:
         channel = here.channel()
         calls = [here.products(channel) for _ in range(MOST)]
@@ -232,7 +232,7 @@ def _reason_and_pause(error: grpc.aio.AioRpcError) -> tuple[str, bool]:
     return info.reason, paused
 
 
-async def test_a_watcher_hears_of_every_change_until_the_end(tmp_path: Path) -> None:
+async def test_a_watcher_receives_every_change_until_the_end(tmp_path: Path) -> None:
     """At the end it is let go, so that it doesn't hold up the stop."""
     async with listening(tmp_path) as here:
         watching, unknown = watch(here.channel()), watch(here.channel(), "nobody's")
@@ -255,7 +255,7 @@ async def test_the_health_of_an_unknown_name_is_not_found(tmp_path: Path) -> Non
         assert refused.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_watcher_that_takes_no_answer_holds_up_nothing(
+async def test_a_watcher_that_reads_nothing_delays_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its window is empty, so that what is written to it never leaves; health goes on."""

@@ -62,20 +62,22 @@ async def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path) 
         await server.stop(0)
 
 
-def test_a_missing_certificate_is_told_at_the_start(tmp_path: Path) -> None:
+def test_a_missing_certificate_is_reported_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(CertificateUnreadable, match=r"none\.pem"):
         server_credentials(tmp_path / "none.pem", tmp_path / "none.key")
 
 
 @pytest.mark.parametrize("broken", ["certificate.pem", "key.pem"])
-def test_a_certificate_that_is_none_is_told_at_the_start(tmp_path: Path, broken: str) -> None:
+def test_a_file_that_is_no_certificate_is_reported_at_the_start(
+    tmp_path: Path, broken: str
+) -> None:
     certificate, key, _ = write_certificate(tmp_path)
     (tmp_path / broken).write_text("nonsense")
     with pytest.raises(CertificateUnreadable, match=r"certificate\.pem.*key\.pem"):
         server_credentials(certificate, key)
 
 
-def test_a_key_of_another_certificate_is_told_at_the_start(tmp_path: Path) -> None:
+def test_a_key_of_another_certificate_is_reported_at_the_start(tmp_path: Path) -> None:
     certificate, key, _ = write_certificate(tmp_path)
     other = tmp_path / "other"
     other.mkdir()
@@ -86,7 +88,7 @@ def test_a_key_of_another_certificate_is_told_at_the_start(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("text", [None, "", "nonsense"])
-def test_roots_that_can_not_be_read_are_told(tmp_path: Path, text: str | None) -> None:
+def test_unreadable_roots_are_reported(tmp_path: Path, text: str | None) -> None:
     roots = tmp_path / "roots.pem"
     if text is not None:
         roots.write_text(text)

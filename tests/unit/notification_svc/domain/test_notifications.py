@@ -253,7 +253,7 @@ def test_a_code_that_ran_out_is_not_sent(status: NotificationStatus) -> None:
         (code_version(5, code="acc_2"), 3),
     ],
 )
-def test_a_code_sent_again_is_told_as_of_the_version_that_says_it_is_good(
+def test_a_resent_code_has_the_version_in_which_it_is_valid(
     newest: CodeVersion | None, version: int
 ) -> None:
     """A code that isn't good keeps its old version, and is SUPPRESSED when its turn comes."""

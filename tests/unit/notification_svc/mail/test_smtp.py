@@ -80,7 +80,7 @@ def test_trouble_that_may_pass_is_deferred(error: Exception) -> None:
         (TimeoutError(), True),
     ],
 )
-def test_an_outage_of_the_server_is_told_from_trouble_with_one_mail(
+def test_an_outage_of_the_server_differs_from_the_failure_of_one_mail(
     error: Exception, *, every_mail: bool
 ) -> None:
     outcome = classify(error)

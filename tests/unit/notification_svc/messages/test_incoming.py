@@ -94,9 +94,7 @@ def test_a_payment_brings_a_code_and_tells_it() -> None:
         payment_events.AccessCodeRedeemed,
     ],
 )
-def test_an_event_with_a_record_raises_the_version_and_tells_nobody(
-    event: Any, status: str
-) -> None:
+def test_an_event_with_a_record_raises_the_version_without_a_mail(event: Any, status: str) -> None:
     assert convert(event(order_id="ord_1", record=record(status))) == HandleEvent(
         code_version(status)
     )
@@ -110,7 +108,7 @@ def test_a_failed_refund_of_an_order_without_code_says_nothing() -> None:
 @pytest.mark.parametrize(
     "event", [payment_events.AccessCodeReinstated, payment_events.AccessCodeReissued]
 )
-def test_a_code_is_told_only_if_it_is_good(event: Any, status: str) -> None:
+def test_a_code_is_mailed_only_if_it_is_valid(event: Any, status: str) -> None:
     """A code reinstated by the operator may still be held by a refund."""
     taken = convert(event(record=record(status), **TO_WHOM))
     assert taken.code == code_version(status)
@@ -127,7 +125,7 @@ def test_a_code_is_told_only_if_it_is_good(event: Any, status: str) -> None:
     ],
 )
 @pytest.mark.parametrize("status", ["ACTIVE", "REVOKED", ""])
-def test_a_refund_is_told_whatever_became_of_the_code(
+def test_a_refund_is_mailed_whatever_the_state_of_the_code(
     full: bool, surplus: bool, scope: RefundScope, status: str
 ) -> None:
     taken = convert(
@@ -146,7 +144,7 @@ def test_a_refund_is_told_whatever_became_of_the_code(
 
 
 @pytest.mark.parametrize("reason", session_pb2.SessionCancelReason.keys())
-def test_a_cancelled_session_is_told_unless_the_refund_tells_it(reason: str) -> None:
+def test_a_cancelled_session_is_mailed_unless_the_refund_is(reason: str) -> None:
     taken = convert(
         interview_events.SessionCancelled(
             session_id="ses_1",
@@ -167,7 +165,7 @@ def test_a_cancelled_session_is_told_unless_the_refund_tells_it(reason: str) -> 
     )
 
 
-def test_published_feedback_is_told() -> None:
+def test_published_feedback_is_mailed() -> None:
     taken = convert(
         interview_events.FeedbackPublished(
             session_id="ses_1", feedback_id="fbk_1", product_id="backend-60", rating=4, **TO_WHOM

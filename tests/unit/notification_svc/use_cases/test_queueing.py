@@ -126,7 +126,7 @@ def store() -> MailStore:
     return MailStore()
 
 
-async def test_an_event_heard_twice_queues_one_mail(store: MailStore) -> None:
+async def test_an_event_delivered_twice_queues_one_mail(store: MailStore) -> None:
     """Once per event and recipient; a repeated version changes nothing."""
     mail = QueueMail("evt_1", "some.v1.Event", "ord_1", "ada", ADA, CODE)
     command = HandleEvent(CodeVersion("ord_1", 1, C.ACTIVE, "acc_1"), mail)
@@ -143,7 +143,9 @@ async def test_an_older_version_lowers_nothing(store: MailStore) -> None:
 
 
 @pytest.mark.parametrize("status", [C.SUSPENDED, C.REVOKED, C.EXPIRED, C.REDEEMED])
-async def test_a_code_is_never_told_after_it_changed(store: MailStore, status: CodeStatus) -> None:
+async def test_a_code_is_never_mailed_after_it_changed(
+    store: MailStore, status: CodeStatus
+) -> None:
     await store.hear(1, content=CODE)
     await store.hear(2, status)
     assert await store.send() == []
@@ -176,7 +178,7 @@ async def test_one_mail_of_an_order_is_on_its_way_at_a_time(store: MailStore) ->
     assert await store.send() == [FULL]
 
 
-async def test_a_reinstated_code_is_told_once_under_its_new_version(store: MailStore) -> None:
+async def test_a_reinstated_code_is_mailed_once_under_its_new_version(store: MailStore) -> None:
     await store.hear(1, content=CODE)
     await store.hear(2, C.SUSPENDED)
     await store.hear(3, content=replace(CODE, version=3))
@@ -185,7 +187,7 @@ async def test_a_reinstated_code_is_told_once_under_its_new_version(store: MailS
 
 
 @pytest.mark.parametrize("claimed_between", [True, False])
-async def test_a_failed_refund_leaves_nobody_without_their_code(
+async def test_after_a_failed_refund_the_customer_has_the_code(
     store: MailStore, claimed_between: bool
 ) -> None:
     """Its request held the mail back, or would have: the code is mailed again, as a resend."""
@@ -204,7 +206,7 @@ async def test_a_failed_refund_leaves_nobody_without_their_code(
     assert again.message_id != original.message_id
 
 
-async def test_a_failed_refund_that_overtook_the_payment_leaves_nobody_without_code(
+async def test_after_a_failed_refund_that_overtook_the_payment_the_customer_has_the_code(
     store: MailStore,
 ) -> None:
     await store.hear(3)
@@ -244,7 +246,7 @@ async def test_a_second_refund_holds_the_resent_code_back_again(store: MailStore
     assert await store.send() == []
 
 
-async def test_a_replaced_code_is_not_told_again(store: MailStore) -> None:
+async def test_a_replaced_code_is_not_mailed_again(store: MailStore) -> None:
     await store.hear(1, content=CODE)
     new = replace(CODE, access_code_id="acc_2", version=2)
     await store.hear(2, content=new, code="acc_2")

@@ -91,7 +91,7 @@ async def test_a_caller_without_any_of_the_roles_is_refused(role: Role) -> None:
 
 
 @pytest.mark.parametrize("role", Role)
-async def test_a_method_with_an_empty_policy_admits_nobody(role: Role) -> None:
+async def test_a_method_with_an_empty_policy_admits_no_caller(role: Role) -> None:
     with pytest.raises(CallNotAllowed):
         await authorizer().authorize(NOBODY, {"authorization": role.value})
 

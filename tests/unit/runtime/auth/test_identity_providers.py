@@ -160,7 +160,7 @@ def test_a_changed_file_is_taken_over(keys: Keys, file: Path) -> None:
         "keys/idp.json",
     ],
 )
-def test_a_set_may_be_a_file_or_a_url_that_nobody_can_forge(url: str) -> None:
+def test_a_key_set_may_be_a_file_or_a_secure_url(url: str) -> None:
     assert IdentityProvider(issuer=ISSUER, jwks=url, roles=OPERATOR).jwks == url
 
 

@@ -116,7 +116,7 @@ async def test_who_waits_is_served_in_turn(lookup: Lookup) -> None:
     assert served == sorted(served)
 
 
-async def test_calls_that_are_given_up_make_room_and_leave_nothing(lookup: Lookup) -> None:
+async def test_cancelled_calls_free_their_slots_and_leave_nothing(lookup: Lookup) -> None:
     """Those under way and those that wait; what is left is looked at, and then all is forgotten."""
     calls = [asyncio.create_task(lookup.judge(good=True)) for _ in range(3 * LIMIT)]
     await lookup.until_under_way(LIMIT)
@@ -130,7 +130,7 @@ async def test_calls_that_are_given_up_make_room_and_leave_nothing(lookup: Looku
     assert not lookup.limiter._counters
 
 
-async def test_services_wait_for_nobody(lookup: Lookup) -> None:
+async def test_services_are_not_limited(lookup: Lookup) -> None:
     async def judge() -> None:
         set_caller(Caller("interview", frozenset({Role.SERVICE})))
         async with lookup.limiter.attempt(HERE) as attempt:

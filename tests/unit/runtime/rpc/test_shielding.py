@@ -19,7 +19,7 @@ async def test_the_work_is_not_bound_by_its_callers_deadline() -> None:
         assert seconds_left() is not None
 
 
-async def test_what_fails_after_the_caller_left_is_told() -> None:
+async def test_a_failure_after_the_caller_left_is_logged() -> None:
     """Nobody else is there to hear of it."""
     begun, proceed = asyncio.Event(), asyncio.Event()
 
