@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from runtime import redaction
 from shared_model.access_code import mask_access_codes
@@ -18,6 +19,9 @@ from tests.system.drivers.stacks import started_stack
 # The tests' own channels are plain ones of gRPC, which would use proxies of the environment.
 for _name in ("grpc_proxy", "https_proxy", "http_proxy"):
     os.environ.pop(_name, None)
+# Examples have no time limit: how fast a loaded machine is proves nothing.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 # As every process of the platform does when it starts.
 redaction.add_rule(mask_access_codes)
 

@@ -62,7 +62,6 @@ def test_a_random_request_gets_a_reply_or_a_documented_error(
 
         @settings(
             max_examples=EXAMPLES,
-            deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         )

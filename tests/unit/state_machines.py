@@ -69,7 +69,6 @@ NOTIFICATION: Edges = {
 STATE_MACHINE_SETTINGS = settings(
     max_examples=200,
     stateful_step_count=15,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 

@@ -89,6 +89,5 @@ TestRefundSagaAndStarts = RefundSagaAndStarts.TestCase
 TestRefundSagaAndStarts.settings = settings(
     max_examples=100,
     stateful_step_count=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
