@@ -60,6 +60,8 @@ DIRECT_GET = ("$JS.API.DIRECT.GET.PAYMENT", {"seq": 1})
 
 
 Requests = list[tuple[str, object]]
+# A sequence that no stream of a test reaches.
+BEYOND = 999_999_999
 # A pull request too small for any message.
 NEXT = {"batch": 1, "no_wait": True, "max_bytes": 1}
 TRACE_REQUESTS: Requests = [
@@ -71,8 +73,9 @@ TRACE_REQUESTS: Requests = [
     ("$JS.API.CONSUMER.LIST.PAYMENT", {}),
     ("$JS.API.CONSUMER.NAMES.PAYMENT", {}),
     ("$JS.API.CONSUMER.INFO.PAYMENT.interview", {}),
-    ("$JS.API.DIRECT.GET.PAYMENT", {"seq": 1}),
-    ("$JS.API.DIRECT.GET.PAYMENT", {"seq": 1, "batch": 2}),
+    # No such message: the reply to an existing one has its id, and is dropped as a duplicate.
+    ("$JS.API.DIRECT.GET.PAYMENT", {"seq": BEYOND}),
+    ("$JS.API.DIRECT.GET.PAYMENT", {"seq": BEYOND, "batch": 2}),
     ("$JS.API.DIRECT.GET.PAYMENT.payment.v1.Probed.ord_x", ""),
 ]
 

@@ -11,6 +11,7 @@ import pytest_asyncio
 from google.rpc import error_details_pb2
 
 from clients import Clients, error_details, reason_of
+from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2
 from payment.v1 import access_code_service_pb2, payment_service_pb2
 from runtime.auth.authentication import Role
@@ -173,6 +174,10 @@ async def test_a_call_ends_at_its_deadline_and_its_payment_goes_on(
         await shared_stack.clients.payments.CreatePayment(request, timeout=0.3)
     assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     repeated = await shared_stack.clients.payments.CreatePayment(request, timeout=30)
-    assert repeated.payment.status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
-    payments = await list_payments(shared_stack, order.order_id)
-    assert [payment.payment_id for payment in payments] == [repeated.payment.payment_id]
+
+    async def succeeded() -> bool:
+        payments = await list_payments(shared_stack, order.order_id)
+        assert [payment.payment_id for payment in payments] == [repeated.payment.payment_id]
+        return payments[0].status == payment_service_pb2.PAYMENT_STATUS_SUCCEEDED
+
+    await wait_until(succeeded, "the payment of the first call succeeds")

@@ -42,10 +42,13 @@ async def test_a_failed_mail_is_reported_until_it_is_sent_again(
     assert status.status == 1
     assert "! notification: failed mails: " in status.out
     assert failed in await unresolved(shared_stack)
-    result = await opsctl(shared_stack, "mails", "list", "--status", "failed", "--order", order_id)
+    result = await opsctl(
+        shared_stack, "mails", "list", "--status", "failed", "--order", order_id, "--json"
+    )
     assert result.status == 0
-    assert failed in result.out
-    assert "554 5.7.1 Mail rejected" in result.out
+    [mail] = result.json["mails"]
+    assert mail["notification_id"] == failed
+    assert mail["last_error"].startswith("554 5.7.1 ")
     result = await opsctl(shared_stack, "mails", "resend", failed)
     assert result.status == 0
     assert f"sent again {failed} as ntf_" in result.out
