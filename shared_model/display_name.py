@@ -2,7 +2,7 @@
 
 import unicodedata
 
-# Letters and symbols by Unicode that nobody sees: fillers of Hangul, and the empty Braille pattern.
+# Letters and symbols by Unicode that are invisible: fillers of Hangul, the empty Braille pattern.
 _BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800")
 _VISIBLE_CATEGORIES = frozenset("LNPS")
 

@@ -40,5 +40,5 @@ async def is_writable(connection: AsyncConnection) -> bool:
 
 
 async def holders_gone(connection: AsyncConnection) -> Sequence[int]:
-    """The holders of claims whose number nobody has locked."""
+    """The holders of claims whose number no session has locked."""
     return (await connection.execute(_GONE)).scalars().all()

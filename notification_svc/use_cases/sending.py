@@ -19,7 +19,7 @@ from notification_svc.use_cases.queueing import requeue_suppressed
 class ClaimNotifications:
     """Claims up to `limit` due mails; a claim expires after `claim`.
 
-    `claimed_by` is the claims' holder, None if nobody watches it.
+    `claimed_by` is the claims' holder, None if no process watches it.
     """
 
     limit: int

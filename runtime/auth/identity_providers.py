@@ -3,7 +3,7 @@
 Settings say which roles a provider may grant; its set says nothing but its keys. Guarantees for a
 set at a URL: it is fetched in a thread, so that a fetch holds up no call of another issuer; while
 it cannot be fetched, the keys known before stay valid, and no others are; unknown key ids cause at
-most one fetch in `_COOLDOWN_SECONDS`, whoever sends how many of them.
+most one fetch in `_COOLDOWN_SECONDS`, however many of them are sent.
 """
 
 import asyncio

@@ -85,5 +85,5 @@ def _write_ring(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
         key_ring(ring)
     except KeyUnusable as error:
         raise KeysUnreadable(f"{path}: {error}") from error
-    # Every service reads it, whoever writes it.
+    # Every service reads it, and an operator writes it.
     write_atomically(path, json.dumps(ring, indent=2), 0o644)

@@ -18,7 +18,7 @@ from runtime.auth.authentication import Issuer, KeyUnknown, PublicKey, Role
 
 _log = structlog.get_logger(__name__)
 _RELOAD_SECONDS = 1.0
-# Signatures only: whoever can verify a symmetric MAC can forge it as well.
+# Signatures only: a process that can verify a symmetric MAC can also forge it.
 ALGORITHMS = frozenset(
     {"EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 )

@@ -109,7 +109,7 @@ async def test_a_denied_call_changes_nothing(
 async def test_its_queries_contain_no_more_of_the_order_than_payment_completed(
     shared_stack: RunningStack, interview: Clients
 ) -> None:
-    """An operator is told the payment, too; interview copies the holder and nothing else."""
+    """An operator also gets the payment; interview copies the holder and nothing else."""
     _, order_id, _ = await shared_stack.prepare_session()
     request = access_code_service_pb2.GetAccessCodeRequest(order_id=order_id)
     found = await interview.codes.GetAccessCode(request)
@@ -123,9 +123,9 @@ async def test_its_queries_contain_no_more_of_the_order_than_payment_completed(
     subject = f"payment.v1.PaymentCompleted.{order_id}"
     async with shared_stack.nats() as client:
         stored = await client.jetstream().get_last_msg("PAYMENT", subject)
-    told = events_pb2.PaymentCompleted.FromString(stored.data or b"")
-    assert found.recipient == told.recipient
-    assert found.customer_id == told.customer_id
+    published = events_pb2.PaymentCompleted.FromString(stored.data or b"")
+    assert found.recipient == published.recipient
+    assert found.customer_id == published.customer_id
 
 
 async def test_its_queries_are_answered(shared_stack: RunningStack, interview: Clients) -> None:

@@ -1,4 +1,4 @@
-"""What operators are told about payments and refunds without a final outcome."""
+"""The report on payments and refunds without a final outcome."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,7 @@ async def reply(
 
 
 async def test_without_payments_nothing_waits(schema: ServiceDatabase) -> None:
-    """Nor is the provider unavailable: nobody needs it."""
+    """Nor is the provider unavailable: no call needs it."""
     found = await reply(schema, "refused")
     assert found == payment_service_pb2.GetSettlementStatusResponse(
         payments=found.payments,

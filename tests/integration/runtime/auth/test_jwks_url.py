@@ -224,7 +224,7 @@ async def test_a_call_waits_for_a_fetch_no_longer_than_its_limit(
 async def test_keys_are_fetched_again_regularly(
     server: JwksServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that a removed key ends although nobody uses a new one."""
+    """So that a removed key becomes invalid although no token uses a new one."""
     monkeypatch.setattr("runtime.auth.identity_providers._REFRESH_SECONDS", 0.05)
     source = remote(server, FakeClock())
     verifier = TokenVerifier(source, "payment")

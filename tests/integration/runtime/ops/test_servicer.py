@@ -1,4 +1,4 @@
-"""What operators are told by RepublishEvents and CheckBus, and how refusals look."""
+"""The replies of RepublishEvents and CheckBus, and the errors of refused calls."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

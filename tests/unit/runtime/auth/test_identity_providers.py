@@ -50,7 +50,7 @@ def test_a_token_of_an_identity_provider_is_valid(keys: Keys, file: Path, algori
 
 
 def test_no_two_callers_share_the_scope_of_their_request_ids() -> None:
-    """Callers are told apart by name, by roles and by identity provider."""
+    """Callers differ by name, by roles and by identity provider."""
     both = frozenset({Role.OPERATOR, Role.STOREFRONT})
     callers = [
         Caller(name, roles, issuer)
@@ -99,7 +99,7 @@ def test_a_provider_without_roles_in_its_tokens_can_have_default_ones(
 
 
 def test_an_issuer_cannot_sign_for_another(keys: Keys, file: Path) -> None:
-    """Neither for one of the key ring, nor for one that nobody trusts."""
+    """Neither for one of the key ring, nor for one that no setting names."""
     issuer = ForeignIssuer()
     file.write_text(json.dumps(issuer.jwks()))
     trusted = verifier(keys, file)
