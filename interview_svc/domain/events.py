@@ -46,7 +46,7 @@ class InterviewStarted:
     """An interview was started with an access code.
 
     Recorded again, with its `refund_id`, in reply to a refund request. `interview_ended` is true if
-    payment's rejection of the use cannot revert the start any more.
+    the interview was completed: it counts also if payment rejects the use of the code.
     """
 
     session_id: str

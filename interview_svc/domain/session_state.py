@@ -63,13 +63,16 @@ class SessionState:
 
     @property
     def start_reverted(self) -> bool:
-        """Whether the start was reverted: the customer has had no interview and gets none."""
-        return self.cancel_reason is CancelReason.USE_REJECTED
+        """Whether payment rejected the start of a session that was not completed.
+
+        The customer has had no interview and gets none: the start counts as none.
+        """
+        return self.use_rejected and self.status not in _DONE
 
     @property
     def interview_ended(self) -> bool:
-        """Whether the interview was started and has ended, other than by a reverted start."""
-        return self.was_started and not self.is_open and not self.start_reverted
+        """Whether the customer has had the interview: the session is COMPLETED or EVALUATED."""
+        return self.status in _DONE
 
     @property
     def used_without_right(self) -> bool:

@@ -132,8 +132,8 @@ class Session(SessionState):
     def reject_use(self, now: datetime) -> None:
         """Applies payment's rejection of the start: cancels an IN_PROGRESS session.
 
-        A session that has ended keeps its state and stores the rejection. A session that was never
-        started does not change.
+        A session that has ended keeps its status and stores the rejection: unless the interview was
+        completed, its start is reverted too. A session that was never started does not change.
         """
         if not self.was_started:
             return

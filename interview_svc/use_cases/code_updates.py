@@ -100,7 +100,8 @@ async def answer_refund_requests(
 ) -> None:
     """Answers each refund request with InterviewStarted or SessionWithheld.
 
-    A start that was reverted counts as no start: a customer without an interview gets the refund.
+    A start that was reverted counts as no start, also if the session was cancelled on request or
+    expired before: a customer without an interview gets the refund.
 
     A request whose cached code is ACTIVE again gets no answer: a newer event has ended that refund,
     and nothing prevents the session's start.

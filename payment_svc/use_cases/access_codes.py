@@ -15,7 +15,7 @@ from payment_svc.use_cases.ports import AccessCodeFactory, Clock, UnitOfWork
 class RedeemAccessCode:
     """An interview was started with a code. `refund_id` is the refund that this answers, or "".
 
-    `interview_ended` is true if the interview has ended and its start was not reverted.
+    `interview_ended` is true if the interview was completed.
     """
 
     order_id: str
@@ -40,10 +40,10 @@ async def redeem_access_codes(
 ) -> None:
     """Redeems the code of each start or rejects its use; may reject the order's waiting refund.
 
-    The refund is rejected if the use is accepted or the interview has ended. Otherwise interview
-    reverts the start, which then counts as none, and the refund waits for another answer. A start
-    that answers another refund rejects none. Raises OrderNotFound, AccessCodeNotFound,
-    AccessCodeNotRedeemable.
+    The refund is rejected if the use is accepted or the interview was completed. Otherwise
+    interview reverts the start, which then counts as none, and the refund waits for another answer.
+    A start that answers another refund rejects none. Raises OrderNotFound,
+    AccessCodeNotFound, AccessCodeNotRedeemable.
     """
     order_ids = [command.order_id for command in commands]
     orders = await uow.orders.get_many(order_ids)

@@ -70,7 +70,7 @@ async def test_interview_answers_a_refund_of_an_order_without_a_session(
 async def test_interview_answers_that_the_session_is_started_also_after_its_end(
     stack_without_payment: RunningStack, end: str
 ) -> None:
-    """By InterviewStarted with the refund's id, and whether the interview has ended."""
+    """By InterviewStarted with the refund's id, and whether the interview was completed."""
     order, interview = await order_with_started_session(stack_without_payment)
     if end:
         await getattr(interview, end)()
@@ -80,7 +80,7 @@ async def test_interview_answers_that_the_session_is_started_also_after_its_end(
         interview_events.InterviewStarted, order.order_id, 2
     )
     assert (started.refund_id, answer.refund_id) == ("", request.refund_id)
-    assert answer.interview_ended == bool(end)
+    assert answer.interview_ended == (end == "complete")
     answer.refund_id, answer.interview_ended = "", False
     assert answer == started
     withheld = f"interview.v1.SessionWithheld.{order.order_id}"
@@ -171,11 +171,17 @@ async def test_events_of_many_orders_in_batches_have_their_own_effects(
         assert await stack_without_payment.message_count(withheld) == 1
 
 
+@pytest.mark.parametrize("end", ["", "cancel"])
 async def test_a_refund_after_a_reverted_start_is_answered_with_withheld(
-    stack_without_payment: RunningStack,
+    stack_without_payment: RunningStack, end: str
 ) -> None:
-    """Payment has rejected the use of the code, so that the customer's money may be refunded."""
+    """Payment has rejected the use of the code, so that the customer's money may be refunded.
+
+    Also if the customer cancelled the interview before.
+    """
     order, interview = await order_with_started_session(stack_without_payment)
+    if end:
+        await getattr(interview, end)()
     rejected = order.access_code_use_rejected(interview.session_id)
     await order.publish(rejected, handled_by="interview")
     request = order.refund_requested(status="REVOKED")

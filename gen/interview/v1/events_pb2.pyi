@@ -92,10 +92,9 @@ class InterviewStarted(_message.Message):
     session may be published several times.
     """
     interview_ended: _builtins.bool
-    """True if the interview has ended and its start was not reverted: the
-    customer has had it, even if payment rejects the use of the code. False
-    while it is in progress, when a rejection reverts the start, and after it
-    was reverted.
+    """True if the interview was completed: the customer has had it, even if
+    payment rejects the use of the code. False while it is in progress, and
+    after it was cancelled or expired: then a rejection reverts the start.
     """
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
@@ -124,9 +123,10 @@ Global___InterviewStarted: _TypeAlias = InterviewStarted  # noqa: Y015
 @_typing.final
 class SessionWithheld(_message.Message):
     """Reply to RefundRequested: the interview has not started, and will not start
-    while the refund is pending. A start that was reverted (SessionCancelled with
-    USE_REJECTED) counts as not started: a customer who gets no interview gets
-    the money back.
+    while the refund is pending. A start whose use payment rejected counts as not
+    started unless the interview was completed, also if the session was cancelled
+    or expired before the rejection: a customer who gets no interview gets the
+    money back.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -224,7 +224,7 @@ class RefundRequested(_message.Message):
     with SessionWithheld or with InterviewStarted that cites the refund.
     Published again with a new event id until a reply decides. InterviewStarted
     does not decide if payment rejects the use of the code (AccessCodeUseRejected)
-    while the interview is in progress: interview reverts that start.
+    and the interview was not completed: interview reverts that start.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -338,7 +338,7 @@ Global___RefundCompleted: _TypeAlias = RefundCompleted  # noqa: Y015
 @_typing.final
 class RefundRejected(_message.Message):
     """A full refund was rejected because the interview has started. A start whose
-    use payment rejects does not count, unless the interview has ended already.
+    use payment rejects does not count, unless the interview was completed.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -616,7 +616,7 @@ Global___AccessCodeReissued: _TypeAlias = AccessCodeReissued  # noqa: Y015
 @_typing.final
 class AccessCodeUseRejected(_message.Message):
     """An interview was started with a code that was not valid for it. interview
-    reverts the start.
+    reverts the start, unless the interview was completed.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

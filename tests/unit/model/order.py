@@ -16,6 +16,8 @@ from tests.unit.model.actors import run_synchronously
 PAID_AT = datetime(2026, 1, 1, tzinfo=UTC)
 BEFORE_EXPIRY, AFTER_EXPIRY = PAID_AT + timedelta(hours=1), PAID_AT + timedelta(days=91)
 GRACE_PERIOD = timedelta(minutes=5)
+# Longer than the time for the questions and the grace period, shorter than until the code's expiry.
+TIME_OF_A_SESSION = timedelta(hours=1)
 AT_ONCE = timedelta(0)
 OPERATOR = Cause("operator:mei")
 HALF = Money(PRICE.amount_minor // 2, PRICE.currency_code)

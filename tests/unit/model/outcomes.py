@@ -6,7 +6,6 @@ The allowed transitions are those of the state diagrams.
 from collections.abc import Callable, Mapping
 
 from interview_svc.domain.cached_code import CodeStatus
-from interview_svc.domain.events import CancelReason
 from interview_svc.domain.session_state import SessionStatus
 from interview_svc.domain.sessions import Session
 from payment_svc.domain.access_code_status import AccessCodeStatus, Hold
@@ -44,6 +43,7 @@ _DOCUMENTED = {
     (_Order.PAID, _Code.REDEEMED, _Session.IN_PROGRESS): "in progress",
     (_Order.PAID, _Code.REDEEMED, _Session.COMPLETED): "completed",
     (_Order.PAID, _Code.REDEEMED, _Session.EXPIRED): "expired in progress",
+    (_Order.PAID, _Code.REDEEMED, _Session.CANCELLED): "cancelled in progress",
     (_Order.PAID, _Code.EXPIRED, _Session.EXPIRED): "not used",
     (_Order.PAID, _Code.REVOKED, _Session.CANCELLED): "revoked",
     (_Order.PAID, _Code.REVOKED, _Session.EXPIRED): "revoked after its expiry",
@@ -227,5 +227,5 @@ class OutcomeChecker:
 
 
 def _is_reverted(session: Session) -> bool:
-    """Whether payment rejected its start before the session was completed."""
-    return session.cancel_reason is CancelReason.USE_REJECTED
+    """Whether payment rejected its start and the interview was not completed."""
+    return session.use_rejected and session.status is not SessionStatus.COMPLETED

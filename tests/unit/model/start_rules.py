@@ -84,6 +84,22 @@ def _count_accepted_starts_only(patch: Patch) -> None:
     patch.setattr(Session, "interview_ended", False)
 
 
+def _revert_starts_in_progress_only(patch: Patch) -> None:
+    patch.setattr(
+        Session,
+        "start_reverted",
+        property(lambda session: session.cancel_reason is CancelReason.USE_REJECTED),
+    )
+
+
+def _count_interviews_that_were_not_completed(patch: Patch) -> None:
+    def interview_ended(session: Session) -> bool:
+        ended = session.was_started and not session.is_open
+        return ended and session.cancel_reason is not CancelReason.USE_REJECTED
+
+    patch.setattr(Session, "interview_ended", property(interview_ended))
+
+
 def _count_interviews_in_progress(patch: Patch) -> None:
     patch.setattr(
         Session,
@@ -214,7 +230,7 @@ RULES = [
         Scenario(start=1, refund=2, revoke=1, decline=1, idle_ask=2),
     ),
     Rule(
-        "an interview that has ended rejects the refund although the use is rejected",
+        "a completed interview rejects the refund although the use is rejected",
         _count_accepted_starts_only,
         Scenario(start=1, refund=1, revoke=1, complete=1, idle_ask=1),
     ),
@@ -222,6 +238,21 @@ RULES = [
         "an interview in progress has not ended",
         _count_interviews_in_progress,
         Scenario(start=1, refund=1, revoke=1, idle_ask=1),
+    ),
+    Rule(
+        "a cancelled interview rejects no refund if the use is rejected",
+        _count_interviews_that_were_not_completed,
+        Scenario(start=1, refund=1, revoke=1, cancel=1, idle_ask=1),
+    ),
+    Rule(
+        "an interview past its deadline rejects no refund if the use is rejected",
+        _count_interviews_that_were_not_completed,
+        Scenario(start=1, refund=1, revoke=1, deadline=1, idle_ask=1),
+    ),
+    Rule(
+        "a rejected start of a cancelled interview counts as none",
+        _revert_starts_in_progress_only,
+        Scenario(start=1, refund=1, revoke=1, cancel=1, idle_ask=1),
     ),
     Rule(
         "a repeated start is not another start",

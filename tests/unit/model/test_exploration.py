@@ -1,10 +1,10 @@
 """All interleavings of the real event handlers and use cases for one paid order.
 
 Events are delivered in any order, late or repeatedly; processes crash between any two steps; a
-customer starts the interview, validated by payment or from the local cache; operators refund,
-revoke, suspend, reinstate and reissue; the code expires. At every end, both services agree on one
-of the documented outcomes. Then each rule of the protocol is disabled in turn, and the exploration
-finds the failure that the rule prevents.
+customer starts the interview, validated by payment or from the local cache, and completes it,
+cancels it or lets its time run out; operators refund, revoke, suspend, reinstate and reissue; the
+code expires. At every end, both services agree on one of the documented outcomes. Then each rule of
+the protocol is disabled in turn, and the exploration finds the failure that the rule prevents.
 """
 
 import os
@@ -35,6 +35,18 @@ EVERYTHING = {
     "two refunds and a start after the expiry": Scenario(
         late_start=1, refund=2, expire=1, again=1, complete=1, decline=1, idle_ask=2
     ),
+    "every end of an interview": Scenario(
+        start=1,
+        fallback=1,
+        refund=2,
+        decline=1,
+        revoke=1,
+        again=1,
+        complete=1,
+        cancel=1,
+        deadline=1,
+        idle_ask=2,
+    ),
 }
 SCENARIOS = {
     "refund against start": Scenario(start=1, fallback=1, refund=1, complete=1, decline=1),
@@ -42,6 +54,13 @@ SCENARIOS = {
     "two refunds": Scenario(start=1, refund=2, decline=1, ask=1),
     "revocation against start": Scenario(
         start=1, fallback=1, revoke=1, refund=1, complete=1, idle_ask=1
+    ),
+    "refund after a cancelled interview": Scenario(
+        start=1, revoke=1, refund=2, cancel=1, decline=1, idle_ask=2
+    ),
+    "refund after the deadline": Scenario(start=1, revoke=1, refund=1, deadline=1, idle_ask=1),
+    "a start after the expiry, cancelled": Scenario(
+        late_start=1, refund=1, expire=1, cancel=1, idle_ask=1
     ),
     "expiry against start": Scenario(start=1, fallback=1, refund=1, expire=1, again=1),
     "a start after the expiry": Scenario(late_start=1, refund=1, expire=1, complete=1, idle_ask=1),

@@ -25,6 +25,8 @@ SCENARIO = Scenario(
     reissue=1,
     expire=1,
     complete=1,
+    cancel=1,
+    deadline=1,
     again=2,
 )
 

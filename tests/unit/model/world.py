@@ -27,6 +27,7 @@ from interview_svc.domain.errors import (
     SessionNotStarted,
 )
 from interview_svc.domain.events import ValidationSource
+from interview_svc.domain.session_state import SessionStatus
 from interview_svc.domain.sessions import Session
 from interview_svc.messages import events as interview_messages
 from interview_svc.use_cases import sessions
@@ -70,6 +71,7 @@ from tests.unit.model.order import (
     REISSUE_FACTORY,
     SESSION,
     SESSIONS,
+    TIME_OF_A_SESSION,
     numbered,
     paid_store,
 )
@@ -120,7 +122,8 @@ class Scenario:
 
     `ask` repeats a refund request at any time, `idle_ask` when all events are handled, as happens
     if nothing else does. `late_start` starts an interview after the code's expiry: only an
-    interview with a defect does that, and payment has to reject it.
+    interview with a defect does that, and payment has to reject it. `complete`, `cancel` and
+    `deadline` end a session in progress.
     """
 
     start: int = 0
@@ -140,6 +143,8 @@ class Scenario:
     reissue: int = 0
     expire: int = 0
     complete: int = 0
+    cancel: int = 0
+    deadline: int = 0
     again: int = 0
 
 
@@ -264,16 +269,25 @@ class Protocol:
             rest.remove(text)
             next_world = world._replace(validated=tuple(rest))
             yield f"start {text}", self._start(next_world, text, ValidationSource.PAYMENT)
-        if used := world.use("complete"):
-            own = sessions.SessionRef(SESSION, None)
-            yield (
-                "complete",
-                self._at_interview(
-                    used,
-                    f"complete {world.late}",
-                    lambda uow: sessions.complete_session(own, uow, clock=Clock.now),
-                ),
-            )
+        yield from self._ends(world)
+
+    def _ends(self, world: World) -> Iterator[tuple[str, World]]:
+        """The ends of a session in progress."""
+        session = self.session(world)
+        if session is None or session.status is not SessionStatus.IN_PROGRESS:
+            return
+        own = sessions.SessionRef(SESSION, None)
+        after_deadline = Clock.at + TIME_OF_A_SESSION
+        use_cases: dict[str, Work] = {
+            "complete": lambda uow: sessions.complete_session(own, uow, clock=Clock.now),
+            "cancel": lambda uow: sessions.cancel_session(own, uow, clock=Clock.now),
+            "deadline": lambda uow: sessions.expire_sessions(
+                uow, due_at=after_deadline, clock=Clock.now, limit=10
+            ),
+        }
+        for name, work in use_cases.items():
+            if used := world.use(name):
+                yield name, self._at_interview(used, f"{name} {world.late}", work)
 
     def _start(self, world: World, code: str, source: ValidationSource) -> World:
         command = sessions.StartSession(code, source)

@@ -265,21 +265,27 @@ def test_a_start_sets_the_deadline_and_records_the_source_of_the_validation(
 
 
 @pytest.mark.parametrize("status", sorted(STARTED))
-def test_a_start_that_is_published_again_says_whether_the_interview_has_ended(
+def test_a_start_that_is_published_again_says_whether_the_interview_was_completed(
     status: SessionStatus,
 ) -> None:
     session = session_in(status)
     session.confirm_started_for_refund("ref_1", LATER)
     session.reannounce_start(LATER)
     ended = [event.interview_ended for event in session.events]
-    assert ended == [status is not SessionStatus.IN_PROGRESS] * 2
+    assert ended == [status in {SessionStatus.COMPLETED, SessionStatus.EVALUATED}] * 2
 
 
-def test_a_reverted_start_is_no_interview_that_has_ended() -> None:
-    session = session_in(SessionStatus.IN_PROGRESS)
+@pytest.mark.parametrize("status", sorted(STARTED))
+def test_a_start_is_reverted_by_its_rejection_unless_the_interview_was_completed(
+    status: SessionStatus,
+) -> None:
+    session = session_in(status)
+    assert not session.start_reverted
     session.reject_use(LATER)
     session.reannounce_start(LATER)
-    assert session.events[-1].interview_ended is False
+    completed = status in {SessionStatus.COMPLETED, SessionStatus.EVALUATED}
+    assert session.start_reverted is not completed
+    assert session.events[-1].interview_ended is completed
 
 
 def test_questions_are_asked_one_by_one_each_with_its_time_limit() -> None:

@@ -292,7 +292,7 @@ async def test_a_refund_request_is_answered_with_interview_started_in_every_late
             validated_by=ValidationSource.LOCAL_CACHE,
             occurred_at=LATER,
             refund_id=refund_id,
-            interview_ended=status is not SessionStatus.IN_PROGRESS,
+            interview_ended=status in DONE,
         )
         for refund_id in ("ref_1", "ref_2")
     ]
@@ -369,6 +369,19 @@ async def test_a_rejected_use_does_not_change_the_status_of_an_ended_session(
     assert await reject(uow) == []
     assert (the_session(uow).status, the_session(uow).use_rejected) == (status, True)
     assert uow.events == []
+
+
+@pytest.mark.parametrize("status", sorted(set(STARTED) - set(DONE)))
+async def test_refunds_after_a_rejected_use_are_answered_with_session_withheld(
+    status: SessionStatus,
+) -> None:
+    """In progress, cancelled on request or expired: the customer has had no interview."""
+    uow = await started_interview(ValidationSource.LOCAL_CACHE)
+    the_session(uow).status = status
+    await reject(uow)
+    requests = [refund_request(4, "REVOKED", refund_id) for refund_id in ("ref_1", "ref_2")]
+    answers = await answer(uow, *requests)
+    assert types(answers) == [SessionWithheld] * 2
 
 
 async def test_the_rejected_use_of_another_session_changes_nothing() -> None:

@@ -132,7 +132,7 @@ async def test_a_start_whose_use_is_rejected_does_not_reject_the_refund(
 
 @pytest.mark.parametrize("answered", ["", "ref_1"])
 @pytest.mark.parametrize("code", ["REVOKED", "EXPIRED"])
-async def test_an_interview_that_has_ended_rejects_the_refund_although_its_use_is_rejected(
+async def test_a_completed_interview_rejects_the_refund_although_its_use_is_rejected(
     uow: InMemoryUnitOfWork, code: str, answered: str
 ) -> None:
     """The customer has had the interview: its start is not reverted any more."""

@@ -140,13 +140,20 @@ TYPICAL = [
 class Interview:
     """A model of interview: one session, a cached code, and answers to refunds.
 
-    An interview that has ended stays so; a start that payment rejects before is reverted.
+    An interview that was completed stays so; another start that payment rejects is reverted, also
+    if the session was cancelled or expired before.
     """
 
     cached: AccessCodeSnapshot | None = None
     start: RedeemAccessCode | None = None
-    ended: bool = False
+    completed: bool = False
+    cancelled: bool = False
     reverted: bool = False
+
+    @property
+    def in_progress(self) -> bool:
+        ended = self.completed or self.cancelled or self.reverted
+        return self.start is not None and not ended
 
     def update_cache(self, record: AccessCodeSnapshot) -> None:
         if self.cached is None or record.version > self.cached.version:
@@ -321,16 +328,22 @@ class MoneyStateMachine(RuleBasedStateMachine):
             )
 
     @rule()
-    def end_interview(self) -> None:
-        """The interview is completed, or its time is over."""
-        if self.interview.start and not self.interview.reverted:
-            self.interview.ended = True
+    def complete_interview(self) -> None:
+        """The interview is completed."""
+        if self.interview.in_progress:
+            self.interview.completed = True
+
+    @rule()
+    def cancel_interview(self) -> None:
+        """The customer cancels the interview, or its time is over."""
+        if self.interview.in_progress:
+            self.interview.cancelled = True
 
     @rule()
     def revert_start(self) -> None:
         """Interview handles payment's rejection of the start."""
         rejected = any(isinstance(event, AccessCodeUseRejected) for event in self.uow.events)
-        if rejected and not self.interview.ended:
+        if rejected and not self.interview.completed:
             self.interview.reverted = True
 
     @rule(data=st.data())
@@ -367,7 +380,7 @@ class MoneyStateMachine(RuleBasedStateMachine):
             "ses_1",
             start.started_at,
             answered,
-            self.interview.ended,
+            self.interview.completed,
             f"evt_{answered}",
         )
         current = self.order.access_code_id
