@@ -42,8 +42,8 @@ def mail_problems(
     """Problems of mailing."""
     if status.failed_count:
         yield (
-            f"{service}: failed mails: {status.failed_count}, the newest: {status.last_failure};"
-            " see mails list --unresolved"
+            f"{service}: mails that need an operator: {status.failed_count},"
+            f" the newest: {status.last_failure}; see mails list --unresolved"
         )
     oldest = age(status.oldest_waiting_age)
     if status.mail_server_unavailable:

@@ -1,4 +1,4 @@
-"""MailStatus: the mails that wait and that failed, as operators see them."""
+"""MailStatus: the mails that wait and that need an operator."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 class MailStatus:
     """Numbers of mails, and ages in seconds since they were queued; 0 if there are none.
 
-    `failed` counts mails that were neither sent again nor dismissed. `last_error` is that of the
-    oldest deferred mail, `last_failure` that of the newest failed one; "" if there is none.
+    `failed` counts mails that need an operator (see `Notification.needs_operator`) and were neither
+    sent again nor dismissed. `last_error` is that of the oldest deferred mail, `last_failure` that
+    of the newest of `failed`; "" if there is none.
     """
 
     queued: int

@@ -9,7 +9,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from notification_svc.domain.codes import CodeVersion
-from notification_svc.domain.contents import AccessCodeContent, Content, FeedbackContent
+from notification_svc.domain.contents import (
+    AccessCodeContent,
+    Content,
+    FeedbackContent,
+    RefundContent,
+)
 from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refused
 from notification_svc.domain.reasons import (
     MAX_REASON_LENGTH,
@@ -69,7 +74,7 @@ class NotificationNotEnded(Exception):
 
 
 class NotificationNotFailed(Exception):
-    """Only a failed notification can be dismissed."""
+    """Only a notification that failed or whose address is suppressed can be dismissed."""
 
     def __init__(self, notification_id: str, status: NotificationStatus) -> None:
         super().__init__(f"notification {notification_id} cannot be dismissed: it is {status}")
@@ -145,6 +150,17 @@ class Notification:
         """The time of the next attempt, if it waits for one."""
         return None if self.status is NotificationStatus.SENDING else self.due_at
 
+    @property
+    def needs_operator(self) -> bool:
+        """Whether the recipient misses it, and only an operator can help, until it is resolved.
+
+        Of the mails to a suppressed address: those with an access code or about money, and those
+        that somebody had sent again.
+        """
+        if self.suppression_reason is not SuppressionReason.ADDRESS_SUPPRESSED:
+            return self.status is NotificationStatus.FAILED
+        return bool(self.resend_of) or isinstance(self.content, AccessCodeContent | RefundContent)
+
     def begin_sending(
         self,
         now: datetime,
@@ -161,13 +177,19 @@ class Notification:
             raise NotificationNotDue(f"{self.notification_id} is {self.status} until {self.due_at}")
         if self.status is NotificationStatus.SENDING:
             self.possibly_delivered = True
-        if (suppression_reason := self._suppression_reason(now, context)) is not None:
-            self._end(NotificationStatus.SUPPRESSED, self._suppression_text(suppression_reason))
-            self.suppression_reason = suppression_reason
+        if self.suppress(now, context):
             return
         self.status, self.due_at = NotificationStatus.SENDING, now + claim
         self.claimed_by = claimed_by
         self.attempts += 1
+
+    def suppress(self, now: datetime, context: DeliveryContext) -> bool:
+        """Sets SUPPRESSED if the mail is not to be sent; returns whether it did."""
+        if (reason := self._suppression_reason(now, context)) is None:
+            return False
+        self._end(NotificationStatus.SUPPRESSED, self._suppression_text(reason))
+        self.suppression_reason = reason
+        return True
 
     def _suppression_text(self, reason: SuppressionReason) -> str:
         text = _SUPPRESSION_TEXTS[reason]
@@ -234,8 +256,8 @@ class Notification:
         )
 
     def dismiss(self, now: datetime) -> None:
-        """An operator dismisses a failed mail; raises NotificationNotFailed."""
-        if self.status is not NotificationStatus.FAILED:
+        """An operator gives up a mail that needs one; raises NotificationNotFailed."""
+        if not self.needs_operator:
             raise NotificationNotFailed(self.notification_id, self.status)
         self.dismissed_at = self.dismissed_at or now
 

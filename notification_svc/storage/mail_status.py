@@ -2,20 +2,32 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Row, Select, cast, exists, func, select
+from sqlalchemy import ColumnElement, Float, Row, Select, cast, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from notification_svc.domain.contents import RefundContent
 from notification_svc.domain.mail_status import MailStatus
-from notification_svc.domain.notifications import NotificationStatus
+from notification_svc.domain.notifications import NotificationStatus, SuppressionReason
 from notification_svc.storage.tables import notifications as table
 
 
 def is_unresolved() -> ColumnElement[bool]:
-    """Whether a mail is FAILED and was neither sent again nor dismissed."""
+    """Whether a mail needs an operator and was neither sent again nor dismissed.
+
+    Of a mail that was sent again, the new mail counts if it needs an operator too: so each
+    customer without a mail counts once. See `Notification.needs_operator`.
+    """
     resent = table.alias("resent")
     was_resent = exists().where(resent.c.resend_of == table.c.notification_id)
     failed = table.c.status == NotificationStatus.FAILED
-    return failed & table.c.dismissed_at.is_(None) & ~was_resent
+    suppressed = table.c.suppression_reason == SuppressionReason.ADDRESS_SUPPRESSED
+    is_expected = or_(
+        table.c.access_code.is_not(None),
+        table.c.content["kind"].astext == RefundContent.__name__,
+        table.c.resend_of != "",
+    )
+    needs_operator = or_(failed, suppressed & is_expected)
+    return needs_operator & table.c.dismissed_at.is_(None) & ~was_resent
 
 
 class SqlMailStatus:

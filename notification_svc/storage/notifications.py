@@ -98,7 +98,7 @@ class SqlNotifications:
     ) -> list[Notification]:
         """Notifications after `last`, newest first; "" and None do not restrict.
 
-        `unresolved_only` restricts to those that failed and need an operator.
+        `unresolved_only` restricts to those that need an operator.
         """
         statement: Select[Any] = select(table)
         if customer_id is not None:

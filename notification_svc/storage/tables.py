@@ -50,7 +50,7 @@ notifications = Table(
     Column("last_error", Text, nullable=False),
     Column("suppression_reason", Text),
     Column("sent_at", DateTime(timezone=True)),
-    # When an operator gave a failed mail up.
+    # When an operator gave a mail up.
     Column("dismissed_at", DateTime(timezone=True)),
     # The process that claimed it last; see `storage/claim_holders.py`.
     Column("claimed_by", Integer),
@@ -68,9 +68,11 @@ notifications = Table(
     Index("notifications_order_idx", "order_id", "notification_id"),
     Index("notifications_customer_idx", "customer_id", "notification_id"),
     Index("notifications_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
-    # Failed mails: few among many, and counted every few seconds.
+    # Mails that may need an operator: few among many, and counted every few seconds.
     Index(
-        "notifications_failed_idx", "notification_id", postgresql_where=text("status = 'FAILED'")
+        "notifications_failed_idx",
+        "notification_id",
+        postgresql_where=text("status = 'FAILED' OR suppression_reason = 'ADDRESS_SUPPRESSED'"),
     ),
     Index("notifications_resend_idx", "resend_of", postgresql_where=text("resend_of <> ''")),
     # At most one mail per order is being sent.

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from notification_svc.domain.codes import CodeVersion
 from notification_svc.domain.contents import AccessCodeContent, Content
-from notification_svc.domain.notifications import Notification, Recipient
+from notification_svc.domain.notifications import DeliveryContext, Notification, Recipient
+from notification_svc.domain.suppressions import normalised
 from notification_svc.use_cases.ports import IdFactory, UnitOfWork
 
 
@@ -118,10 +119,17 @@ async def requeue_suppressed(
 async def resend_notification(
     command: ResendNotification, uow: UnitOfWork, *, ids: IdFactory, now: datetime
 ) -> Notification:
-    """The new notification. Raises NotificationNotFound, NotificationNotEnded."""
+    """The new notification. Raises NotificationNotFound, NotificationNotEnded.
+
+    It is SUPPRESSED at once if its address is suppressed or its code has expired, so that the
+    caller is told. Whether its code is outdated is decided when it is claimed.
+    """
     original = await uow.notifications.get(command.notification_id)
     newest = await uow.code_versions.newest([original.order_id])
     resent = original.resend(*ids.mail(), now, newest.get(original.order_id))
+    email = normalised(resent.recipient.email)
+    is_suppressed = email in await uow.suppressions.among([email])
+    resent.suppress(now, DeliveryContext(address_suppressed=is_suppressed))
     await uow.notifications.add_new([resent])
     return resent
 

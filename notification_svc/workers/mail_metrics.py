@@ -11,7 +11,10 @@ class MailMetrics:
         self._database = database
         self._waiting = metrics.gauge("mails_waiting", "mails that are queued or being sent")
         self._deferred = metrics.gauge("mails_deferred", "mails that wait for another attempt")
-        self._failed = metrics.gauge("mails_failed", "failed mails that wait for an operator")
+        self._failed = metrics.gauge(
+            "mails_failed",
+            "mails that failed or whose address is suppressed, and that wait for an operator",
+        )
         self._age = metrics.gauge(
             "mails_oldest_age_seconds", "age of the oldest mail that waits or is deferred"
         )

@@ -1,4 +1,4 @@
-"""`opsctl mails`: lists mails by status, sends them again, and dismisses failed ones."""
+"""`opsctl mails`: lists mails by status, sends them again, and dismisses them."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -30,6 +30,10 @@ _COLUMNS = (
 _Mail = notification_service_pb2.Notification
 
 
+class _NotSent(Exception):
+    """A mail that was sent again is suppressed."""
+
+
 class MailStatus(StrEnum):
     """The statuses of mails, as the contract names them."""
 
@@ -59,7 +63,8 @@ def list_(
         bool,
         typer.Option(
             "--unresolved",
-            help="Only failed mails, neither resent nor dismissed.",
+            help="Only mails that need an operator: failed or to a suppressed address,"
+            " neither resent nor dismissed.",
         ),
     ] = False,
     order_id: Annotated[str, typer.Option("--order", help="List mails of this order only.")] = "",
@@ -89,7 +94,10 @@ def list_(
     raise typer.Exit(1 if unresolved and found else 0)
 
 
-@app.command(help="Send mails again, oldest first; exit status 1 if one of them cannot be.")
+@app.command(
+    help="Send mails again, oldest first; exit status 1 if one of them cannot be,"
+    " or is suppressed again."
+)
 def resend(
     context: typer.Context,
     notification_ids: Annotated[
@@ -97,7 +105,7 @@ def resend(
     ] = None,
     resend_all: Annotated[
         bool,
-        typer.Option("--all", help="All failed mails, neither resent nor dismissed."),
+        typer.Option("--all", help="All mails that `list --unresolved` lists."),
     ] = False,
 ) -> None:
     """The command `mails resend`."""
@@ -109,7 +117,10 @@ def resend(
             request_id=new_request_id(), notification_id=notification_id
         )
         reply = await clients.notifications.ResendNotification(request)
-        return f"sent again {notification_id} as {reply.notification.notification_id}"
+        resent = reply.notification
+        if resent.status == notification_service_pb2.NOTIFICATION_STATUS_SUPPRESSED:
+            raise _NotSent(f"{resent.notification_id} is SUPPRESSED: {resent.last_error}")
+        return f"sent again {notification_id} as {resent.notification_id}"
 
     async def resend_selected(clients: Clients) -> int:
         ids = notification_ids or [mail.notification_id for mail in await _unresolved(clients)]
@@ -120,7 +131,8 @@ def resend(
 
 
 @app.command(
-    help="Dismiss failed mails: they need no operator any more. Exit status 1 if one cannot be.\n\n"
+    help="Dismiss mails that failed or whose address is suppressed: they need no operator any more."
+    " Exit status 1 if one cannot be.\n\n"
     "Their customers get no mail: inform them in another way first."
 )
 def dismiss(
@@ -154,7 +166,7 @@ async def _list(
 
 
 async def _unresolved(clients: Clients) -> list[_Mail]:
-    """All failed mails that were neither sent again nor dismissed, oldest first."""
+    """All mails that need an operator, oldest first."""
     request = notification_service_pb2.ListNotificationsRequest(unresolved_only=True)
     method = clients.notifications.ListNotifications
     found = [mail async for mail in pages(method, request, lambda reply: reply.notifications)]
@@ -171,9 +183,10 @@ async def _each(
     for notification_id in notification_ids:
         try:
             typer.echo(await change(clients, notification_id))
-        except CallFailed as error:
+        except (CallFailed, _NotSent) as error:
             failure_count += 1
-            typer.echo(printable(f"failed {notification_id}: {describe(error)}"))
+            cause = describe(error) if isinstance(error, CallFailed) else str(error)
+            typer.echo(printable(f"failed {notification_id}: {cause}"))
     typer.echo(f"{len(notification_ids) - failure_count} of {len(notification_ids)} mails done")
     return failure_count
 

@@ -128,8 +128,8 @@ class Notification(_message.Message):
 
     @_builtins.property
     def dismissed_at(self) -> _timestamp_pb2.Timestamp:
-        """Time at which an operator dismissed it (UTC); unset unless it is FAILED and
-        was dismissed.
+        """Time at which an operator dismissed it (UTC); unset unless it was
+        dismissed.
         """
 
     def __init__(
@@ -226,8 +226,8 @@ class ListNotificationsRequest(_message.Message):
     status: Global___NotificationStatus.ValueType
     """Restricts the list to this status. UNSPECIFIED means every status."""
     unresolved_only: _builtins.bool
-    """If true, lists only mails that are FAILED and were neither sent again nor
-    dismissed: those that GetMailStatus counts as failed.
+    """If true, lists only mails that need an operator: those that GetMailStatus
+    counts in `failed_count`.
     """
     def __init__(
         self,
@@ -313,8 +313,11 @@ class GetMailStatusResponse(_message.Message):
     deferred_count: _builtins.int
     """Number of DEFERRED mails."""
     failed_count: _builtins.int
-    """Number of mails that are FAILED and were neither sent again by
-    ResendNotification nor dismissed by DismissNotification.
+    """Number of mails that need an operator: that are FAILED, or SUPPRESSED
+    because their address is suppressed (only those with an access code, about a
+    refund, or sent again), and were neither sent again by ResendNotification
+    nor dismissed by DismissNotification. Of a mail that was sent again, the new
+    one counts if it needs an operator too.
     """
     mail_server_unavailable: _builtins.bool
     """True if mails are DEFERRED and the mail server accepts none now: it is
@@ -325,8 +328,8 @@ class GetMailStatusResponse(_message.Message):
     the oldest DEFERRED mail. Empty if none is DEFERRED.
     """
     last_failure: _builtins.str
-    """The reply of the mail server to the mail that failed most recently, among
-    those of `failed_count`; empty if there is none.
+    """Why the most recent mail of `failed_count` was not sent: the reply of the
+    mail server, or that the address is suppressed; empty if there is none.
     """
     @_builtins.property
     def oldest_waiting_age(self) -> _duration_pb2.Duration:

@@ -153,17 +153,20 @@ class NotificationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMailStatus(self, request, context):
-        """Reports how many mails wait and how many failed, since when and why.
-        Idempotent.
+        """Reports how many mails wait and how many need an operator, since when and
+        why. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResendNotification(self, request, context):
-        """Sends a mail again, as a new notification with the same content. It becomes
-        SUPPRESSED instead of being sent if its access code is no longer usable by
-        then. Idempotent by `request_id`. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
+        """Sends a mail again, as a new notification with the same content. That is
+        SUPPRESSED at once if its address is suppressed or its access code has
+        expired, and becomes SUPPRESSED instead of being sent if its access code is
+        no longer usable by then. A suppressed address first needs
+        DeleteSuppression. Idempotent by `request_id`. Errors: NOT_FOUND
+        NOTIFICATION_NOT_FOUND;
         FAILED_PRECONDITION NOTIFICATION_NOT_ENDED (it is waiting to be sent or
         being sent).
         """
@@ -172,10 +175,11 @@ class NotificationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DismissNotification(self, request, context):
-        """Dismisses a failed mail that shall not be sent again: it needs no operator
-        any more. Its status stays FAILED. Idempotent by `request_id`; a mail that
-        was dismissed before stays so. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
-        FAILED_PRECONDITION NOTIFICATION_NOT_FAILED.
+        """Dismisses a mail that shall not be sent again: it needs no operator any
+        more. It is FAILED, or SUPPRESSED because its address is suppressed and one
+        of those that GetMailStatus counts; its status stays. Idempotent by
+        `request_id`; a mail that was dismissed before stays so. Errors: NOT_FOUND
+        NOTIFICATION_NOT_FOUND; FAILED_PRECONDITION NOTIFICATION_NOT_FAILED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

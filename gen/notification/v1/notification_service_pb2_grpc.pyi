@@ -63,21 +63,25 @@ class NotificationServiceStub:
     INVALID_PAGE_TOKEN.
     """
     GetMailStatus: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.GetMailStatusRequest, _notification_service_pb2.GetMailStatusResponse]
-    """Reports how many mails wait and how many failed, since when and why.
-    Idempotent.
+    """Reports how many mails wait and how many need an operator, since when and
+    why. Idempotent.
     """
     ResendNotification: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.ResendNotificationRequest, _notification_service_pb2.ResendNotificationResponse]
-    """Sends a mail again, as a new notification with the same content. It becomes
-    SUPPRESSED instead of being sent if its access code is no longer usable by
-    then. Idempotent by `request_id`. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
+    """Sends a mail again, as a new notification with the same content. That is
+    SUPPRESSED at once if its address is suppressed or its access code has
+    expired, and becomes SUPPRESSED instead of being sent if its access code is
+    no longer usable by then. A suppressed address first needs
+    DeleteSuppression. Idempotent by `request_id`. Errors: NOT_FOUND
+    NOTIFICATION_NOT_FOUND;
     FAILED_PRECONDITION NOTIFICATION_NOT_ENDED (it is waiting to be sent or
     being sent).
     """
     DismissNotification: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.DismissNotificationRequest, _notification_service_pb2.DismissNotificationResponse]
-    """Dismisses a failed mail that shall not be sent again: it needs no operator
-    any more. Its status stays FAILED. Idempotent by `request_id`; a mail that
-    was dismissed before stays so. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
-    FAILED_PRECONDITION NOTIFICATION_NOT_FAILED.
+    """Dismisses a mail that shall not be sent again: it needs no operator any
+    more. It is FAILED, or SUPPRESSED because its address is suppressed and one
+    of those that GetMailStatus counts; its status stays. Idempotent by
+    `request_id`; a mail that was dismissed before stays so. Errors: NOT_FOUND
+    NOTIFICATION_NOT_FOUND; FAILED_PRECONDITION NOTIFICATION_NOT_FAILED.
     """
     PreviewEmail: _grpc.UnaryUnaryMultiCallable[_notification_service_pb2.PreviewEmailRequest, _notification_service_pb2.PreviewEmailResponse]
     """Renders the mail for a type of event, with sample content. Sends nothing.
@@ -142,21 +146,25 @@ class NotificationServiceAsyncStub(NotificationServiceStub):
     INVALID_PAGE_TOKEN.
     """
     GetMailStatus: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.GetMailStatusRequest, _notification_service_pb2.GetMailStatusResponse]  # type: ignore[assignment]
-    """Reports how many mails wait and how many failed, since when and why.
-    Idempotent.
+    """Reports how many mails wait and how many need an operator, since when and
+    why. Idempotent.
     """
     ResendNotification: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.ResendNotificationRequest, _notification_service_pb2.ResendNotificationResponse]  # type: ignore[assignment]
-    """Sends a mail again, as a new notification with the same content. It becomes
-    SUPPRESSED instead of being sent if its access code is no longer usable by
-    then. Idempotent by `request_id`. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
+    """Sends a mail again, as a new notification with the same content. That is
+    SUPPRESSED at once if its address is suppressed or its access code has
+    expired, and becomes SUPPRESSED instead of being sent if its access code is
+    no longer usable by then. A suppressed address first needs
+    DeleteSuppression. Idempotent by `request_id`. Errors: NOT_FOUND
+    NOTIFICATION_NOT_FOUND;
     FAILED_PRECONDITION NOTIFICATION_NOT_ENDED (it is waiting to be sent or
     being sent).
     """
     DismissNotification: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.DismissNotificationRequest, _notification_service_pb2.DismissNotificationResponse]  # type: ignore[assignment]
-    """Dismisses a failed mail that shall not be sent again: it needs no operator
-    any more. Its status stays FAILED. Idempotent by `request_id`; a mail that
-    was dismissed before stays so. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
-    FAILED_PRECONDITION NOTIFICATION_NOT_FAILED.
+    """Dismisses a mail that shall not be sent again: it needs no operator any
+    more. It is FAILED, or SUPPRESSED because its address is suppressed and one
+    of those that GetMailStatus counts; its status stays. Idempotent by
+    `request_id`; a mail that was dismissed before stays so. Errors: NOT_FOUND
+    NOTIFICATION_NOT_FOUND; FAILED_PRECONDITION NOTIFICATION_NOT_FAILED.
     """
     PreviewEmail: _aio.UnaryUnaryMultiCallable[_notification_service_pb2.PreviewEmailRequest, _notification_service_pb2.PreviewEmailResponse]  # type: ignore[assignment]
     """Renders the mail for a type of event, with sample content. Sends nothing.
@@ -236,8 +244,8 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notification_service_pb2.GetMailStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notification_service_pb2.GetMailStatusResponse, _abc.Awaitable[_notification_service_pb2.GetMailStatusResponse]]:
-        """Reports how many mails wait and how many failed, since when and why.
-        Idempotent.
+        """Reports how many mails wait and how many need an operator, since when and
+        why. Idempotent.
         """
 
     @_abc_1.abstractmethod
@@ -246,9 +254,12 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notification_service_pb2.ResendNotificationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notification_service_pb2.ResendNotificationResponse, _abc.Awaitable[_notification_service_pb2.ResendNotificationResponse]]:
-        """Sends a mail again, as a new notification with the same content. It becomes
-        SUPPRESSED instead of being sent if its access code is no longer usable by
-        then. Idempotent by `request_id`. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
+        """Sends a mail again, as a new notification with the same content. That is
+        SUPPRESSED at once if its address is suppressed or its access code has
+        expired, and becomes SUPPRESSED instead of being sent if its access code is
+        no longer usable by then. A suppressed address first needs
+        DeleteSuppression. Idempotent by `request_id`. Errors: NOT_FOUND
+        NOTIFICATION_NOT_FOUND;
         FAILED_PRECONDITION NOTIFICATION_NOT_ENDED (it is waiting to be sent or
         being sent).
         """
@@ -259,10 +270,11 @@ class NotificationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notification_service_pb2.DismissNotificationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notification_service_pb2.DismissNotificationResponse, _abc.Awaitable[_notification_service_pb2.DismissNotificationResponse]]:
-        """Dismisses a failed mail that shall not be sent again: it needs no operator
-        any more. Its status stays FAILED. Idempotent by `request_id`; a mail that
-        was dismissed before stays so. Errors: NOT_FOUND NOTIFICATION_NOT_FOUND;
-        FAILED_PRECONDITION NOTIFICATION_NOT_FAILED.
+        """Dismisses a mail that shall not be sent again: it needs no operator any
+        more. It is FAILED, or SUPPRESSED because its address is suppressed and one
+        of those that GetMailStatus counts; its status stays. Idempotent by
+        `request_id`; a mail that was dismissed before stays so. Errors: NOT_FOUND
+        NOTIFICATION_NOT_FOUND; FAILED_PRECONDITION NOTIFICATION_NOT_FAILED.
         """
 
     @_abc_1.abstractmethod

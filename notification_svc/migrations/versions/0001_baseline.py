@@ -96,7 +96,11 @@ def _create_notifications() -> None:
     _index("customer", ["customer_id", "notification_id"])
     _index("due", ["due_at"], where="due_at IS NOT NULL")
     _index("sending", ["order_id"], unique=True, where="status = 'SENDING'")
-    _index("failed", ["notification_id"], where="status = 'FAILED'")
+    _index(
+        "failed",
+        ["notification_id"],
+        where="status = 'FAILED' OR suppression_reason = 'ADDRESS_SUPPRESSED'",
+    )
     _index("resend", ["resend_of"], where="resend_of <> ''")
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from devstack.polling import wait_until
 from eventbus.backoff import Backoff
 from notification_svc.domain.codes import CodeStatus, CodeVersion
-from notification_svc.domain.contents import AccessCodeContent
+from notification_svc.domain.contents import AccessCodeContent, Content
 from notification_svc.domain.mail_status import MailStatus
 from notification_svc.domain.notifications import Notification, NotificationStatus, Recipient
 from notification_svc.domain.outcomes import Accepted, Outcome
@@ -71,10 +71,16 @@ class Mailing:
         self.schema = database
         self.database: Database = Transactions(database.engine, UnitOfWork)
 
-    async def queue(self, order_id: str, event_id: str = "", version: int = 1) -> str:
-        """Handles an event of an order that causes a mail with its code; the event's id."""
+    async def queue(
+        self,
+        order_id: str,
+        event_id: str = "",
+        version: int = 1,
+        content: Content | None = None,
+    ) -> str:
+        """Handles an event of an order that causes a mail, by default with its code; its id."""
         event_id = event_id or new_id("evt")
-        content = AccessCodeContent(
+        content = content or AccessCodeContent(
             access_code_id=f"acc_{order_id}",
             access_code="7ZK4-0PQX-M2A9-E5TB",
             version=version,
@@ -120,18 +126,23 @@ class Mailing:
             return await uow.mail_status.read()
 
     async def unresolved(self) -> list[str]:
-        """The ids of the failed mails that were not sent again."""
+        """The ids of the mails that need an operator, newest first."""
         async with self.database.read_only() as uow:
             found = await uow.notifications.page(
                 "", "", "", 100, customer_id=None, unresolved_only=True
             )
         return [mail.notification_id for mail in found]
 
-    async def resend(self, notification_id: str) -> None:
-        """Queues a mail again, as an operator does."""
+    async def resend(self, notification_id: str) -> Notification:
+        """Queues a mail again, as an operator does; the new mail."""
         async with self.database.transaction() as uow:
             command = ResendNotification(notification_id)
-            await resend_notification(command, uow, ids=IDS, now=await uow.clock())
+            return await resend_notification(command, uow, ids=IDS, now=await uow.clock())
+
+    async def restore_address(self) -> None:
+        """Takes the address of all mails from the suppression list."""
+        async with self.database.transaction() as uow:
+            await uow.suppressions.remove("ada@example.org")
 
     async def dismiss(self, notification_id: str) -> None:
         """Gives a failed mail up, as an operator does."""

@@ -3,12 +3,22 @@
 import pytest
 from structlog.testing import capture_logs
 
+from notification_svc.domain.contents import (
+    Content,
+    FeedbackContent,
+    Money,
+    RefundContent,
+    RefundScope,
+)
 from notification_svc.domain.notifications import NotificationStatus
 from notification_svc.domain.outcomes import Deferred, Refused
 from tests.integration.notification_svc.mailing import FakeTransport, Mailing, wait_for
 from tests.integration.worker_runner import crashing, running
 
 S = NotificationStatus
+BAD_ADDRESS = Refused("550 no such user", bad_address=True)
+REFUND = RefundContent("ref_1", Money(19900, "CNY"), RefundScope.FULL)
+FEEDBACK = FeedbackContent("ses_1", "fbk_1", "backend-60")
 
 
 async def test_a_slow_mail_of_one_order_does_not_hold_up_others(mailing: Mailing) -> None:
@@ -155,4 +165,62 @@ async def test_the_status_counts_what_waits_and_what_failed_until_it_is_sent_aga
     await mailing.resend(failed.notification_id)
     status = await mailing.status()
     assert (status.queued, status.failed, status.last_failure) == (2, 0, "")
+    assert await mailing.unresolved() == []
+
+
+async def test_a_failed_mail_to_a_suppressed_address_counts_until_a_resend_of_it_is_sent(
+    mailing: Mailing,
+) -> None:
+    """A resend that is suppressed takes its place, and is SUPPRESSED in the reply already."""
+    transport = FakeTransport({"ord_1": BAD_ADDRESS})
+    await mailing.queue("ord_1")
+    async with running(mailing.sender(transport)):
+        [failed] = await mailing.wait_for("ord_1", S.FAILED)
+    suppressed = await mailing.resend(failed.notification_id)
+    assert suppressed.status is S.SUPPRESSED
+    assert await mailing.unresolved() == [suppressed.notification_id]
+    status = await mailing.status()
+    assert (status.failed, status.last_failure) == (1, "the address is on the suppression list")
+    await mailing.restore_address()
+    del transport.outcomes["ord_1"]
+    resent = await mailing.resend(suppressed.notification_id)
+    assert (resent.status, await mailing.unresolved()) == (S.QUEUED, [])
+    async with running(mailing.sender(transport)):
+        await mailing.wait_for("ord_1", S.SENT)
+    assert (await mailing.unresolved(), (await mailing.status()).failed) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "is_unresolved"), [(None, True), (REFUND, True), (FEEDBACK, False)]
+)
+async def test_a_new_mail_to_a_suppressed_address_counts_if_its_customer_needs_it(
+    mailing: Mailing, content: Content | None, *, is_unresolved: bool
+) -> None:
+    """One with a code or about a refund; until it is dismissed."""
+    transport = FakeTransport({"ord_1": BAD_ADDRESS})
+    await mailing.queue("ord_1")
+    async with running(mailing.sender(transport)):
+        [failed] = await mailing.wait_for("ord_1", S.FAILED)
+        await mailing.dismiss(failed.notification_id)
+        await mailing.queue("ord_2", content=content)
+        [second] = await mailing.wait_for("ord_2", S.SUPPRESSED)
+    assert await mailing.unresolved() == [second.notification_id] * is_unresolved
+    assert (await mailing.status()).failed == is_unresolved
+    if is_unresolved:
+        await mailing.dismiss(second.notification_id)
+        assert await mailing.unresolved() == []
+
+
+async def test_a_mail_with_an_outdated_code_to_a_suppressed_address_needs_no_operator(
+    mailing: Mailing,
+) -> None:
+    transport = FakeTransport({"ord_1": BAD_ADDRESS})
+    await mailing.queue("ord_1")
+    async with running(mailing.sender(transport)):
+        [failed] = await mailing.wait_for("ord_1", S.FAILED)
+        await mailing.dismiss(failed.notification_id)
+    await mailing.queue("ord_2")
+    await mailing.change_code("ord_2", version=2)
+    async with running(mailing.sender(transport)):
+        await mailing.wait_for("ord_2", S.SUPPRESSED)
     assert await mailing.unresolved() == []

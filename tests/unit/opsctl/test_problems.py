@@ -47,7 +47,10 @@ def test_waiting_mails_need_no_operator() -> None:
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"failed_count": 2, "last_failure": "554 spam"}, "failed mails: 2, the newest: 554 spam"),
+        (
+            {"failed_count": 2, "last_failure": "554 spam"},
+            "mails that need an operator: 2, the newest: 554 spam",
+        ),
         (
             {"deferred_count": 3, "mail_server_unavailable": True, "last_error": "refused"},
             "the mail server accepts no mail: refused; 3 deferred",

@@ -167,6 +167,41 @@ def test_only_what_failed_can_be_dismissed(status: NotificationStatus) -> None:
     assert (notification.status, notification.dismissed_at) == (S.FAILED, NOW)
 
 
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("resend_of", ["", "ntf_0"])
+def test_a_mail_to_a_suppressed_address_can_be_dismissed_if_it_needs_an_operator(
+    content: Content, resend_of: str
+) -> None:
+    """Its customer misses a code or a refund, or somebody had it sent again."""
+    notification = mail(content=content)
+    notification.resend_of = resend_of
+    notification.begin_sending(NOW, CLAIM, DeliveryContext(address_suppressed=True))
+    assert notification.status is S.SUPPRESSED
+    assert notification.needs_operator is (bool(resend_of) or content in (CODE, PAID_BACK))
+    if notification.needs_operator:
+        notification.dismiss(NOW)
+        assert (notification.status, notification.dismissed_at) == (S.SUPPRESSED, NOW)
+    else:
+        with pytest.raises(NotificationNotFailed, match="it is SUPPRESSED"):
+            notification.dismiss(NOW)
+
+
+@pytest.mark.parametrize(
+    ("content", "context"),
+    [
+        (CODE, DeliveryContext(code=code_version(4), address_suppressed=True)),
+        (replace(CODE, expire_at=NOW), DeliveryContext(address_suppressed=True)),
+        (FEEDBACK, DeliveryContext(feedback_declined=True)),
+    ],
+)
+def test_a_mail_that_is_outdated_or_declined_needs_no_operator(
+    content: Content, context: DeliveryContext
+) -> None:
+    notification = mail(content=content)
+    notification.begin_sending(NOW, CLAIM, context)
+    assert (notification.status, notification.needs_operator) == (S.SUPPRESSED, False)
+
+
 def test_a_mail_that_was_accepted_in_the_end_was_delivered() -> None:
     notification = mail(S.QUEUED)
     for _ in range(2):
