@@ -120,6 +120,17 @@ async def test_only_open_refunds_are_due(payment: ServiceDatabase, status: Refun
     assert await take_refunds(payment) == set()
 
 
+async def test_a_full_refund_is_due_only_once_interview_released_it(
+    payment: ServiceDatabase,
+) -> None:
+    """Before, the interview may have begun: the customer would get it and the money."""
+    await given_released_refund(payment, RefundStatus.PENDING)
+    await payment.execute('UPDATE payment.refunds SET released_at = NULL, "full" = true')
+    assert await take_refunds(payment) == set()
+    await payment.execute("UPDATE payment.refunds SET released_at = now()")
+    assert await take_refunds(payment) == {"ref_a"}
+
+
 async def test_a_changed_refund_keeps_its_due_time(payment: ServiceDatabase) -> None:
     await given_released_refund(payment, RefundStatus.PENDING)
     async with payment.transactions.transaction() as uow:
