@@ -71,6 +71,9 @@ _STATES: Mapping[str, Fault] = {
     "44": Fault.STATEMENT,  # WITH CHECK OPTION violation
     "53": Fault.TRANSACTION,  # insufficient resources: disk, memory, connections
     "54": Fault.STATEMENT,  # program limit exceeded: too complex, a row too large
+    # No new transaction ids, to avoid wraparound: no write succeeds until a VACUUM. A few limits of
+    # statements have it too: their retries wait, instead of a dead letter for each event.
+    "54000": Fault.SERVER,
     "55": Fault.STATEMENT,  # object not in the needed state
     "55006": Fault.TRANSACTION,  # object in use
     "55P03": Fault.TRANSACTION,  # lock not available, lock time-out

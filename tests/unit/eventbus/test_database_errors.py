@@ -54,6 +54,7 @@ def with_state(state: str) -> Exception:
         ("57P04", Fault.SERVER),  # database dropped
         ("57000", Fault.SERVER),  # operator intervention
         ("F0000", Fault.SERVER),  # configuration file error
+        ("54000", Fault.SERVER),  # no new transaction ids, to avoid wraparound
         ("08000", Fault.CONNECTION),
         ("08003", Fault.CONNECTION),
         ("08006", Fault.CONNECTION),
@@ -83,7 +84,9 @@ def with_state(state: str) -> Exception:
         ("25P02", Fault.STATEMENT),  # in a failed transaction
         ("42501", Fault.STATEMENT),  # insufficient privilege
         ("42P01", Fault.STATEMENT),  # no such table
-        ("54000", Fault.STATEMENT),  # program limit exceeded
+        ("54001", Fault.STATEMENT),  # statement too complex
+        ("54011", Fault.STATEMENT),  # too many columns
+        ("54023", Fault.STATEMENT),  # too many arguments
         ("P0001", Fault.STATEMENT),  # raised by a trigger
         ("ZZ123", Fault.STATEMENT),  # a class of an extension
     ],
