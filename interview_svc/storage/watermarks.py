@@ -37,9 +37,12 @@ class SqlWatermarks:
         )
         newest = max(rows, key=lambda row: row["as_of"])
         stored = payment_watermark.c
-        # By sequence too: after a wrong clock, later watermarks state earlier times.
+        # By sequence too: after a wrong clock, later watermarks state earlier times. One of the
+        # future is always replaced: after a wrong clock, the stream may have been recreated too.
         is_newer = or_(
-            stored.as_of < newest["as_of"], stored.stream_sequence < newest["stream_sequence"]
+            stored.as_of < newest["as_of"],
+            stored.stream_sequence < newest["stream_sequence"],
+            stored.as_of > func.clock_timestamp(),
         )
         await self._connection.execute(update(payment_watermark).where(is_newer).values(**newest))
 

@@ -60,3 +60,13 @@ async def test_a_watermark_of_a_wrong_clock_is_replaced_by_the_next_one(
     await add(schema, 7, NEW + timedelta(days=1))
     await add(schema, 8, NEW)
     assert await stored(schema) == (NEW, 8, None)
+
+
+async def test_a_watermark_of_the_future_is_replaced_by_one_of_a_recreated_stream(
+    schema: ServiceDatabase,
+) -> None:
+    """Of an earlier time and with a smaller sequence."""
+    now = datetime.now(UTC)
+    await add(schema, 5000, now + timedelta(days=1))
+    await add(schema, 1, now)
+    assert await stored(schema) == (now, 1, None)
