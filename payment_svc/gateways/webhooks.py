@@ -4,8 +4,9 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from payment_svc.domain.money import Money
 from payment_svc.domain.payments import Accepted, Cancelled, Captured, Declined, Outcome
@@ -13,8 +14,9 @@ from payment_svc.gateways.port import SignatureInvalid, WebhookMalformed, Webhoo
 
 SIGNATURE_HEADER = "sandbox-signature"
 _TOLERANCE_SECONDS = 300
-# More signatures than any rotation needs; the rest is ignored.
-_MAX_SIGNATURES = 16
+# Where a body of an unknown kind is searched for the payment.
+_MAX_DEPTH = 10
+_MAX_WIDTH = 1000
 _CHARGE_UPDATED = "charge.updated"
 _STATUSES = frozenset({"CAPTURED", "DECLINED", "CANCELLED", "PROCESSING"})
 _MAX_KIND_LENGTH = 100
@@ -33,13 +35,13 @@ def check_signature(
     """Checks the HMAC-SHA256 of `<t>.<body>` by one of the secrets; raises SignatureInvalid.
 
     The header has one `t` and one or more `v1`, of which any may match: a provider that rotates its
-    secret signs with both.
+    secret signs with both. The contract limits the header's size, and so their number.
     """
     pairs = [
         part.strip().partition("=")[::2] for part in headers.get(SIGNATURE_HEADER, "").split(",")
     ]
     timestamp = dict(pairs).get("t", "")
-    given = [value.encode() for name, value in pairs if name == "v1"][:_MAX_SIGNATURES]
+    given = [value.encode() for name, value in pairs if name == "v1"]
     signed = timestamp.encode() + b"." + body
     expected = [_signature(signed, secret) for secret in secrets]
     # Constant time, also over all pairs, so that the duration reveals nothing.
@@ -62,29 +64,33 @@ def _is_current(timestamp: str, now: datetime) -> bool:
 
 
 def parse(body: bytes) -> WebhookPayload:
-    """Parses a body; raises WebhookMalformed if it is neither a charge nor of an unknown kind."""
+    """Parses a body; raises WebhookMalformed if it is not JSON.
+
+    JSON that is not a valid notification of a charge has no outcome: an operator has to look at it.
+    """
+    content = _json(body)
     try:
-        content = json.loads(body)
-        kind = content.get("type", _CHARGE_UPDATED)
-        if kind != _CHARGE_UPDATED:
-            return _of_unknown_kind(_kind(kind), content)
-        charge = content["charge"]
-        status = _kind(charge["status"])
-        if status not in _STATUSES:
-            return _of_unknown_kind(status, content)
-        return _of_charge(status, charge)
-    except (
-        ArithmeticError,
-        AttributeError,
-        ValueError,
-        KeyError,
-        TypeError,
-        RecursionError,
-    ) as error:
-        raise WebhookMalformed("the body is not a notification of a charge") from error
+        return _of_charge(content)
+    except (ArithmeticError, AttributeError, ValueError, KeyError, TypeError):
+        return _of_unknown_kind(content)
 
 
-def _of_charge(status: str, charge: Mapping[str, object]) -> WebhookPayload:
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise WebhookMalformed("the body is not JSON") from error
+    except (ValueError, RecursionError):
+        # A number of thousands of digits, or lists within thousands of lists.
+        return None
+
+
+def _of_charge(content: Any) -> WebhookPayload:
+    """Raises one of several errors unless the content is a valid notification of a charge."""
+    charge = content["charge"]
+    status = charge["status"]
+    if content.get("type", _CHARGE_UPDATED) != _CHARGE_UPDATED or status not in _STATUSES:
+        raise ValueError("the kind is unknown")
     amount = _money(charge)
     return WebhookPayload(
         kind=status,
@@ -95,32 +101,51 @@ def _of_charge(status: str, charge: Mapping[str, object]) -> WebhookPayload:
     )
 
 
-def _of_unknown_kind(kind: str, content: Mapping[str, object]) -> WebhookPayload:
-    """The names are those of a charge, in whichever object of the body they are."""
-    objects = [value for value in content.values() if isinstance(value, Mapping)]
-    subject: Mapping[str, object] = next(iter(objects), content)
-    try:
-        amount = _money(subject)
-    except (ValueError, KeyError):
-        amount = None
+def _of_unknown_kind(content: object) -> WebhookPayload:
+    """The names are those of a charge, in whichever objects of the body they are."""
+    objects = list(_objects(content))
     return WebhookPayload(
-        kind=kind,
-        payment_id=_matching_or_empty(_PAYMENT_ID, subject.get("idempotency_key")),
-        order_id=_matching_or_empty(_ORDER_ID, subject.get("order_id")),
-        amount=amount,
+        kind=_kind(content),
+        payment_id=_first_matching(_PAYMENT_ID, "idempotency_key", objects),
+        order_id=_first_matching(_ORDER_ID, "order_id", objects),
+        amount=next(filter(None, map(_money_or_none, objects)), None),
         outcome=None,
     )
 
 
-def _kind(value: object) -> str:
-    """Any name that the provider gives, in printable ASCII; raises ValueError if it gives none."""
-    if not isinstance(value, str) or not value:
-        raise ValueError("the value is not a name")
-    return _NOT_PRINTABLE.sub("?", value[:_MAX_KIND_LENGTH])
+def _objects(content: object) -> Iterator[Mapping[str, object]]:
+    """The objects within the content, outermost first, limited in depth and number."""
+    level: Sequence[object] = [content]
+    for _ in range(_MAX_DEPTH):
+        nested: list[object] = []
+        for value in level:
+            if isinstance(value, dict):
+                yield value
+                nested += value.values()
+            elif isinstance(value, list):
+                nested += value
+        level = [value for value in nested if isinstance(value, dict | list)][:_MAX_WIDTH]
+
+
+def _kind(content: object) -> str:
+    """The name that the provider gives, in printable ASCII; "" if it gives none."""
+    if not isinstance(content, dict):
+        return ""
+    charge, name = content.get("charge"), content.get("type", _CHARGE_UPDATED)
+    if name == _CHARGE_UPDATED and isinstance(charge, dict):
+        name = charge.get("status")
+    return _NOT_PRINTABLE.sub("?", name[:_MAX_KIND_LENGTH]) if isinstance(name, str) else ""
 
 
 def _money(charge: Mapping[str, object]) -> Money:
     return Money(_amount(charge["amount_minor"]), _matching(_CURRENCY, charge["currency_code"]))
+
+
+def _money_or_none(charge: Mapping[str, object]) -> Money | None:
+    try:
+        return _money(charge)
+    except (ValueError, KeyError):
+        return None
 
 
 def _amount(value: object) -> int:
@@ -137,8 +162,11 @@ def _matching(pattern: re.Pattern[str], value: object) -> str:
     return value
 
 
-def _matching_or_empty(pattern: re.Pattern[str], value: object) -> str:
-    return value if isinstance(value, str) and pattern.fullmatch(value) else ""
+def _first_matching(
+    pattern: re.Pattern[str], name: str, objects: Sequence[Mapping[str, object]]
+) -> str:
+    values = (each.get(name) for each in objects)
+    return next((v for v in values if isinstance(v, str) and pattern.fullmatch(v)), "")
 
 
 def _outcome(status: str, amount: Money, reason: object) -> Outcome:

@@ -1,8 +1,8 @@
 """Receives the provider's notifications: verified and stored here, applied by a worker.
 
 Guarantee: an accepted notification is never lost. It stays RECEIVED until the transaction that
-settles its payment; a crash or an outage only delays it. One of an unknown kind is accepted too, so
-that the provider keeps the endpoint, and is QUARANTINED at once.
+settles its payment; a crash or an outage only delays it. One that is not understood is accepted
+too, so that the provider keeps the endpoint, and is QUARANTINED at once.
 """
 
 import hashlib

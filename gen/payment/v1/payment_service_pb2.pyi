@@ -165,7 +165,8 @@ class _PaymentNotificationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrap
     """Took effect, or contained nothing new."""
     PAYMENT_NOTIFICATION_STATUS_QUARANTINED: _PaymentNotificationStatus.ValueType  # 3
     """Contradicts the records or the provider's reply to a query, or is of an
-    unknown kind (UNKNOWN_KIND), such as a dispute. Changed nothing by itself;
+    unknown kind or not understood (UNKNOWN_KIND), such as a dispute. Changed
+    nothing by itself;
     the provider's reply to a query may settle the payment.
     """
 
@@ -180,7 +181,8 @@ PAYMENT_NOTIFICATION_STATUS_PROCESSED: PaymentNotificationStatus.ValueType  # 2
 """Took effect, or contained nothing new."""
 PAYMENT_NOTIFICATION_STATUS_QUARANTINED: PaymentNotificationStatus.ValueType  # 3
 """Contradicts the records or the provider's reply to a query, or is of an
-unknown kind (UNKNOWN_KIND), such as a dispute. Changed nothing by itself;
+unknown kind or not understood (UNKNOWN_KIND), such as a dispute. Changed
+nothing by itself;
 the provider's reply to a query may settle the payment.
 """
 Global___PaymentNotificationStatus: _TypeAlias = PaymentNotificationStatus  # noqa: Y015
@@ -493,7 +495,8 @@ class PaymentNotification(_message.Message):
     """Number of deliveries."""
     kind: _builtins.str
     """Kind, in the provider's words: the status of a charge, such as CAPTURED or
-    CHARGED_BACK, or the type of a notification about anything else.
+    CHARGED_BACK, or the type of a notification about anything else; empty if
+    it names none.
     """
     @_builtins.property
     def amount(self) -> _money_pb2.Money:

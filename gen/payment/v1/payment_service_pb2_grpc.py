@@ -297,13 +297,14 @@ class PaymentServiceServicer:
         signature is verified first; then the notification is stored and accepted;
         its effect follows asynchronously. A notification that contradicts the
         records (an unknown payment, another order, amount or currency) or is of an
-        unknown kind (a chargeback, a dispute) is accepted too and QUARANTINED for
-        an operator. Idempotent: a repeated notification changes nothing and is
-        accepted again. If the header has several signatures, one has to be valid.
+        unknown kind (a chargeback, a dispute, any JSON that is not understood) is
+        accepted too and QUARANTINED for an operator. Idempotent: a repeated
+        notification changes nothing and is accepted again. If the header has
+        several signatures, one has to be valid.
 
         Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (missing, wrong,
         stale or future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED
-        (not a JSON object with a kind, or a known kind with invalid values).
+        (not JSON).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

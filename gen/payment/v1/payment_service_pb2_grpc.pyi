@@ -138,13 +138,14 @@ class PaymentServiceStub:
     signature is verified first; then the notification is stored and accepted;
     its effect follows asynchronously. A notification that contradicts the
     records (an unknown payment, another order, amount or currency) or is of an
-    unknown kind (a chargeback, a dispute) is accepted too and QUARANTINED for
-    an operator. Idempotent: a repeated notification changes nothing and is
-    accepted again. If the header has several signatures, one has to be valid.
+    unknown kind (a chargeback, a dispute, any JSON that is not understood) is
+    accepted too and QUARANTINED for an operator. Idempotent: a repeated
+    notification changes nothing and is accepted again. If the header has
+    several signatures, one has to be valid.
 
     Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (missing, wrong,
     stale or future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED
-    (not a JSON object with a kind, or a known kind with invalid values).
+    (not JSON).
     """
     ListPaymentNotifications: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.ListPaymentNotificationsRequest, _payment_service_pb2.ListPaymentNotificationsResponse]
     """Lists notifications of the payment provider, newest first. Idempotent.
@@ -261,13 +262,14 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     signature is verified first; then the notification is stored and accepted;
     its effect follows asynchronously. A notification that contradicts the
     records (an unknown payment, another order, amount or currency) or is of an
-    unknown kind (a chargeback, a dispute) is accepted too and QUARANTINED for
-    an operator. Idempotent: a repeated notification changes nothing and is
-    accepted again. If the header has several signatures, one has to be valid.
+    unknown kind (a chargeback, a dispute, any JSON that is not understood) is
+    accepted too and QUARANTINED for an operator. Idempotent: a repeated
+    notification changes nothing and is accepted again. If the header has
+    several signatures, one has to be valid.
 
     Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (missing, wrong,
     stale or future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED
-    (not a JSON object with a kind, or a known kind with invalid values).
+    (not JSON).
     """
     ListPaymentNotifications: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.ListPaymentNotificationsRequest, _payment_service_pb2.ListPaymentNotificationsResponse]  # type: ignore[assignment]
     """Lists notifications of the payment provider, newest first. Idempotent.
@@ -465,13 +467,14 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         signature is verified first; then the notification is stored and accepted;
         its effect follows asynchronously. A notification that contradicts the
         records (an unknown payment, another order, amount or currency) or is of an
-        unknown kind (a chargeback, a dispute) is accepted too and QUARANTINED for
-        an operator. Idempotent: a repeated notification changes nothing and is
-        accepted again. If the header has several signatures, one has to be valid.
+        unknown kind (a chargeback, a dispute, any JSON that is not understood) is
+        accepted too and QUARANTINED for an operator. Idempotent: a repeated
+        notification changes nothing and is accepted again. If the header has
+        several signatures, one has to be valid.
 
         Errors: UNAUTHENTICATED NOTIFICATION_SIGNATURE_INVALID (missing, wrong,
         stale or future-dated signature); INVALID_ARGUMENT NOTIFICATION_MALFORMED
-        (not a JSON object with a kind, or a known kind with invalid values).
+        (not JSON).
         """
 
     @_abc_1.abstractmethod

@@ -5,6 +5,7 @@ import hmac
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 
 import grpc
 import pytest
@@ -100,7 +101,6 @@ async def test_a_stale_signature_and_one_from_the_future_are_refused(
         f"t={timestamp()},v1={'0' * 64},v1={'1' * 64}",
         f"t={timestamp()},v0={signature(timestamp())}",
         f"t={timestamp()},t={timestamp(seconds=1)},v1={signature(timestamp())}",
-        f"t={timestamp()}{',v1=0' * 16},v1={signature(timestamp())}",
         f"t={timestamp()},v1=ü",
         "t=soon,v1=x",
     ],
@@ -121,7 +121,7 @@ async def test_one_of_several_signatures_suffices(
 ) -> None:
     """In any place: a provider that rotates its secret signs with both."""
     valid = signature(timestamp(), secret=secret)
-    for given in ([valid, *others], [*others, valid]):
+    for given in ([valid, *others], [*others, valid], [*others * 100, valid]):
         header = ",".join([f"t={timestamp()}", *(f"v1={one}" for one in given)])
         assert gateway.parse_webhook(BODY, {SIGNATURE_HEADER: header}, NOW).payment_id == PAYMENT
 
@@ -190,47 +190,59 @@ async def test_each_status_has_its_outcome(
     assert gateway.parse_webhook(body, signed(timestamp(), body), NOW).outcome == outcome
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"\xff",
-        b"[]",
-        b"null",
-        b"{}",
-        b'{"charge": null}',
-        b'{"charge": {}}',
-        b'{"type": null}',
-        b'{"type": ""}',
-        b'{"type": ["dispute"]}',
-        b'{"type": "charge.updated"}',
-        charge(status=None),
-        charge(status=""),
-        charge(status="DECLINED", decline_reason="\x00"),
-        charge(status="DECLINED", decline_reason=None),
-        charge(status="DECLINED", decline_reason="x" * 101),
-        charge(amount_minor="much"),
-        charge(amount_minor=None),
-        charge(amount_minor=float("inf")),
-        charge(amount_minor="19900"),
-        charge(amount_minor=True),
-        charge(amount_minor=0),
-        charge(amount_minor=-1),
-        charge(amount_minor=2**63),
-        charge(currency_code="cny"),
-        charge(currency_code="\ud800"),
-        charge(idempotency_key="pay_1"),
-        charge(idempotency_key=None),
-        charge(order_id=[ORDER]),
-        charge(order_id=f"{ORDER}\x00"),
-        b"[" * 100_000,
-    ],
-)
-async def test_a_signed_notification_that_cannot_be_parsed_is_malformed(
+@pytest.mark.parametrize("body", [b"", b"\xff", b"charge", b"{", b'{"type": }'])
+async def test_a_signed_notification_that_is_not_json_is_malformed(
     gateway: SandboxGateway, body: bytes
 ) -> None:
-    with pytest.raises(WebhookMalformed, match="not a notification of a charge"):
+    with pytest.raises(WebhookMalformed, match="not JSON"):
         gateway.parse_webhook(body, signed(timestamp(), body), NOW)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"[]", ""),
+        (b"null", ""),
+        (b"7", ""),
+        (b"{}", "charge.updated"),
+        (b'{"charge": null}', "charge.updated"),
+        (b'{"charge": {}}', ""),
+        (b'{"type": null}', ""),
+        (b'{"type": ""}', ""),
+        (b'{"type": 7}', ""),
+        (b'{"type": ["dispute"]}', ""),
+        (b'{"type": "charge.updated"}', "charge.updated"),
+        (charge(status=None), ""),
+        (charge(status=""), ""),
+        (charge(status=7), ""),
+        (charge(status=["CAPTURED"]), ""),
+        (charge(status="DECLINED", decline_reason="\x00"), "DECLINED"),
+        (charge(status="DECLINED", decline_reason=None), "DECLINED"),
+        (charge(status="DECLINED", decline_reason="x" * 101), "DECLINED"),
+        (charge(amount_minor="much"), "CAPTURED"),
+        (charge(amount_minor=None), "CAPTURED"),
+        (charge(amount_minor=float("inf")), "CAPTURED"),
+        (charge(amount_minor="19900"), "CAPTURED"),
+        (charge(amount_minor=True), "CAPTURED"),
+        (charge(amount_minor=0), "CAPTURED"),
+        (charge(amount_minor=-1), "CAPTURED"),
+        (charge(amount_minor=2**63), "CAPTURED"),
+        (charge(currency_code="cny"), "CAPTURED"),
+        (charge(currency_code="\ud800"), "CAPTURED"),
+        (charge(idempotency_key="pay_1"), "CAPTURED"),
+        (charge(idempotency_key=None), "CAPTURED"),
+        (charge(order_id=[ORDER]), "CAPTURED"),
+        (charge(order_id=f"{ORDER}\x00"), "CAPTURED"),
+        (b'{"charge": ' + b"9" * 60_000 + b"}", ""),
+        (b"[" * 100_000 + b"]" * 100_000, ""),
+    ],
+)
+async def test_signed_json_that_is_not_understood_has_no_outcome(
+    gateway: SandboxGateway, body: bytes, kind: str
+) -> None:
+    """So it is QUARANTINED: a refusal would make the provider give the endpoint up."""
+    parsed = gateway.parse_webhook(body, signed(timestamp(), body), NOW)
+    assert (parsed.kind, parsed.outcome) == (kind, None)
 
 
 @pytest.mark.parametrize("method", [name for name in PAYMENT_METHODS if name])
@@ -264,6 +276,22 @@ DISPUTE = {
         (
             {"type": "charge.refunded", "charge": CHARGE},
             ("charge.refunded", PAYMENT, ORDER, Money(19900, "CNY"), None),
+        ),
+        (
+            {"type": "charge.dispute.created", "data": {"object": DISPUTE}},
+            ("charge.dispute.created", PAYMENT, ORDER, Money(100, "CNY"), None),
+        ),
+        (
+            {"type": "dispute.created", "meta": {"attempt": 1}, "charge": DISPUTE},
+            ("dispute.created", PAYMENT, ORDER, Money(100, "CNY"), None),
+        ),
+        (
+            {"type": "disputes", "list": [1, [{"order_id": ORDER, "charge": DISPUTE}]]},
+            ("disputes", PAYMENT, ORDER, Money(100, "CNY"), None),
+        ),
+        (
+            {"type": "deep", "data": reduce(lambda inner, _: {"data": inner}, range(10), DISPUTE)},
+            ("deep", "", "", None, None),
         ),
         ({"type": "payout.paid"}, ("payout.paid", "", "", None, None)),
         (
