@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Row, Select, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payment_svc.domain.money import Money
@@ -43,13 +44,8 @@ class SqlPayments:
         return await self._first(select(table).where(table.c.payment_id == payment_id))
 
     async def find_by_request(self, caller: str, request_id: str) -> Payment | None:
-        """Returns the payment that a request created; serializes equal requests."""
-        key = f"payment request {caller} {request_id}"
-        lock = func.pg_advisory_xact_lock(func.hashtextextended(key, 0))
-        await self._connection.execute(select(lock))
-        return await self._first(
-            select(table).where(table.c.caller == caller, table.c.request_id == request_id)
-        )
+        """Returns the payment that a request created, with any hash, without a lock."""
+        return await self._first(_of_request(caller, request_id))
 
     async def find_open(self, order_id: str) -> Payment | None:
         """Returns a payment of the order without a final outcome."""
@@ -98,20 +94,43 @@ class SqlPayments:
         statement = entries_after(statement, table.c.payment_id, after, limit, newest_first=False)
         return [_payment(row) for row in await self._connection.execute(statement)]
 
+    async def add(self, payment: Payment) -> Payment:
+        """Inserts it; or returns the one that the same request created meanwhile.
+
+        Waits for a transaction that inserts a payment of the same request.
+        """
+        statement = insert(table).on_conflict_do_nothing(index_elements=["caller", "request_id"])
+        inserted = await self._connection.execute(
+            statement.values(_values(payment)).returning(table.c.payment_id)
+        )
+        if inserted.first() is None:
+            rows = await self._connection.execute(_of_request(payment.caller, payment.request_id))
+            return _payment(rows.one())
+        self._collect_events([payment])
+        return payment
+
     async def save(self, payment: Payment) -> None:
         """Inserts or updates."""
-        row = {
-            name: getattr(payment, name)
-            for name in payment.__dataclass_fields__
-            if name not in {"amount", "captured", "events"}
-        }
-        row["captured_minor"] = payment.captured.amount_minor if payment.captured else None
-        await upsert(self._connection, table, [row | asdict(payment.amount)])
+        await upsert(self._connection, table, [_values(payment)])
         self._collect_events([payment])
 
     async def _first(self, statement: Select[Any]) -> Payment | None:
         row = (await self._connection.execute(statement)).first()
         return _payment(row) if row else None
+
+
+def _of_request(caller: str, request_id: str) -> Select[Any]:
+    return select(table).where(table.c.caller == caller, table.c.request_id == request_id)
+
+
+def _values(payment: Payment) -> dict[str, Any]:
+    row = {
+        name: getattr(payment, name)
+        for name in payment.__dataclass_fields__
+        if name not in {"amount", "captured", "events"}
+    }
+    row["captured_minor"] = payment.captured.amount_minor if payment.captured else None
+    return row | asdict(payment.amount)
 
 
 def _payment(row: Row[Any]) -> Payment:

@@ -45,13 +45,17 @@ class SettledPayment:
 
 
 async def create_payment(command: CreatePayment, uow: UnitOfWork, *, clock: Clock) -> Payment:
-    """A new PENDING payment, or the one that the same request created before.
+    """A new PENDING payment, or the one that the same request id created before.
 
     Raises OrderNotFound, OrderNotPayable, AmountMismatch, PaymentInProgress.
     """
-    if existing := await uow.payments.find_by_request(command.caller, command.request_id):
+    request = command.caller, command.request_id
+    if existing := await uow.payments.find_by_request(*request):
         return existing
     order = await uow.orders.get(command.order_id)
+    # An equal request may have been committed while this one waited for the order.
+    if existing := await uow.payments.find_by_request(*request):
+        return existing
     order.check_visible(command.customer_id)
     now = clock()
     order.check_payable(command.amount, now)
@@ -68,8 +72,8 @@ async def create_payment(command: CreatePayment, uow: UnitOfWork, *, clock: Cloc
         created_at=now,
         updated_at=now,
     )
-    await uow.payments.save(payment)
-    return payment
+    # A concurrent request with the same id may be about another order.
+    return await uow.payments.add(payment)
 
 
 async def submit_payment(payment_id: str, uow: UnitOfWork, *, clock: Clock) -> Payment:

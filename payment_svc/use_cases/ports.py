@@ -45,10 +45,13 @@ class Payments(Protocol):
         """Returns a payment without a lock."""
 
     async def find_by_request(self, caller: str, request_id: str) -> Payment | None:
-        """Returns the payment that a request created; serializes equal requests."""
+        """Returns the payment that a request created, with any hash, without a lock."""
 
     async def find_open(self, order_id: str) -> Payment | None:
         """Returns a payment of the order without a final outcome."""
+
+    async def add(self, payment: Payment) -> Payment:
+        """Inserts it; or returns the one that the same request created meanwhile."""
 
     async def save(self, payment: Payment) -> None:
         """Inserts or updates."""

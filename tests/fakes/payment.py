@@ -74,6 +74,12 @@ class InMemoryPayments:
         self._taken |= {payment.payment_id for payment in due}
         return deepcopy(due)
 
+    async def add(self, payment: Payment) -> Payment:
+        existing = await self.find_by_request(payment.caller, payment.request_id)
+        if existing is None:
+            await self.save(payment)
+        return existing or payment
+
     async def save(self, payment: Payment) -> None:
         self._events += payment.events
         payment.events.clear()

@@ -7,10 +7,12 @@ read before.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from devstack.polling import wait_until
 from interview_svc.domain.errors import CodeNotStartable
@@ -23,6 +25,8 @@ from interview_svc.use_cases.code_updates import (
 from interview_svc.use_cases.sessions import StartSession, start_session
 from payment_svc.domain.access_code_errors import AccessCodeNotRevocable, AccessCodeUsed
 from payment_svc.domain.orders import OrderStatus
+from payment_svc.domain.payment_errors import PaymentInProgress
+from payment_svc.domain.payments import Payment
 from payment_svc.use_cases.access_codes import (
     ChangeAccessCode,
     expire_access_codes,
@@ -30,6 +34,7 @@ from payment_svc.use_cases.access_codes import (
     revoke_access_code,
     suspend_access_code,
 )
+from payment_svc.use_cases.payments import CreatePayment, create_payment
 from payment_svc.use_cases.refunds import CreateRefund, create_refund
 from runtime.clock import utc_now
 from tests.builders import interview as interviews
@@ -38,6 +43,7 @@ from tests.builders.payment import (
     NOW,
     OPERATOR,
     make_access_code,
+    make_order,
     make_paid_order,
     make_payment,
 )
@@ -163,6 +169,70 @@ async def test_the_audit_entries_of_concurrent_changes_are_in_the_order_of_their
     assert await paid_order.value(
         "SELECT array_agg(after ORDER BY changed_at) FROM payment.access_code_events"
     ) == ["SUSPENDED", "REVOKED"]
+
+
+@pytest.fixture
+async def two_orders(payment: ServiceDatabase) -> ServiceDatabase:
+    """The unpaid orders `ord_1` and `ord_2`."""
+    async with payment.transactions.transaction() as uow:
+        for number in (1, 2):
+            await uow.orders.save(make_order(order_id=f"ord_{number}"))
+    return payment
+
+
+PAY = CreatePayment("pay_1", "ord_1", None, "card", None, "shop", "req_1", b"1")
+
+
+def pay(command: CreatePayment) -> UseCase:
+    """Creates the payment of a request."""
+
+    async def create(uow: Any) -> object:
+        return await create_payment(command, uow, clock=at(NOW))
+
+    return create
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param(replace(PAY, payment_id="pay_2"), id="the same request"),
+        pytest.param(replace(PAY, payment_id="pay_2", request_hash=b"2"), id="another body"),
+        pytest.param(
+            replace(PAY, payment_id="pay_2", order_id="ord_2", request_hash=b"2"),
+            id="another order",
+        ),
+    ],
+)
+async def test_concurrent_requests_with_one_id_get_the_same_payment(
+    two_orders: ServiceDatabase, second: CreatePayment
+) -> None:
+    """By its hash, the workflow refuses the request that did not create it."""
+    found = await run_concurrently(two_orders, pay(PAY), pay(second))
+    assert isinstance(found, Payment)
+    assert (found.payment_id, found.order_id, found.request_hash) == ("pay_1", "ord_1", b"1")
+    assert await two_orders.value("SELECT array_agg(payment_id) FROM payment.payments") == ["pay_1"]
+
+
+async def test_two_concurrent_requests_pay_an_order_once(two_orders: ServiceDatabase) -> None:
+    other = replace(PAY, payment_id="pay_2", request_id="req_2")
+    with pytest.raises(PaymentInProgress):
+        await run_concurrently(two_orders, pay(PAY), pay(other))
+
+
+async def test_a_payment_waits_for_no_lock_that_another_role_can_take(
+    two_orders: ServiceDatabase, interview: ServiceDatabase
+) -> None:
+    """Any role can take any advisory lock."""
+    async with interview.engine.connect() as other:
+        for key in (PAY.request_id, f"payment request {PAY.caller} {PAY.request_id}"):
+            await other.execute(
+                text("SELECT pg_advisory_lock(hashtextextended(:key, 0))"), {"key": key}
+            )
+        async with two_orders.transactions.transaction() as uow:
+            await uow.connection.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            await pay(PAY)(uow)
+        await other.execute(text("SELECT pg_advisory_unlock_all()"))
+    assert await status_of(two_orders, "payments") == "PENDING"
 
 
 # interview

@@ -73,11 +73,6 @@ READS = [
     LockingRead("payment", SqlPayments.get, lambda uow: uow.payments.get("pay_1")),
     LockingRead(
         "payment",
-        SqlPayments.find_by_request,
-        lambda uow: uow.payments.find_by_request("cus_1", "request of pay_1"),
-    ),
-    LockingRead(
-        "payment",
         SqlPayments.take_due,
         lambda uow: uow.payments.take_due(_NO_PAUSE, 1),
         skips=True,
