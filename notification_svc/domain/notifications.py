@@ -140,7 +140,7 @@ class Notification:
     last_error: str = ""
     suppression_reason: SuppressionReason | None = None
     sent_at: datetime | None = None
-    claimed_by: int | None = None
+    claimed_by: str | None = None
     possibly_delivered: bool = False
     dismissed_at: datetime | None = None
     events: list[NotificationFailed] = field(default_factory=list)
@@ -166,7 +166,7 @@ class Notification:
         now: datetime,
         claim: timedelta,
         context: DeliveryContext,
-        claimed_by: int | None = None,
+        claimed_by: str | None = None,
     ) -> None:
         """Claims it for an attempt that ends within `claim`, or suppresses it.
 

@@ -145,7 +145,7 @@ class SqlNotifications:
         statement = statement.with_for_update() if lock else statement
         return [_notification(row) for row in await self._connection.execute(statement)]
 
-    async def release_claims(self, holders: Collection[int]) -> int:
+    async def release_claims(self, holders: Collection[str]) -> int:
         """Makes the mails that these processes have claimed due now; returns their number."""
         statement = (
             update(table)

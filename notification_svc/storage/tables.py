@@ -53,7 +53,7 @@ notifications = Table(
     # When an operator gave a mail up.
     Column("dismissed_at", DateTime(timezone=True)),
     # The process that claimed it last; see `storage/claim_holders.py`.
-    Column("claimed_by", Integer),
+    Column("claimed_by", Text),
     # An attempt ended without a known outcome.
     Column("possibly_delivered", Boolean, nullable=False, server_default="false"),
     CheckConstraint("(access_code IS NULL) <> (content IS NULL)", name="one_content"),
@@ -82,6 +82,15 @@ notifications = Table(
         unique=True,
         postgresql_where=text("status = 'SENDING'"),
     ),
+)
+
+# The database session of each process that sends mails; see `storage/claim_holders.py`.
+claim_holders = Table(
+    "claim_holders",
+    metadata,
+    Column("holder_id", Text, primary_key=True),
+    Column("pid", Integer, nullable=False),
+    Column("backend_start", DateTime(timezone=True), nullable=False),
 )
 
 code_versions = Table(

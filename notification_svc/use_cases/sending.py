@@ -24,7 +24,7 @@ class ClaimNotifications:
 
     limit: int
     claim: timedelta
-    claimed_by: int | None = None
+    claimed_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,12 @@
 Guarantee: after a process was killed, the mails that it was sending are due again within seconds,
 not when their claims expire. The claims of a process that runs are not released while PostgreSQL
 restarts or a connection breaks: a holder counts as gone only after this process has seen it without
-its lock for the whole grace period, over one unbroken connection. A process that PostgreSQL has
+its session for the whole grace period, over one unbroken connection. A process that PostgreSQL has
 disconnected and that cannot connect again for longer may have its mails sent twice, as after a
 crash.
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -17,8 +16,14 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from notification_svc.storage.claim_holders import holders_gone, is_writable, lock_holder
+from notification_svc.storage.claim_holders import (
+    forget_holders,
+    holders_gone,
+    is_writable,
+    record_holder,
+)
 from notification_svc.storage.unit_of_work import Database
+from runtime.ids import new_id
 from runtime.workers import PollingWorker
 
 _log = structlog.get_logger(__name__)
@@ -39,23 +44,23 @@ class ClaimHolder(PollingWorker):
         super().__init__("mail claims", _INTERVAL_SECONDS, self._run_round)
         self._engine, self._database, self._on_released = engine, database, on_released
         self._grace_seconds = grace_seconds
-        self._number = secrets.randbelow(2**31 - 1) + 1
+        self._id = new_id("hld")
         self._connection: AsyncConnection | None = None
-        # When each holder was first seen without its lock, by the event loop's clock.
-        self._gone_since: dict[int, float] = {}
+        # When each holder was first seen without its session, by the event loop's clock.
+        self._gone_since: dict[str, float] = {}
 
     @property
-    def number(self) -> int | None:
-        """The holder of new claims; None while this process holds no lock."""
-        return self._number if self._connection else None
+    def holder_id(self) -> str | None:
+        """The holder of new claims; None while this process has no session."""
+        return self._id if self._connection else None
 
     async def begin(self) -> None:
-        """Takes the lock before the first claim; without the database, `run` takes it later."""
+        """Connects before the first claim; without the database, `run` connects later."""
         with suppress(Exception):
             await self._run_round()
 
     async def run(self) -> None:
-        """Works until stopped, then gives up the lock."""
+        """Works until stopped, then disconnects."""
         try:
             await super().run()
         finally:
@@ -68,8 +73,8 @@ class ClaimHolder(PollingWorker):
                 await self._disconnect()
                 return
             gone = await holders_gone(connection)
-            if self._number in gone:  # behind a pooler of connections
-                await lock_holder(connection, self._number)
+            if self._id in gone:  # behind a pooler of connections
+                await record_holder(connection, self._id)
         except BaseException:
             await self._disconnect()
             raise
@@ -78,7 +83,7 @@ class ClaimHolder(PollingWorker):
         expired = [
             holder
             for holder, since in self._gone_since.items()
-            if now - since >= self._grace_seconds and holder != self._number
+            if now - since >= self._grace_seconds and holder != self._id
         ]
         if expired:
             await self._release(expired)
@@ -89,7 +94,7 @@ class ClaimHolder(PollingWorker):
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             # It stays open: the pool opens another one in its place.
             await connection.run_sync(Connection.detach)
-            await lock_holder(connection, self._number)
+            await record_holder(connection, self._id)
         except BaseException:
             await connection.close()
             raise
@@ -103,8 +108,10 @@ class ClaimHolder(PollingWorker):
             with suppress(Exception):  # it may be broken
                 await connection.close()
 
-    async def _release(self, holders: list[int]) -> None:
+    async def _release(self, holders: list[str]) -> None:
         async with self._database.transaction() as uow:
             released = await uow.notifications.release_claims(holders)
-        _log.warning("mail claims released", holders=len(holders), mails=released)
-        self._on_released()
+            await forget_holders(uow.connection, holders)
+        if released:
+            _log.warning("mail claims released", holders=len(holders), mails=released)
+            self._on_released()

@@ -117,7 +117,7 @@ class MailSender:
         if free == 0:
             return []
         claim = timedelta(seconds=self._settings.claim_seconds)
-        command = ClaimNotifications(free, claim, self._claim_holder.number)
+        command = ClaimNotifications(free, claim, self._claim_holder.holder_id)
         try:
             async with self._database.transaction() as uow:
                 now = await uow.clock()

@@ -1,4 +1,4 @@
-"""Baseline: the bus, stored replies, notifications, code versions, suppressions, preferences.
+"""Baseline: bus, stored replies, notifications, claim holders, code versions, mail settings.
 
 Revision ID: 0001
 """
@@ -32,6 +32,13 @@ def upgrade() -> None:
     bus_tables.create(op.get_bind(), SCHEMA, RUNTIME_ROLE)
     idempotency.create(op.get_bind(), SCHEMA)
     _create_notifications()
+    op.create_table(
+        "claim_holders",
+        sa.Column("holder_id", sa.Text, primary_key=True),
+        sa.Column("pid", sa.Integer, nullable=False),
+        _timestamp("backend_start"),
+        schema=SCHEMA,
+    )
     op.create_table(
         "code_versions",
         sa.Column("order_id", sa.Text, primary_key=True),
@@ -83,7 +90,7 @@ def _create_notifications() -> None:
         _text("last_error"),
         _text("suppression_reason", nullable=True),
         _timestamp("sent_at", nullable=True),
-        sa.Column("claimed_by", sa.Integer),
+        _text("claimed_by", nullable=True),
         sa.Column("possibly_delivered", sa.Boolean, nullable=False, server_default="false"),
         _timestamp("dismissed_at", nullable=True),
         sa.CheckConstraint(

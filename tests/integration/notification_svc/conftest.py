@@ -8,7 +8,14 @@ from devstack.stack import Stack
 from tests.integration.notification_svc.mailing import Mailing
 from tests.integration.service_databases import open_database
 
-_TABLES = ("notifications", "code_versions", "suppressions", "mail_preferences", "outbox")
+_TABLES = (
+    "notifications",
+    "claim_holders",
+    "code_versions",
+    "suppressions",
+    "mail_preferences",
+    "outbox",
+)
 
 
 @pytest.fixture
