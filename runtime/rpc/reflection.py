@@ -19,7 +19,8 @@ V1 = V1_ALPHA.replace(".v1alpha.", ".v1.")
 def add_reflection(services: Sequence[str], server: grpc.aio.Server) -> None:
     """Describes the services of a server, given by their full names, and reflection itself."""
     _register_description_of_v1()
-    servicer = reflection.aio.ReflectionServicer([*services, V1_ALPHA, V1])
+    pool: Any = _PoolThatFindsMethods()
+    servicer = reflection.aio.ReflectionServicer([*services, V1_ALPHA, V1], pool)
     register: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
     register(servicer, server)
     method = grpc.stream_stream_rpc_method_handler(
@@ -29,6 +30,23 @@ def add_reflection(services: Sequence[str], server: grpc.aio.Server) -> None:
     )
     handlers = {"ServerReflectionInfo": method}
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(V1, handlers)])
+
+
+class _PoolThatFindsMethods:
+    """The default pool; it finds the file of a method too, by the method's service."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> Any:  # noqa: N802  a name of protobuf
+        """The file of a full name; raises KeyError."""
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            return self._pool.FindMethodByName(symbol).containing_service.file
 
 
 def _register_description_of_v1() -> None:

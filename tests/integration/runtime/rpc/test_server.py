@@ -361,6 +361,22 @@ async def test_reflection_answers_under_both_of_its_names(tmp_path: Path) -> Non
             assert file.service[0].method[0].input_type.startswith(f".grpc.reflection.{version}.")
 
 
+async def test_reflection_finds_the_file_of_every_kind_of_name(tmp_path: Path) -> None:
+    """As `grpcurl describe` asks; a name that does not exist has no file."""
+    async with listening(tmp_path) as here:
+        for version in ("v1", "v1alpha"):
+            name = f"grpc.reflection.{version}.ServerReflection"
+            for symbol in (
+                "payment.v1.PaymentService",
+                "payment.v1.PaymentService.CreateOrder",
+                "payment.v1.CreateOrderRequest",
+            ):
+                files = await files_shown(here.channel(), name, symbol)
+                assert "payment/v1/payment_service.proto" in [file.name for file in files], symbol
+            for symbol in ("payment.v1.PaymentService.Unknown", "payment.v1.Unknown.CreateOrder"):
+                assert await files_shown(here.channel(), name, symbol) == []
+
+
 async def test_health_lists_every_name(tmp_path: Path) -> None:
     async with listening(tmp_path) as here:
         call = here.channel().unary_unary(
