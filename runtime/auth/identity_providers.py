@@ -1,22 +1,19 @@
 """Identity providers: issuers whose public keys are a plain JWK set, in a file or at a URL.
 
 Settings say which roles a provider may grant; its set says nothing but its keys. Guarantees for a
-set at a URL: it is fetched in a thread, so that a fetch holds up no call of another issuer; while
-it cannot be fetched, the keys known before stay valid, and no others are; unknown key ids cause at
-most one fetch in `_COOLDOWN_SECONDS`, however many of them are sent.
+set at a URL: a fetch holds up no call of another issuer, and ends after `_FETCH_SECONDS`; while the
+set cannot be fetched, the keys known before stay valid, and no others are; unknown key ids cause at
+most one fetch in `_COOLDOWN_SECONDS`, whoever sends how many of them.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-import jwt
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -28,6 +25,7 @@ from runtime.auth.authentication import (
     Role,
     TrustedKeys,
 )
+from runtime.auth.jwks_request import fetch_json, is_this_machine
 from runtime.auth.keys import KeySet, KeyTable, KeyUnusable, entries_of, verification_key
 
 _log = structlog.get_logger(__name__)
@@ -62,7 +60,7 @@ class IdentityProvider(BaseModel):
             if "@" in url.netloc:
                 raise ValueError("must have no user name and no password")
             # Whoever can change the reply on its way can sign tokens.
-            if url.scheme != "https" and not (url.scheme == "http" and _is_this_machine(url)):
+            if url.scheme != "https" and not (url.scheme == "http" and is_this_machine(url)):
                 raise ValueError("must be an https:// URL; http:// is for this machine only")
         return jwks
 
@@ -92,7 +90,7 @@ class JwksUrl:
     ) -> None:
         """Fetches nothing yet: `run` does."""
         self._issuer, self._clock = issuer, clock
-        self._client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=_FETCH_SECONDS)
+        self._url = url
         self._keys: KeyTable | None = None  # None until the first successful fetch
         self._content: object = None
         self._fetching: asyncio.Task[bool] | None = None
@@ -116,7 +114,7 @@ class JwksUrl:
     async def fetch_unknown(self, issuer: str) -> None:
         """Fetches because of an unknown key; joins a fetch in progress.
 
-        Returns without one during the cooldown, when too many calls wait, and after some seconds.
+        Returns without one during the cooldown and when too many calls wait.
         """
         if issuer != self._issuer.name or self._waiting >= _MAX_WAITING_CALLS:
             return
@@ -126,9 +124,7 @@ class JwksUrl:
             self._fetch_unknown_at = self._clock() + _COOLDOWN_SECONDS
         self._waiting += 1
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_FETCH_SECONDS):
-                    await self._fetch_once()
+            await self._fetch_once()
         finally:
             self._waiting -= 1
 
@@ -147,7 +143,7 @@ class JwksUrl:
     async def _fetch(self) -> bool:
         """Whether the set could be fetched and used; if not, the keys stay as they were."""
         try:
-            content = await asyncio.to_thread(self._client.fetch_data)
+            content = await fetch_json(self._url, _FETCH_SECONDS)
             keys = provider_keys(self._issuer, content)
         except Exception as error:  # noqa: BLE001  whatever a provider replies, this service runs on
             _log.error(
@@ -244,11 +240,3 @@ def provider_keys(issuer: Issuer, content: Any) -> KeyTable:
 
 def _key_ids(keys: KeyTable) -> list[str]:
     return sorted(key_id for _, key_id in keys)
-
-
-def _is_this_machine(url: Any) -> bool:
-    host = url.hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

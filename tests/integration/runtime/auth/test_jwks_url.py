@@ -1,9 +1,14 @@
 """The keys of an identity provider at a URL: a real HTTP server that rotates, hangs and fails."""
 
 import asyncio
+import os
+import sys
+import threading
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import structlog
@@ -19,12 +24,28 @@ from runtime.auth.authentication import (
     TokenVerifier,
 )
 from runtime.auth.identity_providers import IdentityProvider, JwksUrl, TrustedIssuers
+from runtime.auth.jwks_request import THREAD_NAME, fetch_json
 from tests.builders.tokens import ISSUER, ForeignIssuer
 from tests.fakes.clock import FakeClock
 from tests.integration.jwks_server import JwksServer
 
 MEI = Caller("mei", frozenset({Role.OPERATOR}), ISSUER)
 COOLDOWN_SECONDS = 5.0
+PROXY_VARIABLES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy")
+FETCHING_PROGRAM = """
+import asyncio, sys
+from runtime.auth.authentication import Issuer
+from runtime.auth.identity_providers import JwksUrl
+
+async def main():
+    asyncio.create_task(JwksUrl(Issuer("idp", frozenset()), sys.argv[1]).run())
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    await reader.readline()
+
+asyncio.run(main())
+"""
 PROVIDER = IdentityProvider(issuer=ISSUER, jwks="https://unused.example", roles=["operator"])
 
 
@@ -208,17 +229,90 @@ async def test_few_calls_wait_for_a_fetch(
     assert await waiting == MEI
 
 
-async def test_a_call_waits_for_a_fetch_no_longer_than_its_limit(
-    server: JwksServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("slow_part", ["head", "body", ""])
+async def test_a_fetch_ends_after_its_limit_and_the_next_one_succeeds(
+    server: JwksServer, monkeypatch: pytest.MonkeyPatch, slow_part: Literal["head", "body", ""]
 ) -> None:
-    source = remote(server, FakeClock())
-    monkeypatch.setattr("runtime.auth.identity_providers._FETCH_SECONDS", 0.05)
-    verifier = TokenVerifier(source, "payment")
-    server.answers.clear()
+    """Whether the provider sends byte by byte or nothing; its thread ends too."""
+    clock = FakeClock()
+    verifier = TokenVerifier(remote(server, clock), "payment")
+    server.slow_part = slow_part
+    if not slow_part:
+        server.answers.clear()
+    with monkeypatch.context() as limited:
+        limited.setattr("runtime.auth.identity_providers._FETCH_SECONDS", 0.2)
+        with pytest.raises(KeysUnavailable):
+            await asyncio.wait_for(verifier.authenticate(server.issuer.bearer()), 10)
+
+    async def has_ended() -> bool:
+        return THREAD_NAME not in {thread.name for thread in threading.enumerate()}
+
+    await wait_until(has_ended, "the end of the thread")
+    server.slow_part = ""
+    server.answers.set()
+    clock.now += COOLDOWN_SECONDS
+    assert await verifier.authenticate(server.issuer.bearer()) == MEI
+
+
+async def test_the_process_ends_during_a_fetch(server: JwksServer) -> None:
+    server.slow_part = "body"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", FETCHING_PROGRAM, server.url), stdin=PIPE, env=dict(os.environ)
+    )
+    try:
+        await wait_until(lambda: asyncio.sleep(0, server.requests == 1), "the request")
+        await asyncio.wait_for(process.communicate(b"end\n"), 20)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0
+
+
+async def test_a_reply_of_more_than_its_limit_is_not_used(server: JwksServer) -> None:
+    clock = FakeClock()
+    verifier = TokenVerifier(remote(server, clock), "payment")
+    server.content = server.issuer.jwks() | {"more": "x" * 2**20}
     with pytest.raises(KeysUnavailable):
         await verifier.authenticate(server.issuer.bearer())
-    server.answers.set()
+    server.content = server.issuer.jwks() | {"more": "x" * 2**19}
+    clock.now += COOLDOWN_SECONDS
     assert await verifier.authenticate(server.issuer.bearer()) == MEI
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_proxy_of_the_environment_gets_no_request_for_this_machine(
+    server: JwksServer, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """It could answer with its own key, and sign tokens with it."""
+    proxy = JwksServer()
+    try:
+        for name in PROXY_VARIABLES:
+            monkeypatch.setenv(name, proxy.url)
+        url = server.url.replace("127.0.0.1", host)
+        verifier = TokenVerifier(JwksUrl(PROVIDER.trusted(), url), "payment")
+        assert await verifier.authenticate(server.issuer.bearer()) == MEI
+        with pytest.raises(KeyUnknown):
+            await verifier.authenticate(proxy.issuer.bearer())
+        with pytest.raises(OSError, match="SSL"):
+            await fetch_json(url.replace("http:", "https:"), 10)
+        assert proxy.requests == proxy.tunnels == 0
+    finally:
+        proxy.close()
+
+
+async def test_a_request_by_https_uses_the_proxy_of_the_environment_as_a_tunnel(
+    server: JwksServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy sees a name and no request; it does not for the hosts of no_proxy."""
+    monkeypatch.setenv("https_proxy", server.url.replace("//", "//mei:pass%40word@"))
+    with pytest.raises(OSError, match="Tunnel connection failed: 403"):
+        await fetch_json("https://idp.invalid/jwks", 10)
+    assert (server.tunnels, server.tunnel) == (1, ("idp.invalid:443", "Basic bWVpOnBhc3NAd29yZA=="))
+    monkeypatch.setenv("no_proxy", ".invalid")
+    with pytest.raises(OSError, match=r"."):
+        await fetch_json("https://idp.invalid/jwks", 10)
+    assert (server.tunnels, server.requests) == (1, 0)
 
 
 async def test_keys_are_fetched_again_regularly(
