@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 _PACKAGE_SUFFIX = "_svc"
+# As the access policies of the contracts name them; `provider` delivers webhooks.
+NAMES_OF_SERVICES = frozenset({"payment", "interview", "notification", "provider"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,7 +236,7 @@ def _caller_of(claims: dict[str, Any], issuer: Issuer) -> Caller:
         raise TokenInvalid(f"claim {issuer.roles_claim} of the token names none of our roles")
     if not roles <= issuer.roles:
         raise TokenInvalid(f"issuer {issuer.name} may not grant the roles of the token")
-    if not claims["sub"]:
+    if not claims["sub"].strip():
         raise TokenInvalid("the token names no subject (claim sub)")
     if Role.SERVICE in roles and claims["sub"] != issuer.name:
         raise TokenInvalid(f"issuer {issuer.name} may issue service tokens for itself only")

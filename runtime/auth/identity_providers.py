@@ -27,6 +27,7 @@ from runtime.auth.authentication import (
 )
 from runtime.auth.jwks_request import fetch_json, is_this_machine
 from runtime.auth.keys import KeySet, KeyTable, KeyUnusable, entries_of, verification_key
+from runtime.service_name import NAMES_OF_SERVICES
 
 _log = structlog.get_logger(__name__)
 _FETCH_SECONDS = 5.0
@@ -49,6 +50,22 @@ class IdentityProvider(BaseModel):
         frozenset(), description="the roles of a token without that claim"
     )
     audience: str = Field("", description="the claim aud; empty: the name of the called service")
+
+    @field_validator("issuer")
+    @classmethod
+    def _check_issuer(cls, issuer: str) -> str:
+        if issuer in NAMES_OF_SERVICES:
+            raise ValueError(f"must not be the name of a service of the platform, {issuer}")
+        if not issuer.strip():
+            raise ValueError("must not be blank")
+        return issuer
+
+    @field_validator("roles")
+    @classmethod
+    def _check_roles(cls, roles: frozenset[Role]) -> frozenset[Role]:
+        if Role.SERVICE in roles:
+            raise ValueError("must not have service: providers vouch for people only")
+        return roles
 
     @field_validator("jwks")
     @classmethod

@@ -134,6 +134,8 @@ def test_a_token_without_a_claim_is_refused_by_a_sentence_that_names_it(
         {"roles": ["admin", 7, ["customer"]]},
         {"roles": ["customer", "service"]},
         {"sub": ""},
+        {"sub": " "},
+        {"sub": "\t\u3000"},
         {"sub": 7},
         {"aud": ""},
         {"aud": ["interview"]},
