@@ -8,12 +8,21 @@ know.
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import IPv6Address
 from typing import Any, Self
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 _SCHEMES = frozenset({"postgres", "postgresql", "postgresql+asyncpg"})
-_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SESSION_ATTRIBUTES = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
+_TLS_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "sslnegotiation": ("postgres", "direct"),
+    "ssl_min_protocol_version": _TLS_VERSIONS,
+    "ssl_max_protocol_version": _TLS_VERSIONS,
+    "gsslib": ("gssapi", "sspi"),
+    "target_session_attrs": _SESSION_ATTRIBUTES,
+}
 # asyncpg reads the first ones itself, and sends the others to the server as its settings.
 _PASSED_ON = frozenset(
     {
@@ -39,7 +48,10 @@ _WITHOUT_EFFECT: Mapping[str, frozenset[str]] = {
     "sslcompression": frozenset({"0"}),
 }
 _CONNECT_SECONDS = 5.0
+_MAX_CONNECT_SECONDS = 2**31 - 1
 _MAX_PORT = 65535
+_MAX_PORT_DIGITS = 5
+_MAX_HOST_CHARACTERS = 253
 
 
 class InvalidDatabaseUrl(ValueError):
@@ -48,7 +60,10 @@ class InvalidDatabaseUrl(ValueError):
 
 @dataclass(frozen=True)
 class DatabaseUrl:
-    """A valid URL. `login` and `database` are percent-encoded, `hosts` are separated by commas."""
+    """A valid URL. `login` and `database` are percent-encoded, `hosts` are separated by commas.
+
+    `parameters` contain none of user, password, host, port and name of the database.
+    """
 
     login: str
     hosts: str
@@ -72,16 +87,16 @@ class DatabaseUrl:
             raise InvalidDatabaseUrl("it is not of the form postgresql://user:password@host/name")
         parameters, connect_seconds = _translated(dict(given))
         login, _, hosts = parts.netloc.rpartition("@")
-        other = parameters.pop("dbname", "")
-        database = parts.path.removeprefix("/") or quote(other, safe="")
+        login = _login(login, parameters.pop("user", ""), parameters.pop("password", ""))
+        database = quote(parameters.pop("dbname", ""), safe="") or parts.path.removeprefix("/")
         if not database:
             raise InvalidDatabaseUrl("it names no database")
-        if not hosts and not parameters.get("host"):
-            raise InvalidDatabaseUrl("it names no host")
-        _check_ports([*_ports(hosts), *parameters.get("port", "").split(",")])
+        hosts = _hosts(hosts, parameters.pop("host", ""), parameters.pop("port", ""))
+        if "\0" in unquote(login + database) or "\0" in "".join(parameters.values()):
+            raise InvalidDatabaseUrl("it contains the character NUL")
         _check_choices(parameters)
         _check_tls_files(parameters)
-        return cls(login.replace("@", "%40"), hosts, database, parameters, connect_seconds)
+        return cls(login, hosts, database, parameters, connect_seconds)
 
     def __str__(self) -> str:
         """The URL, with password, as asyncpg and libpq read it."""
@@ -94,9 +109,7 @@ class DatabaseUrl:
 
     def with_login(self, user: str, password: str) -> "DatabaseUrl":
         """The same database as another user."""
-        others = {k: v for k, v in self.parameters.items() if k not in {"user", "password"}}
-        login = f"{quote(user, safe='')}:{quote(password, safe='')}"
-        return replace(self, login=login, parameters=others)
+        return replace(self, login=f"{quote(user, safe='')}:{quote(password, safe='')}")
 
     def with_database(self, name: str) -> "DatabaseUrl":
         """Another database of the same server."""
@@ -141,28 +154,83 @@ def _seconds(text: str) -> float:
         seconds = int(text)
     except ValueError:
         raise InvalidDatabaseUrl("its connect_timeout is not a number of seconds") from None
-    return float(seconds) if seconds > 0 else _CONNECT_SECONDS
+    return float(min(seconds, _MAX_CONNECT_SECONDS)) if seconds > 0 else _CONNECT_SECONDS
 
 
-def _ports(hosts: str) -> list[str]:
-    """The port of each host that has one."""
-    ports = []
-    for host in hosts.split(","):
-        _, bracket, rest = host.rpartition("]")
-        ports.append(rest.partition(":")[2] if bracket or ":" in rest else "")
-    return ports
+def _login(login: str, user: str, password: str) -> str:
+    """`user:password`, percent-encoded; as in libpq, parameters replace what is before the `@`."""
+    url_user, _, url_password = login.replace("@", "%40").partition(":")
+    user, password = quote(user, safe="") or url_user, quote(password, safe="") or url_password
+    return f"{user}:{password}" if password else user
 
 
-def _check_ports(ports: list[str]) -> None:
-    for port in ports:
-        if port and not (port.isascii() and port.isdigit() and 0 < int(port) <= _MAX_PORT):
-            raise InvalidDatabaseUrl(f"its port is not a number from 1 to {_MAX_PORT}")
+def _hosts(hosts: str, other_hosts: str, other_ports: str) -> str:
+    """Hosts with ports, as asyncpg reads them before the path; raises InvalidDatabaseUrl.
+
+    As in libpq, the parameters `host` and `port` replace what is before the path, each on its own.
+    asyncpg ignores them there, and would take a colon in `host` for the beginning of a port.
+    """
+    given = [_split_port(host) for host in hosts.split(",")] if hosts else []
+    names = other_hosts.split(",") if other_hosts else [name for name, _ in given]
+    ports = other_ports.split(",") if other_ports else [port for _, port in given] or [""]
+    if not names:
+        raise InvalidDatabaseUrl("it names no host")
+    if len(ports) not in {1, len(names)}:
+        raise InvalidDatabaseUrl("it has neither one port nor as many ports as hosts")
+    if len(ports) == 1:
+        ports *= len(names)
+    for name, port in zip(names, ports, strict=True):
+        _check_host(name)
+        _check_port(port)
+    quoted = [
+        f"[{quote(n, safe=':')}]" if ":" in n and n[0] != "/" else quote(n, safe="") for n in names
+    ]
+    return ",".join(
+        f"{name}:{port}" if port else name for name, port in zip(quoted, ports, strict=True)
+    )
+
+
+def _split_port(host: str) -> tuple[str, str]:
+    """Name and port, decoded; "" for no port."""
+    address, bracket, rest = host.rpartition("]")
+    name, _, port = rest.partition(":")
+    if not bracket:
+        return unquote(name), unquote(port)
+    if name or not address.startswith("["):
+        raise InvalidDatabaseUrl("it is not a URL")
+    return unquote(address[1:]), unquote(port)
+
+
+def _check_host(name: str) -> None:
+    """Finds names that Python cannot look up: they raise other errors than those of networks."""
+    usable = name.isprintable() and " " not in name
+    if usable and not name.startswith("/"):
+        try:
+            encoded = str(IPv6Address(name)) if ":" in name else name.encode("idna")
+            usable = 0 < len(encoded) <= _MAX_HOST_CHARACTERS
+        except ValueError:  # also UnicodeError
+            usable = False
+    if not usable:
+        raise InvalidDatabaseUrl("one of its hosts is empty, too long or not the name of a host")
+
+
+def _check_port(port: str) -> None:
+    digits = port.isascii() and port.isdigit() and len(port) <= _MAX_PORT_DIGITS
+    if port and not (digits and 0 < int(port) <= _MAX_PORT):
+        raise InvalidDatabaseUrl(f"its port is not a number from 1 to {_MAX_PORT}")
 
 
 def _check_choices(parameters: Mapping[str, str]) -> None:
-    for name, choices in (("sslmode", _SSL_MODES), ("target_session_attrs", _SESSION_ATTRIBUTES)):
+    for name, choices in _CHOICES.items():
         if parameters.get(name, choices[0]) not in choices:
             raise InvalidDatabaseUrl(f"its {name} is none of {', '.join(choices)}")
+    lowest = parameters.get("ssl_min_protocol_version", _TLS_VERSIONS[0])
+    if lowest > parameters.get("ssl_max_protocol_version", _TLS_VERSIONS[-1]):
+        raise InvalidDatabaseUrl("ssl_min_protocol_version is above ssl_max_protocol_version")
+    mode = parameters.get("sslmode", "prefer")
+    encrypted = mode == "require" or mode.startswith("verify-")
+    if parameters.get("sslnegotiation") == "direct" and not encrypted:
+        raise InvalidDatabaseUrl("sslnegotiation=direct requires sslmode=require or verify-…")
 
 
 def _check_tls_files(parameters: Mapping[str, str]) -> None:

@@ -39,12 +39,33 @@ def test_parameters_of_libpq_are_translated_for_the_driver(query: str, dsn_query
     [
         "postgresql://me:secret@a.example,b.example:5433/shop",
         "postgresql://me:secret@[::1]:5432/shop",
-        "postgresql://me:secret@/shop?host=%2Frun%2Fpostgresql",
+        "postgresql://me:secret@%2Frun%2Fpostgresql:5433/shop",
         "postgresql://me@%2Frun%2Fpostgresql/shop",
     ],
 )
 def test_several_hosts_ipv6_and_sockets_are_taken(url: str) -> None:
     assert str(DatabaseUrl.parse(url)) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("u:p@h/db?port=6543", "u:p@h:6543/db"),
+        ("u:p@h:1/db?host=primary.example", "u:p@primary.example:1/db"),
+        ("u:p@h:1/db?user=other&password=q%40&dbname=d2", "other:q%40@h:1/d2"),
+        ("u:p@h/db?user=other", "other:p@h/db"),
+        ("u:p@a,b,c/db?port=1,2,3", "u:p@a:1,b:2,c:3/db"),
+        ("u:p@a:1,b:2/db?host=c,d", "u:p@c:1,d:2/db"),
+        ("u:p@/db?host=a,b&port=6543", "u:p@a:6543,b:6543/db"),
+        ("u:p@/db?host=::1", "u:p@[::1]/db"),
+        ("u:p@/db?host=/run/postgresql", "u:p@%2Frun%2Fpostgresql/db"),
+    ],
+)
+def test_a_parameter_replaces_what_is_before_the_question_mark(url: str, meant: str) -> None:
+    """As in libpq; asyncpg would ignore the parameter without a word."""
+    parsed = DatabaseUrl.parse(f"postgres://{url}")
+    assert parsed.connect_args()["dsn"] == f"postgresql://{meant}"
+    assert parsed.parameters == {}
 
 
 def test_a_database_may_be_named_by_a_parameter_and_a_password_contain_an_at_sign() -> None:
@@ -102,6 +123,24 @@ def test_another_login_and_database_keep_the_other_parameters() -> None:
         ("postgresql://me:secret@a:1,b:x/shop", "port is not a number"),
         ("postgresql://me:secret@[::1]:x/shop", "port is not a number"),
         (f"{PLAIN}?port=x", "port is not a number"),
+        (f"postgresql://me:secret@host:{'9' * 5000}/shop", "port is not a number"),
+        ("postgresql://me:secret@a,b,c/shop?port=1,2", "neither one port nor as many"),
+        ("postgresql://me:secret@host:5432,/shop", "one of its hosts is empty"),
+        ("postgresql://me:secret@/shop?host=host:abc", "one of its hosts is empty"),
+        ("postgresql://me:secret@ho%00st:5432/shop", "not the name of a host"),
+        (f"postgresql://me:secret@{'h' * 300}/shop", "too long"),
+        (f"postgresql://me:secret@{'h.' * 150}/shop", "too long"),
+        ("postgresql://me:secret@host/sh%00op", "character NUL"),
+        (f"{PLAIN}?application_name=a%00b", "character NUL"),
+        (f"{PLAIN}?ssl_min_protocol_version=foo", "ssl_min_protocol_version is none of"),
+        (f"{PLAIN}?ssl_max_protocol_version=SSLv3", "ssl_max_protocol_version is none of"),
+        (
+            f"{PLAIN}?ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2",
+            "is above ssl_max_protocol_version",
+        ),
+        (f"{PLAIN}?gsslib=foo", "gsslib is none of"),
+        (f"{PLAIN}?sslnegotiation=foo", "sslnegotiation is none of"),
+        (f"{PLAIN}?sslnegotiation=direct", "requires sslmode=require"),
         (f"{PLAIN}?sslmode=on", "sslmode is none of"),
         (f"{PLAIN}?ssl=maybe", "sslmode is none of"),
         (f"{PLAIN}?target_session_attrs=master", "target_session_attrs is none of"),
