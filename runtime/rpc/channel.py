@@ -34,8 +34,8 @@ def create_channel(
 ) -> grpc.aio.Channel:
     """A channel to `host:port`, with TLS if `tls_roots` names the roots to trust.
 
-    `http_proxy` is `http://host:port` of a proxy that supports CONNECT; proxies that the
-    environment names are not used. Raises CertificateUnreadable.
+    `http_proxy` is `http://host:port` of a proxy that supports CONNECT; proxies and
+    exceptions that the environment names are not used. Raises CertificateUnreadable.
     """
     options = [
         *_RECONNECT_OPTIONS,
@@ -49,4 +49,8 @@ def create_channel(
 
 
 def _proxy_options(http_proxy: str) -> list[tuple[str, str | int]]:
-    return [("grpc.http_proxy", http_proxy)] if http_proxy else [("grpc.enable_http_proxy", 0)]
+    return [
+        ("grpc.http_proxy", http_proxy) if http_proxy else ("grpc.enable_http_proxy", 0),
+        # Otherwise gRPC reads GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES: a second kind of proxy.
+        ("grpc.address_http_proxy_enabled_addresses", ""),
+    ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+import runtime
 from devstack.polling import wait_until
 from devstack.supervision.probes import grpc_is_serving
 from interview_svc.gateways.payment import SERVICE_CONFIG
@@ -114,6 +116,35 @@ async def test_a_proxy_in_the_environment_is_not_used(
         async with create_channel(address) as channel:
             await check(channel)
         assert await grpc_is_serving(address)
+
+
+async def test_a_proxy_for_addresses_in_the_environment_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With and without a proxy of its own."""
+    monkeypatch.setenv("GRPC_ADDRESS_HTTP_PROXY", "127.0.0.1:1")
+    monkeypatch.setenv("GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES", "0.0.0.0/0,::/0")
+    async with serving() as address, relaying(Relay(address, is_proxy=True)) as proxy:
+        async with create_channel(address) as channel:
+            await check(channel)
+        async with create_channel(address, http_proxy=f"http://{proxy.address}") as channel:
+            await check(channel)
+        assert proxy.connections == 1
+        assert await grpc_is_serving(address)
+
+
+@pytest.mark.parametrize("variable", ["no_proxy", "no_grpc_proxy"])
+async def test_exceptions_in_the_environment_do_not_bypass_the_proxy_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    for name in ("no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "127.0.0.1")
+    importlib.reload(runtime)  # as a program that starts with this environment
+    async with serving() as address, relaying(Relay(address, is_proxy=True)) as proxy:
+        async with create_channel(address, http_proxy=f"http://{proxy.address}") as channel:
+            await check(channel)
+        assert proxy.connections == 1
 
 
 async def test_a_proxy_is_used_if_it_is_asked_for() -> None:
