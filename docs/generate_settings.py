@@ -53,7 +53,8 @@ Durations are in seconds unless the name says otherwise. A process with a missin
 setting exits with status 2 and prints one line per fault.
 
 Every program sets `GRPC_VERBOSITY`, a variable of gRPC, to `NONE` unless it is set; `ERROR`, `INFO`
-or `DEBUG` shows what gRPC's core writes to standard error, which is no JSON."""
+or `DEBUG` shows what gRPC's core writes to standard error, which is no JSON. No program uses the
+proxy that `GRPC_ADDRESS_HTTP_PROXY` names."""
 
 _MIGRATION = """\
 `python -m runtime.database.migrate payment_svc` (or `interview_svc`, `notification_svc`)

@@ -35,7 +35,8 @@ def main() -> None:
             except KeyError as error:
                 _refuse(f"environment variable {error} is not set")
             except InvalidBrokerLogin as error:
-                _refuse(f"settings NATS_…: {error}")
+                names = ", ".join(f"NATS_{name.upper()}" for name in error.arguments)
+                _refuse(f"setting {names}: {error}")
             try:
                 topology = load(Path(path))
             except (OSError, KeyError, TypeError, ValueError) as error:

@@ -186,7 +186,7 @@ class ServiceSettings(CallSettings):
     @field_validator("nats_url")
     @classmethod
     def _check_nats_url(cls, url: str) -> str:
-        BrokerLogin.parse(url)
+        BrokerLogin.check_address(url)
         return url
 
     @field_validator("nats_user", "nats_password")

@@ -8,7 +8,7 @@ import base64
 import binascii
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -27,7 +27,15 @@ _SEED_BYTES = slice(2, 34)
 
 
 class InvalidBrokerLogin(ValueError):
-    """An address or a file cannot be used; the message contains no secret."""
+    """An address or a file cannot be used; the message contains no secret.
+
+    Attributes:
+        arguments: Those of `BrokerLogin.parse` that cannot be used, or not together.
+    """
+
+    def __init__(self, problem: str, *arguments: str) -> None:
+        super().__init__(problem)
+        self.arguments = arguments or ("url",)
 
 
 @dataclass(frozen=True)
@@ -53,22 +61,25 @@ class BrokerLogin:
         tls_certificate: Path | None = None,
         tls_key: Path | None = None,
     ) -> Self:
-        """Reads an address; user and password in it count if none are given.
+        """Reads an address; a given user or password counts instead of that in the address.
 
-        `credentials` is a file with a token and a key, which replaces user and password. Raises
-        InvalidBrokerLogin, also for files that cannot be used.
+        A user in the address without password, also none given, is a token. `credentials` is a file
+        with a token and a key, which replaces user and password. Raises InvalidBrokerLogin, also
+        for files that cannot be used.
         """
-        parts = [_split(server.strip(), url, n) for n, server in enumerate(url.split(","), 1)]
+        parts = _split_servers(url)
         tls = any(part.scheme == _TLS_SCHEME for part in parts) or tls_roots or tls_certificate
-        if not user:
-            user, password = next(
-                ((unquote(p.username), unquote(p.password or "")) for p in parts if p.username),
-                ("", password),
-            )
+        if not credentials:
+            user, password = _user_and_password(parts, user, password)
         servers = tuple(_server(part, _TLS_SCHEME if tls else part.scheme) for part in parts)
         login = cls(servers, user, password, credentials, tls_roots, tls_certificate, tls_key)
         login.connect_options()  # reads all files
         return login
+
+    @staticmethod
+    def check_address(url: str) -> None:
+        """Raises InvalidBrokerLogin if the servers' addresses are not of the right form."""
+        _split_servers(url)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
@@ -95,6 +106,11 @@ class BrokerLogin:
 
     def connect_options(self) -> dict[str, Any]:
         """Options of the library's `connect`; raises InvalidBrokerLogin if a file is unusable."""
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise InvalidBrokerLogin(
+                "a client certificate and its key must be given together",
+                *("tls_certificate", "tls_key"),
+            )
         options: dict[str, Any] = {"servers": list(self.servers)}
         if self.credentials:
             _read_credentials(self.credentials)
@@ -111,23 +127,39 @@ class BrokerLogin:
         return options
 
     def _tls_context(self) -> ssl.SSLContext:
-        if (self.tls_certificate is None) != (self.tls_key is None):
-            raise InvalidBrokerLogin("a client certificate and its key must be given together")
         try:
             context = ssl.create_default_context(cafile=self.tls_roots)
         except (OSError, ValueError) as error:
-            raise InvalidBrokerLogin(f"{self.tls_roots} cannot be read: {error}") from None
+            problem = f"{self.tls_roots} cannot be read: {error}"
+            raise InvalidBrokerLogin(problem, "tls_roots") from None
         if self.tls_certificate:
             try:
                 context.load_cert_chain(self.tls_certificate, self.tls_key)
             except (OSError, ValueError) as error:
                 problem = f"{self.tls_certificate} or {self.tls_key} cannot be read: {error}"
-                raise InvalidBrokerLogin(problem) from None
+                raise InvalidBrokerLogin(problem, "tls_certificate", "tls_key") from None
         return context
 
 
 def _variable(environ: Mapping[str, str], name: str) -> str:
     return environ.get(f"NATS_{name.upper()}", "")
+
+
+def _user_and_password(parts: Sequence[SplitResult], user: str, password: str) -> tuple[str, str]:
+    """What to log in with; a user without password is a token. Raises InvalidBrokerLogin."""
+    in_url = next((part for part in parts if part.username), None)
+    is_token = not user and in_url is not None and in_url.password is None
+    if in_url is not None and not user:
+        user, password = unquote(in_url.username or ""), password or unquote(in_url.password or "")
+    if user and not password and not is_token:
+        raise InvalidBrokerLogin("a user is given without a password", "user", "password")
+    if password and not user:
+        raise InvalidBrokerLogin("a password is given without a user", "user", "password")
+    return user, password
+
+
+def _split_servers(url: str) -> list[SplitResult]:
+    return [_split(server.strip(), url, n) for n, server in enumerate(url.split(","), 1)]
 
 
 def _split(server: str, url: str, number: int) -> SplitResult:
@@ -141,6 +173,8 @@ def _split(server: str, url: str, number: int) -> SplitResult:
         raise InvalidBrokerLogin(f"{name} does not begin with nats:// or tls://")
     if not host or port == 0 or parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise InvalidBrokerLogin(f"{name} is not of the form nats://host:port")
+    if parts.password is not None and not parts.username:
+        raise InvalidBrokerLogin(f"{name} has a password without a user")
     return parts
 
 
@@ -154,15 +188,16 @@ def _read_credentials(file: Path) -> tuple[str, Ed25519PrivateKey]:
     try:
         text = file.read_text("ascii")
     except (OSError, ValueError) as error:
-        raise InvalidBrokerLogin(f"{file} cannot be read: {error}") from None
+        raise InvalidBrokerLogin(f"{file} cannot be read: {error}", "credentials") from None
     token, seed = _TOKEN.search(text), _SEED.search(text)
     if token is None or seed is None:
-        raise InvalidBrokerLogin(f"{file} does not contain a user's token and the seed of a key")
+        problem = f"{file} does not contain a user's token and the seed of a key"
+        raise InvalidBrokerLogin(problem, "credentials")
     padded = seed[1] + "=" * (-len(seed[1]) % 8)
     try:
         key = Ed25519PrivateKey.from_private_bytes(base64.b32decode(padded)[_SEED_BYTES])
     except (binascii.Error, ValueError):
-        raise InvalidBrokerLogin(f"the seed in {file} is not one of a key") from None
+        raise InvalidBrokerLogin(f"the seed in {file} is not one of a key", "credentials") from None
     return token[1], key
 
 

@@ -38,6 +38,29 @@ def test_a_given_user_replaces_that_of_the_address_and_a_lone_user_is_a_token() 
     assert BrokerLogin.parse("nats://t0ken@a.example").connect_options()["token"] == "t0ken"
 
 
+@pytest.mark.parametrize("url", ["nats://admin@a.example", "nats://admin:old@a.example"])
+def test_a_given_password_belongs_to_the_user_of_the_address(url: str) -> None:
+    options = BrokerLogin.parse(url, password="secret").connect_options()
+    assert (options["user"], options["password"]) == ("admin", "secret")
+    assert "token" not in options
+
+
+@pytest.mark.parametrize(
+    ("url", "user", "password", "problem"),
+    [
+        ("nats://a.example", "admin", "", "a user is given without a password"),
+        ("nats://admin:@a.example", "", "", "a user is given without a password"),
+        ("nats://a.example", "", "secret", "a password is given without a user"),
+        ("nats://:secret@a.example", "", "", "it has a password without a user"),
+    ],
+)
+def test_half_a_login_is_refused_and_no_token(
+    url: str, user: str, password: str, problem: str
+) -> None:
+    with pytest.raises(InvalidBrokerLogin, match=problem):
+        BrokerLogin.parse(url, user, password)
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -83,6 +106,7 @@ def test_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         ({"tls_certificate": certificate, "tls_key": none}, "none.pem cannot be read"),
         ({"tls_certificate": certificate}, "must be given together"),
         ({"tls_key": key, "tls_roots": certificate}, "must be given together"),
+        ({"tls_key": key}, "must be given together"),
         ({"credentials": none}, "none.pem cannot be read"),
         ({"credentials": damaged}, "does not contain a user's token"),
     ):
@@ -94,8 +118,8 @@ def test_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     ("url", "problem"),
     [
         (None, "eventbus: environment variable 'NATS_URL' is not set\n"),
-        ("nats://me:secret@a:b", "eventbus: settings NATS_…: it has an invalid host or port\n"),
-        ("nats://a,nats://b:c", "settings NATS_…: address 2 has an invalid host or port\n"),
+        ("nats://me:secret@a:b", "eventbus: setting NATS_URL: it has an invalid host or port\n"),
+        ("nats://a,nats://b:c", "setting NATS_URL: address 2 has an invalid host or port\n"),
     ],
 )
 def test_the_topology_command_refuses_an_unusable_address_with_status_2(
