@@ -3,8 +3,8 @@
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from runtime.call_target import CallTarget
-from runtime.rpc.client import HTTP_PROXY, Peer
+from runtime.addresses import CallTarget, HttpProxy
+from runtime.rpc.client import Peer
 from runtime.settings import ServiceSettings
 
 
@@ -14,8 +14,8 @@ class InterviewSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="INTERVIEW_", extra="ignore")
 
     payment_target: CallTarget = Field(description="gRPC target of payment, such as host:port")
-    payment_http_proxy: str = Field(
-        "", pattern=HTTP_PROXY, description="http://host:port of the proxy to payment; empty: none"
+    payment_http_proxy: HttpProxy = Field(
+        "", description="http://host:port of the proxy to payment; empty: none"
     )
     validation_timeout_seconds: float = Field(
         0.3, gt=0, description="deadline of a validation query to payment, in seconds"

@@ -8,7 +8,7 @@ from pathlib import Path
 from clients import Clients, Service, connect
 from eventbus.jetstream import BrokerLogin, InvalidBrokerLogin
 from opsctl.errors import UserError
-from runtime.call_target import check_target
+from runtime.addresses import check_target
 
 # A devstack writes these at each start: the address of each service and the URL of NATS, a token.
 _ADDRESSES = "addresses.json"

@@ -6,9 +6,9 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from runtime.call_target import CallTarget
-from runtime.rpc.client import HTTP_PROXY, Peer
-from runtime.settings import OptionalFile, ServiceSettings
+from runtime.addresses import CallTarget, HttpProxy
+from runtime.rpc.client import Peer
+from runtime.settings import OptionalFile, RequiredSecret, ServiceSettings
 
 
 class PaymentSettings(ServiceSettings):
@@ -22,13 +22,12 @@ class PaymentSettings(ServiceSettings):
         description="PEM file of the roots to trust in calls to the payment provider; none:"
         " without TLS",
     )
-    provider_http_proxy: str = Field(
+    provider_http_proxy: HttpProxy = Field(
         "",
-        pattern=HTTP_PROXY,
         description="http://host:port of the proxy to the payment provider; empty: none",
     )
-    provider_secret: SecretStr = Field(
-        min_length=1, description="secret that signs the provider's notifications"
+    provider_secret: RequiredSecret = Field(
+        description="secret that signs the provider's notifications"
     )
     provider_secret_old: SecretStr = Field(
         SecretStr(""),

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self, TypeVar
 
 import structlog
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     Json,
@@ -21,16 +22,26 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from eventbus import ConsumerSettings, RelaySettings
 from eventbus.backoff import Backoff
-from eventbus.jetstream import BrokerLogin, JetStream
+from eventbus.jetstream import BrokerLogin, InvalidBrokerLogin, JetStream
 from eventbus.retention import RetentionSettings
+from runtime.addresses import ListenAddress, OptionalListenAddress
 from runtime.auth.identity_providers import IdentityProvider
 from runtime.database_url import DatabaseUrl
+from runtime.setting_faults import describe
 from runtime.unknown_variables import unknown_variables
 
 _CLOCK_SKEW = timedelta(days=1)
 _log = structlog.get_logger(__name__)
 Given = TypeVar("Given", str, SecretStr)
 
+
+def _not_blank(secret: SecretStr) -> SecretStr:
+    if not secret.get_secret_value().strip():
+        raise ValueError("it must not be empty or blank")
+    return secret
+
+
+RequiredSecret = Annotated[SecretStr, AfterValidator(_not_blank)]
 # An empty variable is the same as none.
 OptionalFile = Annotated[Path | None, BeforeValidator(lambda path: path or None)]
 JsonProviders = Annotated[
@@ -45,7 +56,9 @@ class CallSettings(BaseSettings):
         description="key ring: JWK set of trusted issuers; reloaded when it changes"
     )
     auth_signing_key: Path = Field(description="JWK: the private key of this process")
-    listen: str = Field(description="host:port of the gRPC server; port 0 takes a free one")
+    listen: ListenAddress = Field(
+        description="host:port of the gRPC server; port 0 takes a free one"
+    )
     tls_certificate: OptionalFile = Field(
         None, description="PEM file of the server's certificate; none: without TLS"
     )
@@ -123,8 +136,8 @@ class ServiceSettings(CallSettings):
     failed_validations_per_storefront: int = Field(
         600, ge=1, description="failed code validations per minute of one storefront or operator"
     )
-    metrics_listen: str = Field(
-        "", pattern=r"^$|:\d+$", description="host:port for Prometheus; empty: no metrics"
+    metrics_listen: OptionalListenAddress = Field(
+        "", description="host:port for Prometheus; empty: no metrics"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="lowest level that is logged"
@@ -193,8 +206,11 @@ class ServiceSettings(CallSettings):
     @classmethod
     def _check_nats_login(cls, value: Given, info: ValidationInfo) -> Given:
         in_url = "@" in info.data.get("nats_url", "")
-        if not (value or in_url or info.data.get("nats_credentials")):
-            raise ValueError("it is required without NATS_CREDENTIALS")
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text and not text.strip():
+            raise ValueError("it must not be blank")
+        if not (text or in_url or info.data.get("nats_credentials")):
+            raise ValueError("it is required without nats_credentials")
         return value
 
     @model_validator(mode="after")
@@ -208,7 +224,11 @@ class ServiceSettings(CallSettings):
 
     @model_validator(mode="after")
     def _check_broker_login(self) -> Self:
-        self.broker_login()
+        try:
+            self.broker_login()
+        except InvalidBrokerLogin as error:
+            names = ", ".join(f"nats_{argument}" for argument in error.arguments)
+            raise ValueError(f"{names}: {error}") from None
         return self
 
     def create_broker(self, name: str) -> JetStream:
@@ -259,14 +279,8 @@ def read(settings: type[Settings]) -> Settings:
     try:
         return settings()
     except ValidationError as error:
-        prefix = str(settings.model_config.get("env_prefix", ""))
-        for fault in error.errors():
-            name = prefix + "_".join(str(part) for part in fault["loc"]).upper()
-            message = fault["msg"]
-            if fault["type"] == "string_pattern_mismatch":  # it shows the regular expression
-                description = settings.model_fields[str(fault["loc"][0])].description
-                message = f"Value should be {description}"
-            sys.stderr.write(f"setting {name}: {message}\n")
+        lines = [f"setting {describe(settings, fault)}\n" for fault in error.errors()]
+        sys.stderr.write("".join(lines))
         raise SystemExit(2) from None
 
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from runtime.call_target import CallTarget
+from runtime.addresses import CallTarget
 from runtime.rpc.client import Peer
-from runtime.settings import CallSettings
+from runtime.settings import CallSettings, RequiredSecret
 
 
 class ProviderSettings(CallSettings):
@@ -19,7 +19,7 @@ class ProviderSettings(CallSettings):
     webhook_target: CallTarget = Field(
         description="host:port of payment, which receives the webhooks"
     )
-    webhook_secret: SecretStr = Field(description="key that signs webhooks", min_length=1)
+    webhook_secret: RequiredSecret = Field(description="key that signs webhooks")
     late_seconds: float = Field(2.0, ge=0, description="delay of a deferred capture or refund")
     slow_seconds: float = Field(3.0, ge=0, description="delay of the response of a slow charge")
 

@@ -12,9 +12,6 @@ from runtime.auth.signing import ServiceToken, TokenSigner
 from runtime.rpc.channel import create_channel
 from runtime.rpc.deadlines import seconds_left
 
-HTTP_PROXY = r"^$|^http://[^/]+:\d+/?$"
-"""What the setting of a proxy has to match."""
-
 
 class _OutgoingCall(grpc.aio.UnaryUnaryClientInterceptor):
     """Adds token, deadline and traceparent: gRPC itself propagates neither deadline nor trace."""

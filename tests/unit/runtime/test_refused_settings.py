@@ -25,6 +25,16 @@ from sandbox_provider.config import ProviderSettings
         (NotificationSettings, "NOTIFICATION_SMTP_HOST", ""),
         (ProviderSettings, "PROVIDER_WEBHOOK_TARGET", "http://payment:50051"),
         (ProviderSettings, "PROVIDER_WEBHOOK_SECRET", ""),
+        (ProviderSettings, "PROVIDER_WEBHOOK_SECRET", " "),
+        (ProviderSettings, "PROVIDER_LISTEN", "127.0.0.1:99999"),
+        (PaymentSettings, "PAYMENT_PROVIDER_SECRET", " "),
+        (PaymentSettings, "PAYMENT_LISTEN", "127.0.0.1:99999"),
+        (PaymentSettings, "PAYMENT_LISTEN", "foo"),
+        (PaymentSettings, "PAYMENT_LISTEN", "http://127.0.0.1:1"),
+        (PaymentSettings, "PAYMENT_METRICS_LISTEN", "127.0.0.1:99999"),
+        (PaymentSettings, "PAYMENT_PROVIDER_HTTP_PROXY", "http://127.0.0.1:99999"),
+        (PaymentSettings, "PAYMENT_PROVIDER_HTTP_PROXY", "http://h:0"),
+        (InterviewSettings, "INTERVIEW_PAYMENT_HTTP_PROXY", "http://h:0"),
     ],
 )
 def test_a_value_that_cannot_work_is_named_once_and_not_repeated(
@@ -42,4 +52,5 @@ def test_a_value_that_cannot_work_is_named_once_and_not_repeated(
     assert [line for line in errors.splitlines() if line.startswith(f"setting {variable}: ")]
     assert errors.count(variable) == 1
     assert "secret@" not in errors
+    assert "Value" not in errors
     assert "Field required" not in next(line for line in errors.splitlines() if variable in line)

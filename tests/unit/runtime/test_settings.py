@@ -84,7 +84,7 @@ def test_inbox_marks_must_outlive_what_can_be_published_again(
         read(SomeSettings)
     assert ended.value.code == 2
     assert (
-        "bus_inbox_retention_days must be more than bus_published_retention_days"
+        "setting SOME_BUS_INBOX_RETENTION_DAYS must be more than SOME_BUS_PUBLISHED_RETENTION_DAYS"
         in capsys.readouterr().err
     )
 
@@ -123,9 +123,58 @@ def test_a_setting_of_a_wrong_form_is_explained_in_words(
     given.setenv("SOME_METRICS_LISTEN", "everywhere")
     with pytest.raises(SystemExit):
         read(SomeSettings)
-    assert capsys.readouterr().err == (
-        "setting SOME_METRICS_LISTEN: Value should be host:port for Prometheus; empty: no metrics\n"
-    )
+    form = "it is not of the form host:port, with a port from 0 to 65535"
+    assert capsys.readouterr().err == f"setting SOME_METRICS_LISTEN: {form}\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        (
+            {"NATS_PASSWORD": ""},
+            "setting SOME_NATS_PASSWORD: it is required without SOME_NATS_CREDENTIALS",
+        ),
+        ({"NATS_PASSWORD": " "}, "setting SOME_NATS_PASSWORD: it must not be blank"),
+        (
+            {"NATS_URL": "nats://a:@h", "NATS_USER": "", "NATS_PASSWORD": ""},
+            "setting SOME_NATS_USER, SOME_NATS_PASSWORD: a user is given without a password",
+        ),
+        (
+            {"NATS_TLS_KEY": "nats_user/key.pem"},
+            (
+                "setting SOME_NATS_TLS_CERTIFICATE, SOME_NATS_TLS_KEY:"
+                " a client certificate and its key must be given together"
+            ),
+        ),
+        (
+            {"TLS_KEY": "key.pem"},
+            "setting SOME_TLS_CERTIFICATE and SOME_TLS_KEY must be set together",
+        ),
+        (
+            {"AUTH_ISSUERS": '[{"issuer": "i", "jwks": "http://idp", "roles": ["operator"]}]'},
+            (
+                "setting SOME_AUTH_ISSUERS, entry 1, jwks:"
+                " must be an https:// URL; http:// is for this machine only"
+            ),
+        ),
+        (
+            {"LISTEN": "127.0.0.1:99999"},
+            "setting SOME_LISTEN: it is not of the form host:port, with a port from 0 to 65535",
+        ),
+    ],
+)
+def test_a_fault_names_the_variables_as_they_are_set(
+    given: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variables: dict[str, str],
+    line: str,
+) -> None:
+    for name, value in variables.items():
+        given.setenv(f"SOME_{name}", value)
+    with pytest.raises(SystemExit) as ended:
+        read(SomeSettings)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"{line}\n"
 
 
 def test_identity_providers_are_a_json_list(given: pytest.MonkeyPatch) -> None:
