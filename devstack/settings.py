@@ -9,8 +9,8 @@ from typing import Self
 
 from devstack.errors import InvalidSetting
 from eventbus.jetstream import BrokerLogin, InvalidBrokerLogin
+from eventbus.unknown_variables import unknown_variables, warning_about
 from runtime.database_url import DatabaseUrl, InvalidDatabaseUrl
-from runtime.unknown_variables import unknown_variables, warning_about
 
 DEFAULT_PORTS: Mapping[str, int] = MappingProxyType(
     {

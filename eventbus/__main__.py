@@ -8,7 +8,9 @@ from typing import NoReturn
 
 from eventbus.broker import BrokerUnavailable
 from eventbus.jetstream import BrokerLogin, InvalidBrokerLogin, apply, connect
+from eventbus.jetstream.login import VARIABLES
 from eventbus.topology import Topology, load
+from eventbus.unknown_variables import unknown_variables, warning_about
 
 _USAGE = """Usage: python -m eventbus apply FILE
 
@@ -30,6 +32,8 @@ def main() -> None:
     """Runs the command; exit status 2 for wrong usage or settings, 1 for any other error."""
     match sys.argv[1:]:
         case ["apply", path]:
+            for found in unknown_variables("NATS_", VARIABLES, os.environ):
+                sys.stderr.write(f"eventbus: {warning_about(*found)}\n")
             try:
                 login = BrokerLogin.from_environment(os.environ)
             except KeyError as error:

@@ -12,6 +12,7 @@ import typer
 
 from clients import ClientError, Service
 from eventbus.event import MalformedEnvelope, split_subject
+from eventbus.unknown_variables import unknown_variables, warning_about
 from opsctl import options
 from opsctl.commands import dead_letters, keys, mails
 from opsctl.commands.journey import journey
@@ -19,12 +20,11 @@ from opsctl.commands.payment_notifications import payment_notifications
 from opsctl.commands.refunds import refunds
 from opsctl.commands.repair import check_bus, consistency, republish, retry_parked
 from opsctl.commands.status import status
-from opsctl.errors import UserError, describe
+from opsctl.errors import UserError, WrongArgument, describe
 from opsctl.output import printable
 from opsctl.target import Target
 from runtime import redaction
 from runtime.ops.event_json import Undecodable, to_json
-from runtime.unknown_variables import unknown_variables, warning_about
 from shared_model.access_code import mask_access_codes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -138,12 +138,14 @@ def run_command_line() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         app()
+    except WrongArgument as error:
+        _fail(str(error), status=2)
     except UserError as error:
         _fail(str(error))
     except ClientError as error:
         _fail(describe(error))
 
 
-def _fail(text: str) -> None:
+def _fail(text: str, status: int = 1) -> None:
     sys.stderr.write(f"opsctl: {' '.join(printable(text).split())}\n")
-    raise SystemExit(1)
+    raise SystemExit(status)

@@ -2,7 +2,7 @@
 
 0    done; no operator action is required
 1    not done, or operator action is required: one line on standard error names an error
-2    wrong arguments: usage on standard error
+2    wrong arguments: usage, or one line, on standard error
 130  interrupted
 """
 
@@ -11,6 +11,10 @@ from clients import AddressUnknown, ClientError
 
 class UserError(Exception):
     """The command cannot run as configured, or names something that does not exist."""
+
+
+class WrongArgument(UserError):
+    """An option or its variable has a value that can never be used."""
 
 
 def describe(error: ClientError) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clients import Clients, Service, connect
 from eventbus.jetstream import BrokerLogin, InvalidBrokerLogin
-from opsctl.errors import UserError
+from opsctl.errors import UserError, WrongArgument
 from runtime.addresses import check_target
 
 # A devstack writes these at each start: the address of each service and the URL of NATS, a token.
@@ -42,7 +42,8 @@ class Target:
             try:
                 check_target(address)
             except ValueError as error:
-                raise UserError(f"the address of {service}, {address!r}: {error}") from None
+                problem = f"the address of {service}, {address!r}: {error}"
+                raise WrongArgument(problem) from None
         token = self.token()
         try:
             return connect(addresses, token=token, tls_roots=self.tls_roots)
@@ -66,7 +67,8 @@ class Target:
                 tls_key=self.nats_tls_key,
             )
         except InvalidBrokerLogin as error:
-            raise UserError(f"the address of NATS or its login cannot be used: {error}") from error
+            problem = f"the address of NATS or its login cannot be used: {error}"
+            raise WrongArgument(problem) from error
 
     def token(self) -> str:
         """The bearer token; raises UserError."""

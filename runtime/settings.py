@@ -24,11 +24,11 @@ from eventbus import ConsumerSettings, RelaySettings
 from eventbus.backoff import Backoff
 from eventbus.jetstream import BrokerLogin, InvalidBrokerLogin, JetStream
 from eventbus.retention import RetentionSettings
+from eventbus.unknown_variables import unknown_variables
 from runtime.addresses import ListenAddress, OptionalListenAddress
 from runtime.auth.identity_providers import IdentityProvider
 from runtime.database_url import DatabaseUrl
 from runtime.setting_faults import describe
-from runtime.unknown_variables import unknown_variables
 
 _CLOCK_SKEW = timedelta(days=1)
 _log = structlog.get_logger(__name__)

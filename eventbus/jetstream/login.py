@@ -26,6 +26,11 @@ _SEED = re.compile(r"BEGIN USER NKEY SEED-+\s+(\S+)\s+-+END")
 _SEED_BYTES = slice(2, 34)
 
 
+_FILES = ("credentials", "tls_roots", "tls_certificate", "tls_key")
+VARIABLES = tuple(f"NATS_{name.upper()}" for name in ("url", "user", "password", *_FILES))
+"""What `BrokerLogin.from_environment` reads."""
+
+
 class InvalidBrokerLogin(ValueError):
     """An address or a file cannot be used; the message contains no secret.
 
@@ -83,9 +88,8 @@ class BrokerLogin:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """Reads NATS_URL, NATS_USER and so on; raises KeyError without NATS_URL."""
-        files = ("credentials", "tls_roots", "tls_certificate", "tls_key")
-        given = {name: Path(path) for name in files if (path := _variable(environ, name))}
+        """Reads the variables VARIABLES; raises KeyError without NATS_URL."""
+        given = {name: Path(path) for name in _FILES if (path := _variable(environ, name))}
         user, password = _variable(environ, "user"), _variable(environ, "password")
         return cls.parse(environ["NATS_URL"], user, password, **given)
 

@@ -1,5 +1,7 @@
 """Addresses and token: from options first, then from a devstack's files."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +35,23 @@ def test_unreadable_tls_roots_are_a_user_error(tmp_path: Path) -> None:
     target = Target(addresses, token, tmp_path / "none.pem", "", tmp_path)
     with pytest.raises(UserError, match=r"TLS roots cannot be read: .*none\.pem"):
         target.connect()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--nats", "foo://x", "journey", f"ord_{26 * '0'}"], "the address of NATS or its login"),
+        (["--payment", "http://x:1", "status"], "the address of payment"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_a_wrong_argument(
+    tmp_path: Path, options: list[str], problem: str
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("a-token")
+    given = ["--token-file", str(token), "--data-dir", str(tmp_path), "--payment", "127.0.0.1:1"]
+    command = [sys.executable, "-m", "opsctl", *given, *options]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"opsctl: {problem}")
+    assert ended.stderr.count("\n") == 1

@@ -5,10 +5,10 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from devstack.settings import Settings
+from eventbus.unknown_variables import unknown_variables
 from opsctl.command_line import app as opsctl
 from payment_svc.config import PaymentSettings
 from runtime.settings import warn_of_unknown_variables
-from runtime.unknown_variables import unknown_variables
 
 KNOWN = ("PAYMENT_NATS_URL", "PAYMENT_TIME_TO_PAY_SECONDS")
 

@@ -136,3 +136,17 @@ def test_the_topology_command_refuses_an_unusable_address_with_status_2(
         command.main()
     assert ended.value.code == 2
     assert capsys.readouterr().err.endswith(problem)
+
+
+def test_the_topology_command_names_a_misspelt_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["eventbus", "apply", str(tmp_path / "none.toml")])
+    monkeypatch.setenv("NATS_URL", "nats://localhost")
+    monkeypatch.setenv("NATS_PASWORD", "secret")
+    with pytest.raises(SystemExit):
+        command.main()
+    assert (
+        "eventbus: environment variable NATS_PASWORD is not a setting and has no effect;"
+        " did you mean NATS_PASSWORD?\n"
+    ) in capsys.readouterr().err
