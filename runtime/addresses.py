@@ -30,12 +30,12 @@ def check_target(target: str) -> str:
     )
 
 
-def check_listen_address(address: str) -> str:
+def check_listen_address(address: str, *, host_required: bool = True) -> str:
     """Returns the address; raises ValueError if no server can listen there.
 
-    Port 0 takes a free one; without host, all interfaces.
+    Port 0 takes a free one. gRPC requires a host; other servers listen everywhere without it.
     """
-    if _is_host_and_port(address, lowest=0, host_required=False):
+    if _is_host_and_port(address, lowest=0, host_required=host_required):
         return address
     raise ValueError(f"it is not of the form host:port, with a port from 0 to {_MAX_PORT}")
 
@@ -80,6 +80,6 @@ def _is_host(host: str) -> bool:
 CallTarget = Annotated[str, AfterValidator(check_target)]
 ListenAddress = Annotated[str, AfterValidator(check_listen_address)]
 OptionalListenAddress = Annotated[
-    str, AfterValidator(lambda text: check_listen_address(text) if text else text)
+    str, AfterValidator(lambda text: text and check_listen_address(text, host_required=False))
 ]
 HttpProxy = Annotated[str, AfterValidator(check_http_proxy)]

@@ -52,17 +52,22 @@ def test_anything_else_is_refused(target: str) -> None:
         check_target(target)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:0", "[::]:50051", "localhost:65535", ":9090"])
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "[::]:50051", "localhost:65535"])
 def test_a_server_listens_at_a_host_and_port(address: str) -> None:
     assert check_listen_address(address) == address
 
 
 @pytest.mark.parametrize(
-    "address", ["", "foo", "127.0.0.1:65536", "127.0.0.1", "http://h:1", "h:-1", f"{'h' * 64}:1"]
+    "address",
+    ["", ":1", "foo", "127.0.0.1:65536", "127.0.0.1", "http://h:1", "h:-1", f"{'h' * 64}:1"],
 )
 def test_a_server_cannot_listen_elsewhere(address: str) -> None:
     with pytest.raises(ValueError, match="not of the form host:port"):
         check_listen_address(address)
+
+
+def test_a_server_of_metrics_may_listen_everywhere() -> None:
+    assert check_listen_address(":9090", host_required=False) == ":9090"
 
 
 @pytest.mark.parametrize("url", ["", "http://proxy:3128", "http://me:secret@[::1]:3128/"])
