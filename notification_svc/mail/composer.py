@@ -31,6 +31,25 @@ _MAX_PLAIN_NAME = 50
 _LOCALES = {"en": "en_GB", "zh-CN": "zh_CN"}
 
 
+class _AddressHeader(str):
+    """A header with one address, made of its parts, and its text as shown.
+
+    Python's own header would parse the text again, and decode what looks like an encoded word in a
+    name or a local part (RFC 2047): even into line breaks.
+    """
+
+    __slots__ = ("address", "name")
+    address: Address
+    name: str
+
+    @classmethod
+    def of(cls, name: str, address: Address) -> "_AddressHeader":
+        """The header `name`: Python keeps a value with its name as it is."""
+        header = cls(_with_name(address.display_name, _addr_spec(address)))
+        header.name, header.address = name, address
+        return header
+
+
 class _AddressPolicy(EmailPolicy):
     """Writes address headers itself.
 
@@ -39,11 +58,9 @@ class _AddressPolicy(EmailPolicy):
     """
 
     def fold(self, name: str, value: Any) -> str:
-        addresses = getattr(value, "addresses", None)
-        if addresses is None:
+        if not isinstance(value, _AddressHeader):
             return str(super().fold(name, value))
-        formatted = ", ".join(_format_address(address, name) for address in addresses)
-        return f"{name}: {formatted}{self.linesep}"
+        return f"{name}: {_format_address(value.address, name)}{self.linesep}"
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         return self.fold(name, value).encode("utf-8" if self.utf8 else "ascii")
@@ -59,10 +76,13 @@ def _with_name(name: str, addr_spec: str) -> str:
     return f'"{quote(name)}" <{addr_spec}>' if name else addr_spec
 
 
+def _addr_spec(address: Address) -> str:
+    """Python would not quote a local part for the dots in it."""
+    return str(MailAddress(address.username, address.domain))
+
+
 def _format_address(address: Address, header: str) -> str:
-    name = address.display_name
-    # Python would not quote a local part for the dots in it.
-    addr_spec = str(MailAddress(address.username, address.domain))
+    name, addr_spec = address.display_name, _addr_spec(address)
     plain = name.isascii() and "=?" not in name
     if plain and len(name) <= _MAX_PLAIN_NAME:
         return _with_name(name, addr_spec)
@@ -94,7 +114,7 @@ class MailComposer:
     @property
     def sender(self) -> str:
         """The address of the sender."""
-        return str(MailAddress(self._sender.username, self._sender.domain))
+        return _addr_spec(self._sender)
 
     def render(self, notification: Notification) -> RenderedMail:
         """Renders the templates of the notification's event type and language."""
@@ -115,8 +135,9 @@ class MailComposer:
         rendered = self.render(notification)
         address = MailAddress.parse(notification.recipient.email)
         message = EmailMessage(policy=_UTF8_POLICY if address.needs_smtputf8 else _POLICY)
-        message["From"] = _with_name(self._sender.display_name, self.sender)
-        message["To"] = _with_name(_name(notification), str(address))
+        recipient = Address(_name(notification), address.local_part, address.domain)
+        message["From"] = _AddressHeader.of("From", self._sender)
+        message["To"] = _AddressHeader.of("To", recipient)
         message["Subject"] = rendered.subject
         message["Date"] = format_mail_date(notification.created_at.astimezone(UTC))
         message["Message-ID"] = notification.message_id

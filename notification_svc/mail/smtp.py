@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import structlog
 from aiosmtplib import (
     SMTP,
     SMTPDataError,
@@ -16,11 +17,13 @@ from aiosmtplib import (
     SMTPResponseException,
 )
 
+from eventbus.errors import describe_error
 from notification_svc.domain.notifications import Notification
 from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refused
 from notification_svc.mail.composer import MailComposer
 from shared_model.mail_address import MailAddress, MalformedMailAddress
 
+_log = structlog.get_logger(__name__)
 _PERMANENT_FAILURE = 500
 # Authentication is required or failed: the settings are wrong, not the mail.
 _AUTHENTICATION_CODES = frozenset({530, 534, 535, 538})
@@ -42,7 +45,8 @@ class MailTransport(Protocol):
     async def send(self, notification: Notification) -> Outcome:
         """Sends a notification's mail and returns the outcome.
 
-        Accepted is certain. Deferred is not: the reply to an accepted mail may be lost.
+        Accepted is certain. Deferred is not: the reply to an accepted mail may be lost. A mail that
+        cannot be composed is Refused: it could not be the next time.
         """
 
 
@@ -71,7 +75,11 @@ class SmtpTransport:
             address = MailAddress.parse(notification.recipient.email)
         except MalformedMailAddress as error:
             return Refused(f"the recipient's address {error}")
-        mail = self._composer.compose(notification)
+        try:
+            mail = self._composer.compose(notification).as_bytes()
+        except Exception as error:  # noqa: BLE001  a defect of ours: it would fail each time
+            _log.exception("mail not composed", notification_id=notification.notification_id)
+            return Refused(f"the mail could not be composed: {describe_error(error)}")
         options = ["SMTPUTF8"] if address.needs_smtputf8 else []
         client = self._client()
         connected = False
@@ -80,7 +88,7 @@ class SmtpTransport:
                 await client.connect()
                 connected = True
                 await client.sendmail(
-                    self._composer.sender, [str(address)], mail.as_bytes(), mail_options=options
+                    self._composer.sender, [str(address)], mail, mail_options=options
                 )
         except (SMTPException, OSError, TimeoutError) as error:
             return classify(error, connected=connected)

@@ -2,10 +2,16 @@
 
 import re
 from dataclasses import replace
+from email import message_from_bytes
+from email.header import decode_header, make_header
 from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import parseaddr
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import notification_svc
 from notification_svc.domain.contents import (
@@ -21,6 +27,7 @@ from notification_svc.domain.notifications import Notification, Recipient
 from notification_svc.mail.composer import MailComposer
 from notification_svc.mail.samples import EVENT_TYPES, EventTypeWithoutMail, sample
 from notification_svc.messages.incoming import INTERVIEW, PAYMENT
+from shared_model.display_name import normalise_display_name
 
 COMPOSER = MailComposer(Address("Mock Interview", "interviews", "example.org"))
 LANGUAGES = ("en", "zh-CN")
@@ -194,4 +201,40 @@ def test_a_name_keeps_its_joiners(name: str) -> None:
     notification = sample("payment.v1.PaymentCompleted", "en")
     notification.recipient = replace(notification.recipient, display_name=name)
     assert name in COMPOSER.render(notification).text
-    assert COMPOSER.compose(notification)["To"].addresses[0].display_name == name
+    assert shown_address(COMPOSER.compose(notification), "To")[0] == name
+
+
+def shown_address(mail: EmailMessage, header: str) -> tuple[str, str]:
+    """Name and address as a recipient's program reads them."""
+    name, address = parseaddr(message_from_bytes(mail.as_bytes())[header])
+    return str(make_header(decode_header(name))), address
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=80)
+
+
+@given(NAMES | st.sampled_from(["=?utf-8?q?x=0D=0ABcc:_evil=40e.com?=", "=?utf-8?q?evil?= Mei"]))
+def test_a_name_is_shown_as_it_is_and_adds_no_header(name: str) -> None:
+    """Also one that looks like an encoded word (RFC 2047)."""
+    notification = sample("payment.v1.PaymentCompleted", "en")
+    notification.recipient = replace(notification.recipient, display_name=name)
+    mail = COMPOSER.compose(notification)
+    shown = " ".join(normalise_display_name(name).split())
+    assert shown_address(mail, "To") == (shown, "mei.lin@example.com")
+    assert message_from_bytes(mail.as_bytes()).keys() == mail.keys()
+
+
+@pytest.mark.parametrize(
+    "address", ["=?utf-8?q?evil?=@example.com", "=?utf-8?q?evil=0D=0ABcc?=@example.com"]
+)
+def test_a_local_part_that_looks_like_an_encoded_word_is_not_decoded(address: str) -> None:
+    notification = sample("payment.v1.PaymentCompleted", "en")
+    notification.recipient = replace(notification.recipient, email=address, display_name="")
+    written = COMPOSER.compose(notification).as_bytes()
+    assert f"\r\nTo: {address}\r\n".encode() in written
+
+
+def test_the_senders_name_is_not_decoded_either() -> None:
+    composer = MailComposer(Address("=?utf-8?q?evil?=", "interviews", "example.org"))
+    mail = composer.compose(sample("payment.v1.PaymentCompleted", "en"))
+    assert shown_address(mail, "From") == ("=?utf-8?q?evil?=", "interviews@example.org")

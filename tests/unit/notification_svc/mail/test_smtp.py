@@ -1,5 +1,8 @@
 """What a mail server's refusal means: for this mail, and for its address."""
 
+from email.headerregistry import Address
+from email.message import EmailMessage
+
 import pytest
 from aiosmtplib import (
     SMTPAuthenticationError,
@@ -11,8 +14,11 @@ from aiosmtplib import (
     SMTPServerDisconnected,
 )
 
+from notification_svc.domain.notifications import Notification
 from notification_svc.domain.outcomes import Deferred, Refused
-from notification_svc.mail.smtp import classify
+from notification_svc.mail.composer import MailComposer
+from notification_svc.mail.samples import sample
+from notification_svc.mail.smtp import MailServer, SmtpTransport, classify
 
 
 def refused(code: int, message: str) -> SMTPRecipientsRefused:
@@ -106,3 +112,22 @@ def test_a_mail_without_a_reply_may_have_been_delivered(
     outcome = classify(error, connected=connected)
     assert isinstance(outcome, Deferred)
     assert outcome.possibly_delivered is possibly_delivered
+
+
+class BrokenComposer(MailComposer):
+    """Cannot build a message."""
+
+    def compose(self, _notification: Notification) -> EmailMessage:
+        raise ValueError("headers may not contain line breaks")
+
+
+async def test_a_mail_that_cannot_be_composed_is_refused() -> None:
+    """Tried again, it would fail again; no server is called."""
+    composer = BrokenComposer(Address("Mock Interview", "interviews", "example.org"))
+    server = MailServer("mail.invalid", 25, "", "", "none", 1.0)
+    outcome = await SmtpTransport(server, composer, "client.localhost").send(
+        sample("payment.v1.PaymentCompleted", "en")
+    )
+    assert outcome == Refused(
+        "the mail could not be composed: ValueError: headers may not contain line breaks"
+    )
