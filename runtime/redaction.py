@@ -12,11 +12,15 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-# Every part is bounded: texts of clients are masked too, and must not cause long backtracking.
-_LOCAL = r"[\w.!#$%&'*+/=?^`{|}~-]"
-_DOMAIN = r"[\w-]{1,63}(?:\.[\w-]{1,63}){0,8}"
-_MAIL_ADDRESS = re.compile(rf"(?<!{_LOCAL})({_LOCAL}){_LOCAL}{{0,255}}@({_DOMAIN})")
-_QUOTED_MAIL_ADDRESS = re.compile(rf'"(?:[^"\\\n]|\\.){{1,64}}"@({_DOMAIN})')
+# Texts of clients are masked too, and must not cause long backtracking: a run of characters is
+# scanned once, since it can be given back nowhere, and since no match begins within one.
+_LOCAL = r"""[^\s"()<>\[\],;@＠]"""  # noqa: RUF001  full-width forms are typed, too
+_OPENING = "[`'‘“«‹（【「『《〈{]{0,3}"  # noqa: RUF001  a quote or bracket before an address stays
+_MAIL_ADDRESS = re.compile(rf"(?<!{_LOCAL})({_OPENING}){_LOCAL}++(?=[@＠]\S)")  # noqa: RUF001
+_QUOTED_MAIL_ADDRESS = re.compile(r'"(?:[^"\\\n]|\\.){1,256}"(?=@\S)')
+_DOMAIN = re.compile(r"""[^\s"'()<>\[\],:;@]{1,255}""")
+# A text whose secret a rule has masked: only the end of the secret is left.
+_ONE_SECRET = re.compile(r"(?:\*+-)+\w{1,4}")
 _SECRET_LOG_FIELDS = frozenset({"email", "recipient_email", "access_code"})
 # A value may hold line breaks: the detail ends where the error text or the traceback continues.
 _ROW = re.compile(
@@ -38,18 +42,29 @@ def add_rule(rule: Callable[[str], str]) -> None:
 
 
 def mask(text: str) -> str:
-    """Masks mail addresses down to their domain, quoted database values, and domain secrets."""
-    text = _PARAMETER.sub(r"\1 ***", _ROW.sub(r"\1***", text))
-    for rule in _rules:
-        text = rule(text)
-    text = _QUOTED_MAIL_ADDRESS.sub(r'"***"@\1', text)
-    return _MAIL_ADDRESS.sub(r"\1***@\2", text)
+    """Masks mail addresses except their domain, quoted database values, and domain secrets."""
+    text = _mask_by_rules(_PARAMETER.sub(r"\1 ***", _ROW.sub(r"\1***", text)))
+    text = _QUOTED_MAIL_ADDRESS.sub('"***"', text)
+    return _MAIL_ADDRESS.sub(r"\1***", text)
 
 
 def mask_field(text: str) -> str:
-    """Masks the text of a field that holds a secret, also if it does not look like one."""
-    masked = mask(text)
-    return "***" if masked == text and text else masked
+    """Masks the text of a field that holds a secret, also if it does not look like one.
+
+    A mail address keeps its domain, a secret of a domain what its rule leaves of it, any other text
+    nothing.
+    """
+    _, at, domain = text.strip().rpartition("@")
+    if at and _DOMAIN.fullmatch(domain) and mask(domain) == domain:
+        return f"***@{domain}"
+    masked = _mask_by_rules(text.strip())
+    return masked if _ONE_SECRET.fullmatch(masked) or not text else "***"
+
+
+def _mask_by_rules(text: str) -> str:
+    for rule in _rules:
+        text = rule(text)
+    return text
 
 
 def mask_values(value: Any) -> Any:

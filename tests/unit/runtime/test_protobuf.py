@@ -180,7 +180,7 @@ def test_an_event_is_shown_as_one_line_of_json_with_its_secrets_masked() -> None
     assert "\n" not in shown
     body = json.loads(shown)
     assert body["access_code"] == "****-****-****-E5TB"
-    assert body["recipient"]["email"] == "a***@example.org"
+    assert body["recipient"]["email"] == "***@example.org"
     assert body["order_id"] == ORDER
     assert body["expire_at"] == "2026-01-02T12:00:00Z"
 

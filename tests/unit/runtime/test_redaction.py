@@ -12,7 +12,7 @@ from payment.v1.access_code_service_pb2 import ListAccessCodesResponse
 from payment.v1.events_pb2 import PaymentCompleted
 from payment.v1.payment_service_pb2 import IngestPaymentNotificationRequest
 from runtime.logging import mask_secrets
-from runtime.redaction import mask, mask_message
+from runtime.redaction import mask, mask_field, mask_message
 from shared_model.access_code import ALPHABET, generate
 
 CODE = "7ZK4-0PQX-M2A9-E5TB"
@@ -142,7 +142,14 @@ def test_codes_beside_each_other_are_all_masked(several: list[str], separator: s
 
 def test_a_long_text_is_masked_in_linear_time() -> None:
     """Texts of clients are masked too: this takes minutes if the time grows with the square."""
-    for text in ("a" * 1_000_000, "AB12" * 250_000, "abcd " * 20_000):
+    for text in (
+        "a" * 1_000_000,
+        "AB12" * 250_000,
+        "abcd " * 20_000,
+        '"' * 100_000,
+        "'" * 100_000,
+        '\\"' * 50_000,
+    ):
         assert len(mask(text)) == len(text)
 
 
@@ -183,19 +190,45 @@ def test_what_is_no_secret_is_left_alone(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "masked"),
     [
-        ("ada@example.org", "a***@example.org"),
-        ("to <ada.lovelace+x@mail.example.org>", "to <a***@mail.example.org>"),
-        ('{"email": "ada@example.org"}', '{"email": "a***@example.org"}'),
-        ("a@b.cn,c@d.cn", "a***@b.cn,c***@d.cn"),
-        ("ada@localhost", "a***@localhost"),
-        ("<ada@mail>:", "<a***@mail>:"),
-        ("李华@例子.中国", "李***@例子.中国"),
+        ("ada@example.org", "***@example.org"),
+        ("to <ada.lovelace+x@mail.example.org>", "to <***@mail.example.org>"),
+        ('{"email": "ada@example.org"}', '{"email": "***@example.org"}'),
+        ("a@b.cn,c@d.cn", "***@b.cn,***@d.cn"),
+        ("ada@localhost", "***@localhost"),
+        ("<ada@mail>:", "<***@mail>:"),
+        ("李华@例子.中国", "***@例子.中国"),
         ('550 <"ada lovelace"@example.org>', '550 <"***"@example.org>'),
         (r'"a\"b@c"@localhost', '"***"@localhost'),
+        ("สมชัย@example.org", "***@example.org"),
+        ("to தமிழ்@example.com, later", "to ***@example.com, later"),
+        ("👩\u200d👧@example.com", "***@example.com"),
+        ("o\u2019neil·x@example.com", "***@example.com"),
+        ("{'email': 'o'neil@example.com'}", "{'email': '***@example.com'}"),
+        ("{ada}@example.com", "{***@example.com"),
+        (f"{'x' * 5000}@example.com", "***@example.com"),
+        ("ada@[127.0.0.1]", "***@[127.0.0.1]"),
+        ("ada@💌.example", "***@💌.example"),
+        ("ada＠example.com", "***＠example.com"),  # noqa: RUF001
+        ("a@b@example.com", "***@***@example.com"),
+        ("meet @ noon", "meet @ noon"),
     ],
 )
 def test_a_mail_address_keeps_its_domain_only(text: str, masked: str) -> None:
     assert mask(text) == masked
+
+
+@given(
+    st.text(
+        st.characters(exclude_categories=["Z", "C"], exclude_characters='"()<>[],;@\uff20'),
+        min_size=1,
+    ),
+    st.sampled_from(["{}", "to <{}>", "to {}, later", '{{"email": "{}"}}', "({})"]),
+)
+def test_nothing_of_a_local_part_is_left(local_part: str, form: str) -> None:
+    """Except a quote or bracket at its begin, which may belong to the text."""
+    local_part = f"x{local_part}"
+    masked = mask(form.format(f"{local_part}@example.com"))
+    assert masked == form.format("***@example.com")
 
 
 @given(st.text(max_size=60))
@@ -233,6 +266,30 @@ def test_a_field_that_its_contract_marks_is_masked_whatever_it_looks_like(secret
     assert event.access_code != secret or secret == mask(secret) == "***"
     assert event.recipient.email != secret or "***" in secret
     assert event.recipient.email
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("a@b", "***@b"),
+        ("x y@b", "***@b"),
+        ('"a b"@example.com', "***@example.com"),
+        (" สมชัย@example.org ", "***@example.org"),
+        (CODE, MASKED),
+        (f" {CODE.lower()}\n", MASKED.lower()),
+        (f"{CODE} {CODE}", "***"),
+        (f"{CODE} is hers", "***"),
+        (f"ada@{CODE}", "***"),
+        ("Ada <ada@b>", "***"),
+        ("ada@b, bob@c d", "***"),
+        ("ada@", "***"),
+        (" ", "***"),
+        ("", ""),
+    ],
+)
+def test_a_marked_field_shows_a_domain_or_the_end_of_a_code_at_most(text: str, masked: str) -> None:
+    assert mask_field(text) == masked
+    assert mask_field(masked) == masked
 
 
 def test_every_text_of_a_message_is_masked_also_in_lists_and_maps() -> None:
