@@ -46,7 +46,7 @@ _PATTERNS: Mapping[str, Words] = {
         "must be an access code: four groups of four digits and capital letters, joined by dashes",
         "必须是访问码:四组字符以短横线连接,每组四个数字或大写字母",
     ),
-    "^[^\\p{C}\\p{Zl}\\p{Zp}]+@[^\\p{C}\\p{Z}@]+$": (
+    "^[^\\p{C}\\p{Zl}\\p{Zp}]+@[^\\p{C}\\p{Z}@]+\\p{Zs}*$": (
         "must be a mail address",
         "必须是有效的邮件地址",
     ),

@@ -10,7 +10,7 @@ import grpc
 from runtime.auth.authentication import TokenVerifier
 from runtime.auth.keys import KeySet
 from runtime.ids import new_id
-from runtime.rpc.errors import ErrorMapper, ErrorSpec, ErrorTable
+from runtime.rpc.errors import ErrorMapper, ErrorSpec, ErrorTable, FieldSpec
 from runtime.rpc.health_servicer import LIVENESS, HealthServicer
 from runtime.rpc.interceptor import Context
 from runtime.rpc.server import CallLimits, ServiceRegistration, add_port, create_server
@@ -31,8 +31,11 @@ class ResponseLost(Exception):
 
 _Code = grpc.StatusCode
 ERRORS: ErrorTable = {
-    PaymentMethodUnknown: ErrorSpec(
-        _Code.INVALID_ARGUMENT, "PAYMENT_METHOD_UNKNOWN", "不支持该支付方式"
+    PaymentMethodUnknown: FieldSpec(
+        "payment_method",
+        "PAYMENT_METHOD_UNKNOWN",
+        "must be a payment method of the sandbox",
+        "必须是沙箱支持的支付方式",
     ),
     KeyReused: ErrorSpec(_Code.ALREADY_EXISTS, "IDEMPOTENCY_KEY_REUSED", "幂等键已用于另一笔交易"),
     ChargeNotFound: ErrorSpec(_Code.NOT_FOUND, "CHARGE_NOT_FOUND", "交易不存在"),

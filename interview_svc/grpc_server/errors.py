@@ -28,7 +28,7 @@ from runtime.rpc.errors import (
     REQUEST_ID_REUSED,
     ErrorSpec,
     ErrorTable,
-    bad_field,
+    FieldSpec,
     precondition,
     retry_after,
 )
@@ -93,8 +93,11 @@ ERRORS: ErrorTable = {
     QuestionNotOpen: _session_status("QUESTION_NOT_OPEN", "该问题当前不能作答"),
     AnswerTooLate: _session_status("ANSWER_TOO_LATE", "作答时间已过"),
     SessionNotCompleted: _session_status("SESSION_NOT_COMPLETED", "面试尚未完成或已评价"),
-    QuestionUnknown: ErrorSpec(
-        _Code.INVALID_ARGUMENT, "QUESTION_UNKNOWN", "评语涉及未提问的问题", bad_field("comments")
+    QuestionUnknown: FieldSpec(
+        "comments",
+        "QUESTION_UNKNOWN",
+        "must be about questions that the session has asked",
+        "只能涉及面试中已提问的问题",
     ),
     FeedbackNotFound: ErrorSpec(_Code.NOT_FOUND, "FEEDBACK_NOT_FOUND", "尚无评价"),
     RequestIdReused: REQUEST_ID_REUSED,

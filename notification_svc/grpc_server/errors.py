@@ -13,10 +13,9 @@ from runtime.rpc.errors import (
     REQUEST_ID_REUSED,
     ErrorSpec,
     ErrorTable,
-    bad_field,
+    FieldSpec,
     precondition,
 )
-from shared_model import mail_address
 from shared_model.mail_address import MalformedMailAddress
 
 
@@ -33,9 +32,7 @@ ERRORS: ErrorTable = {
         "通知尚未结束,不能重新发送",
         precondition("NOTIFICATION_STATUS"),
     ),
-    MalformedMailAddress: ErrorSpec(
-        _Code.INVALID_ARGUMENT, "INVALID_REQUEST", mail_address.MALFORMED_ZH, bad_field("email")
-    ),
+    MalformedMailAddress: FieldSpec("email", "INVALID_REQUEST"),
     NotificationNotFailed: ErrorSpec(
         _Code.FAILED_PRECONDITION,
         "NOTIFICATION_NOT_FAILED",

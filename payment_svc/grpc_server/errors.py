@@ -32,12 +32,11 @@ from runtime.rpc.errors import (
     REQUEST_ID_REUSED,
     ErrorSpec,
     ErrorTable,
-    bad_field,
+    FieldSpec,
     precondition,
     retry_after,
 )
 from runtime.rpc.failed_attempt_limit import TOO_MANY_FAILED_ATTEMPTS, TooManyFailedAttempts
-from shared_model import mail_address
 from shared_model.access_code import MALFORMED_ZH, MalformedAccessCode
 from shared_model.mail_address import MalformedMailAddress
 
@@ -55,14 +54,13 @@ def _precondition(reason: str, zh: str, kind: str) -> ErrorSpec:
     return ErrorSpec(_Code.FAILED_PRECONDITION, reason, zh, precondition(kind))
 
 
-def _invalid(reason: str, zh: str, field: str) -> ErrorSpec:
-    return ErrorSpec(_Code.INVALID_ARGUMENT, reason, zh, bad_field(field))
-
-
 ERRORS: ErrorTable = {
     ProductNotFound: ErrorSpec(_Code.NOT_FOUND, "PRODUCT_NOT_FOUND", "商品不存在"),
-    CurrencyNotSupported: _invalid(
-        "CURRENCY_NOT_SUPPORTED", "不支持该币种", "expected_price.currency_code"
+    CurrencyNotSupported: FieldSpec(
+        "expected_price.currency_code",
+        "CURRENCY_NOT_SUPPORTED",
+        "must be a currency in which products are sold",
+        "必须是商品支持的币种",
     ),
     PriceMismatch: _precondition("PRICE_MISMATCH", "价格与商品目录不符", "PRICE"),
     ForeignCustomerId: ErrorSpec(
@@ -71,7 +69,7 @@ ERRORS: ErrorTable = {
         "只能为自己下单",
         message_en="customers may create orders for themselves only",
     ),
-    MalformedMailAddress: _invalid("INVALID_REQUEST", mail_address.MALFORMED_ZH, "recipient.email"),
+    MalformedMailAddress: FieldSpec("recipient.email", "INVALID_REQUEST"),
     OrderNotFound: ErrorSpec(_Code.NOT_FOUND, "ORDER_NOT_FOUND", "订单不存在"),
     OrderNotPayable: _precondition("ORDER_NOT_PAYABLE", "订单当前不能支付", "ORDER_STATUS"),
     OrderNotCancellable: _precondition("ORDER_NOT_CANCELLABLE", "订单当前不能取消", "ORDER_STATUS"),
@@ -84,7 +82,12 @@ ERRORS: ErrorTable = {
     AmountMismatch: _precondition("AMOUNT_MISMATCH", "金额与订单不符", "AMOUNT"),
     PaymentNotFound: ErrorSpec(_Code.NOT_FOUND, "PAYMENT_NOT_FOUND", "支付记录不存在"),
     PaymentInProgress: _precondition("PAYMENT_IN_PROGRESS", "另一笔支付尚未完成", "PAYMENT_STATUS"),
-    PaymentMethodUnknown: _invalid("PAYMENT_METHOD_UNKNOWN", "不支持该支付方式", "payment_method"),
+    PaymentMethodUnknown: FieldSpec(
+        "payment_method",
+        "PAYMENT_METHOD_UNKNOWN",
+        "must be a payment method of the provider",
+        "必须是支付渠道支持的支付方式",
+    ),
     OrderNotRefundable: _precondition("ORDER_NOT_REFUNDABLE", "订单当前不能退款", "ORDER_STATUS"),
     RefundInProgress: _precondition("REFUND_IN_PROGRESS", "另一笔退款尚未完成", "ORDER_STATUS"),
     RefundNotFound: ErrorSpec(_Code.NOT_FOUND, "REFUND_NOT_FOUND", "退款记录不存在"),
@@ -112,6 +115,8 @@ ERRORS: ErrorTable = {
         "通知签名无效",
         message_en="the notification has no valid, current signature of the provider",
     ),
-    WebhookMalformed: _invalid("NOTIFICATION_MALFORMED", "通知内容无法解析", "body"),
+    WebhookMalformed: FieldSpec(
+        "body", "NOTIFICATION_MALFORMED", "must be a notification of a charge", "必须是支付通知"
+    ),
     TooManyFailedAttempts: TOO_MANY_FAILED_ATTEMPTS,
 }

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import ClassVar
 
 import grpc
 import structlog
@@ -45,7 +46,27 @@ class ErrorSpec:
     message_en: str = ""
 
 
-ErrorTable = Mapping[type[Exception], ErrorSpec]
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """How an error is reported that one field of the request causes: as an InvalidRequest.
+
+    The texts say what is wanted of the field and follow its path. An error with a text in Chinese
+    (`zh`) says both itself.
+    """
+
+    code: ClassVar = grpc.StatusCode.INVALID_ARGUMENT
+    field: str
+    reason: str
+    en: str = ""
+    zh: str = ""
+
+    def violated_by(self, error: Exception) -> "InvalidRequest":
+        """The error to report."""
+        en, zh = self.en or str(error), self.zh or str(getattr(error, "zh", ""))
+        return InvalidRequest([Violation(self.field, en, zh)], self.reason)
+
+
+ErrorTable = Mapping[type[Exception], ErrorSpec | FieldSpec]
 
 
 def precondition(kind: str) -> Details:
@@ -60,11 +81,6 @@ def precondition(kind: str) -> Details:
         return [error_details_pb2.PreconditionFailure(violations=[violation])]
 
     return details
-
-
-def bad_field(path: str) -> Details:
-    """BadRequest for one field: its path and the error's text."""
-    return lambda error: [_bad_request([Violation(path, str(error), "")], chinese=False)]
 
 
 def retry_after(seconds: float) -> Details:
@@ -167,7 +183,10 @@ class ErrorMapper:
         if isinstance(error, InvalidRequest):
             return _invalid(error, chinese=chinese)
         for kind in type(error).__mro__:
-            if spec := self._table.get(kind):
+            spec = self._table.get(kind)
+            if isinstance(spec, FieldSpec):
+                return _invalid(spec.violated_by(error), chinese=chinese)
+            if spec:
                 return _from_spec(spec, error, chinese=chinese)
         if is_transient(error):
             _log.warning("database unavailable", error=describe_error(error))

@@ -1,6 +1,7 @@
 """The error tables of all services: every rejected action names the object, state and action."""
 
 import pkgutil
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,6 +40,7 @@ from payment_svc.grpc_server.errors import ERRORS as PAYMENT
 from runtime.ops.errors import ERRORS as OPS
 from runtime.rpc.errors import ErrorMapper, ErrorTable
 from shared_model.access_code import MalformedAccessCode
+from shared_model.mail_address import MalformedMailAddress
 
 NOW = datetime.fromisoformat("2026-01-02T12:00:00+00:00")
 TABLES: Mapping[str, ErrorTable] = {
@@ -339,10 +341,18 @@ def test_a_code_without_a_startable_session_gets_the_status_of_the_code(
     ],
 )
 def test_an_invalid_argument_names_its_field(domain: str, error: type[Exception]) -> None:
-    [details] = TABLES[domain][error].details(error("not that"))
-    [violation] = details.field_violations
+    """In every text, in English and Chinese."""
+    raised = error(("not that", "不是")) if error is MalformedMailAddress else error("not that")
+    status = ErrorMapper(TABLES[domain]).status(raised, domain, "zh-CN")
+    full = status_pb2.Status.FromString(dict(status.trailing_metadata)["grpc-status-details-bin"])
+    bad, localized = error_details_pb2.BadRequest(), error_details_pb2.LocalizedMessage()
+    assert full.details[1].Unpack(bad)
+    assert full.details[2].Unpack(localized)
+    [violation] = bad.field_violations
     assert violation.field
-    assert violation.description == "not that"
+    assert full.message == f"{violation.field} {violation.description}"
+    assert localized.message == f"{violation.field} {violation.localized_message.message}"
+    assert re.search("[一-鿿]", localized.message)
 
 
 @pytest.mark.parametrize("domain", ["payment.v1", "interview.v1"])

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpayment/v1/access_code.proto\x12\npayment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x04\n\nAccessCode\x12/\n\x02id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\x12J\n\x04\x63ode\x18\x02 \x01(\tB<\x80\x01\x01\xbaH6r422^([0-9A-HJKMNP-TV-Z]{4}-){3}[0-9A-HJKMNP-TV-Z]{4}$\x12\x38\n\x06status\x18\x03 \x01(\x0e\x32\x1c.payment.v1.AccessCodeStatusB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x35\n\texpire_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x35\n\x08order_id\x18\x05 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12\x1d\n\nproduct_id\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x18\n\x07version\x18\x07 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x12-\n\tissued_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13redeemed_session_id\x18\t \x01(\t\x12/\n\x0bredeemed_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x05holds\x18\x0b \x03(\x0e\x32\x1a.payment.v1.AccessCodeHoldB\x0f\xbaH\x0c\x92\x01\t\"\x07\x82\x01\x04\x10\x01 \x00\x12\x13\n\x0breplaced_by\x18\x0c \x01(\t\"\xc9\x01\n\tRecipient\x12\x43\n\x05\x65mail\x18\x01 \x01(\tB4\x80\x01\x01\xbaH.r,\x18\xfe\x01\x32\'^[^\\p{C}\\p{Zl}\\p{Zp}]+@[^\\p{C}\\p{Z}@]+$\x12K\n\x0c\x64isplay_name\x18\x02 \x01(\tB5\xbaH2r0\x18\x64\x32,^([^\\p{C}\\p{Zl}\\p{Zp}]|[\\x{200C}\\x{200D}])*$\x12*\n\rlanguage_code\x18\x03 \x01(\tB\x13\xbaH\x10r\x0bR\x05zh-CNR\x02\x65n\xd8\x01\x01*\xd8\x01\n\x10\x41\x63\x63\x65ssCodeStatus\x12\"\n\x1e\x41\x43\x43\x45SS_CODE_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41\x43\x43\x45SS_CODE_STATUS_ACTIVE\x10\x01\x12\x1f\n\x1b\x41\x43\x43\x45SS_CODE_STATUS_REDEEMED\x10\x02\x12\x1e\n\x1a\x41\x43\x43\x45SS_CODE_STATUS_EXPIRED\x10\x03\x12 \n\x1c\x41\x43\x43\x45SS_CODE_STATUS_SUSPENDED\x10\x04\x12\x1e\n\x1a\x41\x43\x43\x45SS_CODE_STATUS_REVOKED\x10\x05*n\n\x0e\x41\x63\x63\x65ssCodeHold\x12 \n\x1c\x41\x43\x43\x45SS_CODE_HOLD_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41\x43\x43\x45SS_CODE_HOLD_OPERATOR\x10\x01\x12\x1b\n\x17\x41\x43\x43\x45SS_CODE_HOLD_REFUND\x10\x02\x42\x36Z4mockinterview.example/contracts/payment/v1;paymentv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpayment/v1/access_code.proto\x12\npayment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x04\n\nAccessCode\x12/\n\x02id\x18\x01 \x01(\tB#\xbaH r\x1e\x32\x1c^acc_[0-9A-HJKMNP-TV-Z]{26}$\x12J\n\x04\x63ode\x18\x02 \x01(\tB<\x80\x01\x01\xbaH6r422^([0-9A-HJKMNP-TV-Z]{4}-){3}[0-9A-HJKMNP-TV-Z]{4}$\x12\x38\n\x06status\x18\x03 \x01(\x0e\x32\x1c.payment.v1.AccessCodeStatusB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x35\n\texpire_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x35\n\x08order_id\x18\x05 \x01(\tB#\xbaH r\x1e\x32\x1c^ord_[0-9A-HJKMNP-TV-Z]{26}$\x12\x1d\n\nproduct_id\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x18\n\x07version\x18\x07 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x12-\n\tissued_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13redeemed_session_id\x18\t \x01(\t\x12/\n\x0bredeemed_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x05holds\x18\x0b \x03(\x0e\x32\x1a.payment.v1.AccessCodeHoldB\x0f\xbaH\x0c\x92\x01\t\"\x07\x82\x01\x04\x10\x01 \x00\x12\x13\n\x0breplaced_by\x18\x0c \x01(\t\"\xd0\x01\n\tRecipient\x12J\n\x05\x65mail\x18\x01 \x01(\tB;\x80\x01\x01\xbaH5r3\x18\xfe\x01\x32.^[^\\p{C}\\p{Zl}\\p{Zp}]+@[^\\p{C}\\p{Z}@]+\\p{Zs}*$\x12K\n\x0c\x64isplay_name\x18\x02 \x01(\tB5\xbaH2r0\x18\x64\x32,^([^\\p{C}\\p{Zl}\\p{Zp}]|[\\x{200C}\\x{200D}])*$\x12*\n\rlanguage_code\x18\x03 \x01(\tB\x13\xbaH\x10r\x0bR\x05zh-CNR\x02\x65n\xd8\x01\x01*\xd8\x01\n\x10\x41\x63\x63\x65ssCodeStatus\x12\"\n\x1e\x41\x43\x43\x45SS_CODE_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41\x43\x43\x45SS_CODE_STATUS_ACTIVE\x10\x01\x12\x1f\n\x1b\x41\x43\x43\x45SS_CODE_STATUS_REDEEMED\x10\x02\x12\x1e\n\x1a\x41\x43\x43\x45SS_CODE_STATUS_EXPIRED\x10\x03\x12 \n\x1c\x41\x43\x43\x45SS_CODE_STATUS_SUSPENDED\x10\x04\x12\x1e\n\x1a\x41\x43\x43\x45SS_CODE_STATUS_REVOKED\x10\x05*n\n\x0e\x41\x63\x63\x65ssCodeHold\x12 \n\x1c\x41\x43\x43\x45SS_CODE_HOLD_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41\x43\x43\x45SS_CODE_HOLD_OPERATOR\x10\x01\x12\x1b\n\x17\x41\x43\x43\x45SS_CODE_HOLD_REFUND\x10\x02\x42\x36Z4mockinterview.example/contracts/payment/v1;paymentv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,17 +51,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCESSCODE'].fields_by_name['holds']._loaded_options = None
   _globals['_ACCESSCODE'].fields_by_name['holds']._serialized_options = b'\272H\014\222\001\t\"\007\202\001\004\020\001 \000'
   _globals['_RECIPIENT'].fields_by_name['email']._loaded_options = None
-  _globals['_RECIPIENT'].fields_by_name['email']._serialized_options = b'\200\001\001\272H.r,\030\376\0012\'^[^\\p{C}\\p{Zl}\\p{Zp}]+@[^\\p{C}\\p{Z}@]+$'
+  _globals['_RECIPIENT'].fields_by_name['email']._serialized_options = b'\200\001\001\272H5r3\030\376\0012.^[^\\p{C}\\p{Zl}\\p{Zp}]+@[^\\p{C}\\p{Z}@]+\\p{Zs}*$'
   _globals['_RECIPIENT'].fields_by_name['display_name']._loaded_options = None
   _globals['_RECIPIENT'].fields_by_name['display_name']._serialized_options = b'\272H2r0\030d2,^([^\\p{C}\\p{Zl}\\p{Zp}]|[\\x{200C}\\x{200D}])*$'
   _globals['_RECIPIENT'].fields_by_name['language_code']._loaded_options = None
   _globals['_RECIPIENT'].fields_by_name['language_code']._serialized_options = b'\272H\020r\013R\005zh-CNR\002en\330\001\001'
-  _globals['_ACCESSCODESTATUS']._serialized_start=882
-  _globals['_ACCESSCODESTATUS']._serialized_end=1098
-  _globals['_ACCESSCODEHOLD']._serialized_start=1100
-  _globals['_ACCESSCODEHOLD']._serialized_end=1210
+  _globals['_ACCESSCODESTATUS']._serialized_start=889
+  _globals['_ACCESSCODESTATUS']._serialized_end=1105
+  _globals['_ACCESSCODEHOLD']._serialized_start=1107
+  _globals['_ACCESSCODEHOLD']._serialized_end=1217
   _globals['_ACCESSCODE']._serialized_start=107
   _globals['_ACCESSCODE']._serialized_end=675
   _globals['_RECIPIENT']._serialized_start=678
-  _globals['_RECIPIENT']._serialized_end=879
+  _globals['_RECIPIENT']._serialized_end=886
 # @@protoc_insertion_point(module_scope)

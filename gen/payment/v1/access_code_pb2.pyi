@@ -183,7 +183,8 @@ class Recipient(_message.Message):
     """Mail address, by RFC 5321 and 6531. A domain in another script is taken and
     kept in ASCII (as A-labels). A local part with a dot at an end or two dots
     in a row may stand without its quotes, and is kept in quotes. A local part
-    in another script needs a mail server with SMTPUTF8 on the way.
+    in another script needs a mail server with SMTPUTF8 on the way. Spaces
+    around the address are ignored.
     """
     display_name: _builtins.str
     """Name used in the salutation; may be empty. One line of text without control

@@ -1,5 +1,7 @@
 """Mail addresses: what is taken, in which form it is kept, and why the rest is refused."""
 
+import re
+
 import pytest
 from aiosmtplib.email import parse_address
 from hypothesis import given
@@ -15,6 +17,10 @@ PRINTABLE = st.characters(min_codepoint=32, max_codepoint=126)
 LOCAL_PARTS = st.text(PRINTABLE | st.sampled_from("李华éßи"), min_size=1, max_size=20).filter(
     lambda text: text == text.strip()
 )
+
+
+BAD_LOCAL_PART = "the part before the @ has characters that are not allowed there"
+BAD_DOMAIN = "the part after the @ is not a domain name"
 
 
 def parsed(text: str) -> str:
@@ -42,6 +48,10 @@ def parsed(text: str) -> str:
         ("root@localhost", "root@localhost"),
         ("li@mail.local", "li@mail.local"),
         (f"{'x' * 64}@example.com", f"{'x' * 64}@example.com"),
+        (" li@example.com", "li@example.com"),
+        ("\u3000li@example.com\u00a0\r\n", "li@example.com"),
+        ("li@1.example.com", "li@1.example.com"),
+        ("li@mail.x1", "li@mail.x1"),
     ],
 )
 def test_an_address_is_kept_in_one_form(typed: str, kept: str) -> None:
@@ -52,41 +62,45 @@ def test_an_address_is_kept_in_one_form(typed: str, kept: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "reason"),
     [
-        ("", "@-sign"),
-        ("li.hua", "@-sign"),
-        ("@example.com", "before the @-sign"),
-        ("li@", "after the @-sign"),
-        ("li@example@com", "'@'"),
-        ("li hua@example.com", "SPACE"),
-        ("a..b@example.com, c@example.com", "two periods|invalid characters"),
-        ("a..b@c@example.com", "'@'|two periods"),
-        ("li@exa mple.com", "SPACE"),
-        (" li@example.com", "SPACE"),
-        ("<li@example.com>", "angle brackets"),
-        ("li＠example.com", "full-width"),  # noqa: RUF001
-        ("li@example.com\r\nBcc: x@example.com", "invalid characters"),
-        ('"a\r\nb"@example.com', "invalid characters"),
-        ('"a\u202eb"@example.com', "RIGHT-TO-LEFT OVERRIDE"),
-        ("li@[127.0.0.1]", "IP address"),
-        ("li@exa_mple.com", "'_'"),
-        ("li@-example.com", "hyphen"),
-        ("li@example..com", "two periods"),
-        ("li@example.com.", "period"),
-        ("li@💩.example", "invalid"),
-        (f"{'x' * 65}@example.com", "64 octets"),
-        (f"{'李' * 22}@example.com", "64 octets"),
-        (f"li@{'x' * 64}.com", "so many characters"),
-        (f"li@{''.join(chr(0x4E00 + 97 * n) for n in range(40))}.com", "too long"),
-        (f"li@{'.'.join(['x' * 60] * 5)}", "too long"),
-        (f"{'x' * 64}@{'.'.join(['y' * 60] * 3)}.example.com", "too long"),
+        ("", "it has no @"),
+        ("li.hua", "it has no @"),
+        ("li＠example.com", "it has no @"),  # noqa: RUF001
+        ("@example.com", "nothing stands before the @"),
+        ("li@", "nothing stands after the @"),
+        ("li@ ", "nothing stands after the @"),
+        ("li@example@com", BAD_LOCAL_PART),
+        ("li hua@example.com", BAD_LOCAL_PART),
+        ("a..b@example.com, c@example.com", BAD_LOCAL_PART),
+        ("a..b@c@example.com", BAD_LOCAL_PART),
+        ("<li@example.com>", BAD_DOMAIN),
+        ("li@exa mple.com", BAD_DOMAIN),
+        ("li@example.com\r\nBcc: x@example.com", BAD_LOCAL_PART),
+        ('"a\r\nb"@example.com', BAD_LOCAL_PART),
+        ('"a\u202eb"@example.com', BAD_LOCAL_PART),
+        ("li@[127.0.0.1]", BAD_DOMAIN),
+        ("li@127.0.0.1", BAD_DOMAIN),
+        ("li@123", BAD_DOMAIN),
+        ("li@example.１２３", BAD_DOMAIN),  # noqa: RUF001
+        ("li@exa_mple.com", BAD_DOMAIN),
+        ("li@-example.com", BAD_DOMAIN),
+        ("li@example..com", BAD_DOMAIN),
+        ("li@example.com.", BAD_DOMAIN),
+        ("li@💩.example", BAD_DOMAIN),
+        (f"{'x' * 65}@example.com", "the part before the @ is longer than 64 octets"),
+        (f"{'x' * 900}@example.com", "the part before the @ is longer than 64 octets"),
+        (f"{'李' * 22}@example.com", "the part before the @ is longer than 64 octets"),
+        (f"li@{'x' * 64}.com", BAD_DOMAIN),
+        (f"li@{''.join(chr(0x4E00 + 97 * n) for n in range(40))}.com", BAD_DOMAIN),
+        (f"li@{'.'.join(['x' * 60] * 5)}", BAD_DOMAIN),
+        (f"{'x' * 64}@{'.'.join(['y' * 60] * 3)}.example.com", "it is too long"),
     ],
 )
 def test_what_no_mail_server_takes_is_refused_with_the_reason(typed: str, reason: str) -> None:
-    with pytest.raises(MalformedMailAddress, match=reason) as refused:
+    """In one sentence of ours, in English and Chinese."""
+    with pytest.raises(MalformedMailAddress) as refused:
         MailAddress.parse(typed)
-    text = str(refused.value)
-    assert text.startswith("must be a mail address: ")
-    assert not typed or typed not in text
+    assert str(refused.value) == f"must be a mail address: {reason}"
+    assert re.fullmatch(r"必须是有效的邮件地址:[^a-z]+", refused.value.zh)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,19 @@ from google.rpc import error_details_pb2, status_pb2
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from runtime.rpc.errors import ErrorMapper, ErrorSpec, InvalidRequest, precondition, retry_after
+from notification_svc.grpc_server.errors import ERRORS as NOTIFICATION_ERRORS
+from payment_svc.grpc_server.errors import ERRORS as PAYMENT_ERRORS
+from runtime.rpc.errors import (
+    ErrorMapper,
+    ErrorSpec,
+    ErrorTable,
+    FieldSpec,
+    InvalidRequest,
+    precondition,
+    retry_after,
+)
 from runtime.violations import Violation
+from shared_model.mail_address import MailAddress, MalformedMailAddress
 
 
 class NotPayable(Exception):
@@ -21,6 +32,16 @@ class NotPayable(Exception):
 
 class NotPayableToday(NotPayable):
     """A special case."""
+
+
+class NotAWord(ValueError):
+    """A field has an unwanted value."""
+
+    zh = "必须是一个词"
+
+
+class NotSold(ValueError):
+    """A field has a value that this service does not know."""
 
 
 class NotFound(LookupError):
@@ -38,6 +59,8 @@ MAPPER = ErrorMapper(
         NotFound: ErrorSpec(
             grpc.StatusCode.NOT_FOUND, "NOT_FOUND", "不存在", message_en="no such order"
         ),
+        NotAWord: FieldSpec("recipient.name", "INVALID_REQUEST"),
+        NotSold: FieldSpec("price.currency", "NOT_SOLD", "must be a currency", "必须是币种"),
         ConnectionResetError: ErrorSpec(
             grpc.StatusCode.UNAVAILABLE, "GONE", "已断开", retry_after(1.5)
         ),
@@ -137,6 +160,50 @@ def test_an_invalid_request_is_explained_in_the_callers_language() -> None:
         assert bad.field_violations[0].localized_message.message == (
             "为必填项" if locale == "zh-CN" else ""
         )
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "field", "en", "zh"),
+    [
+        (
+            NotAWord("must be a word"),
+            "INVALID_REQUEST",
+            "recipient.name",
+            "must be a word",
+            NotAWord.zh,
+        ),
+        (NotSold("XYZ"), "NOT_SOLD", "price.currency", "must be a currency", "必须是币种"),
+    ],
+)
+def test_an_error_of_a_field_is_reported_as_an_invalid_request(
+    error: Exception, reason: str, field: str, en: str, zh: str
+) -> None:
+    """Field and reason in every text, in both languages."""
+    status = MAPPER.status(error, "payment.v1", "zh-CN")
+    full = status_pb2.Status.FromString(dict(status.trailing_metadata)["grpc-status-details-bin"])
+    assert (status.code, status.details) == (grpc.StatusCode.INVALID_ARGUMENT, f"{field} {en}")
+    assert info(full).reason == reason
+    [localized] = unpack(full, error_details_pb2.LocalizedMessage)
+    assert localized.message == f"{field} {zh}"
+    [bad] = unpack(full, error_details_pb2.BadRequest)
+    [violation] = bad.field_violations
+    assert (violation.field, violation.description) == (field, en)
+    assert violation.localized_message.message == zh
+
+
+@pytest.mark.parametrize("table", [PAYMENT_ERRORS, NOTIFICATION_ERRORS])
+def test_a_refused_address_says_field_and_reason_in_both_languages(table: ErrorTable) -> None:
+    with pytest.raises(MalformedMailAddress) as refused:
+        MailAddress.parse("li@123")
+    for language, wanted in (
+        ("en", "email must be a mail address: the part after the @ is not a domain name"),
+        ("zh-CN", "email 必须是有效的邮件地址:@ 后的部分不是有效的域名"),
+    ):
+        status = ErrorMapper(table).status(refused.value, "payment.v1", language)
+        details = dict(status.trailing_metadata)["grpc-status-details-bin"]
+        full = status_pb2.Status.FromString(details)
+        [localized] = unpack(full, error_details_pb2.LocalizedMessage)
+        assert localized.message.removeprefix("recipient.") == wanted
 
 
 def test_an_invalid_request_may_have_a_reason_of_its_own() -> None:
