@@ -8,7 +8,7 @@ two adjacent symbols.
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LENGTH = 16
@@ -26,6 +26,10 @@ _DASHED = re.compile(f"(?={_SYMBOLS}(-){_SYMBOLS}(-){_SYMBOLS}(-){_SYMBOLS})")
 _GROUPED = re.compile(
     rf"(?<![0-9A-Za-z])(?={_SYMBOLS}{_BETWEEN}{_SYMBOLS}{_BETWEEN}{_SYMBOLS}{_BETWEEN}{_SYMBOLS}(?![0-9A-Za-z]))"
 )
+_TOKEN = re.compile(r"[0-9A-Za-z]+|[^\W_]")
+_SYMBOLS_ONLY = re.compile(f"{_SYMBOL}{{1,{_LENGTH}}}")
+# A spread code looks like no word and no time: it has letters, and a digit or short parts only.
+_MIN_LETTERS, _SHORT_PART, _SHORT_PART_IN_CAPITALS = 3, 2, 5
 _UUID = re.compile("[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _LOWER_HEX = re.compile("[0-9a-f]+$")
 
@@ -71,9 +75,11 @@ def normalise(typed: str) -> str:
 def mask_access_codes(text: str) -> str:
     """Masks access codes in a text except their last four symbols; UUIDs and ULIDs stay.
 
-    A code is recognized in every form that a person may have typed, as long as its symbols stand
-    in groups of four.
+    A code in groups of four is recognized also with a typing error; one whose symbols stand in
+    other groups, with any separators, if its check symbol fits and its letters have one case.
     """
+    if len(text) < _LENGTH:
+        return text
     masked: list[str] = []
     end = 0
     for start, stop, last_group in _secrets(_fold(text)):
@@ -114,7 +120,44 @@ def _secrets(folded: str) -> list[tuple[int, int, str]]:
         for start, stop, _ in spans:
             covered[start:stop] = b"c" * (stop - start)
         found += spans
-    return sorted(found)
+    spread = [span for span in _spread(folded) if not any(covered[span[0] : span[1]])]
+    return sorted([*found, *spread])
+
+
+def _spread(folded: str) -> Iterator[tuple[int, int, str]]:
+    """Start, end and last symbols of each valid code in several parts, whatever is between them.
+
+    A code begins and ends at the ends of parts, and no other letter stands in it.
+    """
+    parts: list[str] = []
+    starts: list[int] = []
+    length = 0
+    for match in _TOKEN.finditer(folded):
+        part = match[0]
+        if len(part) >= _LENGTH or not _SYMBOLS_ONLY.fullmatch(part):
+            parts, starts, length = [], [], 0
+            continue
+        parts.append(part)
+        starts.append(match.start())
+        length += len(part)
+        while length > _LENGTH:
+            length -= len(parts.pop(0))
+            starts.pop(0)
+        if length == _LENGTH and _is_spread(parts):
+            yield starts[0], match.end(), "".join(parts)[-_GROUP:]
+
+
+def _is_spread(parts: list[str]) -> bool:
+    symbols = "".join(parts)
+    if symbols not in {symbols.upper(), symbols.lower()}:
+        return False
+    if sum(symbol.isalpha() for symbol in symbols) < _MIN_LETTERS:
+        return False
+    short = _SHORT_PART_IN_CAPITALS if symbols.isupper() else _SHORT_PART
+    is_short = max(map(len, parts)) <= short
+    if not is_short and not _has_digit(symbols):
+        return False
+    return _evaluate([_VALUE[symbol] for symbol in symbols.upper()]) == 0
 
 
 def _is_canonical(match: re.Match[str]) -> bool:

@@ -1,5 +1,6 @@
 """Masking: access codes and mail addresses don't reach what people read; ids do."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,7 @@ from payment.v1.events_pb2 import PaymentCompleted
 from payment.v1.payment_service_pb2 import IngestPaymentNotificationRequest
 from runtime.logging import mask_secrets
 from runtime.redaction import mask, mask_field, mask_message
-from shared_model.access_code import ALPHABET, generate
+from shared_model.access_code import ALPHABET, generate, normalise
 
 CODE = "7ZK4-0PQX-M2A9-E5TB"
 MASKED = "****-****-****-E5TB"
@@ -135,6 +136,52 @@ def test_a_code_is_masked_though_its_groups_run_together(code: str, between: lis
         assert mask(f"number {typed}.") == f"number ****-****-****-{code[-4:]}."
 
 
+SEPARATORS = [
+    " ",
+    "-",
+    "\n",
+    "\r\n  ",
+    "\u00a0",
+    "·",
+    " , ",
+    "***",
+    "\u0301",
+    "\ufe0f",
+    "\u200b",
+    "/" * 20,
+]
+
+
+@given(
+    codes,
+    st.lists(st.sampled_from(["", "", *SEPARATORS]), min_size=15, max_size=15)
+    | st.sampled_from([1, 2, 3, 5, 8]).map(
+        lambda size: [" " if place % size == 0 else "" for place in range(1, 16)]
+    ),
+    st.sampled_from([str.upper, str.lower, lambda code: code.translate(FULL_WIDTH)]),
+    st.sampled_from(["{}", "number {} is up", "兑换码{}已使用", "({})"]),
+)
+def test_a_code_is_masked_however_its_symbols_are_separated(
+    code: str, between: list[str], spelling: Callable[[str], str], form: str
+) -> None:
+    """If it holds a digit and three letters: otherwise it may be words or a number."""
+    symbols = code.replace("-", "")
+    has_letters = sum(symbol.isalpha() for symbol in symbols) >= 3
+    if has_letters and any(symbol.isdigit() for symbol in symbols):
+        written = "".join(map("".join, zip(spelling(symbols), [*between, ""], strict=True)))
+        assert normalise(written) == code
+        assert written not in mask(form.format(written))
+        assert spelling(symbols)[:12] not in re.sub(r"[\W_]", "", mask(form.format(written)))
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["JRA1TWHC", "AB CD EF GH JK MN PQ RS", "attempt 3 of 5 has ended", "PAYMENT_COMPLETED"],
+)
+def test_parts_without_a_fitting_check_symbol_are_left_alone(written: str) -> None:
+    assert mask(written) == written
+
+
 @given(st.lists(codes, min_size=2, max_size=4), st.sampled_from([" ", "\n", ", "]))
 def test_codes_beside_each_other_are_all_masked(several: list[str], separator: str) -> None:
     assert mask(separator.join(several)).count("****-****-****-") == len(several)
@@ -146,6 +193,8 @@ def test_a_long_text_is_masked_in_linear_time() -> None:
         "a" * 1_000_000,
         "AB12" * 250_000,
         "abcd " * 20_000,
+        "abc " * 25_000,
+        "A " * 10_000 + "/" * 80_000,
         '"' * 100_000,
         "'" * 100_000,
         '\\"' * 50_000,
