@@ -146,8 +146,9 @@ async def test_a_start_with_a_revoked_code_is_reverted_and_rejects_no_refund(
     assert rejected.session_id == session.session_id
     assert rejected.judged_as == access_code_pb2.ACCESS_CODE_STATUS_REVOKED
     assert rejected.record == revoked
-    started = await disruptable_stack.wait_for_message(f"interview.v1.InterviewStarted.{order_id}")
-    assert rejected.cause_event_id == event_id(started)
+    # Interview's reconciliation may have published the start once more.
+    starts = await disruptable_stack.read_messages(f"interview.v1.InterviewStarted.{order_id}")
+    assert rejected.cause_event_id in [event_id(message) for message in starts]
     cancelled = await disruptable_stack.wait_for_event(interview_events.SessionCancelled, order_id)
     assert (cancelled.session_id, cancelled.was_started) == (session.session_id, True)
     assert cancelled.recipient == (await get_order(disruptable_stack, order_id)).recipient

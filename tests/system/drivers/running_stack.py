@@ -216,18 +216,23 @@ class RunningStack:
 
     async def read_events(self, kind: type[EventType], order_id: str) -> list[EventType]:
         """The published events of a kind about an order, in order."""
-        subject = f"{kind.DESCRIPTOR.full_name}.{order_id}"
-        events: list[EventType] = []
-        sequence = 0
+        messages = await self.read_messages(f"{kind.DESCRIPTOR.full_name}.{order_id}")
+        return [kind.FromString(message.data or b"") for message in messages]
+
+    async def read_messages(self, subject: str) -> list[RawStreamMsg]:
+        """The messages of a subject that its stream holds, in order."""
+        messages: list[RawStreamMsg] = []
         count = await self.message_count(subject)
         async with self.nats() as client:
             for _ in range(count):
                 message = await client.jetstream().get_msg(
-                    _stream(subject), sequence + 1, subject=subject, next=True
+                    _stream(subject),
+                    (messages[-1].seq or 0) + 1 if messages else 1,
+                    subject=subject,
+                    next=True,
                 )
-                sequence = message.seq or 0
-                events.append(kind.FromString(message.data or b""))
-        return events
+                messages.append(message)
+        return messages
 
     async def delete_message(self, subject: str) -> RawStreamMsg:
         """Deletes the latest message of a subject from its stream, as if the stream lost it."""
