@@ -18,6 +18,8 @@ from runtime.files import write_private
 
 SECRETS = ("postgres", "provider", *ROLES, *(f"nats_{user}" for user in USERS))
 
+# The port of payment's server for other services.
+PAYMENT_INTERNAL = "payment_internal"
 _CALL_SECONDS = 60.0  # longer than a service takes at most for a call
 
 
@@ -32,7 +34,7 @@ class Addresses:
         self._secrets: Mapping[str, str] = {}
 
     def address(self, component: str) -> str:
-        """`host:port` of a component."""
+        """`host:port` of a component, or of PAYMENT_INTERNAL."""
         return self._ports[component].address
 
     def port(self, component: str) -> int:

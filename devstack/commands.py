@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from devstack.addresses import Addresses
+from devstack.addresses import PAYMENT_INTERNAL, Addresses
 from devstack.errors import DevstackError
 from devstack.servers.postgres import SERVICES
 from devstack.supervision.processes import Program
@@ -72,10 +72,11 @@ def service_environment(stack: Addresses, name: str) -> dict[str, str]:
     }
     match name:
         case "payment":
+            environment["PAYMENT_INTERNAL_LISTEN"] = stack.address(PAYMENT_INTERNAL)
             environment["PAYMENT_PROVIDER_TARGET"] = stack.address("provider")
             environment["PAYMENT_PROVIDER_SECRET"] = stack.provider_secret
         case "interview":
-            environment["INTERVIEW_PAYMENT_TARGET"] = stack.address("payment")
+            environment["INTERVIEW_PAYMENT_TARGET"] = stack.address(PAYMENT_INTERNAL)
         case "notification":
             environment["NOTIFICATION_SMTP_HOST"] = stack.smtp_host
             environment["NOTIFICATION_SMTP_PORT"] = str(stack.smtp_port)

@@ -18,6 +18,7 @@ DEFAULT_PORTS: Mapping[str, int] = MappingProxyType(
         "interview": 50052,
         "notification": 50053,
         "provider": 50054,
+        "payment_internal": 50055,
         "postgres": 54320,
         "nats": 4222,
         "mailbox": 2525,
@@ -34,7 +35,8 @@ class Settings:
     """Ports, external servers and overrides.
 
     Attributes:
-        ports: Preferred port per component; a free port is used if it is 0 or taken.
+        ports: Preferred port per component, and of payment's internal server; a free port is used
+            if it is 0 or taken.
         environment: Additional environment variables per component.
         fsync: False lets PostgreSQL lose data in a power failure; for temporary stacks only.
         postgres_url: Superuser's URL of a PostgreSQL server to use instead of the embedded one.

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from devstack import commands, data_directory
-from devstack.addresses import SECRETS
+from devstack.addresses import PAYMENT_INTERNAL, SECRETS
 from devstack.components import COMPONENTS, Components
 from devstack.errors import DevstackError, ProcessFailedError
 from devstack.secret_store import load_secrets
@@ -111,7 +111,7 @@ class Stack(Components):
             self._report(f"terminated processes of a killed stack: {', '.join(orphans)}")
         self._secrets = load_secrets(self._secrets_file, SECRETS)
         self.keys.prepare()
-        self._ports = {name: self._claim_port(name) for name in COMPONENTS}
+        self._ports = {name: self._claim_port(name) for name in (*COMPONENTS, PAYMENT_INTERNAL)}
         self.write_addresses()
 
     def _claim_port(self, component: str) -> Port:

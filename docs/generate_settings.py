@@ -159,7 +159,7 @@ def _cell(text: str) -> str:
 def _devstack_rows() -> Iterator[Sequence[str]]:
     for component, port in DEFAULT_PORTS.items():
         name = "SMTP" if component == "mailbox" else component.upper()
-        yield f"`DEVSTACK_{name}_PORT`", f"`{port}`", f"port of {component}"
+        yield f"`DEVSTACK_{name}_PORT`", f"`{port}`", f"port of {component.replace('_', ', ')}"
     yield (
         "`DEVSTACK_POSTGRES_URL`",
         "empty",

@@ -18,14 +18,14 @@ def continue_trace(incoming: str) -> str:
     return f"00-{trace}-{secrets.token_hex(8)}-01"
 
 
-@contextmanager
-def in_trace(traceparent: str) -> Iterator[None]:
-    """Runs a block as part of one trace."""
-    token = _current.set(traceparent)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+def enter_trace(incoming: str) -> str:
+    """Continues the trace `incoming` from here to the end of the current context, such as a task.
+
+    Returns the traceparent of the new span, as `continue_trace`.
+    """
+    traceparent = continue_trace(incoming)
+    _current.set(traceparent)
+    return traceparent
 
 
 @contextmanager

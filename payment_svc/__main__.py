@@ -41,11 +41,13 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
         workers.refunds.wake()
 
     service.add_consumer("INTERVIEW", handler_registry(), after_commit)
+    access_codes = AccessCodeLoader(service.engine)
+    service.add_worker(access_codes)
     dependencies = Dependencies(
         database=service.database,
         idempotency=service.idempotency,
         failed_attempts=service.failed_attempts,
-        access_codes=AccessCodeLoader(service.engine),
+        access_codes=access_codes,
         code_factory=codes,
         payments=payments,
         order_closing=OrderClosing(service.database, payments),

@@ -64,8 +64,8 @@ class Process:
                 one: asyncio.create_task(one.run()) for one in [*self._workers, self._relay]
             }
             self._metrics.listen(self._config.metrics_listen)
-            port = await self._server.start()
-            _log.info("serving", port=port)
+            ports = await self._server.start()
+            _log.info("serving", ports=ports)
             stopped = asyncio.create_task(stop.wait())
             await asyncio.wait(
                 {stopped, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED

@@ -12,6 +12,8 @@ from eventbus import Event, KeyContradiction, MalformedEnvelope, Payload
 from runtime.ids import new_id
 from runtime.violations import sentences, violations
 
+_EPOCH, _SECONDS_PER_DAY = datetime(1970, 1, 1, tzinfo=UTC), 86_400
+
 
 class NotAnEvent(TypeError):
     """The message is not marked as an event in its contract."""
@@ -19,9 +21,10 @@ class NotAnEvent(TypeError):
 
 def to_timestamp(moment: datetime) -> Timestamp:
     """A UTC-aware datetime as a protobuf Timestamp."""
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp
+    since = moment - _EPOCH
+    return Timestamp(
+        seconds=since.days * _SECONDS_PER_DAY + since.seconds, nanos=since.microseconds * 1000
+    )
 
 
 def to_datetime(timestamp: Timestamp) -> datetime:

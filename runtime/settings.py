@@ -93,6 +93,11 @@ class ServiceSettings(CallSettings):
         description="tokens that expire later than this from now are refused; those that services"
         " sign for themselves live 300 s",
     )
+    internal_listen: OptionalListenAddress = Field(
+        "",
+        description="host:port of a second gRPC server for services, operators and probes: calls to"
+        " LISTEN, however many, take no capacity of its queue; empty: none",
+    )
     database_url: SecretStr = Field(
         description="postgresql://user:password@host/name with the runtime role; sslmode and other"
         " parameters of libpq are understood"
@@ -126,7 +131,11 @@ class ServiceSettings(CallSettings):
     max_call_seconds: float = Field(
         30.0, gt=0, description="limit of a call's duration, also without a client deadline"
     )
-    max_concurrent_calls: int = Field(1000, ge=1, description="calls in progress at most")
+    max_concurrent_calls: int = Field(
+        1000,
+        ge=1,
+        description="calls in progress at most; one caller may have as many as are free",
+    )
     failed_validations_per_caller: int = Field(
         20, ge=1, description="failed code validations per minute of one customer"
     )

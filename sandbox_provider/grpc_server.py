@@ -10,9 +10,9 @@ import grpc
 from runtime.auth.authentication import TokenVerifier
 from runtime.auth.keys import KeySet
 from runtime.ids import new_id
+from runtime.rpc.call_layer import Context
 from runtime.rpc.errors import ErrorMapper, ErrorSpec, ErrorTable, FieldSpec
 from runtime.rpc.health_servicer import LIVENESS, HealthServicer
-from runtime.rpc.interceptor import Context
 from runtime.rpc.server import CallLimits, ServiceRegistration, add_port, create_server
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
 from sandbox_provider.config import ProviderSettings
@@ -173,7 +173,7 @@ class ProviderServer:
 
     async def start(self) -> int:
         """Starts to listen and returns the port; raises PortTaken, CertificateUnreadable."""
-        port = add_port(self._server, self._config)
+        port = add_port(self._server, self._config.listen, self._config)
         await self._server.start()
         for name in ("", LIVENESS, SERVICE):
             self._health.set(name, serving=True)

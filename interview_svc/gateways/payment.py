@@ -34,9 +34,12 @@ SERVICE_CONFIG = """{
     }
   }]
 }"""
-# With these statuses payment cannot answer anybody, or not now. Every other error is the answer of
+# With these statuses payment cannot answer anybody, or not now: CANCELLED is gRPC's own answer to
+# calls beyond the queue of a server that is overloaded. Every other error is the answer of
 # a payment that is reachable: to accept codes in spite of it could accept what payment refuses.
-_OUTAGE = frozenset({_Code.UNAVAILABLE, _Code.DEADLINE_EXCEEDED, _Code.RESOURCE_EXHAUSTED})
+_OUTAGE = frozenset(
+    {_Code.UNAVAILABLE, _Code.DEADLINE_EXCEEDED, _Code.RESOURCE_EXHAUSTED, _Code.CANCELLED}
+)
 # These are about interview's own token or policy, never about the code: keys or clocks are wrong.
 _IDENTITY_REFUSED = frozenset({_Code.UNAUTHENTICATED, _Code.PERMISSION_DENIED})
 _QUERY_TIMEOUT_SECONDS = 5.0

@@ -3,7 +3,7 @@
 from interview.v1 import interview_service_pb2 as contract
 from interview_svc.grpc_server.dependencies import InterviewServicerBase
 from interview_svc.messages import replies
-from runtime.rpc.interceptor import Context
+from runtime.rpc.call_layer import Context
 
 
 class FallbackServicer(InterviewServicerBase):

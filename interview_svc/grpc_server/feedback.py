@@ -8,7 +8,7 @@ from interview_svc.use_cases.feedback import CreateFeedback, create_feedback
 from runtime.auth.authentication import current_caller
 from runtime.clock import utc_now
 from runtime.ids import new_id
-from runtime.rpc.interceptor import Context
+from runtime.rpc.call_layer import Context
 
 
 class FeedbackServicer(InterviewServicerBase):

@@ -8,7 +8,7 @@ from interview_svc.use_cases.qa_records import SubmitAnswer, next_question, subm
 from interview_svc.use_cases.sessions import SessionRef
 from runtime.auth.authentication import current_caller
 from runtime.clock import utc_now
-from runtime.rpc.interceptor import Context
+from runtime.rpc.call_layer import Context
 from runtime.rpc.pagination import Page
 
 _MAX_NUMBER_LENGTH = 6

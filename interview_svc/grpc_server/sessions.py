@@ -21,7 +21,7 @@ from payment.v1 import access_code_service_pb2
 from runtime.auth.authentication import current_caller
 from runtime.clock import utc_now
 from runtime.protobuf import to_timestamp
-from runtime.rpc.interceptor import Context
+from runtime.rpc.call_layer import Context
 from runtime.rpc.pagination import Page
 from shared_model.access_code import MalformedAccessCode, normalise
 

@@ -3,7 +3,7 @@
 from notification.v1 import notification_service_pb2
 from notification_svc.grpc_server.dependencies import NotificationServicerBase
 from notification_svc.messages import replies
-from runtime.rpc.interceptor import Context
+from runtime.rpc.call_layer import Context
 
 
 class MailStatusServicer(NotificationServicerBase):

@@ -13,8 +13,8 @@ from notification_svc.use_cases.queueing import (
     resend_notification,
 )
 from runtime.auth.authentication import current_caller
+from runtime.rpc.call_layer import Context
 from runtime.rpc.errors import InvalidRequest
-from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import Page
 from runtime.violations import Violation
 

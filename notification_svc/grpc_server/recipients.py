@@ -13,7 +13,7 @@ from notification_svc.use_cases.suppressions import (
     suppress_address,
 )
 from runtime.auth.authentication import current_caller
-from runtime.rpc.interceptor import Context
+from runtime.rpc.call_layer import Context
 from runtime.rpc.pagination import Page
 from shared_model.mail_address import MailAddress
 

@@ -18,7 +18,7 @@ from payment_svc.use_cases.access_codes import (
 )
 from runtime.auth.authentication import Role, current_caller
 from runtime.clock import utc_now
-from runtime.rpc.interceptor import Context
+from runtime.rpc.call_layer import Context
 
 Request = (
     access_code_service_pb2.RevokeAccessCodeRequest
@@ -79,7 +79,7 @@ class AccessCodeOperations(PaymentServicerBase):
 
 def _visible_record(code: AccessCode) -> access_code_pb2.AccessCode:
     """The record; only operators see the code itself, customers get it by mail."""
-    record = replies.access_code(code.snapshot())
+    record = replies.access_code(code)
     if Role.OPERATOR not in current_caller().roles:
         record.ClearField("code")
     return record

@@ -14,9 +14,14 @@ from payment_svc.messages import replies
 from runtime.auth.authentication import Role, current_caller
 from runtime.clock import utc_now
 from runtime.protobuf import to_timestamp
-from runtime.rpc.interceptor import Context
+from runtime.rpc.call_layer import Context
 from runtime.rpc.pagination import Page
 from shared_model.access_code import MalformedAccessCode, normalise
+
+_REASONS = {
+    reason: access_code_service_pb2.ValidationReason.Value(f"VALIDATION_REASON_{reason}")
+    for reason in ValidationReason
+}
 
 
 class AccessCodeServicer(
@@ -55,7 +60,7 @@ class AccessCodeServicer(
                 raise AccessCodeNotFound("no such access code")
             order = await uow.orders.get(code.order_id, lock=False)
         reply = access_code_service_pb2.GetAccessCodeResponse(
-            record=replies.access_code(code.snapshot()),
+            record=replies.access_code(code),
             recipient=replies.recipient(order.recipient),
             customer_id=order.customer_id,
         )
@@ -76,7 +81,7 @@ class AccessCodeServicer(
             codes = await uow.access_codes.page(request.order_id, status, page.after, page.limit)
         codes, token = page.split(codes, "id")
         return access_code_service_pb2.ListAccessCodesResponse(
-            records=[replies.access_code(code.snapshot()) for code in codes], next_page_token=token
+            records=[replies.access_code(code) for code in codes], next_page_token=token
         )
 
     async def ListAccessCodeEvents(  # noqa: N802
@@ -99,7 +104,7 @@ def _validation(
 ) -> access_code_service_pb2.ValidateAccessCodeResponse:
     return access_code_service_pb2.ValidateAccessCodeResponse(
         valid=reason is ValidationReason.VALID,
-        reason=access_code_service_pb2.ValidationReason.Value(f"VALIDATION_REASON_{reason}"),
-        record=replies.access_code(code.snapshot()) if code else None,
+        reason=_REASONS[reason],
+        record=replies.access_code(code) if code else None,
         as_of=to_timestamp(now),
     )

@@ -3,7 +3,7 @@
 from payment.v1 import payment_service_pb2
 from payment_svc.grpc_server.dependencies import PaymentServicerBase
 from payment_svc.messages import replies
-from runtime.rpc.interceptor import Context
+from runtime.rpc.call_layer import Context
 
 
 class LedgerServicer(PaymentServicerBase):

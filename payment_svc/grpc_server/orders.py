@@ -9,7 +9,7 @@ from payment_svc.use_cases.orders import CancelOrder, CreateOrder, cancel_order,
 from runtime.auth.authentication import current_caller
 from runtime.clock import utc_now
 from runtime.ids import new_id
-from runtime.rpc.interceptor import Context
+from runtime.rpc.call_layer import Context
 from runtime.rpc.pagination import Page
 
 

@@ -15,7 +15,7 @@ from payment_svc.use_cases.payments import CreatePayment
 from runtime.auth.authentication import current_caller
 from runtime.database.idempotency import hash_of
 from runtime.ids import new_id
-from runtime.rpc.interceptor import Context
+from runtime.rpc.call_layer import Context
 from runtime.rpc.pagination import Page
 
 

@@ -11,8 +11,8 @@ from runtime.auth.authentication import current_caller
 from runtime.clock import utc_now
 from runtime.database.idempotency import RequestIdReused, hash_of
 from runtime.ids import new_id
+from runtime.rpc.call_layer import Context
 from runtime.rpc.errors import InvalidRequest
-from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import Page
 from runtime.violations import Violation
 

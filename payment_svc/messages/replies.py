@@ -5,6 +5,7 @@ from dataclasses import asdict
 from payment.v1 import access_code_pb2, access_code_service_pb2, money_pb2, payment_service_pb2
 from payment_svc.domain.access_code_events import AccessCodeSnapshot, AuditEntry
 from payment_svc.domain.access_code_status import AccessCodeStatus
+from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import Order
 from payment_svc.domain.payments import Payment
@@ -14,6 +15,11 @@ from payment_svc.domain.recipient import Recipient
 from payment_svc.domain.refunds import Refund
 from payment_svc.use_cases.ledger import LedgerEntry
 from runtime.protobuf import to_timestamp
+
+_STATUSES = {
+    status: access_code_pb2.AccessCodeStatus.Value(f"ACCESS_CODE_STATUS_{status}")
+    for status in AccessCodeStatus
+}
 
 
 def money(value: Money) -> money_pb2.Money:
@@ -88,11 +94,11 @@ def ledger_entry(entry: LedgerEntry) -> payment_service_pb2.LedgerEntry:
     return payment_service_pb2.LedgerEntry(**asdict(entry))
 
 
-def access_code(record: AccessCodeSnapshot) -> access_code_pb2.AccessCode:
-    return access_code_pb2.AccessCode(
+def access_code(record: AccessCode | AccessCodeSnapshot) -> access_code_pb2.AccessCode:
+    message = access_code_pb2.AccessCode(
         id=record.id,
         code=record.code,
-        status=access_code_status(record.status),
+        status=_STATUSES[record.status],
         expire_at=to_timestamp(record.expire_at),
         order_id=record.order_id,
         product_id=record.product_id,
@@ -100,20 +106,18 @@ def access_code(record: AccessCodeSnapshot) -> access_code_pb2.AccessCode:
         issued_at=to_timestamp(record.issued_at),
         redeemed_session_id=record.redeemed_session_id,
         redeemed_at=to_timestamp(record.redeemed_at) if record.redeemed_at else None,
-        holds=[
-            access_code_pb2.AccessCodeHold.Value(f"ACCESS_CODE_HOLD_{hold}")
-            for hold in sorted(record.holds)
-        ],
         replaced_by=record.replaced_by,
     )
+    for hold in sorted(record.holds):
+        message.holds.append(access_code_pb2.AccessCodeHold.Value(f"ACCESS_CODE_HOLD_{hold}"))
+    return message
 
 
 def access_code_status(
     status: AccessCodeStatus | None,
 ) -> access_code_pb2.AccessCodeStatus.ValueType:
     """The status; UNSPECIFIED for None."""
-    name = f"ACCESS_CODE_STATUS_{status or 'UNSPECIFIED'}"
-    return access_code_pb2.AccessCodeStatus.Value(name)
+    return access_code_pb2.ACCESS_CODE_STATUS_UNSPECIFIED if status is None else _STATUSES[status]
 
 
 def audit_entry(entry: AuditEntry) -> access_code_service_pb2.AccessCodeEvent:

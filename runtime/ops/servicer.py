@@ -23,8 +23,8 @@ from runtime.ops.event_json import Undecodable, to_json
 from runtime.ops.messages import dead_letter, duration, findings
 from runtime.protobuf import to_datetime, to_timestamp
 from runtime.redaction import mask
+from runtime.rpc.call_layer import Context
 from runtime.rpc.errors import InvalidRequest
-from runtime.rpc.interceptor import Context
 from runtime.rpc.pagination import Page
 from runtime.violations import Violation
 

@@ -1,11 +1,14 @@
 """Concurrency limits: calls in progress, and the streams of public methods.
 
 Only authorized calls count as in progress, so that a client without a token cannot exhaust the
-limit. Streams of health and reflection need no token and could stay open without limit: for each
-method their number is limited, in total and per peer network, and so is their duration. Unary
-calls of public methods are not counted.
+limit. Calls that wait to be accepted are bounded in gRPC's core: see `server.py`.
+
+Streams of health and reflection need no token and could stay open without limit: for each method
+their number is limited, in total and per peer network, and so is their duration. Unary calls of
+public methods are not counted.
 """
 
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -16,30 +19,56 @@ from typing import Any, TypeAlias
 import grpc
 
 from runtime.rpc.deadlines import DeadlineExceeded, deadline
-from runtime.rpc.errors import ErrorMapper, TooManyCalls, TooManyStreams
+from runtime.rpc.errors import DeadlineTooClose, ErrorMapper, TooManyCalls, TooManyStreams
 from runtime.rpc.peers import peer_network
 
+# With so few calls in progress, none waits for long behind others: each is tried.
+_FEW_CALLS = 16
+# The weight of one call in the moving average of a method's duration.
+_WEIGHT = 0.05
 _Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # not subscriptable when it runs
 Streaming = Callable[[Any, _Context], "Awaitable[None] | AsyncIterator[Any]"]
 
 
 class CallLimiter:
-    """Limits the calls in progress."""
+    """Limits the calls in progress, fairly by caller, to those that can be answered in time.
+
+    - A caller may have as many calls in progress as are free (dynamic thresholds, Choudhury and
+      Hahne): one alone gets half of the limit, and always leaves room for others.
+    - Beyond a few calls, one is refused if the time to its deadline is shorter than the time that
+      calls of its method take now: to work on it would delay those that can be answered.
+    """
 
     def __init__(self, limit: int) -> None:
-        self._limit, self._in_use = limit, 0
+        self._limit, self._in_progress = limit, 0
+        self._by_caller: Counter[str] = Counter()
+        self._usual_seconds: dict[str, float] = {}
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
-        """One call, during the block; raises TooManyCalls."""
-        if self._in_use >= self._limit:
+    def slot(self, method: str, caller: str, seconds_left: float | None) -> Iterator[None]:
+        """One call, during the block; `seconds_left` is the time to the caller's deadline.
+
+        Raises TooManyCalls, DeadlineTooClose.
+        """
+        if self._by_caller[caller] >= self._limit - self._in_progress:
             raise TooManyCalls
-        self._in_use += 1
+        usual = self._usual_seconds.get(method, 0.0) if self._in_progress >= _FEW_CALLS else 0.0
+        if seconds_left is not None and seconds_left < usual:
+            raise DeadlineTooClose
+        self._in_progress += 1
+        self._by_caller[caller] += 1
+        started = time.perf_counter()
         try:
             yield
         finally:
-            self._in_use -= 1
+            taken = time.perf_counter() - started
+            usual = self._usual_seconds.get(method, taken)
+            self._usual_seconds[method] = usual + _WEIGHT * (taken - usual)
+            self._in_progress -= 1
+            self._by_caller[caller] -= 1
+            if not self._by_caller[caller]:
+                del self._by_caller[caller]
 
 
 @dataclass(frozen=True, slots=True)

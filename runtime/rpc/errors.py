@@ -91,7 +91,11 @@ def retry_after(seconds: float) -> Details:
 
 
 class TooManyCalls(Exception):
-    """The service has reached its limit of concurrent calls."""
+    """The service has reached its limit of concurrent calls, in total or of this caller."""
+
+
+class DeadlineTooClose(Exception):
+    """Calls of this method take longer now than the time to the deadline of this one."""
 
 
 class TooManyStreams(Exception):
@@ -142,7 +146,14 @@ _COMMON: ErrorTable = {
         "TOO_MANY_CALLS",
         _OVERLOADED,
         retry_after(1.0),
-        "the service has reached its limit of concurrent calls",
+        "the service has reached its limit of concurrent calls, in total or of this caller",
+    ),
+    DeadlineTooClose: ErrorSpec(
+        _Code.RESOURCE_EXHAUSTED,
+        "DEADLINE_TOO_CLOSE",
+        _OVERLOADED,
+        retry_after(1.0),
+        "the service is busy: the call would not be answered before its deadline",
     ),
     TooManyStreams: ErrorSpec(
         _Code.RESOURCE_EXHAUSTED,

@@ -1,5 +1,6 @@
 """Where a call comes from, as limits count it."""
 
+from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Interface, ip_address
 from typing import Any
 from urllib.parse import unquote
@@ -16,10 +17,16 @@ def peer_network(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
     """
     peer = unquote(context.peer())
     host = peer.partition(":")[2].rpartition(":")[0].strip("[]")
+    return _network_of(host) or peer
+
+
+@lru_cache(maxsize=1024)
+def _network_of(host: str) -> str:
+    """The network of an address; "" if it is none."""
     try:
         address = ip_address(host)
     except ValueError:
-        return peer
+        return ""
     if not isinstance(address, IPv6Address):
         return str(address)
     if address.ipv4_mapped:

@@ -12,24 +12,25 @@ from google.protobuf import descriptor_pb2, descriptor_pool, text_format
 from google.rpc import error_details_pb2  # noqa: F401  registers the details of errors
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
+from runtime.rpc.handler_table import HandlerTable
+
 V1_ALPHA = reflection.SERVICE_NAME
 V1 = V1_ALPHA.replace(".v1alpha.", ".v1.")
 
 
-def add_reflection(services: Sequence[str], server: grpc.aio.Server) -> None:
+def add_reflection(services: Sequence[str], handlers: HandlerTable) -> None:
     """Describes the services of a server, given by their full names, and reflection itself."""
     _register_description_of_v1()
     pool: Any = _PoolThatFindsMethods()
     servicer = reflection.aio.ReflectionServicer([*services, V1_ALPHA, V1], pool)
     register: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
-    register(servicer, server)
+    register(servicer, handlers)
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
-    handlers = {"ServerReflectionInfo": method}
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(V1, handlers)])
+    handlers.add_registered_method_handlers(V1, {"ServerReflectionInfo": method})
 
 
 class _PoolThatFindsMethods:

@@ -11,15 +11,19 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from runtime.auth.authentication import TokenVerifier
 from runtime.auth.authorization import CallAuthorizer
 from runtime.auth.identity_providers import TrustedIssuers
+from runtime.rpc.call_layer import CallLayer
+from runtime.rpc.concurrency_limits import CallLimiter
 from runtime.rpc.errors import ErrorMapper
+from runtime.rpc.handler_table import HandlerTable
 from runtime.rpc.health import HealthMonitor
 from runtime.rpc.health_servicer import HealthServicer
-from runtime.rpc.interceptor import CallInterceptor
 from runtime.rpc.reflection import add_reflection
 from runtime.rpc.tls import server_credentials
 from runtime.settings import CallSettings, ServiceSettings
 
 _HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+# Probes are answered also while calls are refused.
+_OWN_QUEUES = frozenset({f"/{_HEALTH}/Check"})
 _MAX_MESSAGE_BYTES = 1024 * 1024
 # A connection's streams beside its calls: health and reflection.
 _MAX_PUBLIC_STREAMS = 100
@@ -36,6 +40,10 @@ _OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     # Connections are closed regularly, with grace, so that clients find new replicas.
     ("grpc.max_connection_age_ms", 30 * 60 * 1000),
+    # Calls that wait to be accepted: beyond the first number they are refused with a probability
+    # that grows to 1 at the second. A longer queue would hold calls that are answered too late.
+    ("grpc.server.max_pending_requests", 128),
+    ("grpc.server.max_pending_requests_hard_limit", 256),
     # Otherwise two processes could listen on one port and share its calls unnoticed.
     ("grpc.so_reuseport", 0),
 )
@@ -50,7 +58,7 @@ class ServiceRegistration:
     """A gRPC service: its full name, its generated registration function, its servicer."""
 
     name: str
-    register: Callable[[Any, grpc.aio.Server], None]
+    register: Callable[[Any, Any], None]
     servicer: Any
 
 
@@ -72,18 +80,20 @@ def create_server(
 ) -> grpc.aio.Server:
     """A server of these services, of health and of reflection, that does not listen yet.
 
-    `logged_fields` as in CallInterceptor. Raises MethodWithoutPolicy.
+    `logged_fields` as in CallLayer. Raises MethodWithoutPolicy.
     """
     names = [registration.name for registration in registrations]
     authorizer = CallAuthorizer(verifier, names)
-    interceptor = CallInterceptor(
-        authorizer, errors, limits.seconds, limits.concurrent, logged_fields
-    )
-    server = grpc.aio.server(interceptors=[interceptor], options=server_options(limits))
+    limiter = CallLimiter(limits.concurrent)
+    layer = CallLayer(authorizer, errors, limits.seconds, limiter, logged_fields)
+    handlers = HandlerTable(layer.wrap)
     for registration in registrations:
-        registration.register(registration.servicer, server)
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    add_reflection([*names, _HEALTH], server)
+        registration.register(registration.servicer, handlers)
+    add_health: Any = health_pb2_grpc.add_HealthServicer_to_server
+    add_health(health, handlers)
+    add_reflection([*names, _HEALTH], handlers)
+    server = grpc.aio.server(options=server_options(limits))
+    handlers.install(server, own_queues=_OWN_QUEUES)
     return server
 
 
@@ -98,22 +108,26 @@ def server_options(limits: CallLimits) -> list[tuple[str, int]]:
     ]
 
 
-def add_port(server: grpc.aio.Server, config: CallSettings) -> int:
-    """Makes a server listen as the settings say; returns the port.
+def add_port(server: grpc.aio.Server, address: str, config: CallSettings) -> int:
+    """Makes a server listen on `host:port`, with the certificate of the settings; returns the port.
 
     Raises PortTaken, CertificateUnreadable.
     """
     certificate, key = config.tls_certificate, config.tls_key
     try:
         if certificate is None or key is None:
-            return server.add_insecure_port(config.listen)
-        return server.add_secure_port(config.listen, server_credentials(certificate, key))
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, server_credentials(certificate, key))
     except RuntimeError as error:
-        raise PortTaken(f"cannot listen on {config.listen}: {error}") from error
+        raise PortTaken(f"cannot listen on {address}: {error}") from error
 
 
 class GrpcServer:
-    """A service's gRPC server."""
+    """A service's gRPC server, on one address or on two.
+
+    Each address has its own queue of calls that wait to be accepted: however many calls arrive at
+    one, those at the other are accepted in turn with them.
+    """
 
     def __init__(
         self,
@@ -126,33 +140,41 @@ class GrpcServer:
     ) -> None:
         """Raises KeysUnreadable, MethodWithoutPolicy.
 
-        `audience` is the service's name in tokens; `logged_fields` as in CallInterceptor.
+        `audience` is the service's name in tokens; `logged_fields` as in CallLayer.
         """
         self._config, self._health = config, health
         self._background: list[asyncio.Task[None]] = []
         self._keys = TrustedIssuers(config.auth_keys, config.auth_issuers)
         self._services = [registration.name for registration in registrations]
-        self._server = create_server(
-            TokenVerifier(self._keys, audience, config.max_token_lifetime()),
-            registrations,
-            errors,
-            health.servicer,
-            CallLimits(config.max_call_seconds, config.max_concurrent_calls),
-            logged_fields,
-        )
+        verifier = TokenVerifier(self._keys, audience, config.max_token_lifetime())
+        limits = CallLimits(config.max_call_seconds, config.max_concurrent_calls)
+        self._servers = [
+            (
+                address,
+                create_server(
+                    verifier, registrations, errors, health.servicer, limits, logged_fields
+                ),
+            )
+            for address in (config.listen, config.internal_listen)
+            if address
+        ]
 
-    async def start(self) -> int:
-        """Listens; returns the port. Raises PortTaken, CertificateUnreadable."""
-        port = add_port(self._server, self._config)
+    async def start(self) -> list[int]:
+        """Listens; returns the ports of LISTEN and, if set, of INTERNAL_LISTEN.
+
+        Raises PortTaken, CertificateUnreadable.
+        """
+        ports = [add_port(server, at, self._config) for at, server in self._servers]
         self._health.start(self._services)
-        await self._server.start()
+        for _, server in self._servers:
+            await server.start()
         background = self._health.run(self._services), self._keys.run()
         self._background = [asyncio.create_task(work) for work in background]
-        return port
+        return ports
 
     async def stop(self, grace_seconds: float) -> None:
         """Reports NOT_SERVING, refuses new calls, and waits for calls in flight."""
         for task in self._background:
             task.cancel()
         self._health.shut_down()
-        await self._server.stop(grace_seconds)
+        await asyncio.gather(*(server.stop(grace_seconds) for _, server in self._servers))

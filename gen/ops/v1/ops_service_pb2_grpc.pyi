@@ -40,7 +40,8 @@ class OpsServiceStub:
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    (TOO_MANY_CALLS, or DEADLINE_TOO_CLOSE if the answer would come too late), and
+    UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
     the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en.
@@ -110,7 +111,8 @@ class OpsServiceAsyncStub(OpsServiceStub):
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    (TOO_MANY_CALLS, or DEADLINE_TOO_CLOSE if the answer would come too late), and
+    UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
     the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en.
@@ -176,7 +178,8 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
     `contract.v1.access` of a method lists who may call it. Every method may
     return UNAUTHENTICATED (TOKEN_MISSING, TOKEN_INVALID, TOKEN_EXPIRED),
     PERMISSION_DENIED METHOD_NOT_ALLOWED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED
-    TOO_MANY_CALLS and UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
+    (TOO_MANY_CALLS, or DEADLINE_TOO_CLOSE if the answer would come too late), and
+    UNAVAILABLE (DATABASE_UNAVAILABLE; KEYS_UNAVAILABLE while
     the keys of the issuer of the token cannot be fetched); the last two carry
     google.rpc.RetryInfo. Errors also carry google.rpc.LocalizedMessage in the
     language of `accept-language`, zh-CN or en.

@@ -1,10 +1,11 @@
 """Events and calls caused by an event continue its trace."""
 
 import re
+from contextvars import copy_context
 
 import pytest
 
-from eventbus.trace_context import continue_trace, in_trace, in_traces, traceparent_for
+from eventbus.trace_context import continue_trace, enter_trace, in_traces, traceparent_for
 
 TRACE, SPAN = "a" * 32, "b" * 16
 GIVEN = f"00-{TRACE}-{SPAN}-01"
@@ -37,12 +38,18 @@ def test_an_invalid_traceparent_begins_a_new_trace(given: str) -> None:
 
 
 def test_the_trace_of_the_key_takes_precedence_over_that_of_the_call() -> None:
-    with in_trace(f"00-{'c' * 32}-{SPAN}-01"), in_traces({"ord_1": GIVEN}):
-        assert traceparent_for("ord_1")[3:35] == TRACE
-        assert traceparent_for("ord_2")[3:35] == "c" * 32
+    def published() -> list[str]:
+        enter_trace(f"00-{'c' * 32}-{SPAN}-01")
+        with in_traces({"ord_1": GIVEN}):
+            return [traceparent_for("ord_1"), traceparent_for("ord_2")]
+
+    assert [found[3:35] for found in copy_context().run(published)] == [TRACE, "c" * 32]
 
 
-def test_a_trace_ends_with_its_block() -> None:
-    with in_trace(GIVEN):
-        assert traceparent_for("")[3:35] == TRACE
+def test_a_trace_ends_with_its_context() -> None:
+    def published() -> str:
+        enter_trace(GIVEN)
+        return traceparent_for("")
+
+    assert copy_context().run(published)[3:35] == TRACE
     assert traceparent_for("")[3:35] != TRACE

@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from devstack.keys import Keys
-from eventbus.trace_context import in_trace
+from eventbus.trace_context import enter_trace
 from runtime.auth.authentication import Caller, Role, TokenVerifier
 from runtime.auth.keys import KeySet
 from runtime.rpc.client import Peer, open_channel
@@ -74,8 +74,8 @@ async def test_a_call_takes_no_longer_than_what_is_left_of_the_call_that_makes_i
 
 async def test_a_call_says_who_makes_it_and_to_which_trace_it_belongs(tmp_path: Path) -> None:
     async with listening(tmp_path) as (server_side, stub, keys):
-        with in_trace(TRACE):
-            await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        enter_trace(TRACE)
+        await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
         [metadata] = server_side.metadata
         verifier = TokenVerifier(KeySet(keys.public), "payment")
         caller = verifier.verify(metadata["authorization"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from tests.integration import http2
 from tests.integration.jwks_server import JwksServer
 
 MOST = 5
+_QUEUE = dict(rpc_server._OPTIONS)["grpc.server.max_pending_requests_hard_limit"]
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 CHECK = health_pb2.HealthCheckRequest()
 PRODUCTS = payment_service_pb2.ListProductsRequest()
@@ -45,11 +47,15 @@ class Shop(payment_service_pb2_grpc.PaymentServiceServicer):
 
     def __init__(self) -> None:
         self.open, self.waiting = asyncio.Event(), 0
+        self.is_blocked, self.unblock = threading.Event(), threading.Event()
+        self.unblock.set()
         self.peers: set[str] = set()
 
     async def ListProducts(  # noqa: N802
         self, _request: payment_service_pb2.ListProductsRequest, context: Any
     ) -> payment_service_pb2.ListProductsResponse:
+        self.is_blocked.set()
+        self.unblock.wait(60)  # the whole event loop, as a server that is too busy
         self.waiting += 1
         self.peers.add(context.peer())
         try:
@@ -63,11 +69,16 @@ class Shop(payment_service_pb2_grpc.PaymentServiceServicer):
 class Listening:
     """A server of one servicer, and channels to it."""
 
-    port: int
+    ports: list[int]
     health: HealthMonitor
     shop: Shop
+    keys: Keys
     token: str
     channels: list[grpc.aio.Channel] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        return self.ports[0]
 
     def channel(self) -> grpc.aio.Channel:
         """A connection of its own."""
@@ -101,15 +112,15 @@ async def listening(directory: Path, **settings: Any) -> AsyncIterator[Listening
         nats_user="payment",
         nats_password="secret",
         listen="127.0.0.1:0",
-        max_concurrent_calls=MOST,
-        **settings,
+        # One caller may have as many calls as are free.
+        **{"max_concurrent_calls": 2 * MOST, **settings},
     )
     engine = create_engine(config, "payment")
     health = HealthMonitor(engine, config.create_broker("payment"), [])
     register: Any = payment_service_pb2_grpc.add_PaymentServiceServicer_to_server
     servicer = ServiceRegistration("payment.v1.PaymentService", register, shop)
     server = GrpcServer(config, "payment", [servicer], ErrorMapper({}), health)
-    here = Listening(await server.start(), health, shop, keys.token("shop", Role.STOREFRONT))
+    here = Listening(await server.start(), health, shop, keys, keys.token("shop", Role.STOREFRONT))
     try:
         yield here
     finally:
@@ -218,6 +229,62 @@ async def test_a_cancelled_call_frees_its_slot(tmp_path: Path) -> None:
         assert await here.products(channel) == payment_service_pb2.ListProductsResponse()
 
 
+async def test_a_caller_leaves_room_for_others(tmp_path: Path) -> None:
+    async with listening(tmp_path) as here:
+        channel = here.channel()
+        calls = [asyncio.ensure_future(_reply(here.products(channel))) for _ in range(2 * MOST)]
+        await here.until_waiting(MOST)
+        here.token = here.keys.token("another shop", Role.STOREFRONT)
+        calls.append(asyncio.ensure_future(_reply(here.products(channel))))
+        await here.until_waiting(MOST + 1)
+        here.shop.open.set()
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        assert sum(isinstance(reply, BaseException) for reply in found) == MOST
+
+
+async def test_an_overloaded_server_refuses_calls_beyond_its_queue(tmp_path: Path) -> None:
+    """At once, and only those of the same address: probes and internal calls wait their turn."""
+    async with listening(
+        tmp_path, internal_listen="127.0.0.1:0", max_concurrent_calls=5000
+    ) as here:
+        here.shop.open.set()
+        here.shop.unblock.clear()
+        try:
+            refused, others = await asyncio.to_thread(_overload, here)
+        finally:
+            here.shop.unblock.set()
+    assert refused <= {grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert others == [grpc.StatusCode.OK] * 2
+
+
+def _overload(here: Listening) -> tuple[set[grpc.StatusCode], list[grpc.StatusCode]]:
+    """How a blocked server refuses calls, and the outcome of a probe and of an internal call."""
+    with (
+        grpc.insecure_channel(f"127.0.0.1:{here.ports[0]}") as public,
+        grpc.insecure_channel(f"127.0.0.1:{here.ports[1]}") as internal,
+    ):
+        metadata = (("authorization", f"Bearer {here.token}"),)
+        products: Any = payment_service_pb2_grpc.PaymentServiceStub(public).ListProducts
+        calls = [products.future(PRODUCTS, metadata=metadata, timeout=60)]
+        here.shop.is_blocked.wait(30)
+        ended = threading.Semaphore(0)
+        for _ in range(10 * _QUEUE):
+            call = products.future(PRODUCTS, metadata=metadata, timeout=60)
+            call.add_done_callback(lambda _: ended.release())
+            calls.append(call)
+        for _ in range(8 * _QUEUE):
+            assert ended.acquire(timeout=30)
+        refused = {call.code() for call in calls if call.done()}
+        probe: Any = health_pb2_grpc.HealthStub(public).Check
+        inside: Any = payment_service_pb2_grpc.PaymentServiceStub(internal).ListProducts
+        others = [
+            probe.future(CHECK, timeout=60),
+            inside.future(PRODUCTS, metadata=metadata, timeout=60),
+        ]
+        here.shop.unblock.set()
+        return refused, [call.code() for call in others]
+
+
 async def _reply(call: Any) -> Any:
     return await call
 
@@ -305,7 +372,7 @@ async def test_a_connection_has_a_limited_number_of_streams(tmp_path: Path) -> N
     """A client that reads nothing cannot make the server keep any number of replies."""
     async with listening(tmp_path) as here:
         connection = await http2.Connection.open(here.port)
-        assert MOST < connection.server_settings[http2.MAX_CONCURRENT_STREAMS] <= MOST + 100
+        assert MOST < connection.server_settings[http2.MAX_CONCURRENT_STREAMS] <= 2 * MOST + 100
         connection.close()
 
 

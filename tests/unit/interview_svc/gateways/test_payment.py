@@ -29,7 +29,12 @@ from tests.fakes.database import InMemoryDatabase
 from tests.fakes.interview import InMemoryUnitOfWork
 
 _Code = grpc.StatusCode
-OUTAGE = (_Code.UNAVAILABLE, _Code.DEADLINE_EXCEEDED, _Code.RESOURCE_EXHAUSTED)
+OUTAGE = (
+    _Code.UNAVAILABLE,
+    _Code.DEADLINE_EXCEEDED,
+    _Code.RESOURCE_EXHAUSTED,
+    _Code.CANCELLED,
+)
 IDENTITY_REFUSED = (_Code.UNAUTHENTICATED, _Code.PERMISSION_DENIED)
 ERRORS = [code for code in _Code if code is not _Code.OK]
 METRIC = "mockinterview_payment_identity_refused"

@@ -1,4 +1,4 @@
-"""The server interceptor around every unary call.
+"""The layer around every unary call.
 
 It authorizes the caller, checks the request's constraints, limits concurrency and time, maps
 errors, continues the trace and logs the call.
@@ -6,14 +6,14 @@ errors, continues the trace and logs the call.
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
+from structlog.contextvars import bind_contextvars
 
-from eventbus.trace_context import continue_trace, in_trace
+from eventbus.trace_context import enter_trace
 from runtime.auth.authentication import set_caller
 from runtime.auth.authorization import PUBLIC_PREFIX, CallAuthorizer
 from runtime.rpc.concurrency_limits import CallLimiter, limit_public_stream
@@ -31,15 +31,18 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Method = Callable[[Any, Context], Awaitable[Any]]
 
 
-class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every handler once; public methods only get limits on their streams."""
+class CallLayer:
+    """Wraps the handler of every unary method; public methods only get limits on their streams.
+
+    It is applied once, when the handlers are registered: an interceptor would be run by each call.
+    """
 
     def __init__(
         self,
         authorizer: CallAuthorizer,
         errors: ErrorMapper,
         limit_seconds: float,
-        max_concurrent: int = 1000,
+        limiter: CallLimiter,
         logged_fields: Sequence[str] = (),
     ) -> None:
         """`limit_seconds` bounds every call, also one without a deadline.
@@ -48,30 +51,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         """
         self._authorizer, self._errors = authorizer, errors
         self._limit_seconds = limit_seconds
-        self._limiter = CallLimiter(max_concurrent)
+        self._limiter = limiter
         self._logged_fields = logged_fields
-        self._wrapped: dict[str, Handler] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], "Awaitable[Handler | None]"],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> "Handler | None":
-        method = str(handler_call_details.method)
-        if wrapped := self._wrapped.get(method):
-            return wrapped
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
+    def wrap(self, method: str, handler: Handler) -> Handler:
+        """The handler to register for a method; `method` is its path."""
         if method.startswith(PUBLIC_PREFIX):
-            self._wrapped[method] = limit_public_stream(handler, self._errors, _package(method))
-            return self._wrapped[method]
-        self._wrapped[method] = grpc.unary_unary_rpc_method_handler(
+            return limit_public_stream(handler, self._errors, _package(method))
+        return grpc.unary_unary_rpc_method_handler(
             self._wrap(method, handler.unary_unary),  # type: ignore[arg-type]
             request_deserializer=_deserializer(handler.request_deserializer),
             response_serializer=handler.response_serializer,
         )
-        return self._wrapped[method]
 
     def _wrap(self, method: str, call: Method) -> Method:
         package = _package(method)
@@ -79,29 +70,28 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def wrapped(request: Any, context: Context) -> Any:
             started = time.perf_counter()
             metadata = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
-            traceparent = continue_trace(metadata.get("traceparent", ""))
+            # gRPC runs each call in a task of its own, whose context ends with it.
+            traceparent = enter_trace(metadata.get("traceparent", ""))
+            bind_contextvars(trace_id=traceparent[3:35], caller="", **self._fields(request))
             outcome = "CANCELLED"
-            with in_trace(traceparent), self._log_context(request, traceparent):
-                try:
-                    reply = await self._run(method, call, request, context, metadata)
-                    outcome = "OK"
-                except Exception as error:  # noqa: BLE001  every error is mapped to a status here
-                    status = self._errors.status(
-                        error, package, metadata.get("accept-language", "")
-                    )
-                    outcome = status.code.name
-                    await context.abort_with_status(status)
-                else:
-                    return reply
-                finally:
-                    duration = round((time.perf_counter() - started) * 1000, 2)
-                    _log.info(
-                        "call",
-                        method=method,
-                        status=outcome,
-                        duration_ms=duration,
-                        peer=context.peer(),
-                    )
+            try:
+                reply = await self._run(method, call, request, context, metadata)
+                outcome = "OK"
+            except Exception as error:  # noqa: BLE001  every error is mapped to a status here
+                status = self._errors.status(error, package, metadata.get("accept-language", ""))
+                outcome = status.code.name
+                await context.abort_with_status(status)
+            else:
+                return reply
+            finally:
+                duration = round((time.perf_counter() - started) * 1000, 2)
+                _log.info(
+                    "call",
+                    method=method,
+                    status=outcome,
+                    duration_ms=duration,
+                    peer=context.peer(),
+                )
 
         return wrapped
 
@@ -115,21 +105,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     ) -> Any:
         caller = await self._authorizer.authorize(method, metadata)
         set_caller(caller)
-        structlog.contextvars.bind_contextvars(caller=caller.scope)
+        bind_contextvars(caller=caller.scope)
         _check(request)
-        with self._limiter.slot():
-            async with deadline(context.time_remaining(), self._limit_seconds):
+        seconds_left = context.time_remaining()
+        with self._limiter.slot(method, caller.scope, seconds_left):
+            async with deadline(seconds_left, self._limit_seconds):
                 return await call(request, context)
 
-    def _log_context(self, request: Any, traceparent: str) -> AbstractContextManager[None]:
-        fields = {
+    def _fields(self, request: Any) -> dict[str, str]:
+        return {
             name: value
             for name in self._logged_fields
             if (value := getattr(request, name, "")) and len(value) < _MAX_LOGGED_LENGTH
         }
-        return structlog.contextvars.bound_contextvars(
-            trace_id=traceparent[3:35], caller="", **fields
-        )
 
 
 def _package(method: str) -> str:
