@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench import consumer, growth, journeys, overload, relay, validation
+from bench import consumer, growth, journeys, logging, overload, relay, validation
 from bench.load import LoadGeneratorMissing
 from bench.report import render
 from bench.rounds import Comparison, Options
@@ -21,6 +21,7 @@ PARTS: Mapping[str, Part] = {
     "consumer": consumer.run,
     "latency": journeys.run_latency,
     "orders": journeys.run_orders,
+    "logging": logging.run,
     "growth": growth.run,
 }
 _QUICK = Options(rounds=1, seconds=1.0, scale=0.05)

@@ -12,8 +12,15 @@ from payment.v1.access_code_pb2 import AccessCode
 from payment.v1.access_code_service_pb2 import ListAccessCodesResponse
 from payment.v1.events_pb2 import PaymentCompleted
 from payment.v1.payment_service_pb2 import IngestPaymentNotificationRequest
-from runtime.logging import mask_secrets
-from runtime.redaction import mask, mask_field, mask_message
+from runtime.redaction import (
+    _IDENTIFIER,
+    _mask_text,
+    add_rule,
+    mask,
+    mask_entry,
+    mask_field,
+    mask_message,
+)
 from shared_model.access_code import ALPHABET, generate, normalise
 
 CODE = "7ZK4-0PQX-M2A9-E5TB"
@@ -236,6 +243,39 @@ def test_what_is_no_secret_is_left_alone(text: str) -> None:
     assert mask(text) == text
 
 
+@given(st.from_regex(_IDENTIFIER, fullmatch=True))
+def test_what_is_left_alone_by_its_form_has_nothing_that_a_rule_masks(text: str) -> None:
+    assert _mask_text(text) == text
+
+
+@pytest.mark.parametrize("text", [CODE, f"to {CODE}", "ada@example.org", "x" * 200 + "@b.cn"])
+def test_a_text_is_masked_the_same_way_each_time(text: str) -> None:
+    assert mask(text) == mask(text) == _mask_text(text) != text
+
+
+def test_a_new_rule_holds_for_texts_masked_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.redaction._rules", [])
+    assert mask("the word") == "the word"
+    add_rule(lambda text: text.replace("word", "***"))
+    assert mask("the word") == "the ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2ln", "***"),
+        ("Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.", "Bearer ***"),
+        ("x.y.eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2ln, later", "x.y.***, later"),
+        ('{"token":"eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.c2ln"}', '{"token":"***"}'),
+        ("eyJ is no token", "eyJ is no token"),
+        ("eyJ" * 50_000, "eyJ" * 50_000),
+    ],
+    ids=range(6),
+)
+def test_a_signed_token_is_masked(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
 @pytest.mark.parametrize(
     ("text", "masked"),
     [
@@ -292,7 +332,7 @@ def test_every_text_of_a_log_entry_is_masked_also_inside() -> None:
         "nested": {"list": [CODE, (CODE,)], "count": 3},
         "none": None,
     }
-    assert mask_secrets(None, "info", entry) == {
+    assert mask_entry(entry) == {
         "event": f"code {MASKED}",
         "exception": f"Traceback …\nValueError: {MASKED}",
         "nested": {"list": [MASKED, [MASKED]], "count": 3},
@@ -303,7 +343,7 @@ def test_every_text_of_a_log_entry_is_masked_also_inside() -> None:
 @pytest.mark.parametrize("field", ["email", "recipient_email", "access_code"])
 @pytest.mark.parametrize("value", ["ada@mail", "no address", "ABCD", "abc def"])
 def test_a_log_field_for_a_secret_is_masked_whatever_it_looks_like(field: str, value: str) -> None:
-    masked = mask_secrets(None, "info", {field: value, "nested": [{field: value}]})
+    masked = mask_entry({field: value, "nested": [{field: value}]})
     assert value not in str(masked)
 
 
