@@ -15,12 +15,11 @@ import structlog
 import runtime.logging
 from runtime import redaction
 from runtime.ids import new_id
-from runtime.log_context import in_log_context
 from shared_model.access_code import mask_access_codes
 
 _CALLS = 1_000  # different ones
 _STANDARD_ERROR = 2
-Log = Callable[[dict[str, Any], dict[str, Any]], None]
+Log = Callable[[dict[str, Any]], None]
 
 
 def _ours() -> Log:
@@ -28,23 +27,22 @@ def _ours() -> Log:
     runtime.logging.configure("payment", "INFO", "json")
     log = structlog.get_logger("calls")
 
-    def write(context: dict[str, Any], fields: dict[str, Any]) -> None:
-        with in_log_context(**context):
-            log.info("call", **fields)
+    def write(fields: dict[str, Any]) -> None:
+        log.info("call", **fields)
 
     return write
 
 
-def _entry(context: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+def _entry(fields: dict[str, Any]) -> dict[str, Any]:
     return {
-        "service": "payment", **context, **fields, "event": "call", "level": "info",
-        "logger": "calls", "timestamp": datetime.now(UTC).isoformat(),
+        "service": "payment", **fields, "event": "call", "level": "info", "logger": "calls",
+        "timestamp": datetime.now(UTC).isoformat(),
     }  # fmt: skip
 
 
 def _bare() -> Log:
-    def write(context: dict[str, Any], fields: dict[str, Any]) -> None:
-        line = orjson.dumps(_entry(context, fields), option=orjson.OPT_APPEND_NEWLINE)
+    def write(fields: dict[str, Any]) -> None:
+        line = orjson.dumps(_entry(fields), option=orjson.OPT_APPEND_NEWLINE)
         os.write(_STANDARD_ERROR, line)
 
     return write
@@ -60,8 +58,8 @@ def _standard() -> Log:
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     log = logging.getLogger("calls")
 
-    def write(context: dict[str, Any], fields: dict[str, Any]) -> None:
-        log.info("call", extra={"entry": _entry(context, fields)})
+    def write(fields: dict[str, Any]) -> None:
+        log.info("call", extra={"entry": _entry(fields)})
 
     return write
 
@@ -69,15 +67,14 @@ def _standard() -> Log:
 _WAYS = {"ours": _ours, "bare": _bare, "standard": _standard}
 
 
-def _calls() -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def _calls() -> list[dict[str, Any]]:
+    """The fields of the lines of different calls."""
     return [
-        (
-            {"trace_id": os.urandom(16).hex(), "caller": "storefront", "order_id": new_id("ord")},
-            {
-                "method": "/payment.v1.AccessCodeService/ValidateAccessCode", "status": "OK",
-                "duration_ms": number / 100, "peer": f"ipv4:127.0.0.1:{50_000 + number % 10}",
-            },
-        )
+        {
+            "trace_id": os.urandom(16).hex(), "caller": "storefront", "order_id": new_id("ord"),
+            "method": "/payment.v1.AccessCodeService/ValidateAccessCode", "status": "OK",
+            "duration_ms": number / 100, "peer": f"ipv4:127.0.0.1:{50_000 + number % 10}",
+        }
         for number in range(_CALLS)
     ]  # fmt: skip
 
@@ -86,7 +83,7 @@ def _log_lines(log: Log, count: int) -> float:
     calls = _calls()
     started = time.process_time()
     for number in range(count):
-        log(*calls[number % _CALLS])
+        log(calls[number % _CALLS])
     for handler in logging.root.handlers:
         handler.flush()
     return time.process_time() - started

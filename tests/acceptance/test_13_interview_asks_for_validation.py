@@ -19,7 +19,8 @@ async def test_a_start_calls_validate_access_code(shared_stack: RunningStack) ->
     call = {"event": "call", "method": METHOD, "caller": "service:interview", "status": "OK"}
     before = len(shared_stack.log_entries("payment", **call))
     await journey.start(code)
-    assert len(shared_stack.log_entries("payment", **call)) == before + 1
+    calls = await shared_stack.wait_for_log_entries("payment", before + 1, **call)
+    assert len(calls) == before + 1
 
 
 async def test_the_validation_has_a_deadline(disruptable_stack: RunningStack) -> None:

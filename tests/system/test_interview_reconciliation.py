@@ -221,7 +221,9 @@ async def test_every_finding_is_logged(shared_stack: RunningStack) -> None:
         (True, "drift repaired", "info"),
     ):
         await check_consistency(shared_stack, order_id, repair=repair)
-        (entry,) = shared_stack.log_entries("interview", event=event, order_id=order_id)
+        (entry,) = await shared_stack.wait_for_log_entries(
+            "interview", event=event, order_id=order_id
+        )
         assert (entry["kind"], entry["level"]) == ("STALE_ENTRY", level)
         assert entry["session_id"]
 

@@ -9,8 +9,8 @@ from tests.system.drivers.running_stack import RunningStack
 
 async def scrape_metrics(stack: RunningStack, service: str) -> Mapping[str, float]:
     """A service's metrics by name and labels, such as 'consumer_pending{stream="PAYMENT"}'."""
-    address = stack.log_entries(service, event="metrics server started")[-1]["address"]
-    return await asyncio.to_thread(_scrape, f"http://{address}/metrics")
+    entries = await stack.wait_for_log_entries(service, event="metrics server started")
+    return await asyncio.to_thread(_scrape, f"http://{entries[-1]['address']}/metrics")
 
 
 def _scrape(url: str) -> dict[str, float]:

@@ -75,6 +75,7 @@ def test_many_lines_are_written_before_their_time(pipe: Pipe) -> None:
 def test_close_writes_what_waits_and_later_lines_are_written_at_once(pipe: Pipe) -> None:
     pipe.writer.write(b"one\n")
     pipe.writer.close()
+    assert not pipe.is_empty()
     assert pipe.read(b"one\n") == [b"one\n"]
     pipe.writer.write(b"two\n")
     assert not pipe.is_empty()

@@ -179,6 +179,18 @@ def test_an_entry_names_service_level_logger_and_time(entries: Entries) -> None:
     assert times == sorted(times)
 
 
+def test_lines_for_people_are_masked_too(
+    entries: Entries, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert entries() == []
+    configure("payment", "INFO", "console")
+    structlog.get_logger("people").warning(f"code {CODE}", recipient="ada@example.org")
+    text = capfd.readouterr().err
+    assert "****-****-****-E5TB" in text
+    assert "***@example.org" in text
+    assert (CODE in text, "ada" in text) == (False, False)
+
+
 def test_entries_below_the_level_are_left_out(entries: Entries) -> None:
     log.debug("detail")
     library.debug("detail")
