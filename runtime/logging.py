@@ -67,7 +67,6 @@ def configure(service: str, level: str, style: str) -> None:
     """
     render = _render_json if style == "json" else _ConsoleRenderer()
     processors: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         _complete,
         _describe_error,
         _Masking(service),

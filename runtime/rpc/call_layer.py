@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
-from structlog.contextvars import bind_contextvars
 
 from eventbus.trace_context import enter_trace
 from runtime.auth.authentication import set_caller
 from runtime.auth.authorization import PUBLIC_PREFIX, CallAuthorizer
+from runtime.log_context import add_log_fields
 from runtime.rpc.concurrency_limits import CallLimiter, limit_public_stream
 from runtime.rpc.deadlines import deadline
 from runtime.rpc.errors import ErrorMapper, InvalidRequest
@@ -72,7 +72,7 @@ class CallLayer:
             metadata = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
             # gRPC runs each call in a task of its own, whose context ends with it.
             traceparent = enter_trace(metadata.get("traceparent", ""))
-            bind_contextvars(trace_id=traceparent[3:35], caller="", **self._fields(request))
+            add_log_fields(trace_id=traceparent[3:35], caller="", **self._fields(request))
             outcome = "CANCELLED"
             try:
                 reply = await self._run(method, call, request, context, metadata)
@@ -105,7 +105,7 @@ class CallLayer:
     ) -> Any:
         caller = await self._authorizer.authorize(method, metadata)
         set_caller(caller)
-        bind_contextvars(caller=caller.scope)
+        add_log_fields(caller=caller.scope)
         _check(request)
         seconds_left = context.time_remaining()
         with self._limiter.slot(method, caller.scope, seconds_left):

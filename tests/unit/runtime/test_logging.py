@@ -6,13 +6,14 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from datetime import datetime
 from typing import Any
 
 import pytest
 import structlog
 
-from runtime.log_context import in_log_context
+from runtime.log_context import add_log_fields
 from runtime.logging import configure
 
 CODE = "7ZK4-0PQX-M2A9-E5TB"
@@ -63,8 +64,11 @@ def _in_a_library_traceback(text: str) -> None:
 
 
 def _in_the_context(text: str) -> None:
-    with in_log_context(order_id=text):
+    def work() -> None:
+        add_log_fields(order_id=text)
         log.info("work done")
+
+    copy_context().run(work)
 
 
 def _in_a_thread(text: str) -> None:
@@ -270,9 +274,12 @@ def test_an_error_logged_outside_its_handler_loses_no_line(entries: Entries) -> 
 
 
 def test_fields_of_the_context_are_logged_until_its_end(entries: Entries) -> None:
-    with in_log_context(trace_id="t1", caller=""):
+    def work() -> None:
+        add_log_fields(trace_id="t1", caller="")
         log.info("work", caller="storefront")
         library.info("work")
+
+    copy_context().run(work)
     log.info("work")
     inside, foreign, after = entries()
     assert (inside["trace_id"], inside["caller"]) == ("t1", "storefront")
