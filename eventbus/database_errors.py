@@ -1,4 +1,4 @@
-"""What is to blame for a database error: one table for every SQLSTATE and every driver error.
+"""What is to blame for a database error: tables for SQLSTATEs, driver errors and OSErrors.
 
 Guarantee: an error with another fault than STATEMENT does not count as a failure of the event whose
 handling raised it, is reported to callers as unavailability, and by `discard_failed_connections`
@@ -6,8 +6,12 @@ removes from the pool what is to blame. SQLSTATEs:
 https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
+import errno
+import socket
+import ssl
 from collections.abc import Mapping
 from enum import Enum, auto
+from typing import Any
 
 from asyncpg import exceptions as asyncpg_errors
 from sqlalchemy import event, exc
@@ -110,7 +114,30 @@ _DRIVER_ERRORS: Mapping[type[BaseException], Fault] = {
     # The transaction continued after its connection was discarded.
     exc.PendingRollbackError: Fault.CONNECTION,
     # Connecting failed, the network failed, or a statement had no reply in time.
-    OSError: Fault.CONNECTION,
+    ConnectionError: Fault.CONNECTION,
+    TimeoutError: Fault.CONNECTION,
+    socket.gaierror: Fault.CONNECTION,
+    socket.herror: Fault.CONNECTION,
+    ssl.SSLError: Fault.CONNECTION,
+}
+# OSErrors without a class of their own in the table above. All others, such as a missing file or a
+# missing right on it, are faults of the code or its set-up: a retry finds the same.
+_ERRNOS: Mapping[int | None, Fault] = {
+    None: Fault.CONNECTION,  # asyncio: no address of a host could be connected to
+    errno.ENETUNREACH: Fault.CONNECTION,
+    errno.EHOSTUNREACH: Fault.CONNECTION,
+    errno.ENETDOWN: Fault.CONNECTION,
+    errno.EHOSTDOWN: Fault.CONNECTION,
+    errno.ENETRESET: Fault.CONNECTION,
+    errno.ENOTCONN: Fault.CONNECTION,
+    errno.EADDRNOTAVAIL: Fault.CONNECTION,  # no free local port
+    errno.EMFILE: Fault.TRANSACTION,  # no free file descriptor, of this process or of all
+    errno.ENFILE: Fault.TRANSACTION,
+    errno.ENOMEM: Fault.TRANSACTION,
+    errno.ENOBUFS: Fault.TRANSACTION,
+    errno.EAGAIN: Fault.TRANSACTION,
+    errno.ENOSPC: Fault.TRANSACTION,
+    errno.EDQUOT: Fault.TRANSACTION,
 }
 _ASYNCPG_ERRORS = (
     asyncpg_errors.PostgresError,
@@ -133,6 +160,25 @@ def fault_of(error: BaseException) -> Fault:
         if not isinstance(cause, _ASYNCPG_ERRORS) and not _sqlstate(cause):
             return _fault_of(error)
     return fault
+
+
+def name_connection_errors(engine: AsyncEngine) -> None:
+    """Lets every OSError of connecting be one of the connection.
+
+    Without this, the missing socket file of a stopped local server is an error like that of a file
+    which a handler does not find.
+    """
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def connect(
+        dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]
+    ) -> Any:
+        try:
+            return dialect.connect(*arguments, **parameters)
+        except OSError as error:
+            if _fault_of(error) is Fault.STATEMENT:
+                raise ConnectionError(str(error)) from error
+            raise
 
 
 def discard_failed_connections(engine: AsyncEngine) -> None:
@@ -165,6 +211,8 @@ def _fault_of(error: BaseException) -> Fault:
         return Fault.STATEMENT
     if type(error) is exc.InvalidRequestError and str(error) == _RECONNECTION_FAILED:
         return Fault.CONNECTION
+    if type(error) is OSError or isinstance(error, BlockingIOError):
+        return _ERRNOS.get(error.errno, Fault.STATEMENT)
     matching = (fault for kind, fault in _DRIVER_ERRORS.items() if isinstance(error, kind))
     return next(matching, Fault.STATEMENT)
 

@@ -7,7 +7,7 @@ from sqlalchemy import MetaData, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from eventbus.database_errors import discard_failed_connections
+from eventbus.database_errors import discard_failed_connections, name_connection_errors
 from eventbus.errors import describe_error
 from runtime.database.revisions import SchemaNotServing, check_schema
 from runtime.database_url import DatabaseUrl
@@ -68,6 +68,7 @@ def open_pool(url: str, size: int, name: str) -> AsyncEngine:
             "server_settings": {"timezone": "UTC"},
         },
     )
+    name_connection_errors(engine)
     discard_failed_connections(engine)
     return engine
 

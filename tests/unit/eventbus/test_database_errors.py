@@ -1,5 +1,7 @@
 """What is to blame for each error of PostgreSQL, asyncpg and SQLAlchemy."""
 
+import errno
+import os
 import socket
 import ssl
 from typing import Any
@@ -140,6 +142,9 @@ def test_an_error_of_asyncpg_itself_is_decided_by_its_class(error: Exception, fa
         (ConnectionResetError(), Fault.CONNECTION),
         (socket.gaierror(), Fault.CONNECTION),
         (ssl.SSLError(), Fault.CONNECTION),
+        (ssl.SSLCertVerificationError(), Fault.CONNECTION),
+        (socket.herror(), Fault.CONNECTION),
+        (OSError("Multiple exceptions: [Errno 111] refused"), Fault.CONNECTION),
         (PendingRollbackError("reconnect first"), Fault.CONNECTION),
         (InvalidRequestError("This connection is closed"), Fault.CONNECTION),
         (PoolTimeoutError("no free connection"), Fault.TRANSACTION),
@@ -151,6 +156,34 @@ def test_an_error_of_asyncpg_itself_is_decided_by_its_class(error: Exception, fa
 )
 def test_an_error_without_asyncpg_is_decided_by_its_class(error: Exception, fault: Fault) -> None:
     assert fault_of(error) is fault
+
+
+@pytest.mark.parametrize(
+    ("names", "fault"),
+    [
+        ("ECONNREFUSED ECONNRESET ECONNABORTED EPIPE ESHUTDOWN ETIMEDOUT", Fault.CONNECTION),
+        ("ENETUNREACH EHOSTUNREACH ENETDOWN EHOSTDOWN ENETRESET ENOTCONN", Fault.CONNECTION),
+        ("EADDRNOTAVAIL", Fault.CONNECTION),
+        ("EMFILE ENFILE ENOMEM ENOBUFS EAGAIN ENOSPC EDQUOT", Fault.TRANSACTION),
+        ("ENOENT EACCES EPERM EISDIR ENOTDIR EEXIST ENOTEMPTY EROFS", Fault.STATEMENT),
+        ("ENAMETOOLONG ELOOP EFBIG EBADF EINVAL EIO ENOEXEC ECHILD ESRCH", Fault.STATEMENT),
+    ],
+)
+def test_an_oserror_is_decided_by_its_errno(names: str, fault: Fault) -> None:
+    """The network and exhausted resources are infrastructure; files and rights on them are not."""
+    for name in names.split():
+        number = getattr(errno, name)
+        error = OSError(number, os.strerror(number), "file")
+        assert fault_of(error) is fault, name
+
+
+class OwnError(OSError):
+    """An OSError of the code itself."""
+
+
+@pytest.mark.parametrize("kind", [FileNotFoundError, PermissionError, IsADirectoryError, OwnError])
+def test_an_oserror_without_errno_is_decided_by_its_class(kind: type[OSError]) -> None:
+    assert fault_of(kind("failed")) is Fault.STATEMENT
 
 
 def test_an_error_of_a_connection_that_is_gone_is_never_the_statements() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,3 +147,15 @@ async def test_health_is_not_serving_while_the_database_is_read_only(
     monitor = HealthMonitor(pool, bus.broker, [])
     assert not await monitor._database_is_healthy()
     assert await monitor._database_is_healthy()
+
+
+async def test_a_missing_socket_of_a_local_server_is_an_error_of_the_connection(
+    tmp_path: Path,
+) -> None:
+    """Unlike any other missing file."""
+    engine = open_pool(f"postgresql://nobody@/none?host={tmp_path}", 1, "test")
+    with pytest.raises(ConnectionError, match="No such file") as failure:
+        async with engine.connect():
+            pass
+    assert fault_of(failure.value) is Fault.CONNECTION
+    await engine.dispose()
