@@ -26,7 +26,7 @@ from eventbus.durable_check import DurableCheck
 from eventbus.errors import describe_error, is_transient
 from eventbus.event import parse
 from eventbus.handlers import HandlerRegistry, IncomingEvent
-from eventbus.inbox import Inbox, Mark
+from eventbus.inbox import AttemptInProgress, Inbox, Mark
 from eventbus.tables import BusTables
 
 _log = structlog.get_logger(__name__)
@@ -229,8 +229,12 @@ class Consumer:
                 exhausted = attempts_exhausted(attempt.failures, attempt.last_error)
                 return await self._dead_letter(message, exhausted, attempt.failures)
             async with self._engine.begin() as connection:
+                await self._inbox.hold_attempt(connection, event_id)
                 await self._apply_batch(connection, [incoming])
                 await self._inbox.delete_attempts(connection, [event_id])
+        except AttemptInProgress:  # the broker has lost sight of the process that handles it
+            await self.pull_consumer.nak(message, self._settings.backoff.delay(1))
+            return True
         except Exception as error:  # noqa: BLE001  the policy decides
             return await self._handle_failure(message, incoming, error)
         self._after_commit([incoming])

@@ -6,9 +6,11 @@ competing transaction has ended before it returns.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Select,
     Table,
     Text,
     bindparam,
@@ -41,6 +43,10 @@ class Attempt:
 
     failures: int
     last_error: str
+
+
+class AttemptInProgress(Exception):
+    """Another process is attempting the event now."""
 
 
 class Inbox:
@@ -110,12 +116,13 @@ class Inbox:
     ) -> Attempt | None:
         """Records that this process attempts an event now; None if the event is marked.
 
-        An attempt that another process began and never ended has crashed it: it counts as a
-        failure.
+        An attempt that another process began, never ended and does not hold any more has crashed
+        it: it counts as a failure. Raises AttemptInProgress if the other process holds it.
         """
         if await self.marked(connection, [event_id]):
             await self.delete_attempts(connection, [event_id])
             return None
+        await self._refuse_if_held(connection, event_id)
         attempts = self._attempts
         crashed = _crashed(attempts, worker_id)
         statement = (
@@ -140,6 +147,25 @@ class Inbox:
         )
         row = (await connection.execute(statement)).one()
         return Attempt(row.failures, row.last_error)
+
+    async def hold_attempt(self, connection: AsyncConnection, event_id: str) -> None:
+        """Holds the record of an attempt until the end of the transaction that handles the event.
+
+        So other processes see that the attempt is in progress. When a process ends, PostgreSQL
+        ends its transaction.
+        """
+        await connection.execute(self._attempt(event_id).with_for_update())
+
+    async def _refuse_if_held(self, connection: AsyncConnection, event_id: str) -> None:
+        attempt = self._attempt(event_id)
+        free = await connection.execute(attempt.with_for_update(skip_locked=True))
+        if free.first() is None and (await connection.execute(attempt)).first() is not None:
+            raise AttemptInProgress(event_id)
+
+    def _attempt(self, event_id: str) -> Select[Any]:
+        return select(self._attempts.c.event_id).where(
+            self._attempts.c.consumer == self._consumer, self._attempts.c.event_id == event_id
+        )
 
     async def end_attempt(
         self, connection: AsyncConnection, event_id: str, error: str, *, counted: bool

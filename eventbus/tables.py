@@ -145,8 +145,8 @@ def _attempts(metadata: MetaData) -> Table:
         Column("consumer", Text),
         Column("event_id", Text),
         Column("failures", Integer, nullable=False),
-        # The process that attempts it now, NULL between attempts. If another process finds it set,
-        # the process that set it crashed.
+        # The process that attempts it now, NULL between attempts. It locks the row while it handles
+        # the event: if another process finds it set and not locked, that process crashed.
         Column("worker_id", Text),
         Column("started_at", DateTime(timezone=True), nullable=False),
         Column("last_error", Text, nullable=False, server_default=""),

@@ -397,6 +397,27 @@ async def test_a_crash_counts_against_the_message_that_was_attempted_and_no_othe
     assert_each_once(await bus.effect_ids(), [e for e in events if e is not deadly])
 
 
+async def test_an_attempt_that_another_replica_still_makes_is_no_crash(bus: Bus) -> None:
+    """Its signals of progress do not reach the broker, which delivers the message again."""
+    event = bus.event("a")
+    await bus.send(event)
+    [message] = await bus.fetch(1)
+    again = replace(message, delivery_count=2)
+    answers = RecordingConsumer(bus.pull_consumer())
+    other = bus.consumer(pull_consumer=answers, max_attempts=1)
+    failures: list[int] = []
+
+    async def deliver_again(_: IncomingEvent) -> None:
+        assert await other.handle([again])
+        failures.extend(row["failures"] for row in await bus.rows(bus.tables.attempts))
+
+    await bus.consumer(bus.handler(deliver_again), max_attempts=1).handle([again])
+    assert (failures, len(answers.naks), answers.termed) == ([0], 1, [])
+    assert await bus.dead_letters() == []
+    assert await bus.effect_ids() == [event.id]
+    assert await bus.rows(bus.tables.attempts) == []
+
+
 async def test_an_outage_of_the_database_does_not_count_as_a_crash(bus: Bus) -> None:
     """The end of the attempt cannot be recorded while the database is down."""
     event = bus.event("a")
