@@ -6,7 +6,7 @@ clock of its issuer may be ahead of this one.
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
@@ -99,7 +99,8 @@ def set_caller(caller: Caller) -> None:
 class Issuer:
     """What a trusted issuer may grant, and how its tokens say it.
 
-    `default_roles` are those of a token without the claim `roles_claim`; if empty, it is invalid.
+    `roles_claim` is the name of the claim with the roles, or a path to it such as
+    `realm_access.roles`. `default_roles` are those of a token without it; if empty, it is invalid.
     `audience` is what its tokens name instead of the called service; "" if they name the service.
     `is_provider`: its subjects are accounts of this identity provider, and not names of the ring.
     """
@@ -224,8 +225,25 @@ class TokenVerifier:
         return self._keys.find(issuer, key_id)
 
 
+def _member_at(members: Mapping[str, Any], path: str) -> Any:
+    """The member of a claim by its name, or by a path with a dot between names; None if missing.
+
+    The names may contain dots themselves, such as a URL: a whole name precedes a path.
+    """
+    if path in members:
+        return members[path]
+    names = path.split(".")
+    for end in range(1, len(names)):
+        inner = members.get(".".join(names[:end]))
+        if isinstance(inner, dict):
+            found = _member_at(inner, ".".join(names[end:]))
+            if found is not None:
+                return found
+    return None
+
+
 def _caller_of(claims: dict[str, Any], issuer: Issuer) -> Caller:
-    granted = claims.get(issuer.roles_claim)
+    granted = _member_at(claims, issuer.roles_claim)
     if granted is None and issuer.default_roles:
         granted = list(issuer.default_roles)
     if not isinstance(granted, list):

@@ -45,7 +45,9 @@ class IdentityProvider(BaseModel):
     issuer: str = Field(min_length=1, description="the claim iss of its tokens")
     jwks: str = Field(min_length=1, description="its JWK set: https://… or the path of a file")
     roles: frozenset[Role] = Field(min_length=1, description="the roles that it may grant")
-    roles_claim: str = Field("roles", min_length=1, description="the claim with the roles")
+    roles_claim: str = Field(
+        "roles", min_length=1, description="the claim with the roles, or a dotted path to it"
+    )
     default_roles: frozenset[Role] = Field(
         frozenset(), description="the roles of a token without that claim"
     )

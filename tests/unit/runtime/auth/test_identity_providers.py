@@ -83,6 +83,44 @@ def test_an_identity_provider_can_name_roles_and_audience_in_its_own_way(
             trusted.verify(issuer.bearer(**claims | wrong))
 
 
+@pytest.mark.parametrize(
+    ("path", "claims"),
+    [
+        ("realm_access.roles", {"realm_access": {"roles": ["operator"]}}),
+        ("resource_access.shop.roles", {"resource_access": {"shop": {"roles": ["operator"]}}}),
+        ("resource_access.a.shop.roles", {"resource_access": {"a.shop": {"roles": ["operator"]}}}),
+        ("https://example.com/roles", {"https://example.com/roles": ["operator"]}),
+        (
+            "https://example.com/access.roles",
+            {"https://example.com/access": {"roles": ["operator"]}},
+        ),
+        ("a.b", {"a.b": ["operator"], "a": {"b": ["customer"]}}),
+        ("a.b.c", {"a": {"b": {}}, "a.b": {"c": ["operator"]}}),
+    ],
+)
+def test_roles_can_be_nested_in_another_claim(
+    keys: Keys, file: Path, path: str, claims: dict[str, Any]
+) -> None:
+    """A claim whose whole name has dots precedes a nested one."""
+    issuer = ForeignIssuer()
+    file.write_text(json.dumps(issuer.jwks()))
+    trusted = verifier(keys, file, roles_claim=path)
+    assert trusted.verify(issuer.bearer(roles=None, **claims)).roles == OPERATOR
+
+
+@pytest.mark.parametrize(
+    "access", [None, "operator", ["roles"], {}, {"roles": None}, {"roles": {"operator": True}}]
+)
+def test_a_token_without_the_nested_claim_has_no_roles(
+    keys: Keys, file: Path, access: object
+) -> None:
+    issuer = ForeignIssuer()
+    file.write_text(json.dumps(issuer.jwks()))
+    trusted = verifier(keys, file, roles_claim="realm_access.roles")
+    with pytest.raises(TokenInvalid):
+        trusted.verify(issuer.bearer(roles=["operator"], realm_access=access))
+
+
 def test_a_provider_without_roles_in_its_tokens_can_have_default_ones(
     keys: Keys, file: Path
 ) -> None:
