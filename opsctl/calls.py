@@ -1,15 +1,22 @@
-"""Running a command's calls: against one target, and on several services concurrently."""
+"""Running a command's calls: on one target, on several services, and for several objects."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
+import typer
 from ulid import ULID
 
-from clients import ClientError, Clients, Service
+from clients import CallFailed, ClientError, Clients, Service
+from opsctl.errors import describe
+from opsctl.output import printable
 from opsctl.target import Target
 
 T = TypeVar("T")
+
+
+class NotChanged(Exception):
+    """A call succeeded without the effect that the operator wanted."""
 
 
 def run(target: Target, work: Callable[[Clients], Awaitable[T]]) -> T:
@@ -36,6 +43,38 @@ async def call_each(
     services = tuple(services)
     outcomes = await asyncio.gather(*(outcome(service) for service in services))
     return dict(zip(services, outcomes, strict=True))
+
+
+async def take(limit: int, items: AsyncIterator[T]) -> list[T]:
+    """The first items, at most `limit`."""
+    taken: list[T] = []
+    async for item in items:
+        taken.append(item)
+        if len(taken) == limit:
+            break
+    return taken
+
+
+async def change_each(
+    clients: Clients,
+    ids: Sequence[str],
+    change: Callable[[Clients, str], Awaitable[str]],
+    noun: str,
+) -> int:
+    """Changes one object after the other and prints each result; returns how many failed.
+
+    `change` returns the line to print; raises CallFailed or NotChanged. `noun` is their plural.
+    """
+    failure_count = 0
+    for id_ in ids:
+        try:
+            typer.echo(await change(clients, id_))
+        except (CallFailed, NotChanged) as error:
+            failure_count += 1
+            cause = describe(error) if isinstance(error, CallFailed) else str(error)
+            typer.echo(printable(f"failed {id_}: {cause}"))
+    typer.echo(f"{len(ids) - failure_count} of {len(ids)} {noun} done")
+    return failure_count
 
 
 def new_request_id() -> str:

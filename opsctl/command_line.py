@@ -14,9 +14,8 @@ from clients import ClientError, Service
 from eventbus.event import MalformedEnvelope, split_subject
 from eventbus.unknown_variables import unknown_variables, warning_about
 from opsctl import options
-from opsctl.commands import dead_letters, keys, mails
+from opsctl.commands import dead_letters, keys, mails, payment_notifications
 from opsctl.commands.journey import journey
-from opsctl.commands.payment_notifications import payment_notifications
 from opsctl.commands.refunds import refunds
 from opsctl.commands.repair import check_bus, consistency, republish, retry_parked
 from opsctl.commands.status import status
@@ -96,14 +95,11 @@ def _has_variable(option: Any) -> bool:
 _COMMANDS: Mapping[Callable[..., None], str] = {
     status: (
         "Show events, mails, payments and refunds that wait; exit status 1 if an operator has to"
-        " act.\n\nAlso shown: paused consumers, dead letters, and the state of the fallback."
+        " act.\n\nAlso shown: paused consumers, dead letters, the payment provider's quarantined"
+        " notifications, and the state of the fallback."
     ),
     journey: "Show the history of an order; exit status 1 if a part of it could not be read.",
     refunds: "List refunds, newest first; with --overdue, exit status 1 if there are any.",
-    payment_notifications: (
-        "List the payment provider's notifications, newest first.\n\n"
-        "With --quarantined, exit status 1 if there are any."
-    ),
     check_bus: (
         "Compare outboxes, streams and inboxes; exit status 1 if a finding is not repaired."
     ),
@@ -129,6 +125,7 @@ for command, help_text in _COMMANDS.items():
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(keys.app, name="keys")
 app.add_typer(mails.app, name="mails")
+app.add_typer(payment_notifications.app, name="payment-notifications")
 
 
 def run_command_line() -> None:

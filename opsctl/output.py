@@ -1,8 +1,7 @@
-"""Output: tables and JSON, times in UTC, money and ages, and text safe for a terminal."""
+"""Output: JSON, times in UTC, money and ages, and text safe for a terminal; see also `tables`."""
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -16,30 +15,22 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
-from rich.table import Table
 
 from payment.v1.money_pb2 import Money
 from shared_model.currencies import decimals_of
 
-_FILE_WIDTH = 200
+# A narrower terminal wraps the lines itself, which breaks no id for its user.
+_MIN_WIDTH = 60
+_UNLIMITED_WIDTH = 1_000_000
 _LOCALE = "en"
 _AGE_UNITS = ((86400, "duration-day"), (3600, "duration-hour"), (60, "duration-minute"))
 
 
 def console(*, stderr: bool = False) -> Console:
     """Standard output or error; a file or pipe gets long lines instead of wrapped ones."""
-    width = None if sys.stdout.isatty() else _FILE_WIDTH
-    return Console(width=width, markup=False, highlight=False, emoji=False, stderr=stderr)
-
-
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table; columns whose name ends in # are right-aligned."""
-    result = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for column in columns:
-        justify: Any = "right" if column.endswith("#") else "left"
-        result.add_column(column.rstrip("# "), justify=justify, overflow="fold")
-    for row in rows:
-        result.add_row(*(printable(str(cell)) for cell in row))
+    result = Console(markup=False, highlight=False, emoji=False, stderr=stderr)
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    result.width = max(result.width, _MIN_WIDTH) if is_terminal else _UNLIMITED_WIDTH
     return result
 
 

@@ -45,20 +45,20 @@ def mail_problems(
             f"{service}: mails that need an operator: {status.failed_count},"
             f" the newest: {status.last_failure}; see mails list --unresolved"
         )
-    oldest = age(status.oldest_waiting_age)
     if status.mail_server_unavailable:
         yield (
             f"{service}: the mail server accepts no mail: {status.last_error};"
-            f" {status.deferred_count} deferred, the oldest {oldest} old"
+            f" {status.deferred_count} deferred, the oldest {age(status.oldest_deferred_age)} old"
         )
     elif _is_old(status.oldest_waiting_age):
+        oldest = age(status.oldest_waiting_age)
         yield f"{service}: oldest waiting mail is {oldest} old: {status.last_error or 'no error'}"
 
 
 def settlement_problems(
     service: str, status: payment_service_pb2.GetSettlementStatusResponse
 ) -> Iterator[str]:
-    """Problems of payments and refunds without outcome."""
+    """Problems of payments and refunds without outcome, and of the provider's notifications."""
     payments, refunds = status.payments, status.refunds_waiting_for_provider
     if not status.provider_available:
         yield (
@@ -75,6 +75,12 @@ def settlement_problems(
                 )
     if overdue := refunds.overdue_count + status.refunds_waiting_for_interview.overdue_count:
         yield f"{service}: overdue refunds: {overdue}; see refunds --overdue"
+    if quarantined := status.quarantined_notification_count:
+        oldest = age(status.oldest_quarantined_notification_age)
+        yield (
+            f"{service}: quarantined notifications of the provider: {quarantined},"
+            f" the oldest {oldest} old; see payment-notifications --quarantined"
+        )
 
 
 def fallback_problems(

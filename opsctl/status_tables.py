@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich.table import Table
-
 from interview.v1 import interview_service_pb2
 from notification.v1 import notification_service_pb2
 from ops.v1 import ops_service_pb2
-from opsctl.output import age, table, timestamp
+from opsctl.output import age, timestamp
+from opsctl.tables import FittingTable, table
 from payment.v1 import payment_service_pb2
 
 _BUS_COLUMNS = (
@@ -26,7 +25,7 @@ _Row = tuple[object, ...]
 
 def bus_table(
     statuses: Sequence[tuple[str, ops_service_pb2.GetBusStatusResponse | None]],
-) -> Table:
+) -> FittingTable:
     """Outboxes and consumers; None stands for a failed call."""
     rows = [row for service, status in statuses for row in _bus_rows(service, status)]
     return table("Event bus", _BUS_COLUMNS, rows)
@@ -65,7 +64,7 @@ def domain_table(
     mails: notification_service_pb2.GetMailStatusResponse | None,
     settlement: payment_service_pb2.GetSettlementStatusResponse | None,
     fallback: interview_service_pb2.GetFallbackStatusResponse | None,
-) -> Table:
+) -> FittingTable:
     """Mails, payments, refunds and the fallback; None stands for a failed call."""
     rows = [
         *(_mail_rows(mails) if mails else ()),
@@ -76,9 +75,10 @@ def domain_table(
 
 
 def _mail_rows(mails: notification_service_pb2.GetMailStatusResponse) -> Iterator[_Row]:
-    service, oldest = "notification", age(mails.oldest_waiting_age)
-    yield service, "mails queued", mails.queued_count + mails.sending_count, oldest, ""
-    yield service, "mails deferred", mails.deferred_count, oldest, mails.last_error
+    service, queued_age = "notification", age(mails.oldest_queued_age)
+    yield service, "mails queued", mails.queued_count + mails.sending_count, queued_age, ""
+    deferred_age = age(mails.oldest_deferred_age)
+    yield service, "mails deferred", mails.deferred_count, deferred_age, mails.last_error
     failed_age = age(mails.oldest_failed_age)
     yield service, "mails failed", mails.failed_count, failed_age, mails.last_failure
 
@@ -92,6 +92,9 @@ def _settlement_rows(
         ("refunds waiting for the provider", settlement.refunds_waiting_for_provider),
     ):
         yield "payment", what, unsettled.count, age(unsettled.oldest_age), unsettled.cause
+    quarantined_age = age(settlement.oldest_quarantined_notification_age)
+    quarantined_count = settlement.quarantined_notification_count
+    yield "payment", "notifications quarantined", quarantined_count, quarantined_age, ""
 
 
 def _fallback_rows(fallback: interview_service_pb2.GetFallbackStatusResponse) -> Iterator[_Row]:

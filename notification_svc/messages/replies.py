@@ -45,6 +45,8 @@ def mail_status(
         sending_count=status.sending,
         deferred_count=status.deferred,
         oldest_waiting_age=duration(status.oldest_waiting_seconds),
+        oldest_queued_age=duration(status.oldest_queued_seconds),
+        oldest_deferred_age=duration(status.oldest_deferred_seconds),
         failed_count=status.failed,
         oldest_failed_age=duration(status.oldest_failed_seconds),
         mail_server_unavailable=bool(status.deferred and server_error),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Row, Select, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, Float, Row, Select, cast, exists, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from notification_svc.domain.contents import RefundContent
@@ -38,14 +38,21 @@ class SqlMailStatus:
 
     async def read(self) -> MailStatus:
         """The current numbers, ages and causes."""
-        waiting = await self._counts(select(*_count()).where(table.c.due_at.is_not(None)))
-        failed = await self._counts(select(*_count()).where(is_unresolved()))
         deferred = table.c.status == NotificationStatus.DEFERRED
+        by_status = [
+            *_count(),
+            _age("queued_seconds", ~deferred),
+            _age("deferred_seconds", deferred),
+        ]
+        waiting = await self._counts(select(*by_status).where(table.c.due_at.is_not(None)))
+        failed = await self._counts(select(*_count()).where(is_unresolved()))
         return MailStatus(
             queued=waiting.queued,
             sending=waiting.sending,
             deferred=waiting.deferred,
             oldest_waiting_seconds=waiting.oldest_seconds,
+            oldest_queued_seconds=waiting.queued_seconds,
+            oldest_deferred_seconds=waiting.deferred_seconds,
             failed=failed.number,
             oldest_failed_seconds=failed.oldest_seconds,
             last_error=await self._last_error(
@@ -70,7 +77,6 @@ def _error() -> Select[Any]:
 
 def _count() -> list[ColumnElement[Any]]:
     """The number of mails, also by status, and the age of the oldest in seconds."""
-    age = func.extract("epoch", func.clock_timestamp() - func.min(table.c.created_at))
     by_status = [
         func.count().filter(table.c.status == status).label(status.lower())
         for status in (
@@ -82,5 +88,12 @@ def _count() -> list[ColumnElement[Any]]:
     return [
         func.count().label("number"),
         *by_status,
-        cast(func.coalesce(age, 0), Float).label("oldest_seconds"),
+        _age("oldest_seconds", true()),
     ]
+
+
+def _age(name: str, matches: ColumnElement[bool]) -> ColumnElement[float]:
+    """The age of the oldest matching mail in seconds, 0 if there is none."""
+    oldest = func.min(table.c.created_at).filter(matches)
+    age = func.extract("epoch", func.clock_timestamp() - oldest)
+    return cast(func.coalesce(age, 0), Float).label(name)

@@ -12,7 +12,8 @@ from clients import CallFailed, ClientError, Clients, Service, pages
 from ops.v1 import ops_service_pb2
 from opsctl.calls import call_each, new_request_id, run
 from opsctl.errors import UserError, describe
-from opsctl.output import console, print_json, printable, table, timestamp, to_dict
+from opsctl.output import console, print_json, printable, timestamp, to_dict
+from opsctl.tables import table
 from opsctl.target import Target
 from runtime.ops.event_json import Undecodable, to_json
 

@@ -8,16 +8,8 @@ import typer
 from opsctl.calls import run
 from opsctl.errors import UserError
 from opsctl.order_history import OrderHistory, read_order_history
-from opsctl.output import (
-    console,
-    money,
-    name_of,
-    printable,
-    table,
-    to_dict,
-    to_json_text,
-    utc_time,
-)
+from opsctl.output import console, money, name_of, printable, to_dict, to_json_text, utc_time
+from opsctl.tables import table
 from opsctl.target import Target
 from payment.v1 import payment_service_pb2
 from runtime.redaction import mask, mask_values

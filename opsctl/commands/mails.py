@@ -1,17 +1,16 @@
 """`opsctl mails`: lists mails by status, sends them again, and dismisses them."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from clients import CallFailed, Clients, pages
+from clients import Clients, pages
 from notification.v1 import notification_service_pb2
-from opsctl.calls import new_request_id, run
-from opsctl.errors import describe
-from opsctl.output import console, name_of, print_json, printable, table, timestamp, to_dict
+from opsctl.calls import NotChanged, change_each, new_request_id, run, take
+from opsctl.output import console, name_of, print_json, timestamp, to_dict
+from opsctl.tables import table
 from runtime.redaction import mask
 
 app = typer.Typer(no_args_is_help=True, help="List mails, send them again, or dismiss them.")
@@ -28,10 +27,6 @@ _COLUMNS = (
     "last error",
 )
 _Mail = notification_service_pb2.Notification
-
-
-class _NotSent(Exception):
-    """A mail that was sent again is suppressed."""
 
 
 class MailStatus(StrEnum):
@@ -78,7 +73,12 @@ def list_(
         unresolved_only=unresolved,
         order_id=order_id,
     )
-    found = run(context.obj, lambda clients: _list(clients, request, limit + 1))
+
+    async def read(clients: Clients) -> list[_Mail]:
+        method = clients.notifications.ListNotifications
+        return await take(limit + 1, pages(method, request, lambda reply: reply.notifications))
+
+    found = run(context.obj, read)
     shown = found[:limit]
     if not reveal:
         for mail in shown:
@@ -119,12 +119,12 @@ def resend(
         reply = await clients.notifications.ResendNotification(request)
         resent = reply.notification
         if resent.status == notification_service_pb2.NOTIFICATION_STATUS_SUPPRESSED:
-            raise _NotSent(f"{resent.notification_id} is SUPPRESSED: {resent.last_error}")
+            raise NotChanged(f"{resent.notification_id} is SUPPRESSED: {resent.last_error}")
         return f"sent again {notification_id} as {resent.notification_id}"
 
     async def resend_selected(clients: Clients) -> int:
         ids = notification_ids or [mail.notification_id for mail in await _unresolved(clients)]
-        return await _each(clients, ids, resend_one)
+        return await change_each(clients, ids, resend_one, "mails")
 
     if run(context.obj, resend_selected):
         raise typer.Exit(1)
@@ -148,21 +148,11 @@ def dismiss(
         await clients.notifications.DismissNotification(request)
         return f"dismissed {notification_id}"
 
-    if run(context.obj, lambda clients: _each(clients, notification_ids, dismiss_one)):
+    async def dismiss_selected(clients: Clients) -> int:
+        return await change_each(clients, notification_ids, dismiss_one, "mails")
+
+    if run(context.obj, dismiss_selected):
         raise typer.Exit(1)
-
-
-async def _list(
-    clients: Clients, request: notification_service_pb2.ListNotificationsRequest, limit: int
-) -> list[_Mail]:
-    """At most `limit` mails, newest first."""
-    found: list[_Mail] = []
-    method = clients.notifications.ListNotifications
-    async for mail in pages(method, request, lambda reply: reply.notifications):
-        found.append(mail)
-        if len(found) == limit:
-            break
-    return found
 
 
 async def _unresolved(clients: Clients) -> list[_Mail]:
@@ -171,24 +161,6 @@ async def _unresolved(clients: Clients) -> list[_Mail]:
     method = clients.notifications.ListNotifications
     found = [mail async for mail in pages(method, request, lambda reply: reply.notifications)]
     return found[::-1]
-
-
-async def _each(
-    clients: Clients,
-    notification_ids: Sequence[str],
-    change: Callable[[Clients, str], Awaitable[str]],
-) -> int:
-    """Changes one mail after the other; returns how many could not be."""
-    failure_count = 0
-    for notification_id in notification_ids:
-        try:
-            typer.echo(await change(clients, notification_id))
-        except (CallFailed, _NotSent) as error:
-            failure_count += 1
-            cause = describe(error) if isinstance(error, CallFailed) else str(error)
-            typer.echo(printable(f"failed {notification_id}: {cause}"))
-    typer.echo(f"{len(notification_ids) - failure_count} of {len(notification_ids)} mails done")
-    return failure_count
 
 
 def _row(mail: _Mail) -> tuple[object, ...]:

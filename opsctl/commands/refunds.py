@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from clients import Clients, pages
-from opsctl.calls import run
-from opsctl.output import console, money, name_of, table, timestamp
+from opsctl.calls import run, take
+from opsctl.output import console, money, name_of, timestamp
+from opsctl.tables import table
 from opsctl.timeline import refund_kind
 from payment.v1 import payment_service_pb2
 
@@ -32,13 +33,8 @@ def refunds(
     request = payment_service_pb2.ListRefundsRequest(overdue_only=overdue)
 
     async def read(clients: Clients) -> list[payment_service_pb2.Refund]:
-        """One more than the limit, if there are more."""
-        result: list[payment_service_pb2.Refund] = []
-        async for refund in pages(clients.payments.ListRefunds, request, lambda r: r.refunds):
-            result.append(refund)
-            if len(result) > limit:
-                break
-        return result
+        method = clients.payments.ListRefunds
+        return await take(limit + 1, pages(method, request, lambda reply: reply.refunds))
 
     found = run(context.obj, read)
     rows = [_row(refund) for refund in found[:limit]]

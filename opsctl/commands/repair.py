@@ -11,7 +11,8 @@ from interview.v1 import interview_service_pb2
 from ops.v1 import ops_service_pb2
 from opsctl.calls import call_each, new_request_id, run
 from opsctl.errors import describe
-from opsctl.output import console, name_of, printable, table, timestamp
+from opsctl.output import console, name_of, printable, timestamp
+from opsctl.tables import table
 from opsctl.time_arguments import parse_since
 from payment.v1 import payment_service_pb2
 

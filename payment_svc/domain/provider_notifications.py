@@ -2,7 +2,7 @@
 
 Only notifications with a valid signature are stored. A notification that is consistent with the
 payment is applied directly; otherwise the provider is queried, and its response decides. One of an
-unknown kind, such as a dispute, is QUARANTINED for operators.
+unknown kind, such as a dispute, is QUARANTINED for operators, until one dismisses it.
 """
 
 from dataclasses import dataclass
@@ -50,12 +50,28 @@ class ProviderNotificationFinal(IllegalTransition):
         super().__init__("notification", notification_id, status, "changed")
 
 
+class ProviderNotificationNotQuarantined(IllegalTransition):
+    """Only a quarantined notification can be dismissed."""
+
+    def __init__(self, notification_id: str, status: ProviderNotificationStatus) -> None:
+        super().__init__("notification", notification_id, status, "dismissed")
+
+
 class ProviderConfirmationNeeded(Exception):
     """The notification is not consistent with the payment: the provider has to be queried."""
 
     def __init__(self, payment: Payment) -> None:
         super().__init__(f"the outcome of payment {payment.payment_id} needs confirmation")
         self.payment = payment
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissal:
+    """An operator has closed the case of a quarantined notification."""
+
+    dismissed_at: datetime
+    dismissed_by: str
+    dismissal_reason: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,6 +94,7 @@ class ProviderNotification:
     deliveries: int = 1
     status: ProviderNotificationStatus = ProviderNotificationStatus.RECEIVED
     quarantine_reason: str = ""
+    dismissal: Dismissal | None = None
 
     @property
     def final(self) -> bool:
@@ -133,6 +150,15 @@ class ProviderNotification:
         """Sets QUARANTINED if its kind is unknown."""
         if self.outcome is None:
             self._quarantine(QuarantineReason.UNKNOWN_KIND)
+
+    def dismiss(self, dismissal: Dismissal) -> None:
+        """An operator closes its case; the first dismissal stays.
+
+        Raises ProviderNotificationNotQuarantined.
+        """
+        if self.status is not ProviderNotificationStatus.QUARANTINED:
+            raise ProviderNotificationNotQuarantined(self.provider_notification_id, self.status)
+        self.dismissal = self.dismissal or dismissal
 
     def _quarantine(self, reason: QuarantineReason) -> None:
         self.status = ProviderNotificationStatus.QUARANTINED

@@ -1,4 +1,4 @@
-"""SettlementStatus: the payments and refunds without a final outcome, as operators see them."""
+"""SettlementStatus: what of the money is not settled, as operators see it."""
 
 from dataclasses import dataclass
 
@@ -18,12 +18,21 @@ class Unsettled:
 
 
 @dataclass(frozen=True, slots=True)
+class Unresolved:
+    """Quarantined notifications that need an operator; the age is in seconds, 0 if none."""
+
+    count: int = 0
+    oldest_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class SettlementStatus:
     """A full refund waits for interview's reply first, then for the provider as all others do."""
 
     payments: Unsettled
     refunds_waiting_for_interview: Unsettled
     refunds_waiting_for_provider: Unsettled
+    notifications: Unresolved
 
     def waits_for_provider(self) -> bool:
         """Whether anything needs the provider."""

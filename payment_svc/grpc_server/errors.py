@@ -24,6 +24,10 @@ from payment_svc.domain.payment_errors import (
     PaymentNotFound,
 )
 from payment_svc.domain.products import CurrencyNotSupported, PriceMismatch, ProductNotFound
+from payment_svc.domain.provider_notifications import (
+    ProviderNotificationNotFound,
+    ProviderNotificationNotQuarantined,
+)
 from payment_svc.domain.refund_errors import RefundNotFound
 from payment_svc.gateways import SignatureInvalid, WebhookMalformed
 from payment_svc.workflows.payments import ProviderUnavailable
@@ -117,6 +121,14 @@ ERRORS: ErrorTable = {
     ),
     WebhookMalformed: FieldSpec(
         "body", "NOTIFICATION_MALFORMED", "must be a notification of a charge", "必须是支付通知"
+    ),
+    ProviderNotificationNotFound: ErrorSpec(
+        _Code.NOT_FOUND, "PAYMENT_NOTIFICATION_NOT_FOUND", "支付渠道通知不存在"
+    ),
+    ProviderNotificationNotQuarantined: _precondition(
+        "PAYMENT_NOTIFICATION_NOT_QUARANTINED",
+        "支付渠道通知未被隔离,不能标记为已处理",
+        "PAYMENT_NOTIFICATION_STATUS",
     ),
     TooManyFailedAttempts: TOO_MANY_FAILED_ATTEMPTS,
 }

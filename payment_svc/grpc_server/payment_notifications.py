@@ -3,6 +3,10 @@
 from payment.v1 import payment_service_pb2
 from payment_svc.grpc_server.dependencies import PaymentServicerBase
 from payment_svc.messages import replies
+from payment_svc.storage.unit_of_work import UnitOfWork
+from payment_svc.use_cases.provider_notifications import DismissNotification, dismiss_notification
+from runtime.auth.authentication import current_caller
+from runtime.clock import utc_now
 from runtime.rpc.call_layer import Context
 from runtime.rpc.pagination import Page
 
@@ -28,9 +32,27 @@ class PaymentNotificationServicer(PaymentServicerBase):
         status = payment_service_pb2.PaymentNotificationStatus.Name(request.status)
         status = status.removeprefix("PAYMENT_NOTIFICATION_STATUS_") if request.status else ""
         async with self._database.read_only() as uow:
-            notifications = await uow.notifications.page(status, page.after, page.limit)
+            notifications = await uow.notifications.page(
+                status, page.after, page.limit, unresolved_only=request.unresolved_only
+            )
         notifications, token = page.split(notifications, "provider_notification_id")
         return payment_service_pb2.ListPaymentNotificationsResponse(
             notifications=[replies.payment_notification(entry) for entry in notifications],
             next_page_token=token,
         )
+
+    async def DismissPaymentNotification(  # noqa: N802
+        self, request: payment_service_pb2.DismissPaymentNotificationRequest, _context: Context
+    ) -> payment_service_pb2.DismissPaymentNotificationResponse:
+        command = DismissNotification(
+            request.payment_notification_id, current_caller().scope, request.reason
+        )
+        reply = payment_service_pb2.DismissPaymentNotificationResponse
+
+        async def dismiss(
+            uow: UnitOfWork,
+        ) -> payment_service_pb2.DismissPaymentNotificationResponse:
+            dismissed = await dismiss_notification(command, uow, clock=utc_now)
+            return reply(notification=replies.payment_notification(dismissed))
+
+        return await self.run_once(request, reply, dismiss)

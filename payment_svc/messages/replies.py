@@ -75,6 +75,7 @@ def payment(value: Payment) -> payment_service_pb2.Payment:
 def payment_notification(
     value: ProviderNotification,
 ) -> payment_service_pb2.PaymentNotification:
+    dismissal = value.dismissal
     return payment_service_pb2.PaymentNotification(
         payment_notification_id=value.provider_notification_id,
         payment_id=value.payment_id,
@@ -87,6 +88,9 @@ def payment_notification(
         quarantine_reason=value.quarantine_reason,
         received_at=to_timestamp(value.received_at),
         deliveries=value.deliveries,
+        dismissed_at=to_timestamp(dismissal.dismissed_at) if dismissal else None,
+        dismissed_by=dismissal.dismissed_by if dismissal else "",
+        dismissal_reason=dismissal.dismissal_reason if dismissal else "",
     )
 
 

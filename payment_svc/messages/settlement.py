@@ -1,4 +1,4 @@
-"""Writes the payments and refunds without a final outcome as a message, with their causes."""
+"""Writes what is not settled as a message: payments and refunds with their causes."""
 
 from payment.v1 import payment_service_pb2
 from payment_svc.domain.settlement import SettlementStatus, Unsettled
@@ -25,6 +25,8 @@ def reply(
             error or _cause(status.refunds_waiting_for_provider),
         ),
         provider_available=not (error and status.waits_for_provider()),
+        quarantined_notification_count=status.notifications.count,
+        oldest_quarantined_notification_age=duration(status.notifications.oldest_seconds),
     )
 
 

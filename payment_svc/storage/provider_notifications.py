@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,12 +19,18 @@ from payment_svc.domain.payments import (
     OutcomeUnknown,
 )
 from payment_svc.domain.provider_notifications import (
+    Dismissal,
     ProviderNotification,
     ProviderNotificationNotFound,
     ProviderNotificationStatus,
 )
 from payment_svc.storage.tables import provider_notifications as table
 from runtime.rpc.pagination import after as entries_after
+
+UNRESOLVED = and_(
+    table.c.status == ProviderNotificationStatus.QUARANTINED, table.c.dismissed_at.is_(None)
+)
+"""Selects the notifications that need an operator."""
 
 
 class SqlProviderNotifications:
@@ -50,11 +56,12 @@ class SqlProviderNotifications:
         return _notification(row)
 
     async def save(self, notification: ProviderNotification) -> None:
-        """Updates status and quarantine reason."""
+        """Updates status, quarantine reason and dismissal."""
         matches = table.c.provider_notification_id == notification.provider_notification_id
         changed = {
             "status": notification.status,
             "quarantine_reason": notification.quarantine_reason,
+            **_dismissal_columns(notification.dismissal),
         }
         await self._connection.execute(update(table).where(matches).values(changed))
 
@@ -77,25 +84,23 @@ class SqlProviderNotifications:
         changed = {"failures": table.c.failures + 1, "due_at": func.now() + delay}
         await self._connection.execute(update(table).where(matches).values(changed))
 
-    async def quarantined_count(self, limit: int) -> int:
-        """How many are QUARANTINED, counted up to `limit`."""
-        quarantined = table.c.status == ProviderNotificationStatus.QUARANTINED
-        rows = select(table.c.provider_notification_id).where(quarantined).limit(limit).subquery()
-        count: int = (await self._connection.scalar(select(func.count()).select_from(rows))) or 0
-        return count
-
-    async def page(self, status: str, after: str, limit: int) -> Sequence[ProviderNotification]:
+    async def page(
+        self, status: str, after: str, limit: int, *, unresolved_only: bool = False
+    ) -> Sequence[ProviderNotification]:
         """Notifications after the id `after`, newest first; "" does not filter."""
         statement = select(table)
         if status:
             statement = statement.where(table.c.status == status)
+        if unresolved_only:
+            statement = statement.where(UNRESOLVED)
         column = table.c.provider_notification_id
         statement = entries_after(statement, column, after, limit, newest_first=True)
         return [_notification(row) for row in await self._connection.execute(statement)]
 
 
 def _row(notification: ProviderNotification) -> dict[str, Any]:
-    names = [name for name in notification.__dataclass_fields__ if name != "amount"]
+    converted = {"amount", "dismissal"}
+    names = [name for name in notification.__dataclass_fields__ if name not in converted]
     outcome, reason = _outcome_columns(notification.outcome)
     amount = notification.amount
     return {
@@ -103,7 +108,12 @@ def _row(notification: ProviderNotification) -> dict[str, Any]:
         **(asdict(amount) if amount else {"amount_minor": None, "currency_code": ""}),
         "outcome": outcome,
         "decline_reason": reason,
+        **_dismissal_columns(notification.dismissal),
     }
+
+
+def _dismissal_columns(dismissal: Dismissal | None) -> dict[str, Any]:
+    return asdict(dismissal) if dismissal else {}
 
 
 def _notification(row: Row[Any]) -> ProviderNotification:
@@ -122,7 +132,14 @@ def _notification(row: Row[Any]) -> ProviderNotification:
         deliveries=row.deliveries,
         status=ProviderNotificationStatus(row.status),
         quarantine_reason=row.quarantine_reason,
+        dismissal=_dismissal(row),
     )
+
+
+def _dismissal(row: Row[Any]) -> Dismissal | None:
+    if row.dismissed_at is None:
+        return None
+    return Dismissal(row.dismissed_at, row.dismissed_by, row.dismissal_reason)
 
 
 def _outcome_columns(outcome: Outcome | None) -> tuple[str, str]:

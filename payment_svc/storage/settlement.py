@@ -1,4 +1,4 @@
-"""The payments and refunds without a final outcome, in PostgreSQL."""
+"""The payments and refunds without a final outcome, and quarantined notifications."""
 
 from datetime import datetime
 from typing import Any
@@ -8,15 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payment_svc.domain.payments import FINAL, PaymentStatus
 from payment_svc.domain.refunds import OPEN
-from payment_svc.domain.settlement import SettlementStatus, Unsettled
-from payment_svc.storage.tables import payments, refunds
+from payment_svc.domain.settlement import SettlementStatus, Unresolved, Unsettled
+from payment_svc.storage.provider_notifications import UNRESOLVED
+from payment_svc.storage.tables import payments, provider_notifications, refunds
 
 _OPEN_PAYMENTS = payments.c.status.in_([status for status in PaymentStatus if status not in FINAL])
 _OPEN_REFUNDS = refunds.c.status.in_(sorted(OPEN))
 
 
 class SqlSettlement:
-    """Counts by the partial indexes of open payments and refunds."""
+    """Counts by the partial indexes of what is open."""
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
@@ -33,7 +34,15 @@ class SqlSettlement:
             refunds_waiting_for_provider=await self._count(
                 refunds, [_OPEN_REFUNDS, ~waiting], overdue
             ),
+            notifications=await self._unresolved(),
         )
+
+    async def _unresolved(self) -> Unresolved:
+        oldest = func.min(provider_notifications.c.received_at)
+        statement = select(func.count().label("count"), _age(oldest).label("oldest_seconds")).where(
+            UNRESOLVED
+        )
+        return Unresolved(**(await self._connection.execute(statement)).mappings().one())
 
     async def _count(
         self,

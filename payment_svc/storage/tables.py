@@ -109,7 +109,17 @@ provider_notifications = Table(
     # When it is processed next, and how often processing failed.
     Column("due_at", DateTime(timezone=True), nullable=False),
     Column("failures", Integer, nullable=False, server_default="0"),
+    # When, by whom and why an operator dismissed it.
+    Column("dismissed_at", DateTime(timezone=True)),
+    Column("dismissed_by", Text, nullable=False, server_default=""),
+    Column("dismissal_reason", Text, nullable=False, server_default=""),
     Index("provider_notifications_due_idx", "due_at", postgresql_where="status = 'RECEIVED'"),
+    # Those that need an operator: few among many, and counted every few seconds.
+    Index(
+        "provider_notifications_unresolved_idx",
+        "provider_notification_id",
+        postgresql_where="status = 'QUARANTINED' AND dismissed_at IS NULL",
+    ),
     # Quarantined notifications: few among many, and listed by operators.
     Index(
         "provider_notifications_quarantined_idx",

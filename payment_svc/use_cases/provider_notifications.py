@@ -1,9 +1,9 @@
-"""Use case of provider notifications: apply."""
+"""Use cases of provider notifications: apply and dismiss."""
 
 from dataclasses import dataclass
 
 from payment_svc.domain.payments import ChargeNotFound, Outcome, Payment
-from payment_svc.domain.provider_notifications import ProviderNotification
+from payment_svc.domain.provider_notifications import Dismissal, ProviderNotification
 from payment_svc.use_cases.payments import SettledPayment, SettlePayment, settle_payment
 from payment_svc.use_cases.ports import AccessCodeFactory, Clock, UnitOfWork
 
@@ -19,6 +19,15 @@ class ApplyNotification:
     notification_id: str
     refund_id: str
     confirmed: Outcome | ChargeNotFound | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DismissNotification:
+    """Closes the case of a quarantined notification; `operator` is the caller."""
+
+    notification_id: str
+    operator: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,19 @@ async def apply_notification(
     return AppliedNotification(
         notification, await settle_payment(settle, uow, codes=codes, clock=clock)
     )
+
+
+async def dismiss_notification(
+    command: DismissNotification, uow: UnitOfWork, *, clock: Clock
+) -> ProviderNotification:
+    """The dismissed notification.
+
+    Raises ProviderNotificationNotFound, ProviderNotificationNotQuarantined.
+    """
+    notification = await uow.notifications.get(command.notification_id)
+    notification.dismiss(Dismissal(clock(), command.operator, command.reason))
+    await uow.notifications.save(notification)
+    return notification
 
 
 async def _payment_of(notification: ProviderNotification, uow: UnitOfWork) -> Payment | None:

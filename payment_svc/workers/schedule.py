@@ -10,7 +10,6 @@ from payment_svc.workers.access_code_expiry import AccessCodeExpiry
 from payment_svc.workers.ledger_check import LedgerCheck
 from payment_svc.workers.order_expiry import OrderExpiry
 from payment_svc.workers.payment_reconciliation import PaymentReconciliation
-from payment_svc.workers.quarantine_report import QuarantineReport
 from payment_svc.workers.refund_followup import RefundFollowup
 from payment_svc.workers.settlement_metrics import SettlementMetrics
 from payment_svc.workers.webhook_processing import WebhookProcessing
@@ -69,5 +68,3 @@ def add_periodic_workers(
         config.expiry_interval_seconds, "access code expiry", AccessCodeExpiry(database).run_round
     )
     every(config.bus_reconciliation_interval_seconds, "ledger check", ledger.run_round)
-    quarantine = QuarantineReport(database, service.metrics)
-    every(reconciliation_seconds, "quarantined notifications", quarantine.run_round)

@@ -1,4 +1,4 @@
-"""Exports the numbers and ages of payments and refunds without a final outcome."""
+"""Exports the numbers and ages of payments, refunds and notifications that are not settled."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ from runtime.ops.metrics import Metrics
 
 
 class SettlementMetrics:
-    """The metrics of payments, and of refunds wherever they wait."""
+    """The metrics of payments, of refunds wherever they wait, and of quarantined notifications."""
 
     def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
@@ -22,6 +22,13 @@ class SettlementMetrics:
         self._refunds_age = metrics.gauge(
             "refunds_unsettled_oldest_age_seconds", "age of the oldest of them"
         )
+        self._notifications = metrics.gauge(
+            "payment_notifications_quarantined",
+            "quarantined notifications of the provider that were not dismissed",
+        )
+        self._notifications_age = metrics.gauge(
+            "payment_notifications_quarantined_oldest_age_seconds", "age of the oldest of them"
+        )
 
     async def update(self) -> None:
         """Reads the current values; raises the database's errors."""
@@ -33,3 +40,5 @@ class SettlementMetrics:
         self._payments_age.set(status.payments.oldest_unknown_seconds)
         self._refunds.set(sum(unsettled.count for unsettled in refunds))
         self._refunds_age.set(max(unsettled.oldest_seconds for unsettled in refunds))
+        self._notifications.set(status.notifications.count)
+        self._notifications_age.set(status.notifications.oldest_seconds)

@@ -78,6 +78,15 @@ REFUSALS: Mapping[str, list[Refusal]] = {
             )
         ),
         Refusal(
+            provider_notifications.ProviderNotificationNotQuarantined(
+                "pnt_1", provider_notifications.ProviderNotificationStatus.PROCESSED
+            ),
+            "PAYMENT_NOTIFICATION_STATUS",
+            "pnt_1",
+            "PROCESSED",
+            "cannot be dismissed",
+        ),
+        Refusal(
             order_errors.RefundInProgress("ord_1", OrderStatus.REFUND_PENDING),
             ORDER,
             "ord_1",
@@ -227,7 +236,6 @@ INTERNAL = {
     payment_errors.PaymentFinal,
     payment_errors.PaymentNotSubmitted,
     payment_errors.WrongCurrencyCaptured,
-    provider_notifications.ProviderNotificationNotFound,
     provider_notifications.ProviderNotificationFinal,
     provider_notifications.ProviderConfirmationNeeded,
     refund_errors.RefundNotWaiting,

@@ -85,6 +85,10 @@ _REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"notification_id": f"ntf_{_ULID}", "request_id": "g"},
         "NOTIFICATION_NOT_FOUND",
     ),
+    "DismissPaymentNotification": (
+        {"payment_notification_id": f"pnt_{_ULID}", "request_id": "g", "reason": "g"},
+        "PAYMENT_NOTIFICATION_NOT_FOUND",
+    ),
     "PreviewEmail": ({"event_type": "nonsense"}, "EVENT_TYPE_WITHOUT_MAIL"),
     "DeleteSuppression": (
         {"email": "nobody@example.com", "request_id": "g"},

@@ -43,6 +43,7 @@ class Refusal(NamedTuple):
 
 ORDER, PAYMENT, CODE = "ORDER_STATUS", "PAYMENT_STATUS", "ACCESS_CODE_STATUS"
 SESSION, MAIL, DEAD_LETTER = "SESSION_STATUS", "NOTIFICATION_STATUS", "DEAD_LETTER"
+PAYMENT_NOTIFICATION = "PAYMENT_NOTIFICATION_STATUS"
 
 
 def closed_order_refusals(state: str) -> list[Refusal]:
@@ -128,6 +129,13 @@ def closed_dead_letter_refusals(state: str) -> list[Refusal]:
     ]
 
 
+def payment_notification_refusal(state: str) -> Refusal:
+    """A notification of the provider that is not quarantined."""
+    reason = "PAYMENT_NOTIFICATION_NOT_QUARANTINED"
+    kind = PAYMENT_NOTIFICATION
+    return Refusal("DismissPaymentNotification", reason, kind, state, "be dismissed")
+
+
 # States that are reached while all processes run.
 STABLE_STATES: Mapping[str, list[Refusal]] = {
     "order PENDING_PAYMENT": refund_refusals("PENDING_PAYMENT"),
@@ -171,6 +179,7 @@ STABLE_STATES: Mapping[str, list[Refusal]] = {
     "mail DEFERRED": waiting_mail_refusals("DEFERRED"),
     "mail SENT": [dismissal_refusal("SENT")],
     "mail SUPPRESSED": [dismissal_refusal("SUPPRESSED")],
+    "payment_notification PROCESSED": [payment_notification_refusal("PROCESSED")],
     "dead_letter HANDLED": closed_dead_letter_refusals("HANDLED"),
     "dead_letter DISCARDED": closed_dead_letter_refusals("DISCARDED"),
 }
@@ -182,6 +191,7 @@ TRANSIENT_STATES: Mapping[str, list[Refusal]] = {
     "payment UNKNOWN": [
         Refusal("CreatePayment", "PAYMENT_IN_PROGRESS", PAYMENT, "UNKNOWN", "be paid again")
     ],
+    "payment_notification RECEIVED": [payment_notification_refusal("RECEIVED")],
     "order REFUND_PENDING": [
         *closed_order_refusals("REFUND_PENDING"),
         *refund_refusals("REFUND_PENDING", "REFUND_IN_PROGRESS"),
@@ -220,6 +230,7 @@ ALLOWED_STATES: Mapping[str, Mapping[str, str]] = {
         "ResendNotification": "SENT FAILED SUPPRESSED",
         "DismissNotification": "FAILED",
     },
+    "payment_notification": {"DismissPaymentNotification": "QUARANTINED"},
     "dead_letter": {"ReplayDeadLetter": "", "DiscardDeadLetter": ""},
 }
 STATUSES: Mapping[str, Any] = {
@@ -227,6 +238,7 @@ STATUSES: Mapping[str, Any] = {
     "code": access_code_pb2.AccessCodeStatus,
     "session": session_pb2.SessionStatus,
     "mail": notification_service_pb2.NotificationStatus,
+    "payment_notification": payment_service_pb2.PaymentNotificationStatus,
 }
 METHODS: Mapping[str, Any] = {
     method.name: method
@@ -308,6 +320,15 @@ async def dismiss(given: Given) -> None:
     await given.stack.clients.notifications.DismissNotification(request)
 
 
+async def dismiss_payment_notification(given: Given) -> None:
+    request = payment_service_pb2.DismissPaymentNotificationRequest(
+        request_id=secrets.token_hex(8),
+        payment_notification_id=given.payment_notification_id,
+        reason="settled",
+    )
+    await given.stack.clients.payments.DismissPaymentNotification(request)
+
+
 CALLS: Mapping[str, Callable[[Given], Awaitable[object]]] = {
     "CreatePayment": pay,
     "CancelOrder": cancel,
@@ -328,6 +349,7 @@ CALLS: Mapping[str, Callable[[Given], Awaitable[object]]] = {
     "CreateFeedback": interview_call(lambda interview: interview.create_feedback()),
     "ResendNotification": resend,
     "DismissNotification": dismiss,
+    "DismissPaymentNotification": dismiss_payment_notification,
     "ReplayDeadLetter": lambda given: replay_dead_letter(given.stack, given.dead_letter),
     "DiscardDeadLetter": lambda given: discard_dead_letter(given.stack, given.dead_letter),
 }
@@ -343,6 +365,7 @@ def subject_of(refusal: Refusal, given: Given) -> str:
         CODE: given.access_code.id,
         SESSION: given.interview.session_id if given.interview else "",
         MAIL: given.notification_id,
+        PAYMENT_NOTIFICATION: given.payment_notification_id,
         DEAD_LETTER: given.dead_letter.dead_letter_id,
     }[refusal.kind]
 

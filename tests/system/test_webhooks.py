@@ -349,6 +349,39 @@ async def test_a_chargeback_is_accepted_and_shown_to_operators(shared_stack: Run
     await wait_for_statuses(shared_stack, order_id, "PAID", "SUCCEEDED")
 
 
+async def test_a_chargeback_is_dismissed_with_a_reason(shared_stack: RunningStack) -> None:
+    """Then `status` and the list do not show it any more; who, when and why is kept."""
+    journey = shared_stack.journey()
+    payment = await journey.pay((await journey.order()).order_id)
+    body = charge_notification(payment, status="CHARGED_BACK")
+    delivered = await deliver_signed_notification(shared_stack, body)
+    id_ = delivered.notification.payment_notification_id
+    status = await opsctl(shared_stack, "status")
+    assert status.status == 1
+    assert "! payment: quarantined notifications of the provider: " in status.out
+    assert id_ in (await opsctl(shared_stack, "payment-notifications", "--quarantined")).out
+    command = ("payment-notifications", "dismiss", id_, "--reason")
+    for reason in ("won the dispute", "again"):
+        result = await opsctl(shared_stack, *command, reason)
+        assert (result.status, f"dismissed {id_}" in result.out) == (0, True), result
+    shown = await opsctl(shared_stack, "payment-notifications", "--quarantined", "--json")
+    assert id_ not in shown.out
+    everything = await opsctl(shared_stack, "payment-notifications", "--json")
+    [found] = [
+        entry
+        for entry in everything.json["notifications"]
+        if entry["payment_notification_id"] == id_
+    ]
+    assert found["status"] == "PAYMENT_NOTIFICATION_STATUS_QUARANTINED"
+    assert found["dismissal_reason"] == "won the dispute"
+    assert found["dismissed_by"].startswith("operator:")
+    assert found["dismissed_at"]
+    counted = await opsctl(shared_stack, "status", "--json")
+    assert int(counted.json["settlement"]["quarantined_notification_count"]) == len(
+        shown.json["notifications"]
+    )
+
+
 async def test_notifications_are_listed_by_pages_newest_first(shared_stack: RunningStack) -> None:
     """And filtered by their status."""
     journey = shared_stack.journey()

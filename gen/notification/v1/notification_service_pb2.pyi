@@ -306,6 +306,8 @@ class GetMailStatusResponse(_message.Message):
     MAIL_SERVER_UNAVAILABLE_FIELD_NUMBER: _builtins.int
     LAST_ERROR_FIELD_NUMBER: _builtins.int
     LAST_FAILURE_FIELD_NUMBER: _builtins.int
+    OLDEST_QUEUED_AGE_FIELD_NUMBER: _builtins.int
+    OLDEST_DEFERRED_AGE_FIELD_NUMBER: _builtins.int
     queued_count: _builtins.int
     """Number of QUEUED mails."""
     sending_count: _builtins.int
@@ -341,6 +343,16 @@ class GetMailStatusResponse(_message.Message):
     def oldest_failed_age(self) -> _duration_pb2.Duration:
         """Age of the oldest of them, since it was queued; zero if there is none."""
 
+    @_builtins.property
+    def oldest_queued_age(self) -> _duration_pb2.Duration:
+        """Age of the oldest mail that is QUEUED or SENDING, since it was queued; zero
+        if there is none.
+        """
+
+    @_builtins.property
+    def oldest_deferred_age(self) -> _duration_pb2.Duration:
+        """Age of the oldest DEFERRED mail, since it was queued; zero if there is none."""
+
     def __init__(
         self,
         *,
@@ -353,10 +365,12 @@ class GetMailStatusResponse(_message.Message):
         mail_server_unavailable: _builtins.bool = ...,
         last_error: _builtins.str = ...,
         last_failure: _builtins.str = ...,
+        oldest_queued_age: _duration_pb2.Duration | None = ...,
+        oldest_deferred_age: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_failed_age", b"oldest_failed_age", "oldest_waiting_age", b"oldest_waiting_age"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_deferred_age", b"oldest_deferred_age", "oldest_failed_age", b"oldest_failed_age", "oldest_queued_age", b"oldest_queued_age", "oldest_waiting_age", b"oldest_waiting_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deferred_count", b"deferred_count", "failed_count", b"failed_count", "last_error", b"last_error", "last_failure", b"last_failure", "mail_server_unavailable", b"mail_server_unavailable", "oldest_failed_age", b"oldest_failed_age", "oldest_waiting_age", b"oldest_waiting_age", "queued_count", b"queued_count", "sending_count", b"sending_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deferred_count", b"deferred_count", "failed_count", b"failed_count", "last_error", b"last_error", "last_failure", b"last_failure", "mail_server_unavailable", b"mail_server_unavailable", "oldest_deferred_age", b"oldest_deferred_age", "oldest_failed_age", b"oldest_failed_age", "oldest_queued_age", b"oldest_queued_age", "oldest_waiting_age", b"oldest_waiting_age", "queued_count", b"queued_count", "sending_count", b"sending_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -481,6 +481,9 @@ class PaymentNotification(_message.Message):
     RECEIVED_AT_FIELD_NUMBER: _builtins.int
     DELIVERIES_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    DISMISSED_AT_FIELD_NUMBER: _builtins.int
+    DISMISSED_BY_FIELD_NUMBER: _builtins.int
+    DISMISSAL_REASON_FIELD_NUMBER: _builtins.int
     payment_notification_id: _builtins.str
     """Identity of the notification, `pnt_` and a ULID."""
     payment_id: _builtins.str
@@ -498,6 +501,10 @@ class PaymentNotification(_message.Message):
     CHARGED_BACK, or the type of a notification about anything else; empty if
     it names none.
     """
+    dismissed_by: _builtins.str
+    """Who dismissed it, such as "operator:mei"; empty if it was not dismissed."""
+    dismissal_reason: _builtins.str
+    """Why it was dismissed; empty if it was not dismissed."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """The amount that it states; unset if one of an unknown kind states none."""
@@ -505,6 +512,12 @@ class PaymentNotification(_message.Message):
     @_builtins.property
     def received_at(self) -> _timestamp_pb2.Timestamp:
         """Time of the first delivery (UTC)."""
+
+    @_builtins.property
+    def dismissed_at(self) -> _timestamp_pb2.Timestamp:
+        """Time of its dismissal by DismissPaymentNotification (UTC); unset if it was
+        not dismissed.
+        """
 
     def __init__(
         self,
@@ -518,10 +531,13 @@ class PaymentNotification(_message.Message):
         received_at: _timestamp_pb2.Timestamp | None = ...,
         deliveries: _builtins.int = ...,
         kind: _builtins.str = ...,
+        dismissed_at: _timestamp_pb2.Timestamp | None = ...,
+        dismissed_by: _builtins.str = ...,
+        dismissal_reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "received_at", b"received_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "dismissed_at", b"dismissed_at", "received_at", b"received_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "deliveries", b"deliveries", "kind", b"kind", "order_id", b"order_id", "payment_id", b"payment_id", "payment_notification_id", b"payment_notification_id", "quarantine_reason", b"quarantine_reason", "received_at", b"received_at", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "deliveries", b"deliveries", "dismissal_reason", b"dismissal_reason", "dismissed_at", b"dismissed_at", "dismissed_by", b"dismissed_by", "kind", b"kind", "order_id", b"order_id", "payment_id", b"payment_id", "payment_notification_id", b"payment_notification_id", "quarantine_reason", b"quarantine_reason", "received_at", b"received_at", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1053,22 +1069,28 @@ class ListPaymentNotificationsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    UNRESOLVED_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Maximum number of entries in the page, up to 500; 0 means 50."""
     page_token: _builtins.str
     """`next_page_token` of the previous page; empty for the first page."""
     status: Global___PaymentNotificationStatus.ValueType
     """Restricts the list to this status. UNSPECIFIED means every status."""
+    unresolved_only: _builtins.bool
+    """If true, restricts the list to notifications that need an operator:
+    QUARANTINED and not dismissed.
+    """
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         status: Global___PaymentNotificationStatus.ValueType = ...,
+        unresolved_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "status", b"status", "unresolved_only", b"unresolved_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1101,6 +1123,60 @@ class ListPaymentNotificationsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListPaymentNotificationsResponse: _TypeAlias = ListPaymentNotificationsResponse  # noqa: Y015
+
+@_typing.final
+class DismissPaymentNotificationRequest(_message.Message):
+    """Request message of DismissPaymentNotification."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PAYMENT_NOTIFICATION_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Idempotency key, chosen by the caller, unique per caller and method."""
+    payment_notification_id: _builtins.str
+    """Identity of the notification."""
+    reason: _builtins.str
+    """How the case was closed, kept with the record. One line of text, not empty."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        payment_notification_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment_notification_id", b"payment_notification_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DismissPaymentNotificationRequest: _TypeAlias = DismissPaymentNotificationRequest  # noqa: Y015
+
+@_typing.final
+class DismissPaymentNotificationResponse(_message.Message):
+    """Response message of DismissPaymentNotification."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTIFICATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def notification(self) -> Global___PaymentNotification:
+        """The notification after the change."""
+
+    def __init__(
+        self,
+        *,
+        notification: Global___PaymentNotification | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notification", b"notification"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DismissPaymentNotificationResponse: _TypeAlias = DismissPaymentNotificationResponse  # noqa: Y015
 
 @_typing.final
 class CreateRefundRequest(_message.Message):
@@ -1455,9 +1531,15 @@ class GetSettlementStatusResponse(_message.Message):
     REFUNDS_WAITING_FOR_INTERVIEW_FIELD_NUMBER: _builtins.int
     REFUNDS_WAITING_FOR_PROVIDER_FIELD_NUMBER: _builtins.int
     PROVIDER_AVAILABLE_FIELD_NUMBER: _builtins.int
+    QUARANTINED_NOTIFICATION_COUNT_FIELD_NUMBER: _builtins.int
+    OLDEST_QUARANTINED_NOTIFICATION_AGE_FIELD_NUMBER: _builtins.int
     provider_available: _builtins.bool
     """True unless payments or refunds wait and the last request to the provider
     got no usable reply.
+    """
+    quarantined_notification_count: _builtins.int
+    """Number of the provider's notifications that need an operator: QUARANTINED
+    and not dismissed by DismissPaymentNotification.
     """
     @_builtins.property
     def payments(self) -> Global___Unsettled:
@@ -1475,6 +1557,10 @@ class GetSettlementStatusResponse(_message.Message):
     def refunds_waiting_for_provider(self) -> Global___Unsettled:
         """Refunds that the provider has to pay."""
 
+    @_builtins.property
+    def oldest_quarantined_notification_age(self) -> _duration_pb2.Duration:
+        """Age of the oldest of them, since its first delivery; zero if there is none."""
+
     def __init__(
         self,
         *,
@@ -1482,10 +1568,12 @@ class GetSettlementStatusResponse(_message.Message):
         refunds_waiting_for_interview: Global___Unsettled | None = ...,
         refunds_waiting_for_provider: Global___Unsettled | None = ...,
         provider_available: _builtins.bool = ...,
+        quarantined_notification_count: _builtins.int = ...,
+        oldest_quarantined_notification_age: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["payments", b"payments", "refunds_waiting_for_interview", b"refunds_waiting_for_interview", "refunds_waiting_for_provider", b"refunds_waiting_for_provider"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_quarantined_notification_age", b"oldest_quarantined_notification_age", "payments", b"payments", "refunds_waiting_for_interview", b"refunds_waiting_for_interview", "refunds_waiting_for_provider", b"refunds_waiting_for_provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["payments", b"payments", "provider_available", b"provider_available", "refunds_waiting_for_interview", b"refunds_waiting_for_interview", "refunds_waiting_for_provider", b"refunds_waiting_for_provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["oldest_quarantined_notification_age", b"oldest_quarantined_notification_age", "payments", b"payments", "provider_available", b"provider_available", "quarantined_notification_count", b"quarantined_notification_count", "refunds_waiting_for_interview", b"refunds_waiting_for_interview", "refunds_waiting_for_provider", b"refunds_waiting_for_provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

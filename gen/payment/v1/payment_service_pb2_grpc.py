@@ -132,6 +132,11 @@ class PaymentServiceStub:
                 request_serializer=payment_dot_v1_dot_payment__service__pb2.ListPaymentNotificationsRequest.SerializeToString,
                 response_deserializer=payment_dot_v1_dot_payment__service__pb2.ListPaymentNotificationsResponse.FromString,
                 _registered_method=True)
+        self.DismissPaymentNotification = channel.unary_unary(
+                '/payment.v1.PaymentService/DismissPaymentNotification',
+                request_serializer=payment_dot_v1_dot_payment__service__pb2.DismissPaymentNotificationRequest.SerializeToString,
+                response_deserializer=payment_dot_v1_dot_payment__service__pb2.DismissPaymentNotificationResponse.FromString,
+                _registered_method=True)
 
 
 class PaymentServiceServicer:
@@ -288,7 +293,8 @@ class PaymentServiceServicer:
 
     def GetSettlementStatus(self, request, context):
         """Reports how many payments and refunds have no final outcome, since when and
-        why, and whether the payment provider is available. Idempotent.
+        why, whether the payment provider is available, and how many of its
+        notifications need an operator. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -315,6 +321,19 @@ class PaymentServiceServicer:
     def ListPaymentNotifications(self, request, context):
         """Lists notifications of the payment provider, newest first. Idempotent.
         Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DismissPaymentNotification(self, request, context):
+        """Dismisses a QUARANTINED notification whose case is closed: it needs no
+        operator any more. Its status stays, and the time, the operator and the
+        reason are kept with it. Idempotent by `request_id`; a notification that was
+        dismissed before keeps its first dismissal.
+
+        Errors: NOT_FOUND PAYMENT_NOTIFICATION_NOT_FOUND; FAILED_PRECONDITION
+        PAYMENT_NOTIFICATION_NOT_QUARANTINED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -397,6 +416,11 @@ def add_PaymentServiceServicer_to_server(servicer, server):
                     servicer.ListPaymentNotifications,
                     request_deserializer=payment_dot_v1_dot_payment__service__pb2.ListPaymentNotificationsRequest.FromString,
                     response_serializer=payment_dot_v1_dot_payment__service__pb2.ListPaymentNotificationsResponse.SerializeToString,
+            ),
+            'DismissPaymentNotification': grpc.unary_unary_rpc_method_handler(
+                    servicer.DismissPaymentNotification,
+                    request_deserializer=payment_dot_v1_dot_payment__service__pb2.DismissPaymentNotificationRequest.FromString,
+                    response_serializer=payment_dot_v1_dot_payment__service__pb2.DismissPaymentNotificationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -827,6 +851,33 @@ class PaymentService:
             '/payment.v1.PaymentService/ListPaymentNotifications',
             payment_dot_v1_dot_payment__service__pb2.ListPaymentNotificationsRequest.SerializeToString,
             payment_dot_v1_dot_payment__service__pb2.ListPaymentNotificationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DismissPaymentNotification(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/payment.v1.PaymentService/DismissPaymentNotification',
+            payment_dot_v1_dot_payment__service__pb2.DismissPaymentNotificationRequest.SerializeToString,
+            payment_dot_v1_dot_payment__service__pb2.DismissPaymentNotificationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -132,7 +132,8 @@ class PaymentServiceStub:
     """
     GetSettlementStatus: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.GetSettlementStatusRequest, _payment_service_pb2.GetSettlementStatusResponse]
     """Reports how many payments and refunds have no final outcome, since when and
-    why, and whether the payment provider is available. Idempotent.
+    why, whether the payment provider is available, and how many of its
+    notifications need an operator. Idempotent.
     """
     IngestPaymentNotification: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.IngestPaymentNotificationRequest, _payment_service_pb2.IngestPaymentNotificationResponse]
     """Ingests a notification of the payment provider, as received by webhook. The
@@ -151,6 +152,15 @@ class PaymentServiceStub:
     ListPaymentNotifications: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.ListPaymentNotificationsRequest, _payment_service_pb2.ListPaymentNotificationsResponse]
     """Lists notifications of the payment provider, newest first. Idempotent.
     Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+    """
+    DismissPaymentNotification: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.DismissPaymentNotificationRequest, _payment_service_pb2.DismissPaymentNotificationResponse]
+    """Dismisses a QUARANTINED notification whose case is closed: it needs no
+    operator any more. Its status stays, and the time, the operator and the
+    reason are kept with it. Idempotent by `request_id`; a notification that was
+    dismissed before keeps its first dismissal.
+
+    Errors: NOT_FOUND PAYMENT_NOTIFICATION_NOT_FOUND; FAILED_PRECONDITION
+    PAYMENT_NOTIFICATION_NOT_QUARANTINED.
     """
 
 @_typing.type_check_only
@@ -257,7 +267,8 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     """
     GetSettlementStatus: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.GetSettlementStatusRequest, _payment_service_pb2.GetSettlementStatusResponse]  # type: ignore[assignment]
     """Reports how many payments and refunds have no final outcome, since when and
-    why, and whether the payment provider is available. Idempotent.
+    why, whether the payment provider is available, and how many of its
+    notifications need an operator. Idempotent.
     """
     IngestPaymentNotification: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.IngestPaymentNotificationRequest, _payment_service_pb2.IngestPaymentNotificationResponse]  # type: ignore[assignment]
     """Ingests a notification of the payment provider, as received by webhook. The
@@ -276,6 +287,15 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     ListPaymentNotifications: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.ListPaymentNotificationsRequest, _payment_service_pb2.ListPaymentNotificationsResponse]  # type: ignore[assignment]
     """Lists notifications of the payment provider, newest first. Idempotent.
     Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+    """
+    DismissPaymentNotification: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.DismissPaymentNotificationRequest, _payment_service_pb2.DismissPaymentNotificationResponse]  # type: ignore[assignment]
+    """Dismisses a QUARANTINED notification whose case is closed: it needs no
+    operator any more. Its status stays, and the time, the operator and the
+    reason are kept with it. Idempotent by `request_id`; a notification that was
+    dismissed before keeps its first dismissal.
+
+    Errors: NOT_FOUND PAYMENT_NOTIFICATION_NOT_FOUND; FAILED_PRECONDITION
+    PAYMENT_NOTIFICATION_NOT_QUARANTINED.
     """
 
 class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -457,7 +477,8 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.GetSettlementStatusResponse, _abc.Awaitable[_payment_service_pb2.GetSettlementStatusResponse]]:
         """Reports how many payments and refunds have no final outcome, since when and
-        why, and whether the payment provider is available. Idempotent.
+        why, whether the payment provider is available, and how many of its
+        notifications need an operator. Idempotent.
         """
 
     @_abc_1.abstractmethod
@@ -488,6 +509,21 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_payment_service_pb2.ListPaymentNotificationsResponse, _abc.Awaitable[_payment_service_pb2.ListPaymentNotificationsResponse]]:
         """Lists notifications of the payment provider, newest first. Idempotent.
         Errors: INVALID_ARGUMENT INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def DismissPaymentNotification(
+        self,
+        request: _payment_service_pb2.DismissPaymentNotificationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_payment_service_pb2.DismissPaymentNotificationResponse, _abc.Awaitable[_payment_service_pb2.DismissPaymentNotificationResponse]]:
+        """Dismisses a QUARANTINED notification whose case is closed: it needs no
+        operator any more. Its status stays, and the time, the operator and the
+        reason are kept with it. Idempotent by `request_id`; a notification that was
+        dismissed before keeps its first dismissal.
+
+        Errors: NOT_FOUND PAYMENT_NOTIFICATION_NOT_FOUND; FAILED_PRECONDITION
+        PAYMENT_NOTIFICATION_NOT_QUARANTINED.
         """
 
 def add_PaymentServiceServicer_to_server(servicer: PaymentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -248,9 +248,18 @@ def _create_provider_notifications() -> None:
         sa.Column("deliveries", sa.Integer, nullable=False),
         _time("due_at"),
         sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+        _time("dismissed_at", nullable=True),
+        _text("dismissed_by", default=""),
+        _text("dismissal_reason", default=""),
         schema=SCHEMA,
     )
     _index("provider_notifications_due_idx", table, "due_at", where="status = 'RECEIVED'")
+    _index(
+        "provider_notifications_unresolved_idx",
+        table,
+        "provider_notification_id",
+        where="status = 'QUARANTINED' AND dismissed_at IS NULL",
+    )
     _index(
         "provider_notifications_quarantined_idx",
         table,

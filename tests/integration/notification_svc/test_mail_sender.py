@@ -160,6 +160,8 @@ async def test_the_status_counts_what_waits_and_what_failed_until_it_is_sent_aga
     assert (status.queued, status.sending, status.deferred, status.failed) == (1, 0, 1, 1)
     assert (status.last_error, status.last_failure) == ("451 later", "554 spam")
     assert 3600 <= status.oldest_waiting_seconds < 7200
+    assert 3600 <= status.oldest_deferred_seconds < 7200
+    assert 0 < status.oldest_queued_seconds < 3600
     assert 3600 <= status.oldest_failed_seconds < 7200
     assert await mailing.unresolved() == [failed.notification_id]
     await mailing.resend(failed.notification_id)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from devstack.stack import Stack
 from payment.v1 import payment_service_pb2
@@ -18,7 +19,7 @@ from tests.integration.service_databases import ServiceDatabase, open_database
 
 CREATED_AT = datetime.now(UTC) - timedelta(days=2)
 HOUR = timedelta(hours=1)
-_TABLES = ("orders", "payments", "refunds", "outbox")
+_TABLES = ("orders", "payments", "refunds", "provider_notifications", "outbox")
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ async def test_without_payments_nothing_waits(schema: ServiceDatabase) -> None:
         refunds_waiting_for_interview=found.refunds_waiting_for_interview,
         refunds_waiting_for_provider=found.refunds_waiting_for_provider,
         provider_available=True,
+        oldest_quarantined_notification_age=Duration(),
     )
     for unsettled in (found.payments, found.refunds_waiting_for_provider):
         assert (unsettled.count, unsettled.unknown_count, unsettled.cause) == (0, 0, "")

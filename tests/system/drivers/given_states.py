@@ -1,11 +1,13 @@
-"""Brings orders, access codes, sessions, mails and dead letters into a given state."""
+"""Brings orders, codes, sessions, mails, dead letters and notifications into a given state."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from devstack.polling import wait_until
 from notification.v1 import notification_service_pb2
 from ops.v1 import ops_service_pb2
 from payment.v1 import access_code_pb2, access_code_service_pb2
+from tests.builders.payment_requests import charge_notification
 from tests.system.drivers.access_codes import (
     change_access_code,
     expire_access_code,
@@ -28,6 +30,7 @@ from tests.system.drivers.payments import (
 )
 from tests.system.drivers.refunds import create_refund, list_refunds, wait_for_refund
 from tests.system.drivers.running_stack import RunningStack
+from tests.system.drivers.webhooks import deliver_signed_notification
 
 
 @dataclass
@@ -43,6 +46,7 @@ class Given:
     answered_question_id: str = "unknown"
     missed_question_id: str = "unknown"
     notification_id: str = ""
+    payment_notification_id: str = ""
     dead_letter: ops_service_pb2.DeadLetter = field(default_factory=ops_service_pb2.DeadLetter)
 
 
@@ -359,6 +363,38 @@ async def discarded_dead_letter(stack: RunningStack) -> Given:
     return given
 
 
+# Notifications of the payment provider
+
+
+async def _payment_notification(stack: RunningStack, order: Given, **changes: object) -> Given:
+    """A notification that the order's payment is captured."""
+    [payment] = await list_payments(stack, order.order_id)
+    reply = await deliver_signed_notification(stack, charge_notification(payment, **changes))
+    id_ = reply.notification.payment_notification_id
+
+    async def read() -> object:
+        query = "SELECT status, dismissed_at FROM payment.provider_notifications"
+        return await stack.fetch_rows(f"{query} WHERE provider_notification_id = $1", id_)
+
+    return Given(stack, read, payment_notification_id=id_)
+
+
+async def received_payment_notification(stack: RunningStack) -> Given:
+    """It states another amount, and the provider does not answer which is right."""
+    order = await order_with_an_unknown_payment(stack)
+    return await _payment_notification(stack, order, amount_minor=1)
+
+
+async def processed_payment_notification(stack: RunningStack) -> Given:
+    given = await _payment_notification(stack, await paid_order(stack))
+
+    async def processed() -> bool:
+        return "PROCESSED" in str(await given.read())
+
+    await wait_until(processed, "a processed notification")
+    return given
+
+
 # Each name is a state machine, a state, and in what way the state was reached.
 GIVEN_STATES: Mapping[str, Callable[[RunningStack], Awaitable[Given]]] = {
     "order PENDING_PAYMENT": pending_order,
@@ -391,6 +427,8 @@ GIVEN_STATES: Mapping[str, Callable[[RunningStack], Awaitable[Given]]] = {
     "mail DEFERRED": deferred_mail,
     "mail SENT": sent_mail,
     "mail SUPPRESSED": suppressed_mail,
+    "payment_notification RECEIVED": received_payment_notification,
+    "payment_notification PROCESSED": processed_payment_notification,
     "dead_letter HANDLED": handled_dead_letter,
     "dead_letter DISCARDED": discarded_dead_letter,
 }

@@ -8,7 +8,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
-from opsctl.output import age, money, name_of, printable, table, timestamp, utc_time
+from opsctl.output import age, money, name_of, printable, timestamp, utc_time
+from opsctl.tables import table
 from payment.v1 import money_pb2, payment_service_pb2
 
 

@@ -108,6 +108,13 @@ def test_payments_that_wait_for_their_customer_need_no_operator() -> None:
             },
             "overdue refunds: 3",
         ),
+        (
+            {
+                "quarantined_notification_count": 2,
+                "oldest_quarantined_notification_age": seconds(5400),
+            },
+            "quarantined notifications of the provider: 2, the oldest 1.5h old; see payment-notif",
+        ),
     ],
 )
 def test_money_that_needs_an_operator(fields: dict[str, Any], text: str) -> None:

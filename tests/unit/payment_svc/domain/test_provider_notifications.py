@@ -15,12 +15,14 @@ from payment_svc.domain.payments import (
     PaymentStatus,
 )
 from payment_svc.domain.provider_notifications import (
+    Dismissal,
     ProviderConfirmationNeeded,
     ProviderNotification,
     ProviderNotificationFinal,
+    ProviderNotificationNotQuarantined,
     ProviderNotificationStatus,
 )
-from tests.builders.payment import OUTCOMES, PRICE, make_notification, make_payment
+from tests.builders.payment import LATER, NOW, OUTCOMES, PRICE, make_notification, make_payment
 
 SHORT = Money(19899, "CNY")
 PENDING, PROCESSING, UNKNOWN = (
@@ -135,3 +137,27 @@ def test_a_notification_is_decided_once(status: str) -> None:
     with pytest.raises(ProviderNotificationFinal, match=status) as refused:
         notification.decide(make_payment())
     assert refused.value.subject == "pnt_1"
+
+
+def test_a_quarantined_notification_is_dismissed_once() -> None:
+    """It stays QUARANTINED for its reason; the first dismissal is kept."""
+    notification = make_notification(Captured(PRICE))
+    decide(notification, None)
+    first = Dismissal(NOW, "operator:mei", "settled with the provider")
+    for dismissal in (first, Dismissal(LATER, "operator:ada", "again")):
+        notification.dismiss(dismissal)
+    assert notification.dismissal == first
+    assert (notification.status, notification.quarantine_reason) == (
+        "QUARANTINED",
+        "UNKNOWN_PAYMENT",
+    )
+
+
+@pytest.mark.parametrize("status", ["RECEIVED", "PROCESSED"])
+def test_only_a_quarantined_notification_can_be_dismissed(status: str) -> None:
+    notification = make_notification(Captured(PRICE))
+    notification.status = ProviderNotificationStatus(status)
+    with pytest.raises(ProviderNotificationNotQuarantined, match=status) as refused:
+        notification.dismiss(Dismissal(NOW, "operator:mei", "settled"))
+    assert refused.value.subject == "pnt_1"
+    assert notification.dismissal is None

@@ -1,16 +1,18 @@
-"""Use case of provider notifications: apply."""
+"""Use cases of provider notifications: apply and dismiss."""
 
 import pytest
 
 from payment_svc.domain.money import Money
 from payment_svc.domain.orders import OrderStatus
 from payment_svc.domain.payments import Cancelled, Captured, ChargeNotFound, Outcome, PaymentStatus
-from payment_svc.domain.provider_notifications import ProviderConfirmationNeeded
+from payment_svc.domain.provider_notifications import Dismissal, ProviderConfirmationNeeded
 from payment_svc.use_cases.orders import CancelOrder, cancel_order
 from payment_svc.use_cases.provider_notifications import (
     AppliedNotification,
     ApplyNotification,
+    DismissNotification,
     apply_notification,
+    dismiss_notification,
 )
 from tests.builders.payment import ACCESS_CODE_FACTORY, NOW, PRICE, make_notification
 from tests.builders.payment_states import given_outcome, given_submitted_payment
@@ -137,3 +139,16 @@ async def test_the_applied_notification_is_returned_also_when_it_is_repeated(
     await store_notification(uow, Captured(PRICE), payment_id=payment_id)
     for _ in range(2):
         assert (await apply(uow)).notification == uow.notifications.saved["pnt_1"]
+
+
+async def test_a_quarantined_notification_is_dismissed_with_operator_time_and_reason(
+    uow: InMemoryUnitOfWork,
+) -> None:
+    await store_notification(uow, Captured(PRICE))
+    await apply(uow)
+    command = DismissNotification("pnt_1", "operator:mei", "settled")
+    dismissed = await dismiss_notification(command, uow, clock=at(NOW))
+    assert dismissed.dismissal == Dismissal(NOW, "operator:mei", "settled")
+    assert uow.notifications.saved["pnt_1"] == dismissed
+    assert (await apply(uow)).settled is None
+    assert status_and_reason(uow) == ("QUARANTINED", "UNKNOWN_PAYMENT")
