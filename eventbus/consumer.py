@@ -117,7 +117,7 @@ class Consumer:
 
     def _unhealthy(self, error: Exception) -> bool:
         self.current_error = describe_error(error)
-        _log.warning("consumer paused", consumer=self.name, error=self.current_error)
+        _log.warning("consumer retrying", consumer=self.name, error=self.current_error)
         return False
 
     async def handle(self, messages: Sequence[Message]) -> bool:

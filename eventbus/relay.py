@@ -78,7 +78,7 @@ class Relay:
             except Exception as error:  # noqa: BLE001  events stay in the outbox
                 consecutive_failures, published = consecutive_failures + 1, 0
                 self.current_error = describe_error(error)
-                _log.warning("relay paused", error=self.current_error)
+                _log.warning("relay retrying", error=self.current_error)
             if published < self._settings.batch_size and not self._stopped:
                 await self._pause(consecutive_failures)
         await self._finish()

@@ -147,6 +147,12 @@ class Connection:
             self._calls.discard(call)
             task.cancel()
 
+    async def first_client(self, seconds: float) -> ReconnectingClient:
+        """The connected client; waits for it during the start. Raises BrokerUnavailable."""
+        if self._connecting is not None and not self._connecting.done():
+            await self.wait_connected(seconds)
+        return self.client()
+
     def client(self) -> ReconnectingClient:
         """The connected client; raises BrokerUnavailable."""
         if not self._client.is_connected:

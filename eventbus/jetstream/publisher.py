@@ -18,6 +18,8 @@ from eventbus.event import ID_HEADER, Event
 from eventbus.jetstream.connection import Connection
 from eventbus.jetstream.stream_reader import JetStreamStreamReader
 
+# An event that waits for a start of this process waits for the connection too.
+_START_SECONDS = 1.0
 _PERMANENT_ERRORS = frozenset({10054})  # message size exceeds maximum allowed
 
 
@@ -38,7 +40,8 @@ class JetStreamPublisher:
         return await JetStreamStreamReader(self._connection, stream).has(sequence)
 
     async def _publish(self, event: Event, message_id: str) -> dict[str, Any]:
-        request = self._connection.client().request(
+        client = await self._connection.first_client(_START_SECONDS)
+        request = client.request(
             event.subject,
             event.data,
             timeout=self._connection.request_seconds,
@@ -60,7 +63,8 @@ class JetStreamPublisher:
             raise BatchRefused(f"{error.get('description')} ({error.get('err_code')})")
 
     async def _send_batch(self, events: Sequence[Event]) -> Msg:
-        client, batch_id, last = self._connection.client(), uuid.uuid4().hex, events[-1]
+        client = await self._connection.first_client(_START_SECONDS)
+        batch_id, last = uuid.uuid4().hex, events[-1]
         for sequence, event in enumerate(events[:-1], start=1):
             headers = _batch_headers(event, batch_id, sequence)
             await client.publish(event.subject, event.data, headers=headers)

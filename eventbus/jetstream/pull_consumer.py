@@ -33,6 +33,7 @@ class JetStreamPullConsumer:
 
     async def fetch(self, limit: int, wait_seconds: float) -> list[Message]:
         """Never cancel it: the pull request would stay active and receive messages unseen."""
+        await self._connection.first_client(wait_seconds)
         pull = await self._subscription()
         messages, self._surplus = self._surplus, []
         # The library waits for a full batch or the end of the time. Therefore: wait for one

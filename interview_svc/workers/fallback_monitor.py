@@ -1,5 +1,11 @@
-"""Exports whether the fallback is available, and logs when it becomes unavailable."""
+"""Exports whether the fallback is available, and logs when it becomes unavailable.
 
+After a start it is unavailable until payment's next Watermark is handled. That is logged only if it
+lasts longer than a start takes.
+"""
+
+import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -9,13 +15,21 @@ from interview_svc.storage.unit_of_work import Database
 from runtime.ops.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
+_START_SECONDS = 30.0
 
 
 class FallbackMonitor:
     """Watches the local cache's freshness."""
 
-    def __init__(self, database: Database, metrics: Metrics, max_staleness: timedelta) -> None:
+    def __init__(
+        self,
+        database: Database,
+        metrics: Metrics,
+        max_staleness: timedelta,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database, self._max_staleness = database, max_staleness
+        self._clock, self._started_at = clock, clock()
         self._available = metrics.gauge(
             "fallback_available", "1 while the local cache can accept codes, else 0"
         )
@@ -26,7 +40,7 @@ class FallbackMonitor:
         self._stale_orders = metrics.gauge(
             "fallback_stale_orders", "orders whose cached code is stale by a dead letter of theirs"
         )
-        self._reason = ""
+        self._was_available, self._is_reported = False, False
 
     async def status(self) -> FallbackStatus:
         """The status now."""
@@ -41,8 +55,11 @@ class FallbackMonitor:
         self._available.set(status.available)
         self._since.set(since.timestamp() if since else 0)
         self._stale_orders.set(status.facts.stale_orders)
-        if status.reason and not self._reason:
+        is_starting = not self._was_available and self._clock() - self._started_at < _START_SECONDS
+        if status.available:
+            if self._is_reported:
+                _log.info("fallback available again")
+            self._was_available, self._is_reported = True, False
+        elif not self._is_reported and not is_starting:
             _log.warning("fallback unavailable", reason=status.reason, since=str(since or ""))
-        elif self._reason and not status.reason:
-            _log.info("fallback available again")
-        self._reason = status.reason
+            self._is_reported = True

@@ -96,7 +96,7 @@ class MailSender:
                     failures = 0
                 except Exception as error:  # noqa: BLE001  mails stay in the table
                     failures += 1
-                    _log.warning("mail sending paused", error=describe_error(error))
+                    _log.warning("mail sending retrying", error=describe_error(error))
                 await self._wait(min(5.0, self._settings.poll_seconds * 2.0 ** min(failures, 5)))
             await asyncio.gather(*self._running)
         finally:

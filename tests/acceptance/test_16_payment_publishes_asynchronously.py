@@ -21,8 +21,8 @@ async def _paid_order(journey: Journey) -> str:
 
 async def _wait_for_failed_publishes(stack: RunningStack) -> None:
     """Waits until payment has failed to publish, twice from now on."""
-    before = len(stack.log_entries("payment", event="relay paused"))
-    await stack.wait_for_log_entries("payment", before + 2, event="relay paused")
+    before = len(stack.log_entries("payment", event="relay retrying"))
+    await stack.wait_for_log_entries("payment", before + 2, event="relay retrying")
 
 
 async def _wait_for_one_effect(stack: RunningStack, journey: Journey, order_id: str) -> None:

@@ -46,6 +46,20 @@ async def _run_module(
     return process.returncode, output.decode()
 
 
+async def test_a_start_in_working_order_logs_no_warning(shared_stack: RunningStack) -> None:
+    """In no process, until the first order."""
+    create_order = "/payment.v1.PaymentService/CreateOrder"
+    orders = shared_stack.log_entries("payment", event="call", method=create_order)
+    end = min((entry["timestamp"] for entry in orders), default="9999")
+    warnings = [
+        entry
+        for name in (*SERVICES, "provider")
+        for entry in shared_stack.log_entries(name)
+        if entry["timestamp"] < end and entry["level"] != "info"
+    ]
+    assert warnings == []
+
+
 async def test_services_started_before_their_servers_wait_and_then_serve(
     disruptable_stack: RunningStack,
 ) -> None:
