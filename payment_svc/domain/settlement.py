@@ -34,6 +34,7 @@ class SettlementStatus:
     refunds_waiting_for_provider: Unsettled
     notifications: Unresolved
 
-    def waits_for_provider(self) -> bool:
-        """Whether anything needs the provider."""
-        return bool(self.payments.count or self.refunds_waiting_for_provider.count)
+    @property
+    def has_lost_replies(self) -> bool:
+        """Whether the provider's reply about anything was lost, in whichever process."""
+        return bool(self.payments.unknown or self.refunds_waiting_for_provider.unknown)

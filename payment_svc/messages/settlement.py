@@ -13,8 +13,11 @@ _NOT_ANSWERED = "interview has not replied"
 def reply(
     status: SettlementStatus, provider_error: str
 ) -> payment_service_pb2.GetSettlementStatusResponse:
-    """`provider_error` is that of the last request to the provider, "" if it replied."""
-    error = mask(provider_error)
+    """`provider_error` is that of the last request of this process, "" if the provider replied.
+
+    It counts only while a reply is lost: another process may have received all of them since.
+    """
+    error = mask(provider_error) if status.has_lost_replies else ""
     return payment_service_pb2.GetSettlementStatusResponse(
         payments=_unsettled(status.payments, error or _cause(status.payments)),
         refunds_waiting_for_interview=_unsettled(
@@ -24,7 +27,7 @@ def reply(
             status.refunds_waiting_for_provider,
             error or _cause(status.refunds_waiting_for_provider),
         ),
-        provider_available=not (error and status.waits_for_provider()),
+        provider_available=not error,
         quarantined_notification_count=status.notifications.count,
         oldest_quarantined_notification_age=duration(status.notifications.oldest_seconds),
     )

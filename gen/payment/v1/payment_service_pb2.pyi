@@ -1534,8 +1534,8 @@ class GetSettlementStatusResponse(_message.Message):
     QUARANTINED_NOTIFICATION_COUNT_FIELD_NUMBER: _builtins.int
     OLDEST_QUARANTINED_NOTIFICATION_AGE_FIELD_NUMBER: _builtins.int
     provider_available: _builtins.bool
-    """True unless payments or refunds wait and the last request to the provider
-    got no usable reply.
+    """True unless payments or refunds are UNKNOWN and the last request to the
+    provider got no usable reply.
     """
     quarantined_notification_count: _builtins.int
     """Number of the provider's notifications that need an operator: QUARANTINED

@@ -53,6 +53,18 @@ async def test_without_payments_nothing_waits(schema: ServiceDatabase) -> None:
         assert unsettled.oldest_age.ToNanoseconds() == 0
 
 
+async def test_an_error_of_this_process_does_not_count_when_another_has_got_all_replies(
+    schema: ServiceDatabase,
+) -> None:
+    """A payment that waits for its customer tells nothing about the provider."""
+    async with Transactions(schema.engine, UnitOfWork).transaction() as uow:
+        await uow.orders.save(make_order())
+        await uow.payments.save(make_payment())
+    found = await reply(schema, "the provider replied UNAVAILABLE")
+    assert found.provider_available
+    assert found.payments.cause == "the provider has not reported an outcome"
+
+
 async def test_open_payments_are_counted_with_age_and_cause(schema: ServiceDatabase) -> None:
     outcomes = {"pay_1": None, "pay_2": OutcomeUnknown(), "pay_3": Captured(PRICE)}
     async with Transactions(schema.engine, UnitOfWork).transaction() as uow:
