@@ -160,8 +160,8 @@ class Stack(Components):
     async def _start_postgres(self) -> None:
         if not self.settings.postgres_url:
             await self._start_embedded_postgres()
-        elif not await self.postgres_server.is_ready():
-            raise DevstackError("cannot connect to the PostgreSQL server of DEVSTACK_POSTGRES_URL")
+        else:
+            await self.postgres_server.check_login()
 
     async def _start_embedded_postgres(self) -> None:
         if await self._installation.prepare(self._supervisor, self._secrets["postgres"]):

@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncpg
 
 from devstack.errors import DevstackError
+from eventbus.errors import describe_error
 from runtime.database_url import DatabaseUrl
 
 SUPERUSER = "postgres"
@@ -14,6 +15,10 @@ DATABASE = "mock_interview"
 SERVICES = ("payment", "interview", "notification")
 ROLES = tuple(f"{service}_{kind}" for service in SERVICES for kind in ("owner", "runtime"))
 ROLES_SQL = Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql"
+
+
+class PostgresUnreachable(DevstackError):
+    """No connection to the server succeeds; the message has the cause."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +33,25 @@ class Server:
     async def is_ready(self) -> bool:
         """True if a connection succeeds; raises DevstackError if the password is rejected."""
         try:
+            await self.check_login()
+        except PostgresUnreachable:
+            return False
+        return True
+
+    async def check_login(self) -> None:
+        """Raises DevstackError unless a connection succeeds."""
+        try:
             connection = await self.connect("postgres")
         except asyncpg.InvalidPasswordError as error:
             raise DevstackError(
                 f"PostgreSQL on {self.url.hosts} rejects the password: {error}. "
                 "If secrets.json in the data directory was lost, `make clean` removes all data."
             ) from error
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            return False
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise PostgresUnreachable(
+                f"cannot connect to PostgreSQL on {self.url.hosts}: {describe_error(error)}"
+            ) from error
         await connection.close()
-        return True
 
 
 async def provision(server: Server, passwords: Mapping[str, str]) -> None:

@@ -19,7 +19,7 @@ from nats.js.api import (
 from nats.js.errors import NotFoundError
 
 from eventbus.broker import BrokerUnavailable
-from eventbus.jetstream.client import ReconnectingClient
+from eventbus.jetstream.client import ReconnectingClient, describe
 from eventbus.jetstream.login import BrokerLogin
 from eventbus.topology import ConsumerSpec, StreamSpec, Topology
 
@@ -29,28 +29,30 @@ _RETRY_SECONDS = 0.1
 async def connect(login: BrokerLogin, name: str, seconds: float) -> Client:
     """A connected client that does not reconnect; raises BrokerUnavailable.
 
-    It tries each server until one accepts a connection, for at most the given time.
+    It tries each server until one accepts a connection, for at most the given time. The error
+    names the cause of each.
     """
     client = ReconnectingClient()
-    problems: list[Exception] = []
-
-    async def remember(problem: Exception) -> None:
-        problems.append(problem)
 
     try:
         async with asyncio.timeout(seconds):
             await client.connect(
                 **login.connect_options(),
                 name=name,
-                allow_reconnect=False,
+                # Without it, the library gives up when the first server refuses the log-in.
+                allow_reconnect=len(login.servers) > 1,
                 reconnect_time_wait=_RETRY_SECONDS,  # type: ignore[arg-type]
-                error_cb=remember,
+                error_cb=_ignore,
             )
     except (NatsError, OSError, TimeoutError) as error:
-        cause = problems[-1] if problems else error  # a time-out has a cause, too
-        reason = str(cause) or type(cause).__name__
+        reason = client.problems or describe(error)  # a time-out has causes, too
         raise BrokerUnavailable(f"no broker at {login.address}: {reason}") from error
+    client.options["allow_reconnect"] = False
     return client
+
+
+async def _ignore(_error: Exception) -> None:
+    """The client keeps the errors of connecting, by server."""
 
 
 async def check_jetstream(client: Client) -> None:

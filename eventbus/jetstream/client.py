@@ -46,6 +46,22 @@ class ReconnectingClient(Client):
     # The error that ended the last connection; None if it was closed on purpose.
     disconnect_error: Exception | None = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        # Why each server could not be connected to at the last attempt, by host and port.
+        self._problems: dict[str, str] = {}
+
+    @property
+    def problems(self) -> str:
+        """Why no server could be connected to, "" if none failed; of several, each by its name."""
+        if len(self._problems) == 1 and len(self._server_pool) == 1:
+            return next(iter(self._problems.values()))
+        return "; ".join(f"{server}: {text}" for server, text in sorted(self._problems.items()))
+
+    def _note_problem(self, server: Srv | None, error: Exception) -> None:
+        if server is not None:
+            self._problems[server.uri.netloc.rpartition("@")[2]] = describe(error)
+
     async def _process_err(self, err_msg: str) -> None:
         if PERMISSIONS_ERR in err_msg:  # it concerns one request; the connection stays open
             await super()._process_err(err_msg)
@@ -60,11 +76,15 @@ class ReconnectingClient(Client):
     async def _connect_to_server(self, s: Srv) -> None:
         s.last_attempt = time.monotonic()
         self._transport = TlsTransport()  # type: ignore[no-untyped-call]
-        await self._transport.connect(
-            s.uri,
-            buffer_size=DEFAULT_BUFFER_SIZE,
-            connect_timeout=self.options["connect_timeout"],
-        )
+        try:
+            await self._transport.connect(
+                s.uri,
+                buffer_size=DEFAULT_BUFFER_SIZE,
+                connect_timeout=self.options["connect_timeout"],
+            )
+        except Exception as error:
+            self._note_problem(s, error)
+            raise
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         # The library sends the password in the clear to a server that does not demand TLS.
@@ -77,13 +97,17 @@ class ReconnectingClient(Client):
     async def _process_connect_init(self) -> None:
         try:
             await super()._process_connect_init()
+            self._problems.clear()
         except Exception as error:
             if self._transport:  # the library leaves it open
                 self._transport.close()  # type: ignore[no-untyped-call]
             if isinstance(error, NatsError | OSError | TimeoutError):
+                self._note_problem(self._current_server, error)
                 raise
             # The library would stop reconnecting after any other class of error.
-            raise NatsError(f"peer is not a NATS server: {error!r}") from error
+            problem = NatsError(f"peer is not a NATS server: {error!r}")
+            self._note_problem(self._current_server, problem)
+            raise problem from error
 
     def _build_message(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
@@ -98,6 +122,11 @@ class ReconnectingClient(Client):
     async def headers_of(self, raw: bytes) -> dict[str, str]:
         """Parses the headers of a stored message in the same way as those of a delivered one."""
         return (_without_status(await self._process_headers(raw)) or {}) if raw else {}
+
+
+def describe(error: Exception) -> str:
+    """The text of an error, or the name of its class if it has none."""
+    return str(error) or type(error).__name__
 
 
 def _without_status(headers: dict[str, str] | None) -> dict[str, str] | None:

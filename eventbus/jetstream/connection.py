@@ -10,7 +10,7 @@ from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
 from eventbus.broker import BrokerUnavailable, EventRefused
-from eventbus.jetstream.client import ReconnectingClient
+from eventbus.jetstream.client import ReconnectingClient, describe
 from eventbus.jetstream.login import BrokerLogin
 
 _log = structlog.get_logger(__name__)
@@ -101,7 +101,7 @@ class Connection:
             _log.error("broker connect failed", url=self._address, error=repr(error))
 
     async def _on_error(self, error: Exception) -> None:
-        text = str(error) or type(error).__name__
+        text = describe(error)
         if "permissions violation" not in text.lower():
             self._problem = text
             _log.warning("broker error", detail=text)
@@ -116,7 +116,7 @@ class Connection:
         if error is None:
             _log.info("broker disconnected", url=self._address)
         else:
-            self._problem = reason = str(error) or type(error).__name__
+            self._problem = reason = describe(error)
             _log.warning("broker disconnected", url=self._address, reason=reason)
 
     async def _on_reconnect(self) -> None:
@@ -160,7 +160,8 @@ class Connection:
         return self._client
 
     def _unreachable(self, when: str) -> str:
-        cause = f": {self._problem}" if self._problem else ""
+        problem = self._client.problems or self._problem
+        cause = f": {problem}" if problem else ""
         return f"{f'no broker at {self._address} {when}'.rstrip()}{cause}"
 
     async def headers_of(self, raw: bytes) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The connection recovers from any error of the server, and the log has the reason."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -143,3 +144,35 @@ async def test_credentials_in_an_address_are_not_logged() -> None:
             with pytest.raises(BrokerUnavailable) as no_broker:
                 await connect(BrokerLogin.parse("nats://me:secret@127.0.0.1:1"), "x", 1)
     assert "secret" not in f"{logs} {unavailable.value} {no_broker.value}"
+
+
+async def test_each_of_several_servers_is_named_with_its_own_cause() -> None:
+    """Whichever was tried last; by the command that connects once, and by services."""
+    greeting = b"INFO 1\r\n"
+    async with scripted_server(*[greeting] * 1000) as server:
+        address = server.url.partition("//")[2]
+        login = BrokerLogin.parse(f"nats://127.0.0.1:1,{server.url}", "service", PASSWORD)
+        with pytest.raises(BrokerUnavailable) as once:
+            await connect(login, "test", 1)
+        with capture_logs():
+            async with opened(login.address) as broker:
+                with pytest.raises(BrokerUnavailable) as always:
+                    await broker.wait_connected(1.5)
+    for unavailable in (once, always):
+        assert re.search(r"127\.0\.0\.1:1: .*Connect call failed", str(unavailable.value))
+        assert f"; {address}: peer is not a NATS server" in str(unavailable.value)
+
+
+async def test_a_server_that_refuses_the_log_in_does_not_hide_one_that_accepts_it(
+    tmp_path: Path,
+) -> None:
+    """In whichever order they are tried."""
+    async with (
+        configurable_server(tmp_path, PASSWORD) as server,
+        scripted_server(*[b"INFO 1\r\n"] * 1000) as other,
+    ):
+        for _ in range(4):
+            login = BrokerLogin.parse(f"{other.url},{server.url}", "service", PASSWORD)
+            client = await connect(login, "test", 10)
+            assert not client.options["allow_reconnect"]
+            await client.close()

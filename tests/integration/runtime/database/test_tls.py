@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from devstack.servers.postgres import PostgresUnreachable, Server
 from devstack.stack import Stack
 from runtime.database_url import DatabaseUrl
 from tests.builders.certificates import write_certificate
@@ -117,6 +118,17 @@ async def test_another_host_name_or_root_is_refused(
             await query(servers, host, parameters)
     parameters = f"sslmode=verify-ca&sslrootcert={proxy.certificate}"
     assert await query(servers, named, parameters) == "tls test"
+
+
+async def test_devstack_names_a_certificate_that_is_not_trusted(proxy: TlsProxy) -> None:
+    """And any other cause, of the server that a setting names."""
+    url = f"postgresql://postgres@127.0.0.1:{proxy.port}/x?sslmode=verify-full&sslrootcert=system"
+    with pytest.raises(PostgresUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        await Server(DatabaseUrl.parse(url)).check_login()
+    closed = DatabaseUrl.parse("postgresql://postgres@127.0.0.1:1/x")
+    with pytest.raises(PostgresUnreachable, match="ConnectionRefusedError"):
+        await Server(closed).check_login()
+    assert not await Server(closed).is_ready()
 
 
 async def test_a_server_without_tls_serves_prefer_and_is_refused_by_require(
