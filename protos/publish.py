@@ -5,16 +5,17 @@ every event are kept under tests/contract/golden, and the contract tests compare
 script adds new elements and fails on breaking changes; it never modifies an existing example.
 """
 
-import importlib
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from compile import PROTOS, write_image
-from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf import descriptor_pb2, json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+
+from runtime.ops.event_json import event_class
 
 GOLDEN = PROTOS.parent / "tests" / "contract" / "golden"
 IMAGE = GOLDEN / "contracts.binpb"
@@ -43,12 +44,6 @@ def event_names(image: Path) -> list[str]:
         if file.name.endswith("/events.proto")
         for message in file.message_type
     ]
-
-
-def message_class(name: str) -> type[Message]:
-    """Returns the generated class of an event."""
-    importlib.import_module(f"{name.rpartition('.')[0]}.events_pb2")
-    return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(name))
 
 
 def example(message_type: type[Message]) -> Message:
@@ -87,7 +82,7 @@ def _without_comments(image: Path) -> bytes:
 
 
 def _add_example(name: str) -> None:
-    encoded = example(message_class(name)).SerializeToString(deterministic=True)
+    encoded = example(event_class(name)).SerializeToString(deterministic=True)
     directory = GOLDEN / "events" / name
     directory.mkdir(parents=True, exist_ok=True)
     examples = sorted(directory.glob("*.binpb"))
@@ -96,7 +91,7 @@ def _add_example(name: str) -> None:
     number = len(examples) + 1
     (directory / f"{number}.binpb").write_bytes(encoded)
     decoded = json_format.MessageToJson(
-        message_class(name).FromString(encoded), preserving_proto_field_name=True, sort_keys=True
+        event_class(name).FromString(encoded), preserving_proto_field_name=True, sort_keys=True
     )
     (directory / f"{number}.json").write_text(f"{decoded}\n", "utf-8")
 

@@ -7,7 +7,6 @@ nothing: what was committed is published at the next start.
 """
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -24,6 +23,7 @@ from runtime.rpc.server import GrpcServer, PortTaken
 from runtime.rpc.tls import CertificateUnreadable
 from runtime.service_name import ServiceName
 from runtime.settings import ServiceSettings, read, warn_of_unknown_variables
+from runtime.signals import run_until_signal
 from runtime.workers import Worker
 
 _log = structlog.get_logger(__name__)
@@ -128,15 +128,4 @@ def run(
     redaction.add_rule(mask_secrets)
     logging.configure(str(name), config.log_level, config.log_format)
     warn_of_unknown_variables(settings)
-
-    async def until_signal() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await serve(config, stop)
-
-    try:
-        uvloop.run(until_signal())
-    except _CANNOT_START as error:
-        _log.error("could not start", problem=str(error))
-        raise SystemExit(1) from None
+    run_until_signal(lambda stop: serve(config, stop), _CANNOT_START, uvloop.new_event_loop)

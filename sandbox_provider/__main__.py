@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 
 import structlog
 
@@ -12,6 +11,7 @@ from runtime.rpc.client import open_channel
 from runtime.rpc.server import PortTaken
 from runtime.rpc.tls import CertificateUnreadable
 from runtime.settings import read, warn_of_unknown_variables
+from runtime.signals import run_until_signal
 from sandbox_provider.config import ProviderSettings
 from sandbox_provider.grpc_server import ProviderServer, ProviderServicer
 from sandbox_provider.ledger import Ledger
@@ -20,6 +20,7 @@ from shared_model.access_code import mask_access_codes
 
 _log = structlog.get_logger(__name__)
 _GRACE_SECONDS = 5.0
+_CANNOT_START = CertificateUnreadable, KeysUnreadable, PortTaken
 
 
 async def serve(config: ProviderSettings, stop: asyncio.Event) -> None:
@@ -42,24 +43,13 @@ async def serve(config: ProviderSettings, stop: asyncio.Event) -> None:
     ledger.close()
 
 
-async def _serve_until_signal(config: ProviderSettings) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(config, stop)
-
-
 def main() -> None:
     """Exit status 1 if the provider cannot start, 2 for invalid settings."""
     config = read(ProviderSettings)
     redaction.add_rule(mask_access_codes)
     logging.configure("provider", "INFO", "json")
     warn_of_unknown_variables(ProviderSettings)
-    try:
-        asyncio.run(_serve_until_signal(config))
-    except (CertificateUnreadable, KeysUnreadable, PortTaken) as error:
-        _log.error("could not start", problem=str(error))
-        raise SystemExit(1) from None
+    run_until_signal(lambda stop: serve(config, stop), _CANNOT_START)
 
 
 if __name__ == "__main__":

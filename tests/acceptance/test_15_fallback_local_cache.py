@@ -9,10 +9,11 @@ from functools import partial
 import grpc
 import pytest
 
-from interview.v1 import events_pb2, interview_service_pb2, session_pb2
+from interview.v1 import events_pb2, session_pb2
 from payment.v1 import access_code_service_pb2
 from tests.system.drivers.access_codes import (
     change_current_access_code,
+    check_access_code,
     wait_for_cached_status,
     wait_for_fresh_watermark,
 )
@@ -27,11 +28,6 @@ from tests.system.drivers.running_stack import RunningStack
 UNKNOWN_CODE = "0000-0000-0000-0000"
 
 
-async def _preview(stack: RunningStack, code: str) -> interview_service_pb2.CheckAccessCodeResponse:
-    request = interview_service_pb2.CheckAccessCodeRequest(access_code=code)
-    return await stack.clients.interviews.CheckAccessCode(request)
-
-
 @pytest.mark.parametrize("how", ["killed", "silent"])
 async def test_a_cached_code_starts_its_session(disruptable_stack: RunningStack, how: str) -> None:
     """Reply and event are marked LOCAL_CACHE; payment redeems the code when it is back."""
@@ -42,7 +38,7 @@ async def test_a_cached_code_starts_its_session(disruptable_stack: RunningStack,
         await disruptable_stack.devstack.kill("payment")
     else:
         disruptable_stack.devstack.suspend("payment")
-    preview = await _preview(disruptable_stack, code)
+    preview = await check_access_code(disruptable_stack, code)
     assert (preview.valid, preview.product_id) == (True, "backend-60")
     assert preview.session_prepared
     session = await journey.start(code)
@@ -63,7 +59,7 @@ async def test_an_unknown_code_is_neither_valid_nor_invalid(
 ) -> None:
     """UNAVAILABLE with RetryInfo: payment may have issued it since its last event."""
     with raises_payment_unavailable():
-        await _preview(stack_without_payment, UNKNOWN_CODE)
+        await check_access_code(stack_without_payment, UNKNOWN_CODE)
     with raises_payment_unavailable():
         await stack_without_payment.journey().start(UNKNOWN_CODE)
 
@@ -76,7 +72,7 @@ async def test_a_revoked_code_starts_no_session(disruptable_stack: RunningStack)
     await wait_for_cached_status(disruptable_stack, order_id, "REVOKED")
     await wait_for_fresh_watermark(disruptable_stack)
     await disruptable_stack.devstack.kill("payment")
-    preview = await _preview(disruptable_stack, code)
+    preview = await check_access_code(disruptable_stack, code)
     assert not preview.valid
     assert preview.reason == access_code_service_pb2.VALIDATION_REASON_REVOKED
     with raises_rpc_error("ACCESS_CODE_REVOKED", grpc.StatusCode.FAILED_PRECONDITION):
@@ -109,7 +105,7 @@ async def test_beyond_the_freshness_limit_no_code_starts_a_session(
     )
     for _, order_id, code in active:
         with raises_payment_unavailable():
-            await _preview(disruptable_stack, code)
+            await check_access_code(disruptable_stack, code)
         with raises_payment_unavailable():
             await disruptable_stack.journey().start(code)
         assert (await disruptable_stack.effects(order_id)).started == 0

@@ -3,9 +3,13 @@
 An event about the code ends its cache entry: the next preview calls payment and returns the change.
 """
 
-from interview.v1 import interview_service_pb2, session_pb2
+from interview.v1 import session_pb2
 from payment.v1 import access_code_service_pb2
-from tests.system.drivers.access_codes import change_current_access_code, wait_for_cached_status
+from tests.system.drivers.access_codes import (
+    change_current_access_code,
+    check_access_code,
+    wait_for_cached_status,
+)
 from tests.system.drivers.effects import PAID, STARTED
 from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stack_settings import ENVIRONMENT
@@ -26,11 +30,6 @@ async def _wait_for_calls(stack: RunningStack, count: int) -> None:
     assert len(await stack.wait_for_log_entries("payment", count, **CALL)) == count
 
 
-async def _preview(stack: RunningStack, code: str) -> interview_service_pb2.CheckAccessCodeResponse:
-    request = interview_service_pb2.CheckAccessCodeRequest(access_code=code)
-    return await stack.clients.interviews.CheckAccessCode(request)
-
-
 def test_no_cache_entry_ends_by_its_age_during_these_tests() -> None:
     assert float(ENVIRONMENT["interview"]["INTERVIEW_PREVIEW_CACHE_SECONDS"]) >= 600
 
@@ -40,22 +39,22 @@ async def test_repeated_previews_make_one_call(shared_stack: RunningStack) -> No
     _, order_id, code = await shared_stack.prepare_session()
     await shared_stack.wait_for_effects(order_id, PAID)
     before = _call_count(shared_stack)
-    first = await _preview(shared_stack, code)
+    first = await check_access_code(shared_stack, code)
     assert first.valid
     await _wait_for_calls(shared_stack, before + 1)
     for typed in (code, code.lower(), code.replace("-", "")) * 3:
-        assert await _preview(shared_stack, typed) == first
+        assert await check_access_code(shared_stack, typed) == first
     await _wait_for_calls(shared_stack, before + 1)
     _, other_id, other_code = await shared_stack.prepare_session()
     await shared_stack.wait_for_effects(other_id, PAID)
-    assert (await _preview(shared_stack, other_code)).valid
+    assert (await check_access_code(shared_stack, other_code)).valid
     await _wait_for_calls(shared_stack, before + 2)
 
 
 async def test_a_preview_of_an_unknown_code_is_not_cached(shared_stack: RunningStack) -> None:
     before = _call_count(shared_stack)
     for _ in range(3):
-        reply = await _preview(shared_stack, "0000-0000-0000-0000")
+        reply = await check_access_code(shared_stack, "0000-0000-0000-0000")
         assert reply.reason == access_code_service_pb2.VALIDATION_REASON_NOT_FOUND
     await _wait_for_calls(shared_stack, before + 3)
 
@@ -65,16 +64,16 @@ async def test_an_event_about_the_code_ends_its_cache_entry(shared_stack: Runnin
     _, order_id, code = await shared_stack.prepare_session()
     await shared_stack.wait_for_effects(order_id, PAID)
     before = _call_count(shared_stack)
-    assert (await _preview(shared_stack, code)).valid
+    assert (await check_access_code(shared_stack, code)).valid
     await _wait_for_calls(shared_stack, before + 1)
     await change_current_access_code(shared_stack, "Suspend", order_id)
     await wait_for_cached_status(shared_stack, order_id, "SUSPENDED")
     await shared_stack.wait_until_idle()
-    changed = await _preview(shared_stack, code)
+    changed = await check_access_code(shared_stack, code)
     assert not changed.valid
     assert changed.reason == access_code_service_pb2.VALIDATION_REASON_SUSPENDED
     await _wait_for_calls(shared_stack, before + 2)
-    assert await _preview(shared_stack, code) == changed
+    assert await check_access_code(shared_stack, code) == changed
     await _wait_for_calls(shared_stack, before + 2)
 
 
@@ -83,12 +82,12 @@ async def test_a_start_is_never_decided_by_a_preview(shared_stack: RunningStack)
     journey, order_id, code = await shared_stack.prepare_session()
     await shared_stack.wait_for_effects(order_id, PAID)
     before = _call_count(shared_stack)
-    await _preview(shared_stack, code)
+    await check_access_code(shared_stack, code)
     await _wait_for_calls(shared_stack, before + 1)
     session = await journey.start(code)
     assert session.validated_by == session_pb2.VALIDATION_SOURCE_PAYMENT
     await _wait_for_calls(shared_stack, before + 2)
     await wait_for_cached_status(shared_stack, order_id, "REDEEMED")
     await shared_stack.wait_for_effects(order_id, STARTED)
-    reply = await _preview(shared_stack, code)
+    reply = await check_access_code(shared_stack, code)
     assert reply.reason == access_code_service_pb2.VALIDATION_REASON_REDEEMED

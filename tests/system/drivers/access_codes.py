@@ -4,6 +4,7 @@ import secrets
 from typing import Any
 
 from clients import Clients
+from interview.v1 import interview_service_pb2
 from payment.v1 import access_code_pb2, access_code_service_pb2
 from tests.system.drivers.running_stack import RunningStack
 
@@ -47,6 +48,14 @@ async def validate_access_code(
         access_code=code, product_id=product_id
     )
     return await clients.codes.ValidateAccessCode(request)
+
+
+async def check_access_code(
+    stack: RunningStack, code: str
+) -> interview_service_pb2.CheckAccessCodeResponse:
+    """Interview's preview: could the code start an interview now?"""
+    request = interview_service_pb2.CheckAccessCodeRequest(access_code=code)
+    return await stack.clients.interviews.CheckAccessCode(request)
 
 
 def status_name(record: access_code_pb2.AccessCode) -> str:
