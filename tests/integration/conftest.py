@@ -10,7 +10,7 @@ import pytest
 from devstack.servers.postgres import SERVICES
 from devstack.settings import Settings
 from devstack.stack import Stack
-from tests.integration.bus import Bus, OpenBus, open_bus
+from tests.integration.drivers.bus import Bus, OpenBus, open_bus
 
 SERVERS = ("postgres", "nats")
 

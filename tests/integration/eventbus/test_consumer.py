@@ -11,10 +11,10 @@ from devstack.polling import wait_until
 from eventbus import Event, HandlerRegistry, IncomingEvent, Outbox, Payload
 from eventbus.backoff import Backoff
 from eventbus.inbox import Inbox
-from tests.integration.bus import Bus, assert_each_once, decode
-from tests.integration.faulty_broker import RecordingConsumer
-from tests.integration.read_only_pool import fill_pool
-from tests.integration.worker_runner import crashing, running
+from tests.fakes.broker import RecordingConsumer
+from tests.integration.drivers.bus import Bus, assert_each_once, decode
+from tests.integration.drivers.read_only_pool import fill_pool
+from tests.integration.drivers.worker_runner import crashing, running
 
 
 class HandlerError(Exception):

@@ -4,8 +4,8 @@ import asyncio
 
 from devstack.polling import wait_until
 from eventbus import Event
-from tests.integration.bus import Bus, assert_each_once
-from tests.integration.worker_runner import crashing, running
+from tests.integration.drivers.bus import Bus, assert_each_once
+from tests.integration.drivers.worker_runner import crashing, running
 
 KILLS = 3
 BATCH = 5

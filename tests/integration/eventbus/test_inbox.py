@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from devstack.polling import wait_until
 from eventbus.inbox import Inbox, Mark
-from tests.integration.bus import Bus
+from tests.integration.drivers.bus import Bus
 
 
 async def test_a_claim_takes_events_in_the_order_of_their_ids(bus: Bus) -> None:

@@ -11,7 +11,7 @@ from eventbus.conformance import (
     PullConsumerConformance,
     StreamReaderConformance,
 )
-from tests.integration.bus import Bus
+from tests.integration.drivers.bus import Bus
 
 
 @dataclass

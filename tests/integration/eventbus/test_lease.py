@@ -5,9 +5,9 @@ from datetime import timedelta
 from sqlalchemy import func, update
 
 from devstack.polling import wait_until
-from tests.integration.bus import Bus, assert_each_once
-from tests.integration.faulty_broker import InterruptedPublisher
-from tests.integration.worker_runner import running
+from tests.fakes.broker import InterruptedPublisher
+from tests.integration.drivers.bus import Bus, assert_each_once
+from tests.integration.drivers.worker_runner import running
 
 
 async def test_only_the_holder_of_the_lease_publishes(bus: Bus) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import func, insert, update
 
 from eventbus import EventTooLarge, Outbox
 from eventbus.outbox import backlog
-from tests.integration.bus import Bus
+from tests.integration.drivers.bus import Bus
 
 
 class RolledBack(Exception):

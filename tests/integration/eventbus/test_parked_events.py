@@ -4,8 +4,8 @@ from sqlalchemy import update
 
 from eventbus import Outbox
 from eventbus.outbox import backlog
-from tests.integration.bus import Bus
-from tests.integration.faulty_broker import RefusingPublisher
+from tests.fakes.broker import RefusingPublisher
+from tests.integration.drivers.bus import Bus
 
 TOO_LARGE = b"x" * 1_100_000  # more than nats-server's max_payload
 LARGE = 2_000_000  # the limit of an outbox that accepts it

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import eventbus
 from devstack.stack import Stack
-from tests.integration.bus import Bus
+from tests.integration.drivers.bus import Bus
 
 README = Path(eventbus.__file__).parent / "README.md"
 

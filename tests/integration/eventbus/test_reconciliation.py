@@ -10,8 +10,8 @@ from sqlalchemy import delete, func, select, update
 from eventbus import Consumer, Event, IncomingEvent, PermanentError
 from eventbus.broker import BrokerUnavailable
 from eventbus.reconciliation import BusReconciliation, Findings, matches_any
-from tests.integration.bus import Bus, OpenBus, assert_each_once
-from tests.integration.worker_runner import running
+from tests.integration.drivers.bus import Bus, OpenBus, assert_each_once
+from tests.integration.drivers.worker_runner import running
 
 LOOKBACK = timedelta(minutes=10)
 

@@ -5,9 +5,9 @@ from nats.js.api import StreamConfig
 
 from devstack.polling import wait_until
 from eventbus.broker import BrokerUnavailable
-from tests.integration.bus import Bus, OpenBus, assert_each_once
-from tests.integration.faulty_broker import Crash, InterruptedPublisher, RecordingPublisher
-from tests.integration.worker_runner import running
+from tests.fakes.broker import Crash, InterruptedPublisher, RecordingPublisher
+from tests.integration.drivers.bus import Bus, OpenBus, assert_each_once
+from tests.integration.drivers.worker_runner import running
 
 
 async def test_events_are_published_in_the_order_of_the_outbox(bus: Bus) -> None:

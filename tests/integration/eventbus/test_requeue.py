@@ -11,8 +11,8 @@ from eventbus import Outbox
 from eventbus.outbox import backlog
 from eventbus.requeue import Republisher, RepublishTooOld
 from eventbus.watermark import WatermarkPublisher
-from tests.integration.bus import Bus, assert_each_once
-from tests.integration.faulty_broker import RecordingPublisher
+from tests.fakes.broker import RecordingPublisher
+from tests.integration.drivers.bus import Bus, assert_each_once
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 

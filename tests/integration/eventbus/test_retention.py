@@ -8,7 +8,7 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from eventbus.retention import Retention, RetentionSettings
-from tests.integration.bus import Bus
+from tests.integration.drivers.bus import Bus
 
 OLD = timedelta(days=31)
 

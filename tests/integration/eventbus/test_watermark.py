@@ -11,9 +11,9 @@ from devstack.polling import wait_until
 from eventbus import Event, Outbox
 from eventbus.lease import RelayLease
 from eventbus.watermark import BuildWatermark, WatermarkPublisher
-from tests.integration.bus import Bus
-from tests.integration.faulty_broker import RefusingPublisher
-from tests.integration.worker_runner import running
+from tests.fakes.broker import RefusingPublisher
+from tests.integration.drivers.bus import Bus
+from tests.integration.drivers.worker_runner import running
 
 ROW = {
     **dict.fromkeys(("id", "type", "key", "source", "traceparent"), "x"),

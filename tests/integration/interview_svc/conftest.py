@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from devstack.stack import Stack
-from tests.integration.service_databases import ServiceDatabase, open_database
+from tests.integration.drivers.databases import ServiceDatabase, open_database
 
 _TABLES = ("cached_codes", "sessions", "dead_letters", "pending_watermarks", "outbox")
 _RESET = (

@@ -10,9 +10,7 @@ from eventbus.broker import Message
 from eventbus.dead_letters.store import DeadLetter, DeadLetterStore
 from interview_svc.domain.fallback import CacheFacts
 from interview_svc.storage.tables import bus
-from interview_svc.storage.unit_of_work import UnitOfWork
-from runtime.database.transactions import Transactions
-from tests.integration.service_databases import ServiceDatabase
+from tests.integration.drivers.databases import ServiceDatabase
 
 ORDER, OTHER = "ord_01ARZ3NDEKTSV4RRFFQ69G5FAV", "ord_01ARZ3NDEKTSV4RRFFQ69G5FAW"
 HOUR = timedelta(hours=1)
@@ -20,12 +18,12 @@ UNREADABLE = MalformedEnvelope("body is garbage")
 
 
 async def is_fresh(schema: ServiceDatabase, order_id: str) -> bool:
-    async with Transactions(schema.engine, UnitOfWork).read_only() as uow:
+    async with schema.transactions.read_only() as uow:
         return await uow.freshness.is_fresh(order_id, HOUR)
 
 
 async def facts(schema: ServiceDatabase) -> CacheFacts:
-    async with Transactions(schema.engine, UnitOfWork).read_only() as uow:
+    async with schema.transactions.read_only() as uow:
         return (await uow.freshness.read())[0]
 
 

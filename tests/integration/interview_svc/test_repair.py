@@ -3,20 +3,18 @@
 import asyncio
 from collections.abc import Sequence
 
-from interview_svc.storage.unit_of_work import UnitOfWork
 from interview_svc.use_cases.code_updates import apply_code_updates
-from runtime.database.transactions import Transactions
 from runtime.ids import new_id
 from tests.builders.interview import NOW, payment_completed, session_factory
 from tests.fakes.clock import at
-from tests.integration.service_databases import ServiceDatabase
+from tests.integration.drivers.databases import ServiceDatabase
 
 
 async def prepare(schema: ServiceDatabase, orders: Sequence[int]) -> None:
     """Handles PaymentCompleted of orders, as one replica does."""
     updates = [payment_completed(order) for order in orders]
     factory = session_factory(lambda: new_id("ses"))
-    async with Transactions(schema.engine, UnitOfWork).transaction() as uow:
+    async with schema.transactions.transaction() as uow:
         await apply_code_updates(updates, uow, factory=factory, clock=at(NOW))
 
 
@@ -26,7 +24,7 @@ async def column(schema: ServiceDatabase, query: str) -> list[str]:
 
 async def test_deleting_sessions_deletes_no_others(schema: ServiceDatabase) -> None:
     await prepare(schema, [1, 2, 3])
-    async with Transactions(schema.engine, UnitOfWork).transaction() as uow:
+    async with schema.transactions.transaction() as uow:
         sessions = await uow.sessions.get_many(["ord_2"])
         await uow.sessions.delete_many([sessions["ord_2"].session_id])
     query = "SELECT order_id FROM interview.sessions ORDER BY order_id"
@@ -35,14 +33,14 @@ async def test_deleting_sessions_deletes_no_others(schema: ServiceDatabase) -> N
 
 async def test_deleting_cached_codes_deletes_no_others(schema: ServiceDatabase) -> None:
     await prepare(schema, [1, 2, 3])
-    async with Transactions(schema.engine, UnitOfWork).transaction() as uow:
+    async with schema.transactions.transaction() as uow:
         await uow.cached_codes.delete_many(["ord_1", "ord_3"])
     assert await column(schema, "SELECT order_id FROM interview.cached_codes") == ["ord_2"]
 
 
 async def test_changing_one_session_changes_no_other(schema: ServiceDatabase) -> None:
     await prepare(schema, [1, 2])
-    async with Transactions(schema.engine, UnitOfWork).transaction() as uow:
+    async with schema.transactions.transaction() as uow:
         session = (await uow.sessions.get_many(["ord_1"]))["ord_1"]
         session.cancel_orphaned(NOW)
         await uow.sessions.save_many([session])
@@ -66,7 +64,7 @@ async def test_a_session_that_another_replica_added_is_not_announced_again(
 ) -> None:
     """The race of two inserts without the lock on the cached code, in a fixed order."""
     await prepare(schema, [1])
-    async with Transactions(schema.engine, UnitOfWork).transaction() as uow:
+    async with schema.transactions.transaction() as uow:
         [stored] = (await uow.sessions.get_many(["ord_1"])).values()
         update = payment_completed(1)
         assert update.holder is not None

@@ -2,21 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 
-from interview_svc.storage.unit_of_work import UnitOfWork
-from runtime.database.transactions import Transactions
-from tests.integration.service_databases import ServiceDatabase
+from tests.integration.drivers.databases import ServiceDatabase
 
 OLD = datetime(2026, 1, 2, 12, tzinfo=UTC)
 NEW = OLD + timedelta(minutes=5)
 
 
 async def add(schema: ServiceDatabase, sequence: int, as_of: datetime) -> None:
-    async with Transactions(schema.engine, UnitOfWork).transaction() as uow:
+    async with schema.transactions.transaction() as uow:
         await uow.watermarks.add_many([(sequence, as_of)])
 
 
 async def cover(schema: ServiceDatabase, ack_floor: int) -> None:
-    async with Transactions(schema.engine, UnitOfWork).transaction() as uow:
+    async with schema.transactions.transaction() as uow:
         await uow.watermarks.cover(ack_floor)
 
 

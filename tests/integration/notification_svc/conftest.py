@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from devstack.stack import Stack
+from tests.integration.drivers.databases import open_database
 from tests.integration.notification_svc.mailing import Mailing
-from tests.integration.service_databases import open_database
 
 _TABLES = (
     "notifications",

@@ -28,7 +28,7 @@ from notification_svc.use_cases.queueing import (
 from notification_svc.workers.mail_sender import MailSender, MailSenderSettings
 from runtime.database.transactions import Transactions
 from runtime.ids import new_id
-from tests.integration.service_databases import ServiceDatabase
+from tests.integration.drivers.databases import ServiceDatabase
 
 # Claims that no test outlives: only a takeover makes a mail due again.
 _SETTINGS = MailSenderSettings(

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from devstack.stack import Stack
 from notification_svc.use_cases.sending import ClaimNotifications, claim_notifications
 from notification_svc.workers.claim_holder import ClaimHolder
-from tests.integration.bus import engine_for
+from tests.integration.drivers.bus import engine_for
 from tests.integration.notification_svc.mailing import HOUR, IDS, Mailing
 
 

@@ -12,8 +12,8 @@ from notification_svc.domain.contents import (
 )
 from notification_svc.domain.notifications import NotificationStatus
 from notification_svc.domain.outcomes import Deferred, Refused
+from tests.integration.drivers.worker_runner import crashing, running
 from tests.integration.notification_svc.mailing import FakeTransport, Mailing, wait_for
-from tests.integration.worker_runner import crashing, running
 
 S = NotificationStatus
 BAD_ADDRESS = Refused("550 no such user", bad_address=True)

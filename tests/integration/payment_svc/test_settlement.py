@@ -12,10 +12,8 @@ from payment_svc.domain.money import Money
 from payment_svc.domain.payments import Captured, OutcomeUnknown
 from payment_svc.domain.refunds import Refund, RefundOutcomeUnknown
 from payment_svc.messages import settlement
-from payment_svc.storage.unit_of_work import UnitOfWork
-from runtime.database.transactions import Transactions
 from tests.builders.payment import PRICE, make_order, make_paid_order, make_payment
-from tests.integration.service_databases import ServiceDatabase, open_database
+from tests.integration.drivers.databases import ServiceDatabase, open_database
 
 CREATED_AT = datetime.now(UTC) - timedelta(days=2)
 HOUR = timedelta(hours=1)
@@ -33,7 +31,7 @@ async def schema(migrated_stack: Stack, servers: Stack) -> AsyncIterator[Service
 async def reply(
     schema: ServiceDatabase, error: str = ""
 ) -> payment_service_pb2.GetSettlementStatusResponse:
-    async with Transactions(schema.engine, UnitOfWork).read_only() as uow:
+    async with schema.transactions.read_only() as uow:
         status = await uow.settlement.read(CREATED_AT + HOUR)
     return settlement.reply(status, error)
 
@@ -57,7 +55,7 @@ async def test_an_error_of_this_process_does_not_count_when_another_has_got_all_
     schema: ServiceDatabase,
 ) -> None:
     """A payment that waits for its customer tells nothing about the provider."""
-    async with Transactions(schema.engine, UnitOfWork).transaction() as uow:
+    async with schema.transactions.transaction() as uow:
         await uow.orders.save(make_order())
         await uow.payments.save(make_payment())
     found = await reply(schema, "the provider replied UNAVAILABLE")
@@ -67,7 +65,7 @@ async def test_an_error_of_this_process_does_not_count_when_another_has_got_all_
 
 async def test_open_payments_are_counted_with_age_and_cause(schema: ServiceDatabase) -> None:
     outcomes = {"pay_1": None, "pay_2": OutcomeUnknown(), "pay_3": Captured(PRICE)}
-    async with Transactions(schema.engine, UnitOfWork).transaction() as uow:
+    async with schema.transactions.transaction() as uow:
         for number, (payment_id, outcome) in enumerate(outcomes.items()):
             order_id = f"ord_{number}"
             await uow.orders.save(make_order(order_id=order_id))
@@ -91,7 +89,7 @@ async def test_open_payments_are_counted_with_age_and_cause(schema: ServiceDatab
 
 
 async def test_refunds_are_counted_where_they_wait(schema: ServiceDatabase) -> None:
-    async with Transactions(schema.engine, UnitOfWork).transaction() as uow:
+    async with schema.transactions.transaction() as uow:
         for number, full in enumerate((True, False, False)):
             order = make_paid_order()
             order.order_id, order.payment_id = f"ord_{number}", f"pay_{number}"

@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from devstack.stack import Stack
-from tests.integration.services.schemas import Schemas
+from tests.integration.drivers.databases import Databases, open_databases
 
 
 @pytest.fixture
-async def schemas(migrated_stack: Stack) -> AsyncIterator[Schemas]:
-    """The services' schemas; tests share them and use orders of their own."""
-    opened = Schemas(migrated_stack)
-    yield opened
-    await opened.close()
+async def databases(migrated_stack: Stack) -> AsyncIterator[Databases]:
+    """The databases by service; tests share them and use orders of their own."""
+    async with open_databases(migrated_stack) as opened:
+        yield opened

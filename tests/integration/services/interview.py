@@ -6,13 +6,13 @@ from interview_svc.domain.session_factory import SessionFactory
 from interview_svc.event_handlers import handler_registry
 from interview_svc.storage.tables import bus as tables
 from runtime.ids import new_id
-from tests.integration.bus import SHORT_BACKOFF, Bus
-from tests.integration.services.schemas import Schemas
+from tests.integration.drivers.bus import SHORT_BACKOFF, Bus
+from tests.integration.drivers.databases import ServiceDatabase
 
 
-def interview_consumer(schemas: Schemas, bus: Bus) -> Consumer:
+def interview_consumer(interview: ServiceDatabase, bus: Bus) -> Consumer:
     """It retries failed events soon and as often as it takes."""
     settings = ConsumerSettings(max_attempts=1_000, backoff=SHORT_BACKOFF)
     handlers = handler_registry(SessionFactory(question_bank.load(), lambda: new_id("ses")))
-    pool, source = schemas.pools["interview"], bus.pull_consumer()
+    pool, source = interview.engine, bus.pull_consumer()
     return Consumer(pool, tables, source, handlers, settings)

@@ -13,7 +13,6 @@ from notification_svc.domain.outcomes import Refused
 from notification_svc.messages.incoming import PAYMENT
 from notification_svc.storage.tables import bus as notification_tables
 from notification_svc.storage.tables import notifications
-from notification_svc.storage.unit_of_work import UnitOfWork as NotificationUnitOfWork
 from notification_svc.use_cases.ports import IdFactory
 from notification_svc.use_cases.queueing import handle_events
 from notification_svc.use_cases.sending import (
@@ -26,17 +25,15 @@ from payment.v1 import events_pb2
 from payment_svc.domain.orders import OrderStatus
 from payment_svc.storage.tables import bus as payment_tables
 from payment_svc.storage.tables import orders
-from payment_svc.storage.unit_of_work import UnitOfWork as PaymentUnitOfWork
 from payment_svc.use_cases.orders import CancelOrder, CreateOrder, cancel_order, create_order
-from runtime.database.transactions import Transactions
 from runtime.ids import new_id
 from runtime.protobuf import to_event
 from tests.builders.order_events import OrderEvents
 from tests.builders.payment import ADA
 from tests.fakes.clock import at
-from tests.integration.bus import OpenBus
+from tests.integration.drivers.bus import OpenBus
+from tests.integration.drivers.databases import REFUSALS, Databases, Refuse
 from tests.integration.services.interview import interview_consumer
-from tests.integration.services.schemas import REFUSALS, Refuse, Schemas
 
 REFUSED = "permission denied for table outbox|commit refused"
 IDS = IdFactory(new_id, "example.org")
@@ -44,9 +41,10 @@ IDS = IdFactory(new_id, "example.org")
 
 @pytest.mark.parametrize("refuse", REFUSALS)
 async def test_payment_changes_an_order_only_together_with_the_event(
-    schemas: Schemas, refuse: Refuse
+    databases: Databases, refuse: Refuse
 ) -> None:
-    database = Transactions(schemas.pools["payment"], PaymentUnitOfWork)
+    payment = databases["payment"]
+    database = payment.transactions
     order_id = new_id("ord")
     async with database.transaction() as uow:
         command = CreateOrder(order_id, "cus_1", "backend-60", None, ADA)
@@ -58,21 +56,22 @@ async def test_payment_changes_an_order_only_together_with_the_event(
 
     status = select(orders.c.status).where(orders.c.order_id == order_id)
     published = select(payment_tables.outbox.c.type).where(payment_tables.outbox.c.key == order_id)
-    async with refuse(schemas, orders):
+    async with refuse(payment, orders):
         with pytest.raises(DBAPIError, match=REFUSED):
             await cancel()
-        assert await schemas.values(status) == [OrderStatus.PENDING_PAYMENT]
-        assert await schemas.values(published) == []
+        assert await payment.values(status) == [OrderStatus.PENDING_PAYMENT]
+        assert await payment.values(published) == []
     await cancel()
-    assert await schemas.values(status) == [OrderStatus.CANCELLED]
-    assert await schemas.values(published) == ["payment.v1.OrderCancelled"]
+    assert await payment.values(status) == [OrderStatus.CANCELLED]
+    assert await payment.values(published) == ["payment.v1.OrderCancelled"]
 
 
 @pytest.mark.parametrize("refuse", REFUSALS)
 async def test_notification_records_a_refusal_only_together_with_the_event(
-    schemas: Schemas, refuse: Refuse
+    databases: Databases, refuse: Refuse
 ) -> None:
-    database = Transactions(schemas.pools["notification"], NotificationUnitOfWork)
+    notification = databases["notification"]
+    database = notification.transactions
     order = OrderEvents()
     message = order.payment_completed()
     now = datetime.now(UTC)
@@ -93,23 +92,24 @@ async def test_notification_records_a_refusal_only_together_with_the_event(
     outbox = notification_tables.outbox
     status = select(notifications.c.status).where(notifications.c.order_id == order.order_id)
     published = select(outbox.c.type).where(outbox.c.key == order.order_id)
-    async with refuse(schemas, notifications):
+    async with refuse(notification, notifications):
         with pytest.raises(DBAPIError, match=REFUSED):
             await record_refusal()
-        assert await schemas.values(status) == [NotificationStatus.SENDING]
-        assert await schemas.values(published) == []
+        assert await notification.values(status) == [NotificationStatus.SENDING]
+        assert await notification.values(published) == []
     await record_refusal()
-    assert await schemas.values(status) == [NotificationStatus.FAILED]
-    assert await schemas.values(published) == ["notification.v1.NotificationFailed"]
+    assert await notification.values(status) == [NotificationStatus.FAILED]
+    assert await notification.values(published) == ["notification.v1.NotificationFailed"]
 
 
 @pytest.mark.parametrize("refuse", REFUSALS)
 async def test_interview_handles_an_event_only_together_with_the_event_that_it_causes(
-    schemas: Schemas, new_bus: OpenBus, refuse: Refuse
+    databases: Databases, new_bus: OpenBus, refuse: Refuse
 ) -> None:
     """By the consumer: the cached code, the session, the inbox mark and SessionPrepared."""
+    interview = databases["interview"]
     bus = await new_bus(domain="payment")
-    consumer = interview_consumer(schemas, bus)
+    consumer = interview_consumer(interview, bus)
     order = OrderEvents()
     event = to_event(order.payment_completed(), "payment", datetime.now(UTC))
     inbox, outbox = interview_tables.inbox, interview_tables.outbox
@@ -120,8 +120,8 @@ async def test_interview_handles_an_event_only_together_with_the_event_that_it_c
         select(outbox.c.key).where(outbox.c.key == order.order_id),
     )
     await bus.send(event)
-    async with refuse(schemas, sessions):
+    async with refuse(interview, sessions):
         await bus.deliver(consumer, 1)
-        assert [await schemas.values(effect) for effect in effects] == [[], [], [], []]
+        assert [await interview.values(effect) for effect in effects] == [[], [], [], []]
     await bus.deliver_until_done(consumer)
-    assert [await schemas.values(effect) for effect in effects] == [[order.order_id]] * 4
+    assert [await interview.values(effect) for effect in effects] == [[order.order_id]] * 4

@@ -49,7 +49,7 @@ from tests.builders.payment import (
 )
 from tests.builders.payment_states import start_command
 from tests.fakes.clock import at
-from tests.integration.storage.conftest import ServiceDatabase
+from tests.integration.drivers.databases import ServiceDatabase
 
 UseCase = Callable[[Any], Awaitable[object]]
 CHANGE = ChangeAccessCode("acc_1", OPERATOR)
@@ -74,8 +74,8 @@ async def _in_transaction(database: ServiceDatabase, use_case: UseCase) -> objec
 
 async def _ended_or_waits(database: ServiceDatabase, task: "asyncio.Task[object]") -> bool:
     waiting = await database.value(
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE usename = current_user AND wait_event_type = 'Lock'"
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = :role AND wait_event_type = 'Lock'",
+        role=f"{database.service}_runtime",
     )
     return task.done() or bool(waiting)
 

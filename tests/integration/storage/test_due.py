@@ -13,7 +13,7 @@ from payment_svc.domain.refunds import Refund, RefundStatus
 from payment_svc.use_cases.payments import submit_payment
 from tests.builders.payment import PRICE, make_notification, make_order, make_payment
 from tests.fakes.clock import at
-from tests.integration.storage.conftest import ServiceDatabase
+from tests.integration.drivers.databases import ServiceDatabase
 
 PAUSE = timedelta(seconds=15)
 OPEN = [PaymentStatus.PENDING, PaymentStatus.PROCESSING, PaymentStatus.UNKNOWN]

@@ -42,7 +42,7 @@ from tests.builders.payment import (
     make_order,
     make_payment,
 )
-from tests.integration.storage.conftest import Databases, ServiceDatabase
+from tests.integration.drivers.databases import Databases, ServiceDatabase
 
 _LOCK_NOT_AVAILABLE = "55P03"
 _NO_PAUSE = timedelta(0)

@@ -9,7 +9,7 @@ from payment_svc.domain.provider_notifications import Dismissal, ProviderNotific
 from payment_svc.workers.settlement_metrics import SettlementMetrics
 from runtime.ops.metrics import Metrics
 from tests.builders.payment import NOW, PRICE, make_notification
-from tests.integration.storage.conftest import ServiceDatabase
+from tests.integration.drivers.databases import ServiceDatabase
 
 DISPUTE = replace(make_notification(Captured(PRICE)), kind="dispute.created", outcome=None)
 PAYOUT = replace(DISPUTE, kind="payout.paid", payment_id="", order_id="", amount=None)

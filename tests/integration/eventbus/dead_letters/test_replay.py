@@ -11,7 +11,7 @@ from devstack.polling import wait_until
 from eventbus import HandlerRegistry, IncomingEvent, PermanentError
 from eventbus.dead_letters.store import DeadLetterClosed, DeadLetterNotFound, ReplayFailed
 from eventbus.errors import is_transient
-from tests.integration.bus import Bus
+from tests.integration.drivers.bus import Bus
 
 
 async def test_a_replay_handles_the_event_once(bus: Bus) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from eventbus import IncomingEvent, PermanentError
 from eventbus.dead_letters.store import DeadLetterStore
-from tests.integration.bus import Bus, reject
-from tests.integration.faulty_broker import RecordingConsumer
+from tests.fakes.broker import RecordingConsumer
+from tests.integration.drivers.bus import Bus, reject
 
 EVENT_ID = "evt_malformed"
 # Subject after the domain, headers, body, and a part of the reason.

@@ -15,7 +15,7 @@ from eventbus import Event
 from eventbus.broker import BrokerUnavailable
 from eventbus.jetstream import BrokerLogin, JetStream, apply, connect
 from eventbus.topology import ConsumerSpec, StreamSpec, Topology
-from tests.integration.nats_servers import (
+from tests.integration.drivers.nats_servers import (
     ADMIN_PASSWORD,
     ConfigurableServer,
     configurable_server,

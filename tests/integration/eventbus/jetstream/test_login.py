@@ -23,7 +23,7 @@ from eventbus import __main__ as command
 from eventbus.broker import BrokerUnavailable
 from eventbus.jetstream import BrokerLogin, JetStream, connect
 from tests.builders.certificates import write_certificate
-from tests.integration.nats_servers import running_server
+from tests.integration.drivers.nats_servers import running_server
 
 _PASSWORD = "password"
 _TLS = """

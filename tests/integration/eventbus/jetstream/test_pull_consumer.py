@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from devstack.polling import wait_until
 from eventbus.durable_check import DurableCheck
 from eventbus.jetstream import JetStreamPullConsumer
-from tests.integration.bus import Bus
+from tests.integration.drivers.bus import Bus
 
 
 async def test_messages_that_arrive_late_for_a_fetch_are_returned_within_the_limits_of_later_ones(

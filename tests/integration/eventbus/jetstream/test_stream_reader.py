@@ -2,7 +2,7 @@
 
 from nats.js.api import StreamConfig
 
-from tests.integration.bus import Bus
+from tests.integration.drivers.bus import Bus
 
 
 async def test_messages_are_found_by_subject_in_order(bus: Bus) -> None:

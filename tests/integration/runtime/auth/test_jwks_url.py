@@ -27,7 +27,7 @@ from runtime.auth.identity_providers import IdentityProvider, JwksUrl, TrustedIs
 from runtime.auth.jwks_request import THREAD_NAME, fetch_json
 from tests.builders.tokens import ISSUER, ForeignIssuer
 from tests.fakes.clock import FakeClock
-from tests.integration.jwks_server import JwksServer
+from tests.fakes.jwks_server import JwksServer
 
 MEI = Caller("mei", frozenset({Role.OPERATOR}), ISSUER)
 COOLDOWN_SECONDS = 5.0

@@ -14,8 +14,8 @@ from eventbus.database_errors import Fault, fault_of
 from eventbus.errors import is_transient
 from runtime.database.engine import open_pool
 from runtime.rpc.health import HealthMonitor
-from tests.integration.bus import ROLE, Bus
-from tests.integration.read_only_pool import fill_pool
+from tests.integration.drivers.bus import ROLE, Bus
+from tests.integration.drivers.read_only_pool import fill_pool
 
 
 @pytest.fixture

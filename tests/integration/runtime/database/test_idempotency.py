@@ -10,7 +10,7 @@ from sqlalchemy import Table, event, func, insert, select
 
 from payment.v1 import payment_service_pb2
 from runtime.database.idempotency import IdempotencyStore, define_table
-from tests.integration.bus import ROLE, Bus
+from tests.integration.drivers.bus import ROLE, Bus
 
 Reply = TypeVar(
     "Reply", payment_service_pb2.CancelOrderResponse, payment_service_pb2.GetOrderResponse

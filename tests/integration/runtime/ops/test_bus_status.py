@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from devstack.polling import wait_until
 from ops.v1 import ops_service_pb2
 from runtime.protobuf import to_datetime
-from tests.integration.bus import Bus
-from tests.integration.faulty_broker import RefusingPublisher
+from tests.fakes.broker import RefusingPublisher
+from tests.integration.drivers.bus import Bus
 from tests.integration.runtime.ops.test_servicer import CONTEXT, servicer
 
 Request = ops_service_pb2.RetryParkedEventsRequest

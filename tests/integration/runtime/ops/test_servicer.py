@@ -20,7 +20,7 @@ from runtime.ops.messages import findings
 from runtime.ops.servicer import OpsServicer
 from runtime.protobuf import to_timestamp
 from runtime.rpc.errors import ErrorMapper, InvalidRequest
-from tests.integration.bus import ROLE, Bus
+from tests.integration.drivers.bus import ROLE, Bus
 
 CONTEXT: Any = None
 

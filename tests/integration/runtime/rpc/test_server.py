@@ -32,8 +32,8 @@ from runtime.rpc.reflection import V1_ALPHA
 from runtime.rpc.server import CallLimits, GrpcServer, ServiceRegistration, server_options
 from runtime.settings import ServiceSettings
 from tests.builders.tokens import ISSUER
-from tests.integration import http2
-from tests.integration.jwks_server import JwksServer
+from tests.fakes.jwks_server import JwksServer
+from tests.integration.drivers import http2
 
 MOST = 5
 _QUEUE = dict(rpc_server._OPTIONS)["grpc.server.max_pending_requests_hard_limit"]
