@@ -80,6 +80,9 @@ def _is_host(host: str) -> bool:
 CallTarget = Annotated[str, AfterValidator(check_target)]
 ListenAddress = Annotated[str, AfterValidator(check_listen_address)]
 OptionalListenAddress = Annotated[
+    str, AfterValidator(lambda text: text and check_listen_address(text))
+]
+MetricsAddress = Annotated[
     str, AfterValidator(lambda text: text and check_listen_address(text, host_required=False))
 ]
 HttpProxy = Annotated[str, AfterValidator(check_http_proxy)]

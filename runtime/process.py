@@ -19,6 +19,7 @@ from runtime import logging, redaction
 from runtime.auth.keys import KeysUnreadable
 from runtime.database.engine import DatabaseNotReady, UnsafeRole, wait_until_ready
 from runtime.ops.metrics import Metrics
+from runtime.process_group import ProcessGroup
 from runtime.rpc.server import GrpcServer, PortTaken
 from runtime.rpc.tls import CertificateUnreadable
 from runtime.service_name import ServiceName
@@ -128,4 +129,8 @@ def run(
     redaction.add_rule(mask_secrets)
     logging.configure(str(name), config.log_level, config.log_format)
     warn_of_unknown_variables(settings)
+    if config.processes > 1:
+        group = ProcessGroup(name, config)
+        run_until_signal(group.run, _CANNOT_START)
+        raise SystemExit(group.exit_status)
     run_until_signal(lambda stop: serve(config, stop), _CANNOT_START, uvloop.new_event_loop)

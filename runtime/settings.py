@@ -25,7 +25,7 @@ from eventbus.backoff import Backoff
 from eventbus.jetstream import BrokerLogin, InvalidBrokerLogin, JetStream
 from eventbus.retention import RetentionSettings
 from eventbus.unknown_variables import unknown_variables
-from runtime.addresses import ListenAddress, OptionalListenAddress
+from runtime.addresses import ListenAddress, MetricsAddress, OptionalListenAddress
 from runtime.auth.identity_providers import IdentityProvider
 from runtime.database_url import DatabaseUrl
 from runtime.setting_faults import describe
@@ -98,6 +98,15 @@ class ServiceSettings(CallSettings):
         description="host:port of a second gRPC server for services, operators and probes: calls to"
         " LISTEN, however many, take no capacity of its queue; empty: none",
     )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="processes of this service on the same address, one per core at most",
+    )
+    reuse_port: bool = Field(
+        False, description="whether other processes may listen on the same address"
+    )
     database_url: SecretStr = Field(
         description="postgresql://user:password@host/name with the runtime role; sslmode and other"
         " parameters of libpq are understood"
@@ -145,8 +154,10 @@ class ServiceSettings(CallSettings):
     failed_validations_per_storefront: int = Field(
         600, ge=1, description="failed code validations per minute of one storefront or operator"
     )
-    metrics_listen: OptionalListenAddress = Field(
-        "", description="host:port for Prometheus; empty: no metrics"
+    metrics_listen: MetricsAddress = Field(
+        "",
+        description="host:port for Prometheus; of several processes, each has the next port; empty:"
+        " no metrics",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="lowest level that is logged"
@@ -198,6 +209,14 @@ class ServiceSettings(CallSettings):
             self.failed_validations_per_peer,
             self.failed_validations_per_storefront,
         )
+
+    @field_validator("processes")
+    @classmethod
+    def _check_processes(cls, processes: int, info: ValidationInfo) -> int:
+        addresses = str(info.data.get("listen", "")), str(info.data.get("internal_listen", ""))
+        if processes > 1 and any(address.endswith(":0") for address in addresses):
+            raise ValueError("several processes cannot share an address with port 0")
+        return processes
 
     @field_validator("database_url")
     @classmethod

@@ -44,8 +44,6 @@ _OPTIONS = (
     # that grows to 1 at the second. A longer queue would hold calls that are answered too late.
     ("grpc.server.max_pending_requests", 128),
     ("grpc.server.max_pending_requests_hard_limit", 256),
-    # Otherwise two processes could listen on one port and share its calls unnoticed.
-    ("grpc.so_reuseport", 0),
 )
 
 
@@ -77,10 +75,13 @@ def create_server(
     health: HealthServicer,
     limits: CallLimits,
     logged_fields: Sequence[str] = (),
+    *,
+    reuse_port: bool = False,
 ) -> grpc.aio.Server:
     """A server of these services, of health and of reflection, that does not listen yet.
 
-    `logged_fields` as in CallLayer. Raises MethodWithoutPolicy.
+    `logged_fields` as in CallLayer; with `reuse_port`, other processes may listen on its address
+    too. Raises MethodWithoutPolicy.
     """
     names = [registration.name for registration in registrations]
     authorizer = CallAuthorizer(verifier, names)
@@ -92,15 +93,17 @@ def create_server(
     add_health: Any = health_pb2_grpc.add_HealthServicer_to_server
     add_health(health, handlers)
     add_reflection([*names, _HEALTH], handlers)
-    server = grpc.aio.server(options=server_options(limits))
+    server = grpc.aio.server(options=server_options(limits, reuse_port=reuse_port))
     handlers.install(server, own_queues=_OWN_QUEUES)
     return server
 
 
-def server_options(limits: CallLimits) -> list[tuple[str, int]]:
+def server_options(limits: CallLimits, *, reuse_port: bool = False) -> list[tuple[str, int]]:
     """The options of a gRPC server with these limits."""
     return [
         *_OPTIONS,
+        # By default two processes can listen on one port and share its calls unnoticed.
+        ("grpc.so_reuseport", int(reuse_port)),
         # A connection that is closed because of its age finishes its calls.
         ("grpc.max_connection_age_grace_ms", round((limits.seconds + _AGE_GRACE_SECONDS) * 1000)),
         # Bounds the replies that are kept for a client that does not read them.
@@ -152,7 +155,13 @@ class GrpcServer:
             (
                 address,
                 create_server(
-                    verifier, registrations, errors, health.servicer, limits, logged_fields
+                    verifier,
+                    registrations,
+                    errors,
+                    health.servicer,
+                    limits,
+                    logged_fields,
+                    reuse_port=config.reuse_port,
                 ),
             )
             for address in (config.listen, config.internal_listen)

@@ -32,6 +32,9 @@ from sandbox_provider.config import ProviderSettings
         (PaymentSettings, "PAYMENT_LISTEN", "foo"),
         (PaymentSettings, "PAYMENT_LISTEN", "http://127.0.0.1:1"),
         (PaymentSettings, "PAYMENT_METRICS_LISTEN", "127.0.0.1:99999"),
+        (PaymentSettings, "PAYMENT_INTERNAL_LISTEN", ":50061"),
+        (PaymentSettings, "PAYMENT_PROCESSES", "0"),
+        (PaymentSettings, "PAYMENT_PROCESSES", "2"),
         (PaymentSettings, "PAYMENT_PROVIDER_HTTP_PROXY", "http://127.0.0.1:99999"),
         (PaymentSettings, "PAYMENT_PROVIDER_HTTP_PROXY", "http://h:0"),
         (InterviewSettings, "INTERVIEW_PAYMENT_HTTP_PROXY", "http://h:0"),
@@ -44,6 +47,7 @@ def test_a_value_that_cannot_work_is_named_once_and_not_repeated(
     variable: str,
     value: str,
 ) -> None:
+    monkeypatch.setenv("PAYMENT_LISTEN", "127.0.0.1:0")
     monkeypatch.setenv(variable, value)
     with pytest.raises(SystemExit) as ended:
         read(settings)
