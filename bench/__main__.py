@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench import consumer, growth, journeys, logging, overload, relay, validation
+from bench import consumer, growth, journeys, logging, overload, relay, scaling, validation
 from bench.load import LoadGeneratorMissing
 from bench.report import render
 from bench.rounds import Comparison, Options
@@ -16,6 +16,7 @@ from bench.rounds import Comparison, Options
 Part = Callable[[Options], Awaitable[Sequence[Comparison]]]
 PARTS: Mapping[str, Part] = {
     "validation": validation.run,
+    "scaling": scaling.run,
     "overload": overload.run,
     "relay": relay.run,
     "consumer": consumer.run,

@@ -31,6 +31,7 @@ class Load:
     callers: int = 64
     rate: int = 0
     deadline_ms: int = 20_000
+    connections: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ async def generate_load(
             f"--data-file={directory / 'requests.json'}",
             f"--metadata={json.dumps(metadata)}",
             f"--concurrency={load.callers}",
-            "--connections=2",
+            f"--connections={load.connections}",
             f"--duration={round(load.seconds * 1000)}ms",
             "--duration-stop=ignore",
             f"--timeout={load.deadline_ms}ms",

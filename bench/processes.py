@@ -4,8 +4,8 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +46,43 @@ async def running_server(
     name: str, environment: Mapping[str, str], log: Path
 ) -> AsyncIterator[tuple[str, int]]:
     """A gRPC server of `bench.subjects` on a free port: its address and process id."""
-    port = Port.claim(0)
-    address = port.address
+    with closing(Port.claim(0)) as port:
+        command = [f"bench.subjects.{name}", port.address]
+        async with _running(command, environment, port.address, log) as pid:
+            yield port.address, pid
+
+
+@asynccontextmanager
+async def running_payment(
+    environment: Mapping[str, str], processes: int, log: Path
+) -> AsyncIterator[str]:
+    """A payment service on a free port, beside the one of the stack, in several processes: its address."""
+    with closing(Port.claim(0)) as port:
+        own = {
+            "PAYMENT_LISTEN": port.address,
+            "PAYMENT_INTERNAL_LISTEN": "",
+            "PAYMENT_PROCESSES": str(processes),
+        }
+        async with _running(["payment_svc"], {**environment, **own}, port.address, log):
+            yield port.address
+
+
+@asynccontextmanager
+async def _running(
+    module: Sequence[str], environment: Mapping[str, str], address: str, log: Path
+) -> AsyncIterator[int]:
+    """A module that serves at an address: its process id."""
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", f"bench.subjects.{name}", address,
-            env={**os.environ, **environment}, stderr=stderr,
-        )  # fmt: skip
+            sys.executable, "-m", *module, env={**os.environ, **environment}, stderr=stderr
+        )
     try:
-        await wait_until(lambda: grpc_is_serving(address), f"{name} serves", _START_SECONDS)
-        yield address, process.pid
+        await wait_until(lambda: grpc_is_serving(address), f"{module[0]} serves", _START_SECONDS)
+        yield process.pid
     finally:
         if process.returncode is None:
             process.terminate()
             await process.wait()
-        port.close()
 
 
 def _tail(log: Path) -> str:

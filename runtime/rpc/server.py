@@ -42,8 +42,8 @@ _OPTIONS = (
     ("grpc.max_connection_age_ms", 30 * 60 * 1000),
     # Calls that wait to be accepted: beyond the first number they are refused with a probability
     # that grows to 1 at the second. A longer queue would hold calls that are answered too late.
-    ("grpc.server.max_pending_requests", 128),
-    ("grpc.server.max_pending_requests_hard_limit", 256),
+    ("grpc.server.max_pending_requests", 64),
+    ("grpc.server.max_pending_requests_hard_limit", 96),
 )
 
 
