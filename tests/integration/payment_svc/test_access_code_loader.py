@@ -15,7 +15,7 @@ from payment_svc.storage.access_code_loader import AccessCodeLoader
 from payment_svc.storage.unit_of_work import UnitOfWork
 from runtime.database.transactions import Transactions
 from tests.builders.payment import make_access_code, make_order
-from tests.integration.service_databases import ServiceDatabase, open_database
+from tests.integration.drivers.databases import ServiceDatabase, open_database
 
 _SESSIONS = (
     "SELECT pid FROM pg_stat_activity"
