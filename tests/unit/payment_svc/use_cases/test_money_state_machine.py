@@ -391,7 +391,7 @@ class MoneyStateMachine(RuleBasedStateMachine):
         assert redeemed != revoked
         refunds = [r for r in self.all_refunds if answered in {"", r.refund_id}]
         waits = any(refund.waiting for refund in refunds)
-        assert not (waits and (redeemed or self.interview.ended))
+        assert not (waits and (redeemed or self.interview.completed))
 
     @rule(refund=refunds)
     def handle_withheld_session(self, refund: str) -> None:
