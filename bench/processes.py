@@ -56,7 +56,7 @@ async def running_server(
 async def running_payment(
     environment: Mapping[str, str], processes: int, log: Path
 ) -> AsyncIterator[str]:
-    """A payment service on a free port, beside the one of the stack, in several processes: its address."""
+    """A payment service of several processes on a free port: its address."""
     with closing(Port.claim(0)) as port:
         own = {
             "PAYMENT_LISTEN": port.address,
