@@ -6,6 +6,7 @@ are distinct and not zero, so that the check detects every single wrong symbol a
 two adjacent symbols.
 """
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -83,7 +84,8 @@ def mask_access_codes(text: str) -> str:
     """Masks access codes in a text except their last four symbols; UUIDs and ULIDs stay.
 
     A code in groups of four is recognized also with a typing error; one whose symbols stand in
-    other groups, with any separators, if its check symbol fits and its letters have one case.
+    other groups if its check symbol fits and its letters have one case: capitals with any
+    separators, small letters with the same ones.
     """
     if len(text) < _LENGTH:
         return text
@@ -136,35 +138,40 @@ def _spread(folded: str) -> Iterator[tuple[int, int, str]]:
 
     A code begins and ends at the ends of parts, and no other letter stands in it.
     """
-    parts: list[str] = []
-    starts: list[int] = []
+    parts: list[re.Match[str]] = []
     length = 0
     for match in _TOKEN.finditer(folded):
-        part = match[0]
-        if len(part) >= _LENGTH or not _SYMBOLS_ONLY.fullmatch(part):
-            parts, starts, length = [], [], 0
+        if len(match[0]) >= _LENGTH or not _SYMBOLS_ONLY.fullmatch(match[0]):
+            parts, length = [], 0
             continue
-        parts.append(part)
-        starts.append(match.start())
-        length += len(part)
+        parts.append(match)
+        length += len(match[0])
         while length > _LENGTH:
-            length -= len(parts.pop(0))
-            starts.pop(0)
+            length -= len(parts.pop(0)[0])
         if length == _LENGTH and _is_spread(parts):
-            yield starts[0], match.end(), "".join(parts)[-_GROUP:]
+            symbols = "".join(part[0] for part in parts)
+            yield parts[0].start(), match.end(), symbols[-_GROUP:]
 
 
-def _is_spread(parts: list[str]) -> bool:
-    symbols = "".join(parts)
+def _is_spread(parts: list[re.Match[str]]) -> bool:
+    symbols = "".join(part[0] for part in parts)
     if symbols not in {symbols.upper(), symbols.lower()}:
         return False
     if sum(symbol.isalpha() for symbol in symbols) < _MIN_LETTERS:
         return False
+    if symbols.islower() and not _is_evenly_separated(parts):
+        return False  # words and names of a program, of which one in 32 would fit by chance
     short = _SHORT_PART_IN_CAPITALS if symbols.isupper() else _SHORT_PART
-    is_short = max(map(len, parts)) <= short
+    is_short = max(len(part[0]) for part in parts) <= short
     if not is_short and not _has_digit(symbols):
         return False
     return _evaluate([_VALUE[symbol] for symbol in symbols.upper()]) == 0
+
+
+def _is_evenly_separated(parts: list[re.Match[str]]) -> bool:
+    """Whether the same stands between any two neighbouring parts."""
+    pairs = itertools.pairwise(parts)
+    return len({left.string[left.end() : right.start()] for left, right in pairs}) == 1
 
 
 def _is_canonical(match: re.Match[str]) -> bool:
