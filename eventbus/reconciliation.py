@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import exists, select
+from sqlalchemy import Row, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus.broker import StoredMessage, StreamReader
@@ -29,6 +29,10 @@ _COMPARE_BATCH = 1000
 _REPAIR_BATCH = 200
 # Possible difference between the clocks of database, broker and this process.
 _CLOCK_SKEW = timedelta(minutes=1)
+# The published events of this time are compared at once, however many there are. A shorter one
+# would read more of the stream twice: it is read from before the window until after it.
+_WINDOW = timedelta(minutes=10)
+_EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +94,19 @@ class BusReconciliation:
 
     async def _find_lost(self, findings: Findings, since: datetime, *, repair: bool) -> None:
         reader = self._stream_reader(self._own_stream)
-        rows = {row.id: row for row in await self._published(since)}
         bounds = await reader.bounds()
+        kept_since = _EARLIEST
         if bounds.max_age_seconds:
-            max_age = timedelta(seconds=bounds.max_age_seconds)
-            kept_since = datetime.now(UTC) - max_age + _CLOCK_SKEW
-            rows = {event_id: row for event_id, row in rows.items() if row.recorded_at > kept_since}
-        findings.published_count = len(rows)
-        if not rows:
-            return
-        # Read from the time of recording: a message is never older than that. Its publication may
-        # have been recorded much later, if a relay ended between confirmation and mark.
-        recorded = min(row.recorded_at for row in rows.values())
-        if first := await reader.first_since(recorded - _CLOCK_SKEW):
-            async for stored in reader.read(first, bounds.last):
-                headers = stored.message.headers
-                rows.pop(headers.get("ce-id") or headers.get(ID_HEADER, ""), None)
+            kept_since = datetime.now(UTC) - timedelta(seconds=bounds.max_age_seconds) + _CLOCK_SKEW
+        rows: dict[str, Row[Any]] = {}
+        async for published in self._published(since):
+            kept = {row.id: row for row in published if row.recorded_at > kept_since}
+            findings.published_count += len(kept)
+            if kept:
+                until = max(row.published_at for row in published) + _CLOCK_SKEW
+                rows |= await self._without_message(reader, kept, until)
+        if rows:  # lost, or published again long after the first time
+            rows = await self._without_message(reader, rows)
         lost = sorted(rows.values(), key=lambda row: row.position)
         if lost and repair:
             async with self._engine.begin() as connection:
@@ -117,15 +118,39 @@ class BusReconciliation:
             for row in lost
         ]
 
-    async def _published(self, since: datetime) -> Sequence[Any]:
-        """Published events that are not waiting to be published again."""
+    async def _without_message(
+        self, reader: StreamReader, rows: dict[str, Row[Any]], until: datetime = _LATEST
+    ) -> dict[str, Row[Any]]:
+        """Those of the rows, by event id, that have no message which was stored until then."""
+        # Read from the time of recording: a message is never older than that. Its publication may
+        # have been recorded much later, if a relay ended between confirmation and mark.
+        recorded = min(row.recorded_at for row in rows.values())
+        missing = dict(rows)
+        if first := await reader.first_since(recorded - _CLOCK_SKEW):
+            after = await reader.first_since(until)
+            last = after - 1 if after else (await reader.bounds()).last
+            async for stored in reader.read(first, last):
+                headers = stored.message.headers
+                missing.pop(headers.get("ce-id") or headers.get(ID_HEADER, ""), None)
+        return missing
+
+    async def _published(self, since: datetime) -> AsyncIterator[Sequence[Row[Any]]]:
+        """Published events that are not waiting to be published again, by windows of time."""
         outbox, published = self._tables.outbox, self._tables.outbox_published
         columns = [published.c[name] for name in ("position", "id", "type", "key")]
         times = [published.c.recorded_at, published.c.published_at]
         requeued = exists().where(outbox.c.position == published.c.position)
-        statement = select(*columns, *times).where(published.c.published_at >= since, ~requeued)
-        async with self._engine.connect() as connection:
-            return (await connection.execute(statement)).all()
+        statement = select(*columns, *times).where(~requeued)
+        first = select(func.min(published.c.published_at))
+        while True:
+            async with self._engine.connect() as connection:
+                start = await connection.scalar(first.where(published.c.published_at >= since))
+                if start is None:
+                    return
+                since = start + _WINDOW
+                window = published.c.published_at >= start, published.c.published_at < since
+                rows = (await connection.execute(statement.where(*window))).all()
+            yield rows
 
     async def _find_unhandled(
         self, findings: Findings, consumer: Consumer, since: datetime, *, repair: bool

@@ -113,6 +113,39 @@ async def test_an_event_stored_long_before_it_was_marked_published_is_not_lost(b
     assert (found.lost, found.published_count) == ([], 3)
 
 
+async def test_an_event_that_was_published_again_long_after_it_is_not_lost(
+    new_bus: OpenBus,
+) -> None:
+    """Its row has the time of the first publication; the broker lost what was stored then."""
+    bus = await new_bus(max_age_hours=24)
+    await published(bus, 3)
+    hours = func.make_interval(0, 0, 0, 0, 5)
+    table = bus.tables.outbox_published
+    times = {name: table.c[name] - hours for name in ("recorded_at", "published_at")}
+    await bus.execute(update(table).values(times))
+    found = await reconcile(bus, since=datetime.now(UTC) - timedelta(hours=6))
+    assert (found.lost, found.published_count) == ([], 3)
+
+
+async def test_every_event_of_a_long_time_is_compared(new_bus: OpenBus) -> None:
+    """Of events that were published hours apart, each is compared once, and the lost ones found."""
+    bus = await new_bus(max_age_hours=24)
+    await published(bus, 4)
+    table = bus.tables.outbox_published
+    first = (await bus.rows(table))[0]["position"]
+    for number in range(4):
+        hours = func.make_interval(0, 0, 0, 0, 5 * number)
+        row = update(table).where(table.c.position == first + number)
+        times = {name: table.c[name] - hours for name in ("recorded_at", "published_at")}
+        await bus.execute(row.values(times))
+    since = datetime.now(UTC) - timedelta(hours=20)
+    found = await reconcile(bus, since=since)
+    assert (found.lost, found.published_count) == ([], 4)
+    await bus.purge_stream()
+    found = await reconcile(bus, since=since)
+    assert [missing.event_id for missing in found.lost] == await bus.published()
+
+
 async def test_of_events_that_are_hours_apart_none_is_lost(new_bus: OpenBus) -> None:
     """The stream is read from the oldest of them on, whichever is the newest."""
     bus = await new_bus(max_age_hours=24)
