@@ -94,6 +94,7 @@ def _outbox_published(metadata: MetaData) -> Table:
         *_event_columns(),
         Column("published_at", DateTime(timezone=True), nullable=False),
         Index("outbox_published_position_idx", "position"),
+        Index("outbox_published_at_idx", "published_at"),
         postgresql_partition_by="RANGE (published_at)",
     )
 
@@ -134,7 +135,15 @@ def _inbox(metadata: MetaData) -> Table:
             nullable=False,
         ),
         PrimaryKeyConstraint("consumer", "event_id"),
-        Index("inbox_received_at_idx", "received_at", postgresql_using="brin"),
+        # For `Inbox.later_handled`.
+        Index("inbox_key_idx", "consumer", "key", "stream_sequence"),
+        # Ranges of new pages are read whole until they are summarized.
+        Index(
+            "inbox_received_at_idx",
+            "received_at",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": "on"},
+        ),
     )
 
 
@@ -176,6 +185,8 @@ def _dead_letters(metadata: MetaData) -> Table:
         Column("resolution", Text),
         Column("resolved_at", DateTime(timezone=True)),
         Index("dead_letters_open_idx", "consumer", postgresql_where=text("resolution IS NULL")),
+        # For retention.
+        Index("dead_letters_resolved_idx", "resolved_at"),
     )
 
 
@@ -208,6 +219,21 @@ def create(connection: Connection, schema: str, runtime_role: str) -> None:
     ]
     for statement in statements:
         connection.exec_driver_sql(statement)
+
+
+def upgrade_indexes(connection: Connection, schema: str) -> None:
+    """Creates and changes the indexes of a schema of an older version of the bus, in a migration.
+
+    Those that exist are left.
+    """
+    metadata = MetaData(schema=schema)
+    BusTables.define(metadata)
+    connection.exec_driver_sql(
+        f"ALTER INDEX {schema}.inbox_received_at_idx SET (autosummarize = on)"
+    )
+    for table in metadata.sorted_tables:
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            index.create(connection, checkfirst=True)
 
 
 def _sql(name: str) -> str:

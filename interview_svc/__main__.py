@@ -11,7 +11,7 @@ from interview_svc.gateways.circuit_breaker import CircuitBreaker
 from interview_svc.gateways.payment import SERVICE_CONFIG, PaymentAccessCodes
 from interview_svc.grpc_server import ERRORS, LOGGED_FIELDS, registrations
 from interview_svc.grpc_server.dependencies import Dependencies
-from interview_svc.storage.tables import SCHEMA, bus, request_replies
+from interview_svc.storage.tables import SCHEMA, bus, check_progress, request_replies
 from interview_svc.storage.unit_of_work import UnitOfWork
 from interview_svc.workers.fallback_monitor import FallbackMonitor
 from interview_svc.workers.schedule import add_workers
@@ -29,7 +29,7 @@ NAME = ServiceName(SCHEMA)
 
 async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
     """Builds the service and runs it until `stop` is set."""
-    service = Service(config, ServiceSchema(NAME, bus, request_replies, UnitOfWork))
+    service = Service(config, ServiceSchema(NAME, bus, request_replies, check_progress, UnitOfWork))
     database = service.database
     factory = SessionFactory(question_bank.load(), lambda: new_id("ses"))
     previews = PreviewCache(config.preview_cache_seconds)

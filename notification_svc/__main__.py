@@ -8,7 +8,7 @@ from notification_svc.grpc_server import ERRORS, LOGGED_FIELDS, registrations
 from notification_svc.grpc_server.dependencies import Dependencies
 from notification_svc.mail.composer import MailComposer
 from notification_svc.mail.smtp import SmtpTransport
-from notification_svc.storage.tables import SCHEMA, bus, request_replies
+from notification_svc.storage.tables import SCHEMA, bus, check_progress, request_replies
 from notification_svc.storage.unit_of_work import UnitOfWork
 from notification_svc.use_cases.ports import IdFactory
 from notification_svc.workers.mail_metrics import MailMetrics
@@ -25,7 +25,7 @@ NAME = ServiceName(SCHEMA)
 
 async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
     """Builds the service and runs it until `stop` is set."""
-    service = Service(config, ServiceSchema(NAME, bus, request_replies, UnitOfWork))
+    service = Service(config, ServiceSchema(NAME, bus, request_replies, check_progress, UnitOfWork))
     ids = IdFactory(new_id, config.sender.domain)
     composer = MailComposer(config.sender)
     transport = SmtpTransport(config.mail_server(), composer, config.sender.domain)

@@ -10,7 +10,7 @@ from payment_svc.grpc_server import ERRORS, LOGGED_FIELDS, registrations
 from payment_svc.grpc_server.dependencies import Dependencies
 from payment_svc.messages.events import watermark
 from payment_svc.storage.access_code_loader import AccessCodeLoader
-from payment_svc.storage.tables import SCHEMA, bus, request_replies
+from payment_svc.storage.tables import SCHEMA, bus, check_progress, request_replies
 from payment_svc.storage.unit_of_work import UnitOfWork
 from payment_svc.use_cases.ports import AccessCodeFactory
 from payment_svc.workers.schedule import add_periodic_workers, add_triggered_workers
@@ -28,7 +28,9 @@ NAME = ServiceName(SCHEMA)
 
 async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
     """Builds the service and runs it until `stop` is set."""
-    service = Service(config, ServiceSchema(NAME, bus, request_replies, UnitOfWork), watermark)
+    service = Service(
+        config, ServiceSchema(NAME, bus, request_replies, check_progress, UnitOfWork), watermark
+    )
     provider = service.open_channel(config.provider())
     gateway = SandboxGateway(provider, config.provider_secrets(), config.provider_timeout_seconds)
     codes = AccessCodeFactory(lambda: new_id("acc"), lambda: generate(secrets.randbelow))

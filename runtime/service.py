@@ -21,9 +21,11 @@ from ops.v1 import ops_service_pb2_grpc
 from runtime.database.engine import create_engine
 from runtime.database.idempotency import IdempotencyStore
 from runtime.database.transactions import Transactions, Work
+from runtime.ops import bus_reconciliation
 from runtime.ops.bus_reconciliation import ScheduledBusReconciliation
 from runtime.ops.errors import ERRORS as OPS_ERRORS
 from runtime.ops.metrics import METRICS_SECONDS, BusMetrics, Metrics
+from runtime.ops.scheduled_check import Check, ScheduledCheck
 from runtime.ops.servicer import OpsServicer
 from runtime.process import Process
 from runtime.rpc.client import Peer, open_channel
@@ -46,6 +48,7 @@ class ServiceSchema(Generic[Work]):
     name: ServiceName
     bus: BusTables
     request_replies: Table
+    check_progress: Table
     unit_of_work: Callable[[AsyncConnection], Work]
 
 
@@ -117,6 +120,27 @@ class Service(Generic[Work]):
         """Runs a piece of work at an interval."""
         self._workers.append(PollingWorker(name, seconds, work))
 
+    def add_check(
+        self,
+        name: str,
+        seconds: float,
+        check: Check,
+        *,
+        on_stop: Callable[[], None] = lambda: None,
+        run_immediately: bool = True,
+    ) -> None:
+        """Runs a check at an interval, in one replica at a time: see `ScheduledCheck`."""
+        worker = ScheduledCheck(
+            name,
+            seconds,
+            check,
+            self.engine,
+            self._schema.bus,
+            on_stop=on_stop,
+            run_immediately=run_immediately,
+        )
+        self._workers.append(worker)
+
     async def run(self, api: Api, stop: asyncio.Event) -> None:
         """Serves until `stop` is set; raises what keeps the process from starting."""
         config, tables = self._config, self._schema.bus
@@ -159,19 +183,25 @@ class Service(Generic[Work]):
     def _housekeeping(self, reconciliation: BusReconciliation) -> list[Worker]:
         config, tables = self._config, self._schema.bus
         numbers = BusMetrics(self.metrics, self.engine, tables, self._consumers)
+        interval = config.bus_reconciliation_interval_seconds
         scheduled = ScheduledBusReconciliation(
+            self.engine,
+            self._schema.check_progress,
             reconciliation,
             self.metrics,
-            config.bus_reconciliation_interval_seconds,
+            interval,
+            config.full_check_hour,
             repair=config.bus_reconciliation_repair,
         )
         retention = Retention(self.engine, tables, config.retention())
         return [
             PollingWorker("bus metrics", METRICS_SECONDS, numbers.update),
-            PollingWorker(
-                "bus reconciliation",
-                config.bus_reconciliation_interval_seconds,
-                scheduled.run_round,
+            ScheduledCheck(
+                bus_reconciliation.NAME,
+                interval,
+                scheduled,
+                self.engine,
+                tables,
                 run_immediately=False,
             ),
             PollingWorker("bus retention", _RETENTION_SECONDS, retention.sweep),

@@ -197,6 +197,13 @@ class ServiceSettings(CallSettings):
     bus_reconciliation_repair: bool = Field(
         True, description="whether missing events are published or handled again"
     )
+    full_check_hour: int = Field(
+        3,
+        ge=0,
+        le=23,
+        description="hour of the day (UTC) after which the periodic checks compare everything once;"
+        " otherwise they compare what has changed",
+    )
 
     def max_token_lifetime(self) -> timedelta:
         """The longest time until the expiry of a token."""

@@ -1,5 +1,6 @@
 """Drifts: differences between interview's data and payment's shared table of access codes."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -38,3 +39,11 @@ class Drift:
     def key(self) -> tuple[DriftKind, str, str]:
         """Identifies the drift in repeated comparisons until it is repaired."""
         return self.kind, self.access_code_id, self.session_id
+
+
+@dataclass(frozen=True, slots=True)
+class DriftScope:
+    """What is compared: some orders, and some codes in payment."""
+
+    order_ids: Collection[str]
+    access_code_ids: Collection[str] = ()

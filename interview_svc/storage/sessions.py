@@ -90,11 +90,13 @@ class SqlSessions:
         statement: Select[Any] = select(sessions)
         if customer_id is not None:
             statement = statement.where(sessions.c.customer_id == customer_id)
-        for name in ("order_id", "customer_id", "status"):
+        for name in ("order_id", "customer_id"):
             if value := getattr(filters, name):
                 statement = statement.where(sessions.c[name] == value)
-        statement = pagination.after(
-            statement, sessions.c.session_id, after, limit, newest_first=True
+        status_filter = sessions.c.status, filters.status or ""
+        of_one = customer_id is not None or bool(filters.order_id or filters.customer_id)
+        statement = pagination.newest_of_status(
+            statement, sessions.c.session_id, after, limit, status_filter, of_one=of_one
         )
         return [_session(row) for row in await self._connection.execute(statement)]
 

@@ -21,11 +21,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 from eventbus import BusTables
 from runtime.database.engine import metadata as schema_metadata
 from runtime.database.idempotency import define_table
+from runtime.ops.check_progress import define_table as define_check_progress
 
 SCHEMA = "interview"
 metadata = schema_metadata(SCHEMA)
 bus = BusTables.define(metadata)
 request_replies = define_table(metadata)
+check_progress = define_check_progress(metadata)
 
 cached_codes = Table(
     "cached_codes",
@@ -49,6 +51,12 @@ cached_codes = Table(
     Index(
         "cached_codes_live_idx",
         "expire_at",
+        postgresql_where="status IN ('ACTIVE', 'SUSPENDED')",
+    ),
+    # For the reconciliation with payment, which compares live codes in the order of their orders.
+    Index(
+        "cached_codes_live_order_idx",
+        "order_id",
         postgresql_where="status IN ('ACTIVE', 'SUSPENDED')",
     ),
 )
@@ -79,6 +87,7 @@ sessions = Table(
     UniqueConstraint("order_id"),
     Index("sessions_customer_idx", "customer_id", "session_id"),
     Index("sessions_access_code_idx", "access_code_id"),
+    Index("sessions_status_idx", "status", "session_id"),
     Index("sessions_in_progress_idx", "deadline_at", postgresql_where="status = 'IN_PROGRESS'"),
 )
 

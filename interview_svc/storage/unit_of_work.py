@@ -9,10 +9,11 @@ from interview_svc.storage.feedback import SqlFeedbacks
 from interview_svc.storage.freshness import SqlFreshness
 from interview_svc.storage.qa_records import SqlQARecords
 from interview_svc.storage.sessions import SqlSessions
-from interview_svc.storage.tables import bus
+from interview_svc.storage.tables import bus, check_progress
 from interview_svc.storage.watermarks import SqlWatermarks
 from runtime.database import unit_of_work
 from runtime.database.transactions import Transactions
+from runtime.ops.check_progress import CheckProgressStore
 
 
 class UnitOfWork(unit_of_work.UnitOfWork):
@@ -27,6 +28,7 @@ class UnitOfWork(unit_of_work.UnitOfWork):
         self.freshness = SqlFreshness(connection)
         self.watermarks = SqlWatermarks(connection)
         self.drifts = SqlDrifts(connection)
+        self.check_progress = CheckProgressStore(connection, check_progress)
 
 
 Database = Transactions[UnitOfWork]

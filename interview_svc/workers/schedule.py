@@ -2,6 +2,7 @@
 
 from interview_svc.config import InterviewSettings
 from interview_svc.storage.unit_of_work import UnitOfWork
+from interview_svc.workers import scheduled_reconciliation
 from interview_svc.workers.fallback_monitor import FallbackMonitor
 from interview_svc.workers.scheduled_reconciliation import ScheduledReconciliation
 from interview_svc.workers.session_expiry import SessionExpiry
@@ -25,11 +26,20 @@ def add_workers(
     service.every(config.expiry_interval_seconds, "session expiry", expiry.run_round)
     service.every(_WATERMARK_INTERVAL_SECONDS, "watermark", tracker.update)
     service.every(METRICS_SECONDS, "fallback", fallback.update)
-    service.add_worker(
-        ScheduledReconciliation(
-            reconciliation,
-            service.metrics,
-            config.reconciliation_interval_seconds,
-            repair=config.reconciliation_repair,
-        )
+    # Every replica does, whichever has the lease: a start after a kill does not wait for it.
+    service.every(config.reconciliation_interval_seconds, "cache warm-up", reconciliation.warm_up)
+    scheduled = ScheduledReconciliation(
+        service.database,
+        reconciliation,
+        service.metrics,
+        config.full_check_hour,
+        repair=config.reconciliation_repair,
+    )
+    service.add_check(
+        scheduled_reconciliation.NAME,
+        config.reconciliation_interval_seconds,
+        scheduled,
+        on_stop=reconciliation.stop,
+        # After a start many events are in flight: the first comparison is one interval later.
+        run_immediately=False,
     )

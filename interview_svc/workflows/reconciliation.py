@@ -9,16 +9,16 @@ the same way as an event.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import structlog
 
 from interview_svc.domain.cached_code import CodeUpdate
-from interview_svc.domain.drifts import REPAIRED_BY_RECORD, Drift, DriftKind
+from interview_svc.domain.drifts import REPAIRED_BY_RECORD, Drift, DriftKind, DriftScope
 from interview_svc.domain.session_factory import SessionFactory
+from interview_svc.storage.drifts import SqlDrifts
 from interview_svc.storage.unit_of_work import Database
 from interview_svc.use_cases.code_updates import (
     correct_cached_codes,
@@ -28,12 +28,13 @@ from interview_svc.use_cases.code_updates import (
 )
 from interview_svc.use_cases.code_validation import AccessCodes
 from interview_svc.use_cases.sessions import reannounce_starts
+from runtime.batches import batches
 from runtime.clock import utc_now
 
-T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 MAX_DRIFTS = 1000
 _BATCH_SIZE = 100
+_COMPARED_AT_ONCE = 1000
 _MAX_CONCURRENT_QUERIES = 16
 _CATCH_UP_SECONDS = 8.0
 _POLL_SECONDS = 0.2
@@ -48,14 +49,6 @@ class Report:
     drifts: Sequence[Drift]
     compared_count: int
     as_of: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """What is compared: everything, or one order and the code that payment has for it."""
-
-    order_id: str = ""
-    access_code_id: str = ""
 
 
 class CodeReconciliation:
@@ -83,22 +76,34 @@ class CodeReconciliation:
         order_id: str = "",
         on_found: Callable[[Report], None] = lambda _: None,
     ) -> Report:
+        """Compares everything, or one order and the code that payment has for it: `check_scope`."""
+        scope = DriftScope([order_id], await self._access_code_ids(order_id)) if order_id else None
+        return await self.check_scope(scope, repair=repair, on_found=on_found)
+
+    async def check_scope(
+        self,
+        scope: DriftScope | None,
+        *,
+        repair: bool,
+        on_found: Callable[[Report], None] = lambda _: None,
+    ) -> Report:
         """Compares twice and, with `repair`, repairs the drifts found both times.
 
-        `on_found` gets the drifts before the repair. Raises PaymentUnavailable if payment has to be
-        queried and cannot be; the drifts are logged in that case too.
+        What had no drift is not compared again. `on_found` gets the drifts before the repair.
+        Raises PaymentUnavailable if payment has to be queried and cannot be; the drifts are logged
+        in that case too.
         """
-        scope = _Scope(order_id, await self._access_code_id(order_id) if order_id else "")
         report = await self._compare(scope)
         if report.drifts:
-            first = set(report.drifts)
             await self._wait_until_handled(report.as_of)
-            report = await self._compare(scope)
-            report = replace(report, drifts=[drift for drift in report.drifts if drift in first])
+            second = await self._compare(_scope_of(report.drifts))
+            first = set(report.drifts)
+            found = [drift for drift in second.drifts if drift in first]
+            report = Report(found, report.compared_count, second.as_of)
         on_found(report)
         try:
             if repair and report.drifts:
-                report = replace(report, drifts=await self._repair(report.drifts, scope))
+                report = replace(report, drifts=await self._repair(report.drifts))
         finally:
             for drift in report.drifts:
                 _log_drift(drift)
@@ -126,21 +131,28 @@ class CodeReconciliation:
         _log.info("cache warm-up finished", compared_count=report.compared_count)
         return True
 
-    async def _access_code_id(self, order_id: str) -> str:
-        """The code that payment has for an order without a session; empty with a session."""
+    async def _access_code_ids(self, order_id: str) -> Sequence[str]:
+        """The code that payment has for an order without a session; none with a session."""
         async with self._database.read_only() as uow:
             if await uow.sessions.exists(order_id):
-                return ""
+                return ()
         update = await self._codes.get_update(order_id=order_id)
-        return update.record.access_code_id if update else ""
+        return (update.record.access_code_id,) if update else ()
 
-    async def _compare(self, scope: _Scope) -> Report:
-        key = scope.order_id, scope.access_code_id
+    async def _compare(self, scope: DriftScope | None) -> Report:
+        """The first drifts of a scope and of its orders' codes, or of everything (None)."""
+        drifts: dict[Drift, None] = {}
+        count = 0
         async with self._database.read_only() as uow:
-            drifts = await uow.drifts.compare(*key, MAX_DRIFTS)
-            count = await uow.drifts.compared_count(*key)
+            parts = _parts(scope, uow.drifts) if scope else _everything(uow.drifts)
+            async for part in parts:
+                found = await uow.drifts.compare(part, MAX_DRIFTS - len(drifts))
+                drifts |= dict.fromkeys(found)
+                count += await uow.drifts.compared_count(part)
+                if len(drifts) == MAX_DRIFTS:
+                    break
             # Read last: everything that the queries saw was committed before it.
-            return Report(drifts, count, await uow.drifts.clock())
+            return Report(list(drifts), count, await uow.drifts.clock())
 
     async def _wait_until_handled(self, moment: datetime) -> None:
         """Waits until all events that payment committed before `moment` are handled, or a limit."""
@@ -153,7 +165,7 @@ class CodeReconciliation:
                 return
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def _repair(self, drifts: Sequence[Drift], scope: _Scope) -> Sequence[Drift]:
+    async def _repair(self, drifts: Sequence[Drift]) -> Sequence[Drift]:
         """Repairs what can be repaired; returns the drifts with `repaired` set."""
         async with self._database.read_only() as uow:
             versions = await uow.cached_codes.versions([drift.order_id for drift in drifts])
@@ -166,7 +178,7 @@ class CodeReconciliation:
         )
         unredeemed = [drift for drift in drifts if drift.kind is DriftKind.STARTED_NOT_REDEEMED]
         announced = await self._reannounce([drift.order_id for drift in unredeemed])
-        remaining = {drift.key for drift in (await self._compare(scope)).drifts}
+        remaining = {drift.key for drift in (await self._compare(_scope_of(drifts))).drifts}
         # These are repaired when payment handles the event.
         remaining -= {drift.key for drift in unredeemed if drift.order_id in announced}
         return [replace(drift, repaired=drift.key not in remaining) for drift in drifts]
@@ -197,7 +209,7 @@ class CodeReconciliation:
         unbound = _order_ids(drifts, DriftKind.SESSION_WITHOUT_CODE)
         without_session = _order_ids(drifts, DriftKind.CODE_WITHOUT_SESSION)
         by_order = {update.record.order_id: update for update in updates}
-        for batch in _batches(list(by_order.values())):
+        for batch in batches(list(by_order.values()), _BATCH_SIZE):
             rebound = unbound & {update.record.order_id for update in batch}
             missing = [update for update in batch if update.record.order_id in without_session]
             async with self._database.transaction() as uow:
@@ -214,14 +226,14 @@ class CodeReconciliation:
         unknown = {
             order_id for order_id in order_ids if order_id in replies and replies[order_id] is None
         }
-        for batch in _batches(sorted(unknown)):
+        for batch in batches(sorted(unknown), _BATCH_SIZE):
             async with self._database.transaction() as uow:
                 await delete_unknown_orders(batch, uow, clock=utc_now)
 
     async def _reannounce(self, order_ids: Sequence[str]) -> set[str]:
         """Publishes InterviewStarted again; returns the orders for which it was due."""
         announced: set[str] = set()
-        for batch in _batches(sorted(order_ids)):
+        for batch in batches(sorted(order_ids), _BATCH_SIZE):
             async with self._database.transaction() as uow:
                 announced |= await reannounce_starts(
                     batch, uow, clock=utc_now, interval=_REANNOUNCE_INTERVAL
@@ -229,8 +241,38 @@ class CodeReconciliation:
         return announced
 
 
-def _batches(items: Sequence[T]) -> list[Sequence[T]]:
-    return [items[start : start + _BATCH_SIZE] for start in range(0, len(items), _BATCH_SIZE)]
+def _scope_of(drifts: Sequence[Drift]) -> DriftScope:
+    order_ids = {drift.order_id for drift in drifts if drift.order_id}
+    access_code_ids = {drift.access_code_id for drift in drifts if drift.access_code_id}
+    return DriftScope(sorted(order_ids), sorted(access_code_ids))
+
+
+async def _parts(scope: DriftScope, drifts: SqlDrifts) -> AsyncIterator[DriftScope]:
+    """A scope in parts of limited size, the orders with their codes."""
+    named = set(scope.access_code_ids)
+    for order_ids in batches(sorted(scope.order_ids), _COMPARED_AT_ONCE):
+        codes = set(await drifts.codes_of(order_ids))
+        named -= codes
+        yield DriftScope(order_ids, sorted(codes))
+    for access_code_ids in batches(sorted(named), _COMPARED_AT_ONCE):
+        yield DriftScope((), access_code_ids)
+
+
+async def _everything(drifts: SqlDrifts) -> AsyncIterator[DriftScope]:
+    """All orders that interview knows, and all codes of payment."""
+    async for order_ids in _pages(drifts.all_order_ids):
+        yield DriftScope(order_ids)
+    async for access_code_ids in _pages(drifts.all_access_code_ids):
+        yield DriftScope((), access_code_ids)
+
+
+async def _pages(
+    page_after: Callable[[str, int], Awaitable[Sequence[str]]],
+) -> AsyncIterator[Sequence[str]]:
+    last = ""
+    while page := await page_after(last, _COMPARED_AT_ONCE):
+        yield page
+        last = page[-1]
 
 
 def _order_ids(drifts: Sequence[Drift], kind: DriftKind) -> set[str]:

@@ -2,7 +2,20 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Row, Select, cast, exists, func, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Row,
+    Select,
+    Text,
+    cast,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from notification_svc.domain.contents import RefundContent
@@ -17,17 +30,25 @@ def is_unresolved() -> ColumnElement[bool]:
     Of a mail that was sent again, the new mail counts if it needs an operator too: so each
     customer without a mail counts once. See `Notification.needs_operator`.
     """
+    # Written as in the index, so that PostgreSQL uses it: with literals, since a parameter can have
+    # any value.
     resent = table.alias("resent")
     was_resent = exists().where(resent.c.resend_of == table.c.notification_id)
-    failed = table.c.status == NotificationStatus.FAILED
-    suppressed = table.c.suppression_reason == SuppressionReason.ADDRESS_SUPPRESSED
+    failed = table.c.status == _literal(NotificationStatus.FAILED)
+    suppressed = table.c.suppression_reason == _literal(SuppressionReason.ADDRESS_SUPPRESSED)
+    kind = table.c.content.op("->>")(literal_column("'kind'"))
     is_expected = or_(
         table.c.access_code.is_not(None),
-        table.c.content["kind"].astext == RefundContent.__name__,
-        table.c.resend_of != "",
+        kind == _literal(RefundContent.__name__),
+        table.c.resend_of != literal_column("''"),
     )
     needs_operator = or_(failed, suppressed & is_expected)
-    return needs_operator & table.c.dismissed_at.is_(None) & ~was_resent
+    is_open = table.c.dismissed_at.is_(None) & table.c.resent_at.is_(None)
+    return needs_operator & is_open & ~was_resent
+
+
+def _literal(name: str) -> ColumnElement[str]:
+    return literal_column(f"'{name}'", Text)
 
 
 class SqlMailStatus:

@@ -30,7 +30,7 @@ from notification_svc.storage.contents import from_columns, to_columns
 from notification_svc.storage.mail_status import is_unresolved
 from notification_svc.storage.tables import notifications as table
 from runtime.database.unit_of_work import CollectEvents
-from runtime.rpc.pagination import after
+from runtime.rpc.pagination import newest_of_status
 
 # The columns that change.
 _STATE = (
@@ -73,6 +73,13 @@ class SqlNotifications:
             index_where=table.c.resend_of == literal_column("''"),
         )
         await self._connection.execute(statement, [_row(mail) for mail in ordered])
+        await self._mark_resent([mail.resend_of for mail in ordered if mail.resend_of])
+
+    async def _mark_resent(self, originals: Sequence[str]) -> None:
+        if not originals:
+            return
+        statement = update(table).where(table.c.notification_id.in_(originals))
+        await self._connection.execute(statement.values(resent_at=func.now()))
 
     async def get(
         self, notification_id: str, *, lock: bool = True, customer_id: str | None = None
@@ -105,11 +112,14 @@ class SqlNotifications:
             statement = statement.where(table.c.customer_id == customer_id)
         if order_id:
             statement = statement.where(table.c.order_id == order_id)
-        if status:
-            statement = statement.where(table.c.status == status)
         if unresolved_only:
             statement = statement.where(is_unresolved())
-        statement = after(statement, table.c.notification_id, last, limit, newest_first=True)
+        status_filter = table.c.status, status
+        # Unresolved ones, which are few, too: by an index on them.
+        of_one = customer_id is not None or bool(order_id) or unresolved_only
+        statement = newest_of_status(
+            statement, table.c.notification_id, last, limit, status_filter, of_one=of_one
+        )
         return [_notification(row) for row in await self._connection.execute(statement)]
 
     async def due(self, now: datetime, limit: int) -> list[Notification]:

@@ -17,11 +17,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 from eventbus import BusTables
 from runtime.database.engine import metadata as schema_metadata
 from runtime.database.idempotency import define_table
+from runtime.ops.check_progress import define_table as define_check_progress
 
 SCHEMA = "notification"
 metadata = schema_metadata(SCHEMA)
 bus = BusTables.define(metadata)
 request_replies = define_table(metadata)
+check_progress = define_check_progress(metadata)
 
 notifications = Table(
     "notifications",
@@ -52,6 +54,8 @@ notifications = Table(
     Column("sent_at", DateTime(timezone=True)),
     # When an operator gave a mail up.
     Column("dismissed_at", DateTime(timezone=True)),
+    # When it was sent again, as another mail; NULL also if a process of an earlier release did.
+    Column("resent_at", DateTime(timezone=True)),
     # The process that claimed it last; see `storage/claim_holders.py`.
     Column("claimed_by", Text),
     # An attempt ended without a known outcome.
@@ -67,12 +71,18 @@ notifications = Table(
     ),
     Index("notifications_order_idx", "order_id", "notification_id"),
     Index("notifications_customer_idx", "customer_id", "notification_id"),
+    Index("notifications_status_idx", "status", "notification_id"),
     Index("notifications_due_idx", "due_at", postgresql_where=text("due_at IS NOT NULL")),
-    # Mails that may need an operator: few among many, and counted every few seconds.
+    # Mails that need an operator: few among many, and counted every few seconds. The condition is
+    # that of `mail_status.is_unresolved`.
     Index(
-        "notifications_failed_idx",
+        "notifications_unresolved_idx",
         "notification_id",
-        postgresql_where=text("status = 'FAILED' OR suppression_reason = 'ADDRESS_SUPPRESSED'"),
+        postgresql_where=text(
+            "(status = 'FAILED' OR suppression_reason = 'ADDRESS_SUPPRESSED' AND"
+            " (access_code IS NOT NULL OR content ->> 'kind' = 'RefundContent' OR resend_of <> ''))"
+            " AND dismissed_at IS NULL AND resent_at IS NULL"
+        ),
     ),
     Index("notifications_resend_idx", "resend_of", postgresql_where=text("resend_of <> ''")),
     # At most one mail per order is being sent.

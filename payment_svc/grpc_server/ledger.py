@@ -13,7 +13,7 @@ class LedgerServicer(PaymentServicerBase):
         self, request: payment_service_pb2.CheckLedgerRequest, _context: Context
     ) -> payment_service_pb2.CheckLedgerResponse:
         async with self._database.read_only() as uow:
-            report = await uow.ledger.check(request.order_id)
+            report = await uow.ledger.check([request.order_id] if request.order_id else None)
         return payment_service_pb2.CheckLedgerResponse(
             checked_count=report.checked_count,
             imbalances=[replies.ledger_entry(entry) for entry in report.imbalances],

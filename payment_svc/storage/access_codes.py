@@ -16,7 +16,7 @@ from payment_svc.storage.tables import access_code_events as audit
 from payment_svc.storage.tables import access_codes as table
 from payment_svc.storage.upsert import upsert
 from runtime.database.unit_of_work import CollectEvents
-from runtime.rpc.pagination import after as entries_after
+from runtime.rpc.pagination import newest_of_status
 
 _COLUMNS = [column.name for column in table.columns]
 
@@ -70,9 +70,10 @@ class SqlAccessCodes:
         statement: Select[Any] = select(table)
         if order_id:
             statement = statement.where(table.c.order_id == order_id)
-        if status:
-            statement = statement.where(table.c.status == status)
-        statement = entries_after(statement, table.c.id, after, limit, newest_first=True)
+        status_filter = table.c.status, status
+        statement = newest_of_status(
+            statement, table.c.id, after, limit, status_filter, of_one=bool(order_id)
+        )
         return await self._all(statement)
 
     async def audit_page(self, access_code_id: str, after: str, limit: int) -> Sequence[AuditEntry]:

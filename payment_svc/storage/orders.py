@@ -16,7 +16,7 @@ from payment_svc.storage.tables import orders as table
 from payment_svc.storage.tables import payments
 from payment_svc.storage.upsert import upsert
 from runtime.database.unit_of_work import CollectEvents
-from runtime.rpc.pagination import after as entries_after
+from runtime.rpc.pagination import newest_of_status
 
 PAST_EXPIRY = and_(table.c.status == OrderStatus.PENDING_PAYMENT, table.c.expire_at <= func.now())
 _OPEN_PAYMENT = exists().where(
@@ -57,9 +57,11 @@ class SqlOrders:
             statement = statement.where(table.c.customer_id == visible_to)
         if customer_id:
             statement = statement.where(table.c.customer_id == customer_id)
-        if status:
-            statement = statement.where(table.c.status == status)
-        statement = entries_after(statement, table.c.order_id, after, limit, newest_first=True)
+        status_filter = table.c.status, status
+        of_one = visible_to is not None or bool(customer_id)
+        statement = newest_of_status(
+            statement, table.c.order_id, after, limit, status_filter, of_one=of_one
+        )
         return [_order(row) for row in await self._connection.execute(statement)]
 
     async def ids_due_to_expire(self, limit: int) -> list[str]:

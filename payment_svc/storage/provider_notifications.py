@@ -25,7 +25,7 @@ from payment_svc.domain.provider_notifications import (
     ProviderNotificationStatus,
 )
 from payment_svc.storage.tables import provider_notifications as table
-from runtime.rpc.pagination import after as entries_after
+from runtime.rpc.pagination import newest_of_status
 
 UNRESOLVED = and_(
     table.c.status == ProviderNotificationStatus.QUARANTINED, table.c.dismissed_at.is_(None)
@@ -89,12 +89,13 @@ class SqlProviderNotifications:
     ) -> Sequence[ProviderNotification]:
         """Notifications after the id `after`, newest first; "" does not filter."""
         statement = select(table)
-        if status:
-            statement = statement.where(table.c.status == status)
         if unresolved_only:
             statement = statement.where(UNRESOLVED)
-        column = table.c.provider_notification_id
-        statement = entries_after(statement, column, after, limit, newest_first=True)
+        column, status_filter = table.c.provider_notification_id, (table.c.status, status)
+        # Unresolved ones, which are few, by an index on them.
+        statement = newest_of_status(
+            statement, column, after, limit, status_filter, of_one=unresolved_only
+        )
         return [_notification(row) for row in await self._connection.execute(statement)]
 
 

@@ -16,7 +16,7 @@ from payment_svc.storage.orders import of_customer
 from payment_svc.storage.tables import refunds as table
 from payment_svc.storage.upsert import upsert
 from runtime.database.unit_of_work import CollectEvents
-from runtime.rpc.pagination import after as entries_after
+from runtime.rpc.pagination import newest_of_status
 
 _OPEN = table.c.status.in_(sorted(OPEN))
 _FIELDS = [
@@ -110,11 +110,14 @@ class SqlRefunds:
         statement = of_customer(select(table), table.c.order_id, customer_id)
         if order_id:
             statement = statement.where(table.c.order_id == order_id)
-        if status:
-            statement = statement.where(table.c.status == status)
         if created_before:
             statement = statement.where(_OPEN, table.c.created_at <= created_before)
-        statement = entries_after(statement, table.c.refund_id, after, limit, newest_first=True)
+        status_filter = table.c.status, status
+        # Of the open ones, which are few, too: by an index on them.
+        of_one = customer_id is not None or bool(order_id or created_before)
+        statement = newest_of_status(
+            statement, table.c.refund_id, after, limit, status_filter, of_one=of_one
+        )
         return await self._all(statement)
 
     async def save(self, refund: Refund) -> None:

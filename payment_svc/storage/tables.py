@@ -19,11 +19,13 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from eventbus import BusTables
 from runtime.database.engine import metadata as schema_metadata
 from runtime.database.idempotency import define_table
+from runtime.ops.check_progress import define_table as define_check_progress
 
 SCHEMA = "payment"
 metadata = schema_metadata(SCHEMA)
 bus = BusTables.define(metadata)
 request_replies = define_table(metadata)
+check_progress = define_check_progress(metadata)
 
 products = Table(
     "products",
@@ -56,6 +58,7 @@ orders = Table(
     Column("refunded_minor", BigInteger, nullable=False, server_default="0"),
     Column("payment_id", Text, nullable=False, server_default=""),
     Index("orders_customer_idx", "customer_id", "order_id"),
+    Index("orders_status_idx", "status", "order_id"),
     # Unpaid orders: few, and queried every few seconds.
     Index("orders_unpaid_idx", "expire_at", postgresql_where="status = 'PENDING_PAYMENT'"),
 )
@@ -80,6 +83,8 @@ payments = Table(
     Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     UniqueConstraint("caller", "request_id"),
     Index("payments_order_idx", "order_id", "payment_id"),
+    # For the ledger check, of what has changed.
+    Index("payments_captured_idx", "updated_at", postgresql_where="captured_minor IS NOT NULL"),
     # Open payments: few, and queried every few seconds.
     Index(
         "payments_due_idx",
@@ -120,12 +125,7 @@ provider_notifications = Table(
         "provider_notification_id",
         postgresql_where="status = 'QUARANTINED' AND dismissed_at IS NULL",
     ),
-    # Quarantined notifications: few among many, and listed by operators.
-    Index(
-        "provider_notifications_quarantined_idx",
-        "provider_notification_id",
-        postgresql_where="status = 'QUARANTINED'",
-    ),
+    Index("provider_notifications_status_idx", "status", "provider_notification_id"),
 )
 
 access_codes = Table(
@@ -145,6 +145,8 @@ access_codes = Table(
     Column("replaced_by", Text, nullable=False, server_default=""),
     Index("code_idx", "code", unique=True),
     Index("status_idx", "status"),
+    # For pages: `status_idx` has no order.
+    Index("access_codes_status_idx", "status", "id"),
     # Codes that can still expire.
     Index(
         "access_codes_live_idx", "expire_at", postgresql_where="status IN ('ACTIVE', 'SUSPENDED')"
@@ -193,6 +195,9 @@ refunds = Table(
     Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     UniqueConstraint("caller", "request_id"),
     Index("refunds_order_idx", "order_id", "refund_id"),
+    Index("refunds_status_idx", "status", "refund_id"),
+    # For the ledger check, of what has changed.
+    Index("refunds_updated_idx", "updated_at"),
     # Open refunds: few, and queried every few seconds.
     Index("refunds_due_idx", "due_at", postgresql_where=_WITHOUT_OUTCOME),
     # One open refund of an order's price at a time.

@@ -12,9 +12,10 @@ from payment_svc.storage.products import SqlProducts
 from payment_svc.storage.provider_notifications import SqlProviderNotifications
 from payment_svc.storage.refunds import SqlRefunds
 from payment_svc.storage.settlement import SqlSettlement
-from payment_svc.storage.tables import bus
+from payment_svc.storage.tables import bus, check_progress
 from runtime.database import unit_of_work
 from runtime.database.transactions import Transactions
+from runtime.ops.check_progress import CheckProgressStore
 
 
 class UnitOfWork(unit_of_work.UnitOfWork):
@@ -30,6 +31,7 @@ class UnitOfWork(unit_of_work.UnitOfWork):
         self.products = SqlProducts(connection)
         self.ledger = SqlLedger(connection)
         self.settlement = SqlSettlement(connection)
+        self.check_progress = CheckProgressStore(connection, check_progress)
 
     async def catalogue(self) -> Catalogue:
         """The catalogue of all products."""

@@ -4,7 +4,7 @@ Backing is the part of the price of a paid order that was not refunded; owed is 
 was not refunded yet.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,5 +35,5 @@ class LedgerReport:
 class Ledger(Protocol):
     """The money of all orders at one moment."""
 
-    async def check(self, order_id: str, limit: int) -> LedgerReport:
-        """Checks one order, or all (""); reports up to `limit` imbalances."""
+    async def check(self, order_ids: Collection[str] | None, limit: int) -> LedgerReport:
+        """Checks these orders, or all (None); reports up to `limit` imbalances."""

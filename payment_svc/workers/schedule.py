@@ -6,6 +6,7 @@ from payment_svc.config import PaymentSettings
 from payment_svc.gateways import PaymentGateway
 from payment_svc.storage.unit_of_work import UnitOfWork
 from payment_svc.use_cases.ports import AccessCodeFactory
+from payment_svc.workers import ledger_check
 from payment_svc.workers.access_code_expiry import AccessCodeExpiry
 from payment_svc.workers.ledger_check import LedgerCheck
 from payment_svc.workers.order_expiry import OrderExpiry
@@ -56,7 +57,7 @@ def add_periodic_workers(
     followup = RefundFollowup(
         database, service.metrics, config.refund_repeat_after(), config.refund_overdue_after()
     )
-    ledger = LedgerCheck(database, service.metrics)
+    ledger = LedgerCheck(database, service.metrics, config.full_check_hour)
     settlement = SettlementMetrics(database, service.metrics)
     reconciliation_seconds = config.reconciliation_interval_seconds
     every(reconciliation_seconds, "payment reconciliation", reconciliation.process_due)
@@ -67,4 +68,4 @@ def add_periodic_workers(
     every(
         config.expiry_interval_seconds, "access code expiry", AccessCodeExpiry(database).run_round
     )
-    every(config.bus_reconciliation_interval_seconds, "ledger check", ledger.run_round)
+    service.add_check(ledger_check.NAME, config.bus_reconciliation_interval_seconds, ledger)

@@ -11,7 +11,7 @@ from payment_svc.storage import tables as payment_tables
 from tests.integration.drivers.databases import Databases, ServiceDatabase, open_databases
 
 # The catalogue and the tables of one row are part of the schema.
-_FILLED_BY_MIGRATIONS = {"products", "outbox_published", "outbox_dropped", "payment_watermark"}
+_FILLED_BY_MIGRATIONS = {"products", "outbox_dropped", "payment_watermark"}
 _TABLES = {
     table
     for module in (payment_tables, interview_tables, notification_tables)

@@ -22,25 +22,26 @@ from devstack.servers.postgres import DATABASE, ROLES_SQL
 from devstack.stack import Stack
 from runtime.database.engine import DatabaseNotReady, wait_until_ready
 from runtime.database.migrate import upgrade
-from runtime.database.revisions import served_code
+from runtime.database.revisions import head_revision, served_code
 from runtime.database_url import DatabaseUrl
 from runtime.service_name import ServiceName
 
 NAME = ServiceName("notification")
-NEXT = """
+CODE = head_revision(NAME.package)
+NEXT = f"""
 from alembic import op
 
-revision, down_revision = "0002", "0001"
-{statement}
+revision, down_revision = "next", "{CODE}"
+{{statement}}
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE notification.notifications {change}")
+    op.execute("ALTER TABLE notification.notifications {{change}}")
 """
-EXPANDS = NEXT.format(statement='oldest_served_code = "0001"', change="ADD COLUMN colour text")
+EXPANDS = NEXT.format(statement=f'oldest_served_code = "{CODE}"', change="ADD COLUMN colour text")
 CONTRACTS = NEXT.format(
-    statement='oldest_served_code = "0002"', change="DROP COLUMN suppression_reason"
+    statement='oldest_served_code = "next"', change="DROP COLUMN suppression_reason"
 )
-NOT_SERVED = "which does not serve this code, revision 0001"
+NOT_SERVED = f"which does not serve this code, revision {CODE}"
 SILENT = NEXT.format(statement="", change="ADD COLUMN colour text")
 
 
@@ -72,7 +73,7 @@ class Release:
         return process.returncode, output.decode()
 
     def add_migration(self, text: str) -> None:
-        (self.newer / NAME.package / "migrations" / "versions" / "0002_next.py").write_text(text)
+        (self.newer / NAME.package / "migrations" / "versions" / "next.py").write_text(text)
 
     async def start(self) -> None:
         """What the older code does first when it starts; raises DatabaseNotReady."""
@@ -123,7 +124,7 @@ async def test_code_does_not_start_on_a_newer_schema_that_serves_it_no_longer(
 
 
 async def test_code_does_not_start_on_an_older_schema(release: Release) -> None:
-    """The code at revision 0001 finds a schema at 0000."""
+    """As if the migrations of this code had not run."""
     connection = await asyncpg.connect(release.url("notification_owner").replace("+asyncpg", ""))
     await connection.execute("UPDATE notification.alembic_version SET version_num = '0000'")
     await connection.close()
@@ -154,8 +155,8 @@ async def test_the_migration_command_of_rolled_back_code_says_that_the_schema_se
     status, output = await release.migrate()
     assert status == 1
     assert output == (
-        "migrate notification_svc: schema notification is at revision 0002, which does not serve"
-        " this code, revision 0001\n"
+        "migrate notification_svc: schema notification is at revision next, which does not serve"
+        f" this code, revision {CODE}\n"
     )
 
 
@@ -163,7 +164,7 @@ async def test_a_migration_that_does_not_state_what_it_serves_is_not_run(release
     release.add_migration(SILENT)
     status, output = await release.migrate(release.newer)
     assert status == 1
-    assert output.startswith("migrate notification_svc: migration 0002 states oldest_served_code")
+    assert output.startswith("migrate notification_svc: migration next states oldest_served_code")
     assert len(output.splitlines()) == 1
     await release.start()
 

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from interview_svc.domain.cached_code import CodeStatus, CodeUpdate
-from interview_svc.domain.drifts import Drift, DriftKind
+from interview_svc.domain.drifts import Drift, DriftKind, DriftScope
 from interview_svc.domain.events import InterviewStarted, ValidationSource
 from interview_svc.domain.session_state import SessionStatus
 from interview_svc.use_cases.code_updates import apply_code_updates
@@ -39,20 +39,42 @@ WITHOUT_RIGHT = Drift(DriftKind.USED_WITHOUT_RIGHT, "ord_1", "acc_1_1", "ses_1",
 
 
 class Comparisons:
-    """What successive comparisons find; the last one is found by all later ones too."""
+    """What successive comparisons find; the last one is found by all later ones too.
+
+    A comparison has parts, and ends with a look at the clock. `keys` are the orders and codes that
+    each has compared; "everything" is one order and one code.
+    """
 
     def __init__(self, *found: Sequence[Drift]) -> None:
-        self._found, self.keys = list(found), list[tuple[str, str]]()
+        self._found, self.keys = list(found), list[tuple[set[str], set[str]]]()
+        self._ended = True
 
-    async def compare(self, order_id: str, access_code_id: str, limit: int) -> Sequence[Drift]:
-        assert limit == MAX_DRIFTS
-        self.keys.append((order_id, access_code_id))
+    async def compare(self, scope: DriftScope, limit: int) -> Sequence[Drift]:
+        is_first, self._ended = self._ended, False
+        if is_first:
+            assert limit == MAX_DRIFTS
+            self.keys.append((set(), set()))
+        order_ids, access_code_ids = self.keys[-1]
+        order_ids.update(scope.order_ids)
+        access_code_ids.update(scope.access_code_ids)
+        if not is_first:
+            return ()
         return self._found.pop(0) if len(self._found) > 1 else self._found[0]
 
-    async def compared_count(self, *_key: str) -> int:
-        return 7
+    async def compared_count(self, scope: DriftScope) -> int:
+        return 7 if scope.order_ids else 0
+
+    async def codes_of(self, _order_ids: Sequence[str]) -> Sequence[str]:
+        return ()
+
+    async def all_order_ids(self, after: str, _limit: int) -> Sequence[str]:
+        return () if after else ("ord_1",)
+
+    async def all_access_code_ids(self, after: str, _limit: int) -> Sequence[str]:
+        return () if after else ("acc_1_1",)
 
     async def clock(self) -> datetime:
+        self._ended = True
         return NOW + timedelta(seconds=len(self.keys))
 
 
@@ -172,20 +194,28 @@ async def test_a_stop_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("order_id", "key", "queries"),
     [
-        ("", ("", ""), []),
-        ("ord_1", ("ord_1", ""), []),
+        ("", ({"ord_1"}, {"acc_1_1"}), []),
+        ("ord_1", ({"ord_1"}, set()), []),
         # Without a session, the shared table has no order: payment knows its code.
-        ("ord_2", ("ord_2", "acc_2_1"), [{"order_id": "ord_2"}]),
-        ("ord_3", ("ord_3", ""), [{"order_id": "ord_3"}]),
+        ("ord_2", ({"ord_2"}, {"acc_2_1"}), [{"order_id": "ord_2"}]),
+        ("ord_3", ({"ord_3"}, set()), [{"order_id": "ord_3"}]),
     ],
 )
 async def test_a_check_of_one_order_compares_its_session_or_its_code(
-    order_id: str, key: tuple[str, str], queries: list[dict[str, str]]
+    order_id: str, key: tuple[set[str], set[str]], queries: list[dict[str, str]]
 ) -> None:
     database = Database(await prepared_order(), [])
     database.records = {"ord_2": payment_completed(2)}
     await database.check(repair=False, order_id=order_id)
     assert (database.comparisons.keys, database.queries) == ([key], queries)
+
+
+async def test_only_what_has_a_drift_is_compared_again() -> None:
+    """Before and after the repair: the rest of everything is not."""
+    database = Database(await prepared_order(), [STALE, WITHOUT_SESSION])
+    await database.check()
+    again = {"ord_1"}, {"acc_1_1", "acc_2_1"}
+    assert database.comparisons.keys == [({"ord_1"}, {"acc_1_1"}), again, again]
 
 
 # Repairs
