@@ -9,6 +9,7 @@ https://www.postgresql.org/docs/current/errcodes-appendix.html
 import errno
 import socket
 import ssl
+import time
 from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any
@@ -17,6 +18,7 @@ from asyncpg import exceptions as asyncpg_errors
 from sqlalchemy import event, exc
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 
 class Fault(Enum):
@@ -148,6 +150,8 @@ _ASYNCPG_ERRORS = (
 _STATEMENT_TEXTS = ("query arguments", "the server expects")
 # The pool gave up after the connections that it opened were closed at once.
 _RECONNECTION_FAILED = "This connection is closed"
+_UNUSED_SINCE = "unused_since"
+_UNUSED_SECONDS = 10.0
 
 
 def fault_of(error: BaseException) -> Fault:
@@ -190,9 +194,34 @@ def discard_failed_connections(engine: AsyncEngine) -> None:
     @event.listens_for(engine.sync_engine, "handle_error")
     def on_error(context: ExceptionContext) -> None:
         fault = fault_of(context.original_exception)
-        if context.is_pre_ping or fault in (Fault.CONNECTION, Fault.SERVER):
+        if fault in (Fault.CONNECTION, Fault.SERVER):
             context.is_disconnect = True
             context.invalidate_pool_on_disconnect = fault is Fault.SERVER
+
+
+def replace_closed_connections(engine: AsyncEngine) -> None:
+    """Lets the pool replace connections that ended while they were in it.
+
+    A server that restarts closes its connections, which the driver notices without a query. Only a
+    connection that was unused for seconds gets a query first: its host, or a firewall's memory of
+    it, may be gone without a trace. SQLAlchemy's own pre-ping costs three round trips each time.
+    """
+
+    @event.listens_for(engine.sync_engine, "checkin")
+    def on_checkin(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_UNUSED_SINCE] = time.monotonic()
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def on_checkout(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        if connection.driver_connection.is_closed():
+            raise exc.DisconnectionError("the connection was closed")
+        unused_since = record.info.get(_UNUSED_SINCE)
+        if unused_since is None or time.monotonic() - unused_since < _UNUSED_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except Exception as error:
+            raise exc.InvalidatePoolError(f"the connection failed: {error}") from error
 
 
 def driver_error(error: BaseException) -> BaseException:

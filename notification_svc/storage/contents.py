@@ -6,8 +6,6 @@ The JSON is written and read here only; a field that is added later needs a defa
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row
-
 from notification_svc.domain.contents import (
     AccessCodeContent,
     CancelReason,
@@ -25,12 +23,12 @@ _CODE = ("access_code_id", "access_code", "version", "product_id", "expire_at")
 def to_columns(content: Content) -> dict[str, Any]:
     """The columns of a content."""
     if isinstance(content, AccessCodeContent):
-        return {**asdict(content), "content": None}
+        return {**{name: getattr(content, name) for name in _CODE}, "content": None}
     document = {"kind": type(content).__name__, **asdict(content)}
     return {**dict.fromkeys(_CODE), "content": document}
 
 
-def from_columns(row: Row[Any]) -> Content:
+def from_columns(row: Any) -> Content:
     """The content of a row."""
     if row.content is None:
         return AccessCodeContent(**{name: getattr(row, name) for name in _CODE})

@@ -1,12 +1,11 @@
 """Notifications in PostgreSQL."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    Row,
+    ColumnElement,
     Select,
     bindparam,
     exists,
@@ -19,6 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eventbus.fixed_statement import FixedStatement
 from notification_svc.domain.notifications import (
     Notification,
     NotificationNotFound,
@@ -55,6 +55,41 @@ _FIXED = (
     "created_at",
 )
 
+# All but `resent_at`, which an update sets.
+_COLUMNS = [name for name in table.columns.keys() if name != "resent_at"]  # noqa: SIM118
+# Of an event and recipient there is one mail, except for resends.
+_ADD_NEW = FixedStatement(
+    insert(table).on_conflict_do_nothing(
+        index_elements=[table.c.event_id, table.c.email],
+        index_where=table.c.resend_of == literal_column("''"),
+    ),
+    _COLUMNS,
+)
+_BY_ID = select(table).where(table.c.notification_id == bindparam("notification_id"))
+_LOCK = FixedStatement(_BY_ID.with_for_update())
+_SAVE = FixedStatement(
+    update(table)
+    .where(table.c.notification_id == bindparam("id"))
+    .values({name: bindparam(f"new_{name}") for name in _STATE})
+)
+
+
+def _due() -> FixedStatement:
+    sending = table.alias("sending")
+    status: ColumnElement[str] = literal_column(f"'{NotificationStatus.SENDING}'")
+    is_sending = exists().where(sending.c.order_id == table.c.order_id, sending.c.status == status)
+    return FixedStatement(
+        select(table)
+        .where(table.c.due_at <= bindparam("now"))
+        .where(or_(table.c.status == status, ~is_sending))
+        .order_by(table.c.due_at)
+        .limit(bindparam("max_count"))
+        .with_for_update(skip_locked=True)
+    )
+
+
+_DUE = _due()
+
 
 class SqlNotifications:
     """The repository of notifications."""
@@ -68,11 +103,7 @@ class SqlNotifications:
             return
         # In a fixed order: two replicas that add the same would deadlock otherwise.
         ordered = sorted(notifications, key=lambda mail: (mail.event_id, mail.recipient.email))
-        statement = insert(table).on_conflict_do_nothing(
-            index_elements=[table.c.event_id, table.c.email],
-            index_where=table.c.resend_of == literal_column("''"),
-        )
-        await self._connection.execute(statement, [_row(mail) for mail in ordered])
+        await _ADD_NEW.execute_many(self._connection, [_row(mail) for mail in ordered])
         await self._mark_resent([mail.resend_of for mail in ordered if mail.resend_of])
 
     async def _mark_resent(self, originals: Sequence[str]) -> None:
@@ -85,11 +116,15 @@ class SqlNotifications:
         self, notification_id: str, *, lock: bool = True, customer_id: str | None = None
     ) -> Notification:
         """One notification, of `customer_id` if it is given; raises NotificationNotFound."""
-        statement = select(table).where(table.c.notification_id == notification_id)
-        if customer_id is not None:
-            statement = statement.where(table.c.customer_id == customer_id)
-        statement = statement.with_for_update() if lock else statement
-        if (row := (await self._connection.execute(statement)).first()) is None:
+        names = {"notification_id": notification_id}
+        if lock and customer_id is None:
+            row: Any = await _LOCK.first(self._connection, names)
+        else:
+            statement = _BY_ID.with_for_update() if lock else _BY_ID
+            if customer_id is not None:
+                statement = statement.where(table.c.customer_id == customer_id)
+            row = (await self._connection.execute(statement, names)).first()
+        if row is None:
             raise NotificationNotFound(f"no notification {notification_id}")
         return _notification(row)
 
@@ -127,21 +162,8 @@ class SqlNotifications:
 
         At most one per order, and none while another is SENDING.
         """
-        sending = table.alias("sending")
-        is_sending = exists().where(
-            sending.c.order_id == table.c.order_id,
-            sending.c.status == NotificationStatus.SENDING,
-        )
-        statement = (
-            select(table)
-            .where(table.c.due_at <= now)
-            .where(or_(table.c.status == NotificationStatus.SENDING, ~is_sending))
-            .order_by(table.c.due_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
         found: dict[str, Notification] = {}
-        for row in await self._connection.execute(statement):
+        for row in await _DUE.fetch(self._connection, {"now": now, "max_count": limit}):
             found.setdefault(row.order_id, _notification(row))
         return list(found.values())
 
@@ -166,30 +188,25 @@ class SqlNotifications:
 
     async def save_many(self, notifications: Sequence[Notification]) -> None:
         """Updates."""
-        if not notifications:
-            return
-        statement = (
-            update(table)
-            .where(table.c.notification_id == bindparam("id"))
-            .values({name: bindparam(f"new_{name}") for name in _STATE})
-        )
         rows = [
             {"id": mail.notification_id, **{f"new_{name}": getattr(mail, name) for name in _STATE}}
             for mail in notifications
         ]
-        await self._connection.execute(statement, rows)
+        await _SAVE.execute_many(self._connection, rows)
         self._collect_events(notifications)
 
 
 def _row(aggregate: Notification) -> dict[str, Any]:
     return {
         **{name: getattr(aggregate, name) for name in (*_FIXED, *_STATE)},
-        **asdict(aggregate.recipient),
+        "email": aggregate.recipient.email,
+        "display_name": aggregate.recipient.display_name,
+        "language_code": aggregate.recipient.language_code,
         **to_columns(aggregate.content),
     }
 
 
-def _notification(row: Row[Any]) -> Notification:
+def _notification(row: Any) -> Notification:
     values = {name: getattr(row, name) for name in (*_FIXED, *_STATE)}
     values["status"] = NotificationStatus(row.status)
     values["suppression_reason"] = (

@@ -7,10 +7,21 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eventbus.fixed_statement import FixedStatement, any_of
 from notification_svc.domain.preferences import MailPreferences
 from notification_svc.domain.suppressions import Suppression, SuppressionNotFound
 from notification_svc.storage.tables import mail_preferences, suppressions
 from runtime.rpc.pagination import after
+
+_SUPPRESSED = FixedStatement(
+    select(suppressions.c.email).where(suppressions.c.email == any_of("emails"))
+)
+_DECLINING = FixedStatement(
+    select(mail_preferences.c.customer_id).where(
+        mail_preferences.c.customer_id == any_of("customer_ids"),
+        mail_preferences.c.feedback_declined,
+    )
+)
 
 
 class SqlSuppressions:
@@ -21,8 +32,8 @@ class SqlSuppressions:
 
     async def among(self, emails: Collection[str]) -> set[str]:
         """Those of the addresses that are suppressed."""
-        statement = select(suppressions.c.email).where(suppressions.c.email.in_(emails))
-        return set((await self._connection.execute(statement)).scalars())
+        rows = await _SUPPRESSED.fetch(self._connection, {"emails": list(emails)})
+        return {row.email for row in rows}
 
     async def add(self, suppression: Suppression) -> Suppression:
         """Adds an address; returns the existing entry if there is one."""
@@ -65,11 +76,8 @@ class SqlPreferences:
 
     async def declining_feedback(self, customer_ids: Collection[str]) -> set[str]:
         """Those of the customers who declined mails about feedback."""
-        table = mail_preferences
-        statement = select(table.c.customer_id).where(
-            table.c.customer_id.in_(customer_ids), table.c.feedback_declined
-        )
-        return set((await self._connection.execute(statement)).scalars())
+        rows = await _DECLINING.fetch(self._connection, {"customer_ids": list(customer_ids)})
+        return {row.customer_id for row in rows}
 
     async def save(self, preferences: MailPreferences) -> None:
         """Adds or updates."""

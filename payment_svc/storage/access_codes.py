@@ -1,13 +1,13 @@
 """The repository of access codes and their audit."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Text, cast, func, insert, select
+from sqlalchemy import Select, Text, bindparam, cast, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eventbus.fixed_statement import FixedStatement, any_of
 from payment_svc.domain.access_code_errors import AccessCodeNotFound
 from payment_svc.domain.access_code_events import AuditEntry
 from payment_svc.domain.access_code_status import AccessCodeStatus, Hold
@@ -19,6 +19,13 @@ from runtime.database.unit_of_work import CollectEvents
 from runtime.rpc.pagination import newest_of_status
 
 _COLUMNS = [column.name for column in table.columns]
+_AUDIT_COLUMNS = [column.name for column in audit.columns]
+_ORDER_ID = FixedStatement(select(table.c.order_id).where(table.c.id == bindparam("id")))
+_LOCK_MANY = FixedStatement(
+    select(table).where(table.c.id == any_of("ids")).order_by(table.c.id).with_for_update()
+)
+_UPSERT = upsert(table)
+_ADD_AUDIT = FixedStatement(insert(audit), _AUDIT_COLUMNS)
 
 
 class SqlAccessCodes:
@@ -29,11 +36,10 @@ class SqlAccessCodes:
 
     async def order_id_of(self, access_code_id: str) -> str:
         """Returns the code's order, which never changes; raises AccessCodeNotFound."""
-        statement = select(table.c.order_id).where(table.c.id == access_code_id)
-        order_id: str | None = await self._connection.scalar(statement)
-        if order_id is None:
+        row = await _ORDER_ID.first(self._connection, {"id": access_code_id})
+        if row is None:
             raise AccessCodeNotFound(f"no access code {access_code_id}")
-        return order_id
+        return str(row.order_id)
 
     async def get(self, access_code_id: str) -> AccessCode:
         """Locks and returns a code; raises AccessCodeNotFound."""
@@ -44,8 +50,8 @@ class SqlAccessCodes:
 
     async def get_many(self, ids: Sequence[str]) -> dict[str, AccessCode]:
         """Locks the existing codes, sorted by id, and returns them by id."""
-        statement = select(table).where(table.c.id.in_(ids)).order_by(table.c.id)
-        return {code.id: code for code in await self._all(statement.with_for_update())}
+        rows = await _LOCK_MANY.fetch(self._connection, {"ids": list(ids)})
+        return {row.id: access_code(row) for row in rows}
 
     async def get_due_to_expire(self, now: datetime, limit: int) -> Sequence[AccessCode]:
         """Locks and returns ACTIVE or SUSPENDED codes past `expire_at`; skips locked ones."""
@@ -87,10 +93,13 @@ class SqlAccessCodes:
 
     async def save_many(self, codes: Sequence[AccessCode]) -> None:
         """Inserts or updates, and appends the new audit entries."""
-        await upsert(self._connection, table, [_row(code) for code in codes])
-        entries = [asdict(entry) for code in codes for entry in code.audit]
-        if entries:
-            await self._connection.execute(insert(audit), entries)
+        await _UPSERT.execute_many(self._connection, [_row(code) for code in codes])
+        entries = [
+            {name: getattr(entry, name) for name in _AUDIT_COLUMNS}
+            for code in codes
+            for entry in code.audit
+        ]
+        await _ADD_AUDIT.execute_many(self._connection, entries)
         for code in codes:
             code.audit.clear()
         self._collect_events(codes)

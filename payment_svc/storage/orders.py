@@ -1,12 +1,12 @@
 """The repository of orders."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, exists, func, select
+from sqlalchemy import Select, and_, bindparam, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eventbus.fixed_statement import FixedStatement, any_of
 from payment_svc.domain.money import Money
 from payment_svc.domain.order_errors import OrderNotFound
 from payment_svc.domain.orders import Order, OrderStatus
@@ -23,6 +23,16 @@ _OPEN_PAYMENT = exists().where(
     payments.c.order_id == table.c.order_id,
     payments.c.status.in_([status for status in PaymentStatus if status not in FINAL]),
 )
+_BY_ID = select(table).where(table.c.order_id == bindparam("order_id"))
+_FIND = FixedStatement(_BY_ID)
+_LOCK = FixedStatement(_BY_ID.with_for_update())
+_LOCK_MANY = FixedStatement(
+    select(table)
+    .where(table.c.order_id == any_of("ids"))
+    .order_by(table.c.order_id)
+    .with_for_update()
+)
+_UPSERT = upsert(table)
 
 
 class SqlOrders:
@@ -33,16 +43,14 @@ class SqlOrders:
 
     async def get(self, order_id: str, *, lock: bool = True) -> Order:
         """Returns an order; raises OrderNotFound."""
-        statement = select(table).where(table.c.order_id == order_id)
-        statement = statement.with_for_update() if lock else statement
-        if (row := (await self._connection.execute(statement)).first()) is None:
+        statement = _LOCK if lock else _FIND
+        if (row := await statement.first(self._connection, {"order_id": order_id})) is None:
             raise OrderNotFound(f"no order {order_id}")
         return _order(row)
 
     async def get_many(self, ids: Sequence[str]) -> dict[str, Order]:
         """Locks the existing orders, sorted by id, and returns them by id."""
-        statement = select(table).where(table.c.order_id.in_(ids)).order_by(table.c.order_id)
-        rows = await self._connection.execute(statement.with_for_update())
+        rows = await _LOCK_MANY.fetch(self._connection, {"ids": list(ids)})
         return {row.order_id: _order(row) for row in rows}
 
     async def page(
@@ -80,8 +88,11 @@ class SqlOrders:
             "order_id": order.order_id,
             "customer_id": order.customer_id,
             "product_id": order.product_id,
-            **asdict(order.price),
-            **asdict(order.recipient),
+            "amount_minor": order.price.amount_minor,
+            "currency_code": order.price.currency_code,
+            "email": order.recipient.email,
+            "display_name": order.recipient.display_name,
+            "language_code": order.recipient.language_code,
             "status": order.status,
             "created_at": order.created_at,
             "expire_at": order.expire_at,
@@ -90,7 +101,7 @@ class SqlOrders:
             "refunded_minor": order.refunded_minor,
             "payment_id": order.payment_id,
         }
-        await upsert(self._connection, table, [row])
+        await _UPSERT.execute(self._connection, row)
         self._collect_events([order])
 
 
@@ -102,7 +113,7 @@ def of_customer(statement: Select[Any], order_id: Any, customer_id: str | None) 
     return statement.where(order_id.in_(orders))
 
 
-def _order(row: Row[Any]) -> Order:
+def _order(row: Any) -> Order:
     return Order(
         order_id=row.order_id,
         customer_id=row.customer_id,

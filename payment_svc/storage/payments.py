@@ -1,14 +1,14 @@
 """The repository of payments, and the queue of those whose outcome has to be queried."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select, update
+from sqlalchemy import bindparam, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eventbus.fixed_statement import FixedStatement
 from payment_svc.domain.money import Money
 from payment_svc.domain.payment_errors import PaymentNotFound
 from payment_svc.domain.payments import FINAL, Payment, PaymentStatus
@@ -19,7 +19,30 @@ from payment_svc.storage.upsert import upsert
 from runtime.database.unit_of_work import CollectEvents
 from runtime.rpc.pagination import after as entries_after
 
-_OPEN = table.c.status.in_([status for status in PaymentStatus if status not in FINAL])
+# Literals, not parameters: the planner has to see that a partial index applies.
+_OPEN = table.c.status.in_(
+    [literal_column(f"'{status}'") for status in PaymentStatus if status not in FINAL]
+)
+_BY_ID = select(table).where(table.c.payment_id == bindparam("payment_id"))
+_FIND = FixedStatement(_BY_ID)
+_LOCK = FixedStatement(_BY_ID.with_for_update())
+_FIND_BY_REQUEST = FixedStatement(
+    select(table).where(
+        table.c.caller == bindparam("caller"), table.c.request_id == bindparam("request_id")
+    )
+)
+_FIND_OPEN = FixedStatement(
+    select(table).where(table.c.order_id == bindparam("order_id"), _OPEN).limit(1)
+)
+# All but `due_at`, which only `take_due` changes.
+_COLUMNS = [name for name in table.columns.keys() if name != "due_at"]  # noqa: SIM118
+_ADD = FixedStatement(
+    insert(table)
+    .on_conflict_do_nothing(index_elements=["caller", "request_id"])
+    .returning(table.c.payment_id),
+    _COLUMNS,
+)
+_UPSERT = upsert(table, _COLUMNS)
 
 
 class SqlPayments:
@@ -32,24 +55,29 @@ class SqlPayments:
         self, payment_id: str, *, lock: bool = True, customer_id: str | None = None
     ) -> Payment:
         """Returns a payment, if it is visible to the customer; raises PaymentNotFound."""
-        statement = select(table).where(table.c.payment_id == payment_id)
-        statement = of_customer(statement, table.c.order_id, customer_id)
-        payment = await self._first(statement.with_for_update() if lock else statement)
+        names = {"payment_id": payment_id}
+        if customer_id is None:
+            payment = await self._first(_LOCK if lock else _FIND, names)
+        else:
+            statement = of_customer(_BY_ID, table.c.order_id, customer_id)
+            statement = statement.with_for_update() if lock else statement
+            row = (await self._connection.execute(statement, names)).first()
+            payment = _payment(row) if row else None
         if payment is None:
             raise PaymentNotFound(f"no payment {payment_id}")
         return payment
 
     async def find_unlocked(self, payment_id: str) -> Payment | None:
         """Returns a payment without a lock."""
-        return await self._first(select(table).where(table.c.payment_id == payment_id))
+        return await self._first(_FIND, {"payment_id": payment_id})
 
     async def find_by_request(self, caller: str, request_id: str) -> Payment | None:
         """Returns the payment that a request created, with any hash, without a lock."""
-        return await self._first(_of_request(caller, request_id))
+        return await self._first(_FIND_BY_REQUEST, {"caller": caller, "request_id": request_id})
 
     async def find_open(self, order_id: str) -> Payment | None:
         """Returns a payment of the order without a final outcome."""
-        return await self._first(select(table).where(table.c.order_id == order_id, _OPEN).limit(1))
+        return await self._first(_FIND_OPEN, {"order_id": order_id})
 
     async def take_due(self, pause: timedelta, limit: int) -> Sequence[Payment]:
         """Takes open payments, neither created nor taken within `pause`, longest due first.
@@ -99,41 +127,42 @@ class SqlPayments:
 
         Waits for a transaction that inserts a payment of the same request.
         """
-        statement = insert(table).on_conflict_do_nothing(index_elements=["caller", "request_id"])
-        inserted = await self._connection.execute(
-            statement.values(_values(payment)).returning(table.c.payment_id)
-        )
-        if inserted.first() is None:
-            rows = await self._connection.execute(_of_request(payment.caller, payment.request_id))
-            return _payment(rows.one())
+        if await _ADD.first(self._connection, _values(payment)) is None:
+            request = {"caller": payment.caller, "request_id": payment.request_id}
+            [row] = await _FIND_BY_REQUEST.fetch(self._connection, request)
+            return _payment(row)
         self._collect_events([payment])
         return payment
 
     async def save(self, payment: Payment) -> None:
         """Inserts or updates."""
-        await upsert(self._connection, table, [_values(payment)])
+        await _UPSERT.execute(self._connection, _values(payment))
         self._collect_events([payment])
 
-    async def _first(self, statement: Select[Any]) -> Payment | None:
-        row = (await self._connection.execute(statement)).first()
+    async def _first(self, statement: FixedStatement, values: Mapping[str, str]) -> Payment | None:
+        row = await statement.first(self._connection, values)
         return _payment(row) if row else None
 
 
-def _of_request(caller: str, request_id: str) -> Select[Any]:
-    return select(table).where(table.c.caller == caller, table.c.request_id == request_id)
-
-
 def _values(payment: Payment) -> dict[str, Any]:
-    row = {
-        name: getattr(payment, name)
-        for name in payment.__dataclass_fields__
-        if name not in {"amount", "captured", "events"}
+    return {
+        "payment_id": payment.payment_id,
+        "order_id": payment.order_id,
+        "amount_minor": payment.amount.amount_minor,
+        "currency_code": payment.amount.currency_code,
+        "payment_method": payment.payment_method,
+        "status": payment.status,
+        "failure_reason": payment.failure_reason,
+        "captured_minor": payment.captured.amount_minor if payment.captured else None,
+        "caller": payment.caller,
+        "request_id": payment.request_id,
+        "request_hash": payment.request_hash,
+        "created_at": payment.created_at,
+        "updated_at": payment.updated_at,
     }
-    row["captured_minor"] = payment.captured.amount_minor if payment.captured else None
-    return row | asdict(payment.amount)
 
 
-def _payment(row: Row[Any]) -> Payment:
+def _payment(row: Any) -> Payment:
     captured_minor, currency_code = row.captured_minor, row.currency_code
     return Payment(
         payment_id=row.payment_id,

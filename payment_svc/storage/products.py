@@ -3,12 +3,15 @@
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eventbus.fixed_statement import FixedStatement
 from payment_svc.domain.money import Money
 from payment_svc.domain.products import Catalogue, Product
 from payment_svc.storage.tables import products as table
+
+_ALL = FixedStatement(select(table).order_by(table.c.sort_order))
 
 
 class SqlProducts:
@@ -19,15 +22,14 @@ class SqlProducts:
 
     async def all(self) -> list[Product]:
         """All products, in the catalogue's order."""
-        statement = select(table).order_by(table.c.sort_order)
-        return [_product(row) for row in await self._connection.execute(statement)]
+        return [_product(row) for row in await _ALL.fetch(self._connection)]
 
     async def catalogue(self) -> Catalogue:
         """The catalogue of all products."""
         return Catalogue(await self.all())
 
 
-def _product(row: Row[Any]) -> Product:
+def _product(row: Any) -> Product:
     return Product(
         product_id=row.product_id,
         title_zh=row.title_zh,

@@ -5,9 +5,10 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select, update
+from sqlalchemy import Select, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eventbus.fixed_statement import FixedStatement, any_of
 from payment_svc.domain.idempotency_key import IdempotencyKey
 from payment_svc.domain.money import Money
 from payment_svc.domain.refund_errors import RefundNotFound
@@ -18,12 +19,27 @@ from payment_svc.storage.upsert import upsert
 from runtime.database.unit_of_work import CollectEvents
 from runtime.rpc.pagination import newest_of_status
 
-_OPEN = table.c.status.in_(sorted(OPEN))
+# Literals, not parameters: the planner has to see that a partial index applies.
+_OPEN = table.c.status.in_([literal_column(f"'{status}'") for status in sorted(OPEN)])
 _FIELDS = [
     name
     for name in Refund.__dataclass_fields__
     if name not in {"amount", "idempotency_key", "events"}
 ]
+_LOCK_MANY = FixedStatement(
+    select(table)
+    .where(table.c.refund_id == any_of("ids"))
+    .order_by(table.c.refund_id)
+    .with_for_update()
+)
+_LOCK_OPEN_BY_ORDER = FixedStatement(
+    select(table)
+    .where(table.c.order_id == any_of("order_ids"), _OPEN, ~table.c.surplus)
+    .order_by(table.c.refund_id)
+    .with_for_update()
+)
+# All but `due_at`, which only `take_due` changes.
+_UPSERT = upsert(table, [name for name in table.columns.keys() if name != "due_at"])  # noqa: SIM118
 
 
 class SqlRefunds:
@@ -45,8 +61,8 @@ class SqlRefunds:
 
     async def get_many(self, ids: Sequence[str]) -> dict[str, Refund]:
         """Locks the existing refunds, sorted by id, and returns them by id."""
-        statement = select(table).where(table.c.refund_id.in_(ids)).order_by(table.c.refund_id)
-        return {refund.refund_id: refund for refund in await self._all(statement.with_for_update())}
+        rows = await _LOCK_MANY.fetch(self._connection, {"ids": list(ids)})
+        return {row.refund_id: _refund(row) for row in rows}
 
     async def find_by_idempotency_key(self, key: IdempotencyKey) -> Refund | None:
         """Returns the refund of a caller and request id, with any hash, without a lock."""
@@ -56,12 +72,8 @@ class SqlRefunds:
 
     async def get_open_by_order(self, order_ids: Sequence[str]) -> dict[str, Refund]:
         """Locks and returns the open refunds of the orders' price, by order id."""
-        statement = (
-            select(table)
-            .where(table.c.order_id.in_(order_ids), _OPEN, ~table.c.surplus)
-            .order_by(table.c.refund_id)
-        )
-        return {refund.order_id: refund for refund in await self._all(statement.with_for_update())}
+        rows = await _LOCK_OPEN_BY_ORDER.fetch(self._connection, {"order_ids": list(order_ids)})
+        return {row.order_id: _refund(row) for row in rows}
 
     async def take_due(self, pause: timedelta, limit: int) -> Sequence[Refund]:
         """Takes released, open refunds that were not taken for `pause`, longest due first.
@@ -123,7 +135,7 @@ class SqlRefunds:
     async def save(self, refund: Refund) -> None:
         """Inserts or updates."""
         row = {name: getattr(refund, name) for name in _FIELDS} | asdict(refund.amount)
-        await upsert(self._connection, table, [row | _key_columns(refund.idempotency_key)])
+        await _UPSERT.execute(self._connection, row | _key_columns(refund.idempotency_key))
         self._collect_events([refund])
 
     async def _all(self, statement: Select[Any]) -> Sequence[Refund]:
@@ -134,7 +146,7 @@ def _key_columns(key: IdempotencyKey | None) -> dict[str, str | bytes | None]:
     return asdict(key) if key else dict.fromkeys(IdempotencyKey.__dataclass_fields__)
 
 
-def _refund(row: Row[Any]) -> Refund:
+def _refund(row: Any) -> Refund:
     key = IdempotencyKey(row.caller, row.request_id, row.request_hash) if row.caller else None
     return Refund(
         refund_id=row.refund_id,

@@ -7,7 +7,11 @@ from sqlalchemy import MetaData, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from eventbus.database_errors import discard_failed_connections, name_connection_errors
+from eventbus.database_errors import (
+    discard_failed_connections,
+    name_connection_errors,
+    replace_closed_connections,
+)
 from eventbus.errors import describe_error
 from runtime.database.revisions import SchemaNotServing, check_schema
 from runtime.database_url import DatabaseUrl
@@ -56,7 +60,6 @@ def open_pool(url: str, size: int, name: str) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=5,
         pool_recycle=1800,
-        pool_pre_ping=True,
         # Errors are logged; parameters contain customers' data.
         hide_parameters=True,
         connect_args={
@@ -70,6 +73,7 @@ def open_pool(url: str, size: int, name: str) -> AsyncEngine:
     )
     name_connection_errors(engine)
     discard_failed_connections(engine)
+    replace_closed_connections(engine)
     return engine
 
 

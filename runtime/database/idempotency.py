@@ -24,6 +24,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    bindparam,
     delete,
     func,
     select,
@@ -32,9 +33,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from eventbus.fixed_statement import FixedStatement
+
 Reply = TypeVar("Reply", bound=Message)
 RETENTION = timedelta(days=30)
 _BATCH = 5_000
+_KEY = ("caller", "method", "request_id")
 
 
 class RequestIdReused(Exception):
@@ -75,18 +79,20 @@ class IdempotencyStore:
 
     def __init__(self, table: Table, engine: AsyncEngine) -> None:
         self._table, self._engine = table, engine
+        key = [column == bindparam(f"of_{column.name}") for column in table.primary_key]
+        self._find = FixedStatement(select(table.c.request_hash, table.c.reply).where(*key))
+        claim = insert(table).on_conflict_do_nothing().returning(table.c.request_id)
+        self._claim = FixedStatement(claim, [*_KEY, "request_hash"])
+        reply = bindparam("new_reply", type_=LargeBinary)
+        self._store = FixedStatement(update(table).where(*key).values(reply=reply))
 
     async def find(
         self, connection: AsyncConnection, caller: str, request: Message, reply: type[Reply]
     ) -> Reply | None:
         """The stored reply to a request, if any; raises RequestIdReused."""
-        table = self._table
-        statement = select(table.c.request_hash, table.c.reply).where(
-            table.c.caller == caller,
-            table.c.method == reply.DESCRIPTOR.full_name,
-            table.c.request_id == _request_id(request),
-        )
-        if (row := (await connection.execute(statement)).first()) is None:
+        key = _key_of(caller, request, reply)
+        row = await self._find.first(connection, {f"of_{name}": key[name] for name in _KEY})
+        if row is None:
             return None
         if row.request_hash != hash_of(request):
             raise RequestIdReused(_request_id(request))
@@ -105,24 +111,16 @@ class IdempotencyStore:
         If `work` raises, the transaction and with it the claim roll back: nothing is stored.
         Raises RequestIdReused.
         """
-        table = self._table
-        names = {
-            "caller": caller,
-            "method": reply.DESCRIPTOR.full_name,
-            "request_id": _request_id(request),
-        }
-        claim = insert(table).values(**names, request_hash=hash_of(request))
-        claimed = claim.on_conflict_do_nothing().returning(table.c.request_id)
-        if (await connection.execute(claimed)).first() is None:
+        key = _key_of(caller, request, reply)
+        claim = {**key, "request_hash": hash_of(request)}
+        if await self._claim.first(connection, claim) is None:
             stored = await self.find(connection, caller, request, reply)
             if stored is not None:
                 return stored
         result = await work()
-        await connection.execute(
-            update(table)
-            .where(*(table.c[name] == value for name, value in names.items()))
-            .values(reply=result.SerializeToString(deterministic=True))
-        )
+        stored_reply = result.SerializeToString(deterministic=True)
+        where = {f"of_{name}": key[name] for name in _KEY}
+        await self._store.execute(connection, {**where, "new_reply": stored_reply})
         return result
 
     async def sweep(self) -> None:
@@ -142,6 +140,12 @@ class IdempotencyStore:
         statement = delete(table).where(*(key == old.c[key.name] for key in keys))
         async with self._engine.begin() as connection:
             return (await connection.execute(statement)).rowcount
+
+
+def _key_of(caller: str, request: Message, reply: type[Message]) -> dict[str, str]:
+    """The primary key of a request's row."""
+    method = reply.DESCRIPTOR.full_name
+    return {"caller": caller, "method": method, "request_id": _request_id(request)}
 
 
 def _request_id(request: Message) -> str:

@@ -12,6 +12,9 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus import BusTables, Event, Outbox
+from eventbus.fixed_statement import FixedStatement
+
+_NOW = FixedStatement(select(func.now().label("moment")))
 
 
 class HasEvents(Protocol):
@@ -42,7 +45,8 @@ class UnitOfWork:
 
     async def clock(self) -> datetime:
         """The database's clock, UTC-aware: all replicas use the same one."""
-        moment: datetime = (await self.connection.execute(select(func.now()))).scalar_one()
+        [row] = await _NOW.fetch(self.connection)
+        moment: datetime = row.moment
         return moment
 
     def collect_events(self, aggregates: Iterable[HasEvents]) -> None:
@@ -54,4 +58,6 @@ class UnitOfWork:
     async def flush_events(self) -> None:
         """Writes the collected events to the outbox."""
         pending, self._pending = self._pending, []
+        if not pending:
+            return
         await self._outbox.publish(self.connection, [self._to_event(event) for event in pending])

@@ -10,9 +10,11 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from eventbus import database_errors
 from eventbus.database_errors import Fault, fault_of
 from eventbus.errors import is_transient
 from runtime.database.engine import open_pool
+from runtime.database.transactions import Transactions
 from runtime.rpc.health import HealthMonitor
 from tests.integration.drivers.bus import ROLE, Bus
 from tests.integration.drivers.read_only_pool import fill_pool
@@ -64,6 +66,64 @@ async def test_one_lost_connection_is_replaced_alone(bus: Bus, pool: AsyncEngine
     assert fault_of(failure.value) is Fault.CONNECTION
     assert len(await backends(pool) & before) == 2
     await write(bus, pool)
+
+
+async def test_connections_that_the_server_closed_are_replaced_without_an_error(
+    bus: Bus, pool: AsyncEngine
+) -> None:
+    """As after a restart of the database, for queries and for transactions."""
+    await fill_pool(pool, 0, 3)
+    before = await backends(pool)
+    for pid in before:
+        await bus.execute(text(f"SELECT pg_terminate_backend({pid}, 5000)"))
+    database = Transactions(pool, Work)
+    async with database.read_only() as one, database.read_only() as two:
+        assert not {await one.backend(), await two.backend()} & before
+    async with database.transaction() as work:
+        assert await work.backend() not in before
+
+
+async def test_a_transaction_that_cannot_begin_on_a_connection_begins_on_another(
+    pool: AsyncEngine,
+) -> None:
+    database = Transactions(pool, Work)
+    broken = await break_all(pool)
+    async with database.transaction() as work:
+        assert await work.backend() not in broken
+
+
+async def test_a_connection_that_was_unused_for_long_is_checked_first(
+    pool: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its host may be gone without a trace."""
+    await break_all(pool)
+    monkeypatch.setattr(database_errors, "_UNUSED_SECONDS", 0.0)
+    async with pool.connect() as connection:
+        await connection.execute(select(func.pg_backend_pid()))
+
+
+class Work:
+    """A unit of work that only tells its connection."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def backend(self) -> int:
+        return int(await self._connection.scalar(select(func.pg_backend_pid())) or 0)
+
+    async def flush_events(self) -> None:
+        """There are none."""
+
+
+async def break_all(pool: AsyncEngine) -> set[int]:
+    """Fills the pool with connections that are open and that can begin no transaction."""
+    await fill_pool(pool, 0, 3)
+    broken = await backends(pool)
+    async with pool.connect() as one, pool.connect() as two, pool.connect() as three:
+        for connection in (one, two, three):
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            await driver.execute("BEGIN")
+    return broken
 
 
 async def test_an_error_of_the_statement_keeps_the_connection(pool: AsyncEngine) -> None:
