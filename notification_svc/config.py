@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from eventbus.backoff import Backoff
-from notification_svc.mail.smtp import QUIT_SECONDS, MailServer
+from notification_svc.mail.smtp_connections import QUIT_SECONDS, MailServer
 from notification_svc.workers.mail_sender import MailSenderSettings
 from runtime.settings import ServiceSettings
 from shared_model.mail_address import MailAddress, MalformedMailAddress

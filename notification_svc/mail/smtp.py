@@ -1,16 +1,12 @@
 """Sending mails: the port, and its SMTP implementation."""
 
 import asyncio
-import contextlib
 import re
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import structlog
 from aiosmtplib import (
-    SMTP,
     SMTPDataError,
-    SMTPException,
     SMTPNotSupported,
     SMTPRecipientRefused,
     SMTPRecipientsRefused,
@@ -21,6 +17,13 @@ from eventbus.errors import describe_error
 from notification_svc.domain.notifications import Notification
 from notification_svc.domain.outcomes import Accepted, Deferred, Outcome, Refused
 from notification_svc.mail.composer import MailComposer
+from notification_svc.mail.smtp_connections import (
+    FAILURES,
+    MailServer,
+    SmtpConnection,
+    SmtpConnections,
+    quit_session,
+)
 from shared_model.mail_address import MailAddress, MalformedMailAddress
 
 _log = structlog.get_logger(__name__)
@@ -36,7 +39,6 @@ _BAD_ADDRESS = frozenset({550, 551, 553})
 # 5.1.7 and 5.1.8 (the sender's); 550 5.7.1 is a refusal of this client, whatever the recipient.
 _ENHANCED = re.compile(r"\s*5\.(?P<subject>\d{1,3})\.(?P<detail>\d{1,3})\b")
 _SENDER_DETAILS = frozenset({"7", "8"})
-QUIT_SECONDS = 1.0
 
 
 class MailTransport(Protocol):
@@ -49,25 +51,21 @@ class MailTransport(Protocol):
         cannot be composed is Refused: it could not be the next time.
         """
 
-
-@dataclass(frozen=True, slots=True)
-class MailServer:
-    """The SMTP server; `seconds` is the limit for handing over one mail."""
-
-    host: str
-    port: int
-    user: str
-    password: str = field(repr=False)
-    tls: Literal["none", "starttls", "tls"]
-    seconds: float
+    async def close(self) -> None:
+        """Closes what was kept open between mails."""
 
 
 class SmtpTransport:
-    """Sends each mail over a connection of its own."""
+    """Sends each mail over a connection that no other mail uses at the time."""
 
     def __init__(self, server: MailServer, composer: MailComposer, own_domain: str) -> None:
         """`own_domain` is the host name in HELO."""
-        self._server, self._composer, self._own_domain = server, composer, own_domain
+        self._server, self._composer = server, composer
+        self._connections = SmtpConnections(server, own_domain)
+
+    async def close(self) -> None:
+        """See `MailTransport`."""
+        await self._connections.close()
 
     async def send(self, notification: Notification) -> Outcome:
         """See `MailTransport`."""
@@ -80,42 +78,45 @@ class SmtpTransport:
         except Exception as error:  # noqa: BLE001  a defect of ours: it would fail each time
             _log.exception("mail not composed", notification_id=notification.notification_id)
             return Refused(f"the mail could not be composed: {describe_error(error)}")
+        return await self._transfer(address, mail)
+
+    async def _transfer(self, address: MailAddress, mail: bytes) -> Outcome:
         options = ["SMTPUTF8"] if address.needs_smtputf8 else []
-        client = self._client()
-        connected = False
+        connection = None
         try:
             async with asyncio.timeout(self._server.seconds):
-                await client.connect()
-                connected = True
-                await client.sendmail(
+                connection = await self._connections.take()
+                await connection.client.sendmail(
                     self._composer.sender, [str(address)], mail, mail_options=options
                 )
-        except (SMTPException, OSError, TimeoutError) as error:
-            return classify(error, connected=connected)
-        finally:
-            await _quit(client)
+        except FAILURES as error:
+            if connection:
+                await self._give_back(connection, replied=_is_reply(error))
+            return classify(error, connected=connection is not None)
+        except BaseException:
+            if connection:
+                connection.client.close()
+            raise
+        await self._give_back(connection, replied=True)
         return Accepted()
 
-    def _client(self) -> SMTP:
-        server = self._server
-        return SMTP(
-            hostname=server.host,
-            port=server.port,
-            username=server.user or None,
-            password=server.password or None,
-            local_hostname=self._own_domain,
-            timeout=server.seconds,
-            use_tls=server.tls == "tls",
-            start_tls=server.tls == "starttls",
-        )
+    async def _give_back(self, connection: SmtpConnection, *, replied: bool) -> None:
+        """Keeps a connection whose state is known, and ends any other one."""
+        if replied:
+            self._connections.keep(connection)
+        else:
+            await quit_session(connection.client)
 
 
-async def _quit(client: SMTP) -> None:
-    """Ends the session; errors are ignored, since the outcome of the mail is known."""
-    with contextlib.suppress(SMTPException, OSError, TimeoutError):
-        async with asyncio.timeout(QUIT_SECONDS):
-            await client.quit()
-    client.close()
+def _is_reply(error: Exception) -> bool:
+    """Whether the server has replied to the mail: sendmail then resets the session."""
+    match error:
+        case SMTPRecipientsRefused(recipients=[refusal, *_]):
+            return refusal.code not in _EVERY_MAIL
+        case SMTPResponseException(code=code):
+            return code not in _EVERY_MAIL
+        case _:
+            return False
 
 
 def classify(error: Exception, *, connected: bool = False) -> Outcome:

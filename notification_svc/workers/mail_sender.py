@@ -105,6 +105,7 @@ class MailSender:
             # Last: a claim whose holder is gone is released.
             self._claim_holder.stop()
             await holding
+            await self._transport.close()
 
     async def _wait(self, seconds: float) -> None:
         try:

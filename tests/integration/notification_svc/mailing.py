@@ -63,6 +63,9 @@ class FakeTransport:
             await held.wait()
         return self.outcomes.get(order_id, Accepted())
 
+    async def close(self) -> None:
+        """It keeps nothing open."""
+
 
 class Mailing:
     """One schema of notification."""

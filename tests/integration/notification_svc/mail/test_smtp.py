@@ -15,7 +15,8 @@ from devstack.supervision.ports import LOOPBACK
 from notification_svc.domain.outcomes import Accepted, Outcome, Refused
 from notification_svc.mail.composer import MailComposer
 from notification_svc.mail.samples import sample
-from notification_svc.mail.smtp import MailServer, SmtpTransport
+from notification_svc.mail.smtp import SmtpTransport
+from notification_svc.mail.smtp_connections import MailServer
 
 
 class Received:
@@ -54,11 +55,13 @@ async def mail_server(received: Received, *, smtputf8: bool) -> AsyncIterator[Sm
     )
     port = server.sockets[0].getsockname()[1]
     composer = MailComposer(Address("Mock Interview", "interviews", "example.org"))
+    transport = SmtpTransport(
+        MailServer(LOOPBACK, port, "", "", "none", 10.0), composer, "client.localhost"
+    )
     try:
-        yield SmtpTransport(
-            MailServer(LOOPBACK, port, "", "", "none", 10.0), composer, "client.localhost"
-        )
+        yield transport
     finally:
+        await transport.close()
         server.close()
         await server.wait_closed()
 

@@ -18,7 +18,8 @@ from notification_svc.domain.notifications import Notification
 from notification_svc.domain.outcomes import Deferred, Refused
 from notification_svc.mail.composer import MailComposer
 from notification_svc.mail.samples import sample
-from notification_svc.mail.smtp import MailServer, SmtpTransport, classify
+from notification_svc.mail.smtp import SmtpTransport, classify
+from notification_svc.mail.smtp_connections import MailServer
 
 
 def refused(code: int, message: str) -> SMTPRecipientsRefused:
