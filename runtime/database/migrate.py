@@ -2,7 +2,7 @@
 
 A service's revisions are in its
 `migrations/versions`; the Alembic environment that they share is here. A migration lock serializes
-concurrent deployments. Which code may run on which schema: `runtime/database/revisions.py`.
+concurrent deployments. Which code may run on which schema: `runtime/database/served_code.py`.
 """
 
 import asyncio
@@ -19,14 +19,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from runtime.database.revisions import (
-    InvalidMigration,
-    SchemaNotServing,
-    config_of,
-    is_newer,
-    lock,
-    record,
-)
+from runtime.database.revisions import SchemaNotServing
+from runtime.database.served_code import InvalidMigration, config_of, is_newer, lock, record
 from runtime.database_url import DatabaseUrl, InvalidDatabaseUrl
 from runtime.service_name import ServiceName
 

@@ -22,16 +22,18 @@ from devstack.servers.postgres import DATABASE, ROLES_SQL
 from devstack.stack import Stack
 from runtime.database.engine import DatabaseNotReady, wait_until_ready
 from runtime.database.migrate import upgrade
-from runtime.database.revisions import head_revision, served_code
+from runtime.database.revisions import head_revision
+from runtime.database.served_code import served_code
 from runtime.database_url import DatabaseUrl
 from runtime.service_name import ServiceName
 
 NAME = ServiceName("notification")
 CODE = head_revision(NAME.package)
+NEXT_CODE = f"{int(CODE) + 1:04}"
 NEXT = f"""
 from alembic import op
 
-revision, down_revision = "next", "{CODE}"
+revision, down_revision = "{NEXT_CODE}", "{CODE}"
 {{statement}}
 
 def upgrade() -> None:
@@ -39,7 +41,7 @@ def upgrade() -> None:
 """
 EXPANDS = NEXT.format(statement=f'oldest_served_code = "{CODE}"', change="ADD COLUMN colour text")
 CONTRACTS = NEXT.format(
-    statement='oldest_served_code = "next"', change="DROP COLUMN suppression_reason"
+    statement=f'oldest_served_code = "{NEXT_CODE}"', change="DROP COLUMN suppression_reason"
 )
 NOT_SERVED = f"which does not serve this code, revision {CODE}"
 SILENT = NEXT.format(statement="", change="ADD COLUMN colour text")
@@ -73,7 +75,8 @@ class Release:
         return process.returncode, output.decode()
 
     def add_migration(self, text: str) -> None:
-        (self.newer / NAME.package / "migrations" / "versions" / "next.py").write_text(text)
+        versions = self.newer / NAME.package / "migrations" / "versions"
+        (versions / f"{NEXT_CODE}_next.py").write_text(text)
 
     async def start(self) -> None:
         """What the older code does first when it starts; raises DatabaseNotReady."""
@@ -155,8 +158,8 @@ async def test_the_migration_command_of_rolled_back_code_says_that_the_schema_se
     status, output = await release.migrate()
     assert status == 1
     assert output == (
-        "migrate notification_svc: schema notification is at revision next, which does not serve"
-        f" this code, revision {CODE}\n"
+        f"migrate notification_svc: schema notification is at revision {NEXT_CODE},"
+        f" which does not serve this code, revision {CODE}\n"
     )
 
 
@@ -164,7 +167,9 @@ async def test_a_migration_that_does_not_state_what_it_serves_is_not_run(release
     release.add_migration(SILENT)
     status, output = await release.migrate(release.newer)
     assert status == 1
-    assert output.startswith("migrate notification_svc: migration next states oldest_served_code")
+    assert output.startswith(
+        f"migrate notification_svc: migration {NEXT_CODE} states oldest_served_code"
+    )
     assert len(output.splitlines()) == 1
     await release.start()
 
@@ -203,3 +208,14 @@ async def test_no_runtime_role_can_hold_up_a_migration(release: Release) -> None
 def test_the_schema_of_a_release_serves_its_own_code(service: str) -> None:
     """Every migration states what it serves; without this, the migration command would fail."""
     assert served_code(ServiceName(service).package)
+
+
+async def test_a_migration_whose_file_is_not_named_after_its_revision_is_refused(
+    release: Release,
+) -> None:
+    """A service reads its revision from the names, without Alembic."""
+    versions = release.newer / NAME.package / "migrations" / "versions"
+    (versions / "next.py").write_text(EXPANDS)
+    status, output = await release.migrate(release.newer)
+    assert status == 1
+    assert "begin with the number" in output
