@@ -41,7 +41,12 @@ async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
     mail_metrics = MailMetrics(service.database, service.metrics)
     service.every(METRICS_SECONDS, "mail metrics", mail_metrics.update)
     dependencies = Dependencies(
-        service.database, service.idempotency, ids, composer, lambda: sender.current_error
+        database=service.database,
+        idempotency=service.idempotency,
+        ids=ids,
+        composer=composer,
+        mail_server_error=lambda: sender.current_error,
+        wake_mail_sender=sender.wake,
     )
     await service.run(Api(registrations(dependencies), ERRORS, LOGGED_FIELDS), stop)
 

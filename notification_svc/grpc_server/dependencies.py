@@ -20,6 +20,7 @@ class Dependencies:
     composer: MailComposer
     # Why the mail server accepts no mail now; "" if it does.
     mail_server_error: Callable[[], str]
+    wake_mail_sender: Callable[[], None]
 
 
 class NotificationServicerBase(Servicer[UnitOfWork]):

@@ -70,8 +70,11 @@ class NotificationServicer(
                 notification=replies.notification(resent)
             )
 
-        reply = notification_service_pb2.ResendNotificationResponse
-        return await self.run_once(request, reply, resend)
+        reply = await self.run_once(
+            request, notification_service_pb2.ResendNotificationResponse, resend
+        )
+        self._dependencies.wake_mail_sender()
+        return reply
 
     async def DismissNotification(  # noqa: N802
         self, request: notification_service_pb2.DismissNotificationRequest, _context: Context

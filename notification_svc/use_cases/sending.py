@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from notification_svc.domain.contents import FeedbackContent
 from notification_svc.domain.notifications import (
     DeliveryContext,
     Notification,
@@ -63,7 +64,8 @@ async def _delivery_contexts(
         return {}
     codes = await uow.code_versions.newest({mail.order_id for mail in due})
     suppressed = await uow.suppressions.among({normalised(mail.recipient.email) for mail in due})
-    declining = await uow.preferences.declining_feedback({mail.customer_id for mail in due})
+    feedback = {mail.customer_id for mail in due if isinstance(mail.content, FeedbackContent)}
+    declining = await uow.preferences.declining_feedback(feedback) if feedback else set()
     return {
         mail.notification_id: DeliveryContext(
             code=codes.get(mail.order_id),

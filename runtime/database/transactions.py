@@ -49,8 +49,10 @@ class Transactions(Generic[Work]):
             yield uow
             await uow.flush_events()
             await connection.commit()
-        finally:
+        except BaseException:
             await _close(connection)
+            raise
+        await connection.close()  # there is nothing to roll back: it waits for nothing
         self._after_commit()
 
     async def _begin(self) -> AsyncConnection:
@@ -76,8 +78,13 @@ class Transactions(Generic[Work]):
     @asynccontextmanager
     async def read_only(self) -> AsyncIterator[Work]:
         """For queries; commits nothing and publishes nothing."""
-        async with self._queries.connect() as connection:
+        connection = await self._queries.connect()
+        try:
             yield self._unit_of_work(connection)
+        except BaseException:
+            await _close(connection)
+            raise
+        await connection.close()
 
 
 async def _close(connection: AsyncConnection) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 import interview_svc.storage
 import notification_svc.storage
 import payment_svc.storage
+from eventbus.fixed_statement import FixedStatement
 from interview_svc.domain.cached_code import CachedCode
 from interview_svc.storage.cached_codes import SqlCachedCodes
 from interview_svc.storage.sessions import SqlSessions
@@ -216,13 +217,20 @@ async def _read_without_waiting(rows: Databases, locking: LockingRead) -> Any:
 
 
 def _locking_methods() -> Iterator[str]:
-    """The methods of all repositories whose source contains a row lock."""
+    """The methods of all repositories that build or use a statement with a row lock."""
     for package in (payment_svc.storage, interview_svc.storage, notification_svc.storage):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            for name, repository in vars(import_module(module.name)).items():
+        for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            module = import_module(found.name)
+            locks = {
+                name
+                for name, value in vars(module).items()
+                if isinstance(value, FixedStatement) and "FOR UPDATE" in value.sql
+            }
+            for name, repository in vars(module).items():
                 if name.startswith("Sql"):
                     for method in filter(inspect.isfunction, vars(repository).values()):
-                        if "with_for_update" in inspect.getsource(method):
+                        uses_lock = locks & set(method.__code__.co_names)
+                        if uses_lock or "with_for_update" in inspect.getsource(method):
                             yield method.__qualname__
 
 
