@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eventbus.bulk_insert import DO_NOTHING, insert_rows
 from eventbus.tables import HANDLED, BusTables
 
 _CRASHED = "the process ended during the attempt"
@@ -72,11 +73,7 @@ class Inbox:
             }
             for mark in sorted(marks, key=lambda mark: mark.event_id)
         ]
-        if not rows:
-            return set()
-        statement = insert(self._inbox).values(rows).on_conflict_do_nothing()
-        claimed = await connection.execute(statement.returning(self._inbox.c.event_id))
-        return set(claimed.scalars())
+        return await insert_rows(connection, self._inbox, rows, DO_NOTHING, returning="event_id")
 
     async def change_state(
         self, connection: AsyncConnection, event_id: str, before: str, after: str

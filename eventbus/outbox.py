@@ -4,11 +4,12 @@ It needs no broker. The publishing half is `eventbus.relay`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, FromClause, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, FromClause, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eventbus.bulk_insert import insert_rows
 from eventbus.event import Event
 from eventbus.tables import BusTables
 from eventbus.trace_context import traceparent_for
@@ -40,19 +41,17 @@ class Outbox:
                     f"{event.type} {event.id} has {len(event.data)} bytes,"
                     f" {self._max_data_bytes} are allowed"
                 )
-        if events:
-            await connection.execute(insert(self._outbox), [_row(event) for event in events])
+        await insert_rows(connection, self._outbox, [_row(event) for event in events])
 
 
 def _row(event: Event) -> dict[str, object]:
-    event = event if event.traceparent else replace(event, traceparent=traceparent_for(event.key))
     return {
         "id": event.id,
         "type": event.type,
         "key": event.key,
         "data": event.data,
         "source": event.source,
-        "traceparent": event.traceparent,
+        "traceparent": event.traceparent or traceparent_for(event.key),
         "occurred_at": event.occurred_at,
     }
 

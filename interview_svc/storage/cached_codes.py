@@ -1,18 +1,27 @@
 """The local cache of access codes, in PostgreSQL."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Row, delete, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Row, Text, bindparam, delete, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eventbus.bulk_insert import do_update, insert_rows
 from interview_svc.domain.cached_code import CachedCode, CodeRecord, CodeStatus, Holder
 from interview_svc.storage.tables import cached_codes
 from runtime.database.unit_of_work import CollectEvents
 
+_RECORD = [column.name for column in fields(CodeRecord)]
 _HOLDER = ("customer_id", "email", "display_name", "language_code")
+# Built once: to build a statement costs more than to execute it.
+_LOCK = (
+    select(cached_codes)
+    .where(cached_codes.c.order_id == func.any(bindparam("order_ids", type_=ARRAY(Text))))
+    .order_by(cached_codes.c.order_id)
+    .with_for_update()
+)
 
 
 class SqlCachedCodes:
@@ -25,9 +34,7 @@ class SqlCachedCodes:
         """Locks and returns the existing cached codes, by order, in the order of their ids."""
         if not order_ids:
             return {}
-        statement = select(cached_codes).where(cached_codes.c.order_id.in_(order_ids))
-        statement = statement.order_by(cached_codes.c.order_id).with_for_update()
-        rows = await self._connection.execute(statement)
+        rows = await self._connection.execute(_LOCK, {"order_ids": order_ids})
         return {row.order_id: _cached_code(row) for row in rows}
 
     async def versions(self, order_ids: Sequence[str]) -> dict[str, int]:
@@ -49,26 +56,16 @@ class SqlCachedCodes:
         Waits for a concurrent transaction that inserts the same orders, so that the caller can
         then lock them.
         """
-        if not cached:
-            return set()
-        statement = insert(cached_codes).values([_row(code) for code in cached])
-        statement = statement.on_conflict_do_nothing(index_elements=["order_id"])
-        added = await self._connection.execute(statement.returning(cached_codes.c.order_id))
-        return set(added.scalars())
+        rows = [_row(code) for code in cached]
+        conflict = "ON CONFLICT (order_id) DO NOTHING"
+        return await insert_rows(
+            self._connection, cached_codes, rows, conflict, returning="order_id"
+        )
 
     async def save_many(self, cached: Sequence[CachedCode]) -> None:
         """Updates locked cached codes."""
-        if not cached:
-            return
-        statement = insert(cached_codes)
-        new = statement.excluded
-        changed = {
-            column.name: new[column.name]
-            for column in cached_codes.columns
-            if column.name != "order_id"
-        }
-        statement = statement.on_conflict_do_update(index_elements=["order_id"], set_=changed)
-        await self._connection.execute(statement, [_row(code) for code in cached])
+        rows = [_row(code) for code in cached]
+        await insert_rows(self._connection, cached_codes, rows, do_update(cached_codes, "order_id"))
         self._collect_events(cached)
 
     async def delete_many(self, order_ids: Sequence[str]) -> None:
@@ -79,8 +76,9 @@ class SqlCachedCodes:
 
 
 def _row(cached: CachedCode) -> dict[str, Any]:
-    holder = asdict(cached.holder) if cached.holder else dict.fromkeys(_HOLDER)
-    return {**asdict(cached.record), "refunded": cached.refunded, **holder}
+    record: dict[str, Any] = {name: getattr(cached.record, name) for name in _RECORD}
+    holder = {name: getattr(cached.holder, name, None) for name in _HOLDER}
+    return {**record, "refunded": cached.refunded, **holder}
 
 
 def _cached_code(row: Row[Any]) -> CachedCode:

@@ -1,14 +1,17 @@
 """The sessions, in PostgreSQL."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, delete, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Row, Select, Text, bindparam, delete, func, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from eventbus.bulk_insert import DO_NOTHING, insert_rows
 from interview_svc.domain.cached_code import CodeStatus
 from interview_svc.domain.errors import SessionNotFound
 from interview_svc.domain.events import CancelReason, Recipient, ValidationSource
@@ -37,6 +40,18 @@ _CHANGING = (
     "start_reannounced_at",
 )
 _LIVE = (CodeStatus.ACTIVE, CodeStatus.SUSPENDED)
+# Built once: to build a statement costs more than to execute it.
+_LOCK = (
+    select(sessions)
+    .where(sessions.c.order_id == func.any(bindparam("order_ids", type_=ARRAY(Text))))
+    .order_by(sessions.c.order_id)
+    .with_for_update()
+)
+_SAVE = (
+    update(sessions)
+    .where(sessions.c.session_id == bindparam("id"))
+    .values({name: bindparam(f"new_{name}") for name in _CHANGING})
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +86,8 @@ class SqlSessions:
         """Locks and returns the existing sessions, by order, in the order of their order ids."""
         if not order_ids:
             return {}
-        statement = select(sessions).where(sessions.c.order_id.in_(order_ids))
-        statement = statement.order_by(sessions.c.order_id).with_for_update()
-        return {row.order_id: _session(row) for row in await self._connection.execute(statement)}
+        rows = await self._connection.execute(_LOCK, {"order_ids": order_ids})
+        return {row.order_id: _session(row) for row in rows}
 
     async def exists(self, order_id: str) -> bool:
         """Whether the order has a session."""
@@ -131,12 +145,10 @@ class SqlSessions:
 
     async def add_many(self, new: Sequence[Session]) -> set[str]:
         """Inserts those whose order has none yet; returns the ids of the inserted ones."""
-        if not new:
-            return set()
-        statement = insert(sessions).values([_row(session) for session in new])
-        statement = statement.on_conflict_do_nothing()
-        result = await self._connection.execute(statement.returning(sessions.c.session_id))
-        added = set(result.scalars())
+        rows = [_row(session) for session in new]
+        added = await insert_rows(
+            self._connection, sessions, rows, DO_NOTHING, returning="session_id"
+        )
         self._collect_events(session for session in new if session.session_id in added)
         return added
 
@@ -144,11 +156,6 @@ class SqlSessions:
         """Updates the columns that can change."""
         if not changed:
             return
-        statement = (
-            update(sessions)
-            .where(sessions.c.session_id == bindparam("id"))
-            .values({name: bindparam(f"new_{name}") for name in _CHANGING})
-        )
         rows = [
             {
                 "id": session.session_id,
@@ -156,7 +163,7 @@ class SqlSessions:
             }
             for session in changed
         ]
-        await self._connection.execute(statement, rows)
+        await self._connection.execute(_SAVE, rows)
         self._collect_events(changed)
 
     async def delete_many(self, session_ids: Sequence[str]) -> None:
@@ -168,7 +175,14 @@ class SqlSessions:
 
 def _row(session: Session) -> dict[str, Any]:
     row = {name: getattr(session, name) for name in _COLUMNS}
-    return {**row, **asdict(session.recipient), "question_set": asdict(session.question_set)}
+    row |= {name: getattr(session.recipient, name) for name in _RECIPIENT}
+    return row | {"question_set": _question_set_json(session.question_set)}
+
+
+@lru_cache
+def _question_set_json(question_set: QuestionSet) -> str:
+    """A session's copy of its set; few different ones are in use."""
+    return json.dumps(asdict(question_set), ensure_ascii=False)
 
 
 def _session(row: Row[Any]) -> Session:

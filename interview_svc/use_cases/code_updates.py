@@ -192,26 +192,16 @@ async def _upsert_cache(
 ) -> dict[str, CachedCode]:
     """Inserts missing cached codes and merges the updates into the others; returns all, locked."""
     by_order = {update.record.order_id: update for update in sorted(updates, key=_order_id)}
-    cached_codes = await uow.cached_codes.get_many(list(by_order))
-    missing = [
-        CachedCode(update.record, update.holder, update.refunded)
+    new = {
+        order_id: CachedCode(update.record, update.holder, update.refunded)
         for order_id, update in by_order.items()
-        if order_id not in cached_codes
-    ]
-    added = await uow.cached_codes.add_many(missing)
-    cached_codes |= {
-        cached.record.order_id: cached for cached in missing if cached.record.order_id in added
     }
-    # Another replica has inserted these meanwhile, for another event of the same order.
-    raced = [order_id for order_id in by_order if order_id not in cached_codes]
-    cached_codes |= await uow.cached_codes.get_many(raced) if raced else {}
-    merged = [
-        cached_codes[order_id]
-        for order_id, update in by_order.items()
-        if merge(cached_codes[order_id], update)
-    ]
+    # First, because it waits for another replica that inserts the same orders.
+    added = await uow.cached_codes.add_many(list(new.values()))
+    existing = await uow.cached_codes.get_many([order for order in by_order if order not in added])
+    merged = [cached for order_id, cached in existing.items() if merge(cached, by_order[order_id])]
     await uow.cached_codes.save_many(merged)
-    return cached_codes
+    return new | existing
 
 
 def _order_id(update: CodeUpdate) -> str:

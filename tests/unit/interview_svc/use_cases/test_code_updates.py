@@ -217,15 +217,13 @@ async def test_a_batch_applies_newer_and_new_records() -> None:
 async def test_a_cached_code_that_another_replica_inserts_concurrently_is_used() -> None:
     """Two replicas handle events of a new order: the second locks the row of the first."""
     uow = InMemoryUnitOfWork()
-    get_many = uow.cached_codes.get_many
+    add_many = uow.cached_codes.add_many
 
-    async def insert_concurrently(order_ids: Sequence[str]) -> dict[str, CachedCode]:
-        if not uow.cached_codes.saved:
-            uow.cached_codes.saved["ord_1"] = CachedCode(code_record(5, "REVOKED"))
-            return {}
-        return await get_many(order_ids)
+    async def insert_concurrently(cached: Sequence[CachedCode]) -> set[str]:
+        uow.cached_codes.saved["ord_1"] = CachedCode(code_record(5, "REVOKED"))
+        return await add_many(cached)
 
-    uow.cached_codes.get_many = insert_concurrently  # type: ignore[method-assign]
+    uow.cached_codes.add_many = insert_concurrently  # type: ignore[method-assign]
     await apply(uow, payment_completed())
     assert uow.cached_codes.saved["ord_1"].record == code_record(5, "REVOKED")
     assert the_session(uow).status is SessionStatus.CANCELLED
