@@ -89,10 +89,13 @@ class PullConsumer(Protocol):
         """The durable consumer's name."""
 
     async def fetch(self, limit: int, wait_seconds: float) -> list[Message]:
-        """Up to `limit` messages; none if none arrived in time. Raises BrokerUnavailable."""
+        """Up to `limit` messages, as soon as there is one; none if none arrived in time.
 
-    async def ack(self, message: Message) -> None:
-        """Acknowledges a message: it is not delivered again."""
+        Raises BrokerUnavailable.
+        """
+
+    async def ack(self, *messages: Message) -> None:
+        """Acknowledges messages: they are not delivered again."""
 
     async def nak(self, message: Message, delay_seconds: float) -> None:
         """Requests redelivery after a delay."""
@@ -100,8 +103,8 @@ class PullConsumer(Protocol):
     async def term(self, message: Message, reason: str) -> None:
         """Terminates a message: it is not delivered again."""
 
-    async def in_progress(self, message: Message) -> None:
-        """Restarts the time in which a message must be answered; not after another answer."""
+    async def in_progress(self, *messages: Message) -> None:
+        """Restarts the time in which messages must be answered; not after another answer."""
 
     async def lag(self) -> ConsumerLag:
         """How far it is behind; raises BrokerUnavailable, also if the consumer does not exist."""

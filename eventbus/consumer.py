@@ -5,11 +5,14 @@ the message is acknowledged after that. After a crash the message is redelivered
 prevents a second effect. One poison message blocks no other: a batch that fails is rolled back and
 handled one by one. Redelivered messages are always handled singly, after a committed record of the
 attempt, so that a crash counts against the message that caused it.
+
+Batches are handled one after the other; meanwhile the next one is fetched and decoded. An event
+that arrives alone is handled at once, and what arrives during a transaction shares the next ones.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -17,20 +20,20 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from ulid import ULID
 
-from eventbus.ack_policy import DeadLetterIt, Nak, attempts_exhausted, decide, unreadable
+from eventbus.ack_policy import DeadLetterIt, Nak, attempts_exhausted, decide
 from eventbus.backoff import Backoff
+from eventbus.batch import Batch, Delivery, InProgress, decode
+from eventbus.batch_log import log_handled
 from eventbus.broker import BrokerUnavailable, Message, PullConsumer
 from eventbus.dead_letters.replay import AfterCommit, DeadLetterReplay
 from eventbus.dead_letters.store import DeadLetter, DeadLetterStore
 from eventbus.durable_check import DurableCheck
 from eventbus.errors import describe_error, is_transient
-from eventbus.event import parse
 from eventbus.handlers import HandlerRegistry, IncomingEvent
 from eventbus.inbox import AttemptInProgress, Inbox, Mark
 from eventbus.tables import BusTables
 
 _log = structlog.get_logger(__name__)
-_Delivery = tuple[Message, IncomingEvent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Consumer:
         self._after_commit = after_commit
         self._worker_id = str(ULID())
         self._stop = asyncio.Event()
+        self._fetching: asyncio.Task[Batch] | None = None
         self._durable_check = DurableCheck(pull_consumer, self.name)
 
     @property
@@ -94,22 +98,42 @@ class Consumer:
     async def run(self) -> None:
         """Fetches and handles until stopped; survives outages of the broker and the database."""
         consecutive_failures = 0
-        while not self._stop.is_set():
-            try:
-                messages = await self.pull_consumer.fetch(
-                    self._settings.batch_size, self._settings.fetch_seconds
-                )
-                if not messages:
-                    await self._durable_check.run_if_due()
-                healthy = await self.handle(messages)
-            except BrokerUnavailable as error:
-                healthy = self._unhealthy(error)
-            except Exception as error:  # noqa: BLE001  a defect must not end the consumer
-                _log.exception("consumer failed", consumer=self.name)
-                healthy = self._unhealthy(error)
-            consecutive_failures = 0 if healthy else consecutive_failures + 1
-            if consecutive_failures:
-                await self._pause(min(5.0, 0.2 * 2.0 ** min(consecutive_failures, 10)))
+        try:
+            while self._fetching or not self._stop.is_set():
+                healthy = await self._handle_next()
+                consecutive_failures = 0 if healthy else consecutive_failures + 1
+                if consecutive_failures:
+                    await self._pause(min(5.0, 0.2 * 2.0 ** min(consecutive_failures, 10)))
+        finally:
+            await self._abandon_fetch()
+
+    async def _handle_next(self) -> bool:
+        """Handles the next batch, and begins to fetch the one after it."""
+        fetching, self._fetching = self._fetching, None
+        try:
+            batch = await (fetching or self._fetch())
+            if not self._stop.is_set():
+                self._fetching = asyncio.create_task(self._fetch())
+            return await self._handle(batch)
+        except BrokerUnavailable as error:
+            return self._unhealthy(error)
+        except Exception as error:  # noqa: BLE001  a defect must not end the consumer
+            _log.exception("consumer failed", consumer=self.name)
+            return self._unhealthy(error)
+
+    async def _fetch(self) -> Batch:
+        settings = self._settings
+        messages = await self.pull_consumer.fetch(settings.batch_size, settings.fetch_seconds)
+        if not messages:
+            await self._durable_check.run_if_due()
+        return self._begin(messages)
+
+    async def _abandon_fetch(self) -> None:
+        """Leaves to another replica what a cancelled consumer has fetched."""
+        if self._fetching:
+            self._fetching.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                (await self._fetching).progress.end()
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -122,50 +146,27 @@ class Consumer:
 
     async def handle(self, messages: Sequence[Message]) -> bool:
         """Handles deliveries; False if the infrastructure failed and a pause would help."""
-        async with self._keep_in_progress(messages):
-            healthy = await self._handle(messages)
+        return await self._handle(self._begin(messages))
+
+    def _begin(self, messages: Sequence[Message]) -> Batch:
+        progress = InProgress(self.pull_consumer, messages, self._settings.progress_seconds)
+        return decode(messages, self._handlers, progress)
+
+    async def _handle(self, batch: Batch) -> bool:
+        healthy = True
+        try:
+            for message, decision in batch.unreadable:
+                healthy &= await self._dead_letter(message, decision, attempts=1)
+            healthy &= await self._handle_batch(batch.first_deliveries)
+            for message, incoming in await self._by_failure_count(batch.redelivered):
+                healthy &= await self._handle_singly(message, incoming)
+        finally:
+            batch.progress.end()
         if healthy:
             self.current_error = ""
         return healthy
 
-    @asynccontextmanager
-    async def _keep_in_progress(self, messages: Sequence[Message]) -> AsyncIterator[None]:
-        """Signals progress during the block, however slow the database is.
-
-        Otherwise the broker would deliver the messages to another replica too, which would take the
-        unfinished attempt for a crash.
-        """
-
-        async def signal_progress() -> None:
-            while True:
-                await asyncio.sleep(self._settings.progress_seconds)
-                for message in messages:
-                    await self.pull_consumer.in_progress(message)
-
-        task = asyncio.create_task(signal_progress())
-        try:
-            yield
-        finally:
-            task.cancel()
-
-    async def _handle(self, messages: Sequence[Message]) -> bool:
-        first_deliveries, redelivered = list[_Delivery](), list[_Delivery]()
-        healthy = True
-        for message in messages:
-            try:
-                event = parse(message.subject, message.headers, message.data)
-                incoming = self._handlers.decode(event, message.stream_sequence)
-            except Exception as error:  # noqa: BLE001  also a decoder's defect affects one message
-                healthy &= await self._dead_letter(message, unreadable(error), attempts=1)
-                continue
-            group = first_deliveries if message.delivery_count == 1 else redelivered
-            group.append((message, incoming))
-        healthy &= await self._handle_batch(first_deliveries)
-        for message, incoming in await self._by_failure_count(redelivered):
-            healthy &= await self._handle_singly(message, incoming)
-        return healthy
-
-    async def _by_failure_count(self, redelivered: Sequence[_Delivery]) -> Sequence[_Delivery]:
+    async def _by_failure_count(self, redelivered: Sequence[Delivery]) -> Sequence[Delivery]:
         """Sorts messages that failed or crashed a process to the end: they delay no others."""
         if not redelivered:
             return redelivered
@@ -178,13 +179,13 @@ class Consumer:
             return redelivered
         return sorted(redelivered, key=lambda delivery: failures.get(delivery[1].event.id, 0))
 
-    async def _handle_batch(self, batch: Sequence[_Delivery]) -> bool:
+    async def _handle_batch(self, batch: Sequence[Delivery]) -> bool:
         if not batch:
             return True
         events = [incoming for _, incoming in batch]
         try:
             async with self._engine.begin() as connection:
-                await self._apply_batch(connection, events)
+                new = await self._apply_batch(connection, events)
         except Exception as error:  # noqa: BLE001  each event is decided on singly
             if is_transient(error):
                 for message, _ in batch:
@@ -197,14 +198,17 @@ class Consumer:
             return all(outcomes)
         self._last_failure = ""
         self._after_commit(events)
-        for message, _ in batch:
-            await self.pull_consumer.ack(message)
+        await self.pull_consumer.ack(*(message for message, _ in batch))
+        log_handled(_log, self.name, events, new)
         return True
 
     async def _apply_batch(
         self, connection: AsyncConnection, batch: Sequence[IncomingEvent]
-    ) -> None:
-        """Claims new events and passes them to their handlers, in the caller's transaction."""
+    ) -> Sequence[IncomingEvent]:
+        """Claims new events and passes them to their handlers, in the caller's transaction.
+
+        Returns the new events.
+        """
         # A stream may contain an event twice, and so may a batch.
         unique = {incoming.event.id: incoming for incoming in batch}
         marks = [
@@ -214,8 +218,7 @@ class Consumer:
         claimed = await self._inbox.claim(connection, marks)
         new = [incoming for event_id, incoming in unique.items() if event_id in claimed]
         await self._handlers.dispatch(connection, new)
-        for incoming in new:
-            _log.info("event handled", consumer=self.name, **incoming.event.log_fields())
+        return new
 
     async def _handle_singly(self, message: Message, incoming: IncomingEvent) -> bool:
         event_id = incoming.event.id
@@ -224,13 +227,14 @@ class Consumer:
                 attempt = await self._inbox.begin_attempt(connection, event_id, self._worker_id)
             if attempt is None:
                 await self.pull_consumer.ack(message)
+                log_handled(_log, self.name, [incoming], [])
                 return True
             if attempt.failures >= self._settings.max_attempts:
                 exhausted = attempts_exhausted(attempt.failures, attempt.last_error)
                 return await self._dead_letter(message, exhausted, attempt.failures)
             async with self._engine.begin() as connection:
                 await self._inbox.hold_attempt(connection, event_id)
-                await self._apply_batch(connection, [incoming])
+                new = await self._apply_batch(connection, [incoming])
                 await self._inbox.delete_attempts(connection, [event_id])
         except AttemptInProgress:  # the broker has lost sight of the process that handles it
             await self.pull_consumer.nak(message, self._settings.backoff.delay(1))
@@ -239,6 +243,7 @@ class Consumer:
             return await self._handle_failure(message, incoming, error)
         self._after_commit([incoming])
         await self.pull_consumer.ack(message)
+        log_handled(_log, self.name, [incoming], new)
         return True
 
     async def _handle_failure(

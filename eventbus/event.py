@@ -4,6 +4,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
+
+from eventbus.trace_context import trace_id
 
 ID_HEADER = "Nats-Msg-Id"
 # A server adds these to a stored message that it returns directly. The broker checks the subject of
@@ -44,7 +47,7 @@ class Event:
             raise MalformedEnvelope(
                 f"event id {self.id!r} is not 1 to 128 visible ASCII characters"
             )
-        if not _TYPE.fullmatch(self.type):
+        if not _is_type(self.type):
             raise MalformedEnvelope(f"event type {self.type!r} is not a full type name")
         if not _KEY.fullmatch(self.key):
             raise MalformedEnvelope(f"event key {self.key!r} is not a subject token")
@@ -70,15 +73,23 @@ class Event:
 
     def log_fields(self) -> dict[str, str]:
         """The fields that identify the event in a log line."""
-        return {"event_type": self.type, "event_id": self.id, "key": self.key}
+        fields = {"event_type": self.type, "event_id": self.id, "key": self.key}
+        return fields | {"trace_id": trace_id(self.traceparent)} if self.traceparent else fields
+
+
+@lru_cache
+def _is_type(name: str) -> bool:
+    """Remembered: there are few types and many events."""
+    return _TYPE.fullmatch(name) is not None
 
 
 def split_subject(subject: str) -> tuple[str, str]:
     """Splits a subject into event type and key; raises MalformedEnvelope."""
     head, _, tail = subject.rpartition(".")
-    for type_, key in ((subject, ""), (head, tail)):
-        if _TYPE.fullmatch(type_):
-            return type_, key
+    if _is_type(head):
+        return head, tail
+    if _is_type(subject):
+        return subject, ""
     raise MalformedEnvelope(f"subject {subject!r} names no event type")
 
 

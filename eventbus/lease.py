@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from sqlalchemy import CTE, delete, exists, func, or_, select
+from sqlalchemy import CTE, Exists, delete, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from ulid import ULID
@@ -37,8 +37,11 @@ class Lease:
 
     async def is_held(self, connection: AsyncConnection) -> bool:
         """Whether no other process has taken the lease."""
-        statement = select(exists().where(self._table.c.holder == self.holder))
-        return bool((await connection.execute(statement)).scalar_one())
+        return bool((await connection.execute(select(self.held()))).scalar_one())
+
+    def held(self) -> Exists:
+        """The condition that no other process has taken the lease."""
+        return exists().where(self._table.c.holder == self.holder)
 
     def locked(self) -> CTE:
         """The lease row, locked until the transaction ends; empty if another process has it."""

@@ -4,24 +4,32 @@ Guarantee: an event leaves `outbox` only after the broker has confirmed it. Afte
 the two, the event is published again under the same id, and the inbox ignores the duplicate. One
 relay per service works at a time, by a lease; a relay that lost it cannot mark events as published.
 Waking the relay after a commit only reduces latency: it polls, so that nothing depends on it.
+
+Batches are published one after the other, in order. While one is published, the one before it is
+marked and the next one is read.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from eventbus.batch_log import log_events
 from eventbus.broker import BatchRefused, BrokerUnavailable, EventRefused, Publisher
 from eventbus.errors import describe_error
 from eventbus.lease import RelayLease
 from eventbus.tables import BusTables
-from eventbus.unpublished import OutboxEntry, UnpublishedEvents
+from eventbus.unpublished import OutboxBatch, OutboxEntry, UnpublishedEvents
 from eventbus.watermark import BuildWatermark, WatermarkPublisher
 
 _log = structlog.get_logger(__name__)
 _MAX_PAUSE_SECONDS = 5.0
+_PASS_BATCHES = 20
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ class Relay:
         self._watermarks = watermark and WatermarkPublisher(
             engine, tables, self._lease, publisher, watermark, settings.watermark_seconds
         )
+        self._lease_due_at = 0.0
         self._woken = asyncio.Event()
         self._stopped = False
 
@@ -100,24 +109,75 @@ class Relay:
             _log.warning("final relay pass failed", error=describe_error(error))
 
     async def publish_once(self) -> int:
-        """One pass: publishes up to one batch; returns how many events, 0 without the lease."""
-        async with self._engine.begin() as connection:
-            if not await self._lease.acquire(connection):
-                return 0
-            entries = await self._unpublished.next_batch(connection, self._settings.batch_size)
-        confirmed = await self._publish(entries)
-        await self._mark_published(confirmed)
-        for entry in confirmed:
-            _log.info("event published", **entry.event.log_fields())
-        if len(confirmed) < len(entries):
-            _log.warning("relay pass incomplete", published=len(confirmed), of=len(entries))
-        return len(confirmed)
+        """One pass over the outbox, oldest first; returns how many events, 0 without the lease.
 
-    async def _publish(self, entries: Sequence[OutboxEntry]) -> Sequence[OutboxEntry]:
+        It ends early after some batches, so that events that committed late and watermarks get
+        their turn, and if an event was not published, so that later ones of its key wait.
+        """
+        if not await self._renew_lease():
+            return 0
+        published, confirmed = 0, list[OutboxEntry]()
+        batch = await self._mark_and_read([], OutboxBatch(is_last=False))
+        for _ in range(_PASS_BATCHES):
+            if not batch.entries:
+                break
+            previous, confirmed = confirmed, []
+            confirmed, following = await _both(
+                self._publish(batch), self._mark_and_read(previous, batch)
+            )
+            published += len(confirmed)
+            self._log_published(confirmed, batch)
+            if len(confirmed) < len(batch.entries) or self._is_lease_due():
+                break
+            batch = following
+        await self._mark_published(confirmed)
+        return published
+
+    async def _renew_lease(self) -> bool:
+        """Whether this relay has the lease, which it renews after half of its time."""
+        if not self._is_lease_due():
+            return True
+        now = asyncio.get_running_loop().time()
+        async with self._engine.begin() as connection:
+            held = await self._lease.acquire(connection)
+        self._lease_due_at = now + self._settings.lease_seconds / 2 if held else 0.0
+        return held
+
+    def _is_lease_due(self) -> bool:
+        """Whether the lease may end before a batch that is published now is marked."""
+        return asyncio.get_running_loop().time() >= self._lease_due_at
+
+    async def _mark_and_read(
+        self, confirmed: Sequence[OutboxEntry], batch: OutboxBatch
+    ) -> OutboxBatch:
+        """Marks the events before a batch, and reads those after it, in one transaction."""
+        if batch.is_last:
+            await self._mark_published(confirmed)
+            return OutboxBatch()
+        async with self._engine.begin() as connection:
+            if confirmed:
+                await self._unpublished.mark_published(connection, confirmed)
+            limit, after = self._settings.batch_size, batch.last_position
+            return await self._unpublished.next_batch(connection, limit, after)
+
+    @staticmethod
+    def _log_published(confirmed: Sequence[OutboxEntry], batch: OutboxBatch) -> None:
+        span = {
+            "first_position": batch.entries[0].position,
+            "last_position": batch.last_position,
+        }
+        events = [entry.event for entry in confirmed]
+        log_events(_log, "events published", "event published", events, **span)
+        if len(confirmed) < len(batch.entries):
+            of = len(batch.entries)
+            _log.warning("relay pass incomplete", published=len(confirmed), of=of, **span)
+
+    async def _publish(self, batch: OutboxBatch) -> list[OutboxEntry]:
         """Publishes in order; returns what the broker confirmed: all but parked and blocked."""
+        entries = list(batch.entries)
         if len(entries) > 1:
             try:
-                await self._publisher.publish_batch([entry.event for entry in entries])
+                await self._publisher.publish_batch(batch.events)
             except (BatchRefused, EventRefused) as error:
                 # Usually an event that was published and not marked. Single publishes skip it.
                 _log.info("batch refused", size=len(entries), error=describe_error(error))
@@ -125,7 +185,7 @@ class Relay:
                 return entries
         return await self._publish_singly(entries)
 
-    async def _publish_singly(self, entries: Sequence[OutboxEntry]) -> Sequence[OutboxEntry]:
+    async def _publish_singly(self, entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
         confirmed: list[OutboxEntry] = []
         parked_keys: set[str] = set()
         for entry in entries:
@@ -153,3 +213,12 @@ class Relay:
         if entries:
             async with self._engine.begin() as connection:
                 await self._unpublished.mark_published(connection, entries)
+
+
+async def _both(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
+    """Waits for both; if one fails, the other is completed before the error is raised."""
+    results = await asyncio.gather(first, second, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results  # type: ignore[return-value]

@@ -12,9 +12,14 @@ _current: ContextVar[str] = ContextVar("traceparent", default="")
 _by_key: ContextVar[Mapping[str, str]] = ContextVar("traceparent_by_key")
 
 
+def trace_id(traceparent: str) -> str:
+    """The trace's id; "" if that is not a valid traceparent."""
+    return traceparent[3:35] if _TRACEPARENT.fullmatch(traceparent) else ""
+
+
 def continue_trace(incoming: str) -> str:
     """A new span of the trace `incoming`; of a new trace if that is not a valid traceparent."""
-    trace = incoming[3:35] if _TRACEPARENT.fullmatch(incoming) else secrets.token_hex(16)
+    trace = trace_id(incoming) or secrets.token_hex(16)
     return f"00-{trace}-{secrets.token_hex(8)}-01"
 
 

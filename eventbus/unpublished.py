@@ -2,8 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Insert,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus.event import Event
@@ -22,20 +36,48 @@ class OutboxEntry:
     event: Event
 
 
+@dataclass(frozen=True, slots=True)
+class OutboxBatch:
+    """Unpublished events by position; `is_last` if there were no more of them."""
+
+    entries: Sequence[OutboxEntry] = ()
+    is_last: bool = True
+
+    @property
+    def events(self) -> list[Event]:
+        return [entry.event for entry in self.entries]
+
+    @property
+    def last_position(self) -> int:
+        return self.entries[-1].position if self.entries else 0
+
+
 class UnpublishedEvents:
     """The unpublished events of one service, in the caller's transactions."""
 
     def __init__(self, tables: BusTables, lease: RelayLease) -> None:
         self._outbox, self._published, self._lease = tables.outbox, tables.outbox_published, lease
+        # Built once: to build a statement costs more than to execute it.
+        self._next, self._mark = self._next_statement(), self._mark_statement()
 
-    async def next_batch(self, connection: AsyncConnection, limit: int) -> list[OutboxEntry]:
-        """The oldest events by position, up to `limit` and about 8 MB; none that is blocked."""
+    def _next_statement(self) -> Select[Any]:
         outbox = self._outbox
         blocked = exists().where(blocked_by_parked(outbox.alias("parked"), outbox))
-        statement = select(outbox).where(~blocked).order_by(outbox.c.position).limit(limit)
+        statement = select(outbox).where(outbox.c.position > bindparam("after"), ~blocked)
+        statement = statement.where(self._lease.held())
+        return statement.order_by(outbox.c.position).limit(bindparam("limit"))
+
+    async def next_batch(
+        self, connection: AsyncConnection, limit: int, after: int = 0
+    ) -> OutboxBatch:
+        """The oldest events by position, up to `limit` and about 8 MB; none that is blocked.
+
+        Only those after a position, and none if another relay holds the lease now.
+        """
+        rows = (await connection.execute(self._next, {"after": after, "limit": limit})).all()
         entries: list[OutboxEntry] = []
         size = 0
-        for row in await connection.execute(statement):
+        for row in rows:
             size += len(row.data)
             if entries and size > _BATCH_BYTES:
                 break
@@ -49,7 +91,7 @@ class UnpublishedEvents:
                 traceparent=row.traceparent,
             )
             entries.append(OutboxEntry(row.position, event))
-        return entries
+        return OutboxBatch(entries, is_last=len(entries) < limit and len(entries) == len(rows))
 
     async def park(self, connection: AsyncConnection, position: int, reason: str) -> None:
         """Excludes an event, and later ones of its key, until `outbox.retry_parked`."""
@@ -61,10 +103,15 @@ class UnpublishedEvents:
         self, connection: AsyncConnection, entries: Sequence[OutboxEntry]
     ) -> None:
         """Moves events to `outbox_published`, unless another relay holds the lease now."""
+        positions = [entry.position for entry in entries]
+        await connection.execute(self._mark, {"positions": positions})
+
+    def _mark_statement(self) -> Insert:
         outbox, published, lease = self._outbox, self._published, self._lease.locked()
+        positions = bindparam("positions", type_=ARRAY(BigInteger))
         moved = (
             delete(outbox)
-            .where(outbox.c.position.in_([entry.position for entry in entries]))
+            .where(outbox.c.position == func.any(positions))
             .where(exists(select(lease.c.name)))
             .returning(*(column for column in outbox.columns if column.name != "parked_reason"))
             .cte("moved")
@@ -79,4 +126,4 @@ class UnpublishedEvents:
         source = select(moved, func.clock_timestamp().label("published_at")).where(
             or_(moved.c.position > newest, ~requeued)
         )
-        await connection.execute(insert(published).from_select([*columns, "published_at"], source))
+        return insert(published).from_select([*columns, "published_at"], source)

@@ -16,6 +16,7 @@ from eventbus.broker import Message
 from eventbus.identity import identify
 from eventbus.inbox import Inbox, Mark
 from eventbus.tables import DEAD, BusTables
+from eventbus.trace_context import trace_id
 
 
 class DeadLetterNotFound(LookupError):
@@ -105,6 +106,7 @@ class DeadLetter:
             "key": self.key,
             "kind": self.kind,
             "reason": self.reason,
+            "trace_id": trace_id(self.headers.get("traceparent", "")),
         }
 
 

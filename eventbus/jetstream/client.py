@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import ParseResult
 
@@ -133,6 +134,11 @@ class ReconnectingClient(Client):
                 headers[key] = value.strip().decode("utf-8", "replace")
         return headers
 
+    async def send_commands(self, commands: Sequence[bytes]) -> None:
+        """Sends the commands of `publish_command` in order, as one write."""
+        await self._send_command(b"".join(commands))
+        await self._flush_pending()
+
     async def headers_of(self, raw: bytes) -> dict[str, str]:
         """Parses the headers of a stored message in the same way as those of a delivered one."""
         return (_without_status(await self._process_headers(raw)) or {}) if raw else {}
@@ -141,6 +147,21 @@ class ReconnectingClient(Client):
 def describe(error: Exception) -> str:
     """The text of an error, or the name of its class if it has none."""
     return str(error) or type(error).__name__
+
+
+def publish_command(subject: str, data: bytes, headers: Mapping[str, str] | None = None) -> bytes:
+    """The protocol's command that publishes a message; in a third of the library's time.
+
+    The subject is valid; line breaks in headers become spaces.
+    """
+    if headers is None:
+        return b"PUB %b %d\r\n%b\r\n" % (subject.encode(), len(data), data)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if not lines.count("\r") == lines.count("\n") == len(headers):
+        lines = "".join(f"{name}: {' '.join(headers[name].split())}\r\n" for name in headers)
+    head = f"NATS/1.0\r\n{lines}\r\n".encode()
+    sizes = len(head), len(head) + len(data)
+    return b"HPUB %b %d %d\r\n%b%b\r\n" % (subject.encode(), *sizes, head, data)
 
 
 def _without_status(headers: dict[str, str] | None) -> dict[str, str] | None:

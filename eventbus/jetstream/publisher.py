@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from nats.aio.msg import Msg
+from nats.errors import MaxPayloadError
 
 from eventbus.broker import BatchRefused, BrokerUnavailable, EventRefused
 from eventbus.event import ID_HEADER, Event
+from eventbus.jetstream.client import publish_command
 from eventbus.jetstream.connection import Connection
 from eventbus.jetstream.stream_reader import JetStreamStreamReader
 
@@ -65,9 +67,13 @@ class JetStreamPublisher:
     async def _send_batch(self, events: Sequence[Event]) -> Msg:
         client = await self._connection.first_client(_START_SECONDS)
         batch_id, last = uuid.uuid4().hex, events[-1]
-        for sequence, event in enumerate(events[:-1], start=1):
-            headers = _batch_headers(event, batch_id, sequence)
-            await client.publish(event.subject, event.data, headers=headers)
+        if max(len(event.data) for event in events) > client.max_payload:
+            raise MaxPayloadError
+        commands = [
+            publish_command(event.subject, event.data, _batch_headers(event, batch_id, sequence))
+            for sequence, event in enumerate(events[:-1], start=1)
+        ]
+        await client.send_commands(commands)
         headers = _batch_headers(last, batch_id, len(events)) | {"Nats-Batch-Commit": "1"}
         timeout = self._connection.request_seconds
         return await client.request(last.subject, last.data, timeout=timeout, headers=headers)

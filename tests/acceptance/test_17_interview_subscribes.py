@@ -14,6 +14,7 @@ async def _consumer_info(stack: RunningStack) -> ConsumerInfo:
 
 def _handled_count(stack: RunningStack, order_id: str) -> int:
     """How often interview has handled the order's PaymentCompleted."""
+    # The line at DEBUG, which each event has.
     handled = {"event": "event handled", "event_type": "payment.v1.PaymentCompleted"}
     return len(stack.log_entries("interview", **handled, key=order_id))
 

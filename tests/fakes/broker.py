@@ -102,10 +102,10 @@ class RecordingConsumer:
     async def fetch(self, limit: int, wait_seconds: float) -> list[Message]:
         return await self._real.fetch(limit, wait_seconds)
 
-    async def ack(self, message: Message) -> None:
-        self.acked.append(message.stream_sequence)
+    async def ack(self, *messages: Message) -> None:
+        self.acked += [message.stream_sequence for message in messages]
         if not self._lost:
-            await self._real.ack(message)
+            await self._real.ack(*messages)
 
     async def nak(self, message: Message, delay_seconds: float) -> None:
         self.naks.append((message.stream_sequence, delay_seconds))
@@ -117,8 +117,8 @@ class RecordingConsumer:
         if not self._lost:
             await self._real.term(message, reason)
 
-    async def in_progress(self, message: Message) -> None:
-        await self._real.in_progress(message)
+    async def in_progress(self, *messages: Message) -> None:
+        await self._real.in_progress(*messages)
 
     async def lag(self) -> ConsumerLag:
         return await self._real.lag()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog.testing import capture_logs
 
 from devstack.polling import wait_until
 from eventbus import Event, HandlerRegistry, IncomingEvent, Outbox, Payload
@@ -458,6 +459,64 @@ async def test_a_message_is_not_redelivered_however_long_its_handling_takes(bus:
     await consumer.handle([one for one in messages if one.headers["ce-id"] == slow.id])
     assert redelivered == [abandoned.id]
     assert await bus.effect_ids() == [slow.id]
+
+
+async def test_a_message_that_waits_for_the_batch_before_it_is_not_redelivered(bus: Bus) -> None:
+    """It is fetched while that batch is handled, however long this takes."""
+    await bus.declare_consumer(bus.durable, ack_wait_seconds=1)
+    abandoned, slow, waiting = bus.events(3)
+    await bus.send(abandoned, slow, waiting)
+    await bus.fetch(1)
+    replica, redelivered = bus.pull_consumer(), []
+
+    async def wait_for_redelivery(incoming: IncomingEvent) -> None:
+        async def fetched() -> bool:
+            redelivered.extend(other.headers["ce-id"] for other in await replica.fetch(10, 0.2))
+            return bool(redelivered)
+
+        if incoming.event.id == slow.id:
+            await wait_until(fetched, "the redelivery of the abandoned message")
+
+    consumer = bus.consumer(bus.handler(wait_for_redelivery), batch_size=1, progress_seconds=0.1)
+    async with running(consumer):
+
+        async def both_handled() -> bool:
+            return await bus.effect_count() == 2
+
+        await wait_until(both_handled, "both events handled")
+    assert redelivered == [abandoned.id]
+    assert await bus.effect_ids() == [slow.id, waiting.id]
+
+
+async def test_stopping_handles_what_was_fetched_meanwhile(bus: Bus) -> None:
+    """It would wait at the broker until the time for its answer has passed."""
+    first, second = bus.events(2)
+    await bus.send(first, second)
+    fetched = RecordingConsumer(bus.pull_consumer())
+
+    async def stop(_: IncomingEvent) -> None:
+        async def both_fetched() -> bool:
+            return (await fetched.lag()).pending == 0
+
+        await wait_until(both_fetched, "the second event is fetched while the first is handled")
+        consumer.stop()
+
+    consumer = bus.consumer(bus.handler(stop), pull_consumer=fetched, batch_size=1)
+    await consumer.run()
+    assert await bus.effect_ids() == [first.id, second.id]
+    await bus.wait_all_answered()
+
+
+async def test_a_batch_has_one_log_line_and_each_duplicate_its_own(bus: Bus) -> None:
+    events = bus.events(3)
+    await bus.send(*events)
+    await bus.send_copy(events[0])
+    with capture_logs() as logs:
+        await bus.deliver(bus.consumer(), 4)
+    [handled] = [entry for entry in logs if entry["event"] == "events handled"]
+    assert (handled["count"], handled["first_sequence"], handled["last_sequence"]) == (3, 2, 4)
+    [duplicate] = [entry for entry in logs if entry["event"] == "duplicate ignored"]
+    assert duplicate["event_id"] == events[0].id
 
 
 async def test_replicas_of_a_durable_consumer_handle_each_event_once_without_deadlocks(

@@ -9,6 +9,16 @@ from eventbus.inbox import Inbox, Mark
 from tests.integration.drivers.bus import Bus
 
 
+async def test_a_claim_may_have_more_events_than_a_statement_has_parameters(bus: Bus) -> None:
+    """A statement has at most 32767."""
+    ids = {f"evt_{number}" for number in range(33_000)}
+    async with bus.engine.begin() as connection:
+        claimed = await Inbox(bus.tables, bus.durable).claim(
+            connection, [Mark(event_id, "", 1) for event_id in ids]
+        )
+    assert claimed == ids
+
+
 async def test_a_claim_takes_events_in_the_order_of_their_ids(bus: Bus) -> None:
     """Two replicas that claim the same events in different orders would deadlock otherwise.
 

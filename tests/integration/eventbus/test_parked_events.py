@@ -28,6 +28,17 @@ async def test_a_refused_event_is_parked_with_its_key_and_other_keys_are_publish
     assert await bus.unpublished() == [refused.id, blocked.id, later_blocked.id]
 
 
+async def test_a_refused_event_also_blocks_events_that_were_read_before_it_was_parked(
+    bus: Bus,
+) -> None:
+    """The next batch is read while the one of the refused event is published."""
+    refused, blocked = bus.event("bad"), bus.event("bad")
+    await bus.commit(bus.event("good"), refused, blocked, bus.event("good"))
+    relay = bus.relay(RefusingPublisher(bus.broker, refused), batch_size=2)
+    assert [await relay.publish_once() for _ in range(3)] == [1, 1, 0]
+    assert await bus.unpublished() == [refused.id, blocked.id]
+
+
 async def test_the_backlog_counts_parked_events_and_the_events_they_block(
     bus: Bus,
 ) -> None:

@@ -26,6 +26,53 @@ async def test_several_events_are_published_as_one_atomic_batch(bus: Bus) -> Non
     assert recorder.singles == []
 
 
+async def test_while_a_batch_is_published_the_one_before_it_is_marked(bus: Bus) -> None:
+    """An event is marked only after the broker has stored it, and without another batch's end."""
+    events = bus.events(15)
+    published: list[list[str]] = []
+
+    async def wait_for_marks() -> None:
+        expected = [event.id for event in events[: 5 * len(published)]]
+        published.append([])
+
+        async def earlier_ones_marked() -> bool:
+            return await bus.published() == expected
+
+        await wait_until(earlier_ones_marked, "the batches before are marked, and no other")
+
+    await bus.commit(*events)
+    relay = bus.relay(InterruptedPublisher(bus.broker, wait_for_marks), batch_size=5)
+    assert await relay.publish_once() == 15
+    assert await bus.published() == [event.id for event in events]
+
+
+async def test_the_batch_before_one_whose_publication_fails_is_marked(bus: Bus) -> None:
+    """And the pass ends: later events would overtake those whose fate is unknown."""
+    events, batches = bus.events(15), 0
+
+    async def fail_second() -> None:
+        nonlocal batches
+        batches += 1
+        if batches == 2:
+            raise ConnectionResetError
+
+    await bus.commit(*events)
+    relay = bus.relay(InterruptedPublisher(bus.broker, fail_second), batch_size=5)
+    with pytest.raises(ConnectionResetError):
+        await relay.publish_once()
+    assert await bus.published() == [event.id for event in events[:5]]
+    assert await bus.stored_ids() == [event.id for event in events[:10]]
+    await bus.publish_all(relay)
+    assert await bus.stored_ids() == [event.id for event in events]
+    assert await bus.published() == [event.id for event in events]
+
+
+async def test_a_pass_ends_before_its_lease_does(bus: Bus) -> None:
+    """The lease would end while the next batch, which was read already, is published."""
+    await bus.commit(*bus.events(10))
+    assert await bus.relay(batch_size=5, lease_seconds=0.001).publish_once() == 5
+
+
 async def test_published_rows_move_to_outbox_published(bus: Bus) -> None:
     await bus.commit(*bus.events(5))
     before = await bus.rows(bus.tables.outbox)

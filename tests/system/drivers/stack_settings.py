@@ -40,6 +40,8 @@ ENVIRONMENT = {
         # No scheduled repair: the tests create inconsistencies and repair them.
         "INTERVIEW_RECONCILIATION_INTERVAL_SECONDS": "86400",
         "INTERVIEW_METRICS_LISTEN": "127.0.0.1:0",
+        # A line for each event, also if it was handled with others.
+        "INTERVIEW_LOG_LEVEL": "DEBUG",
     },
     "notification": {
         "NOTIFICATION_BUS_FIRST_RETRY_DELAY_SECONDS": "0.1",

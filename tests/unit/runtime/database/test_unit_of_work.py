@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, create_mock_engine
 
 from eventbus import BusTables, Event
 from runtime.database.unit_of_work import UnitOfWork
@@ -15,11 +15,13 @@ TABLES = BusTables.define(MetaData(schema="test"))
 class Connection:
     """Records the ids of the rows that are inserted."""
 
+    dialect = create_mock_engine("postgresql+asyncpg://", print).dialect
+
     def __init__(self) -> None:
         self.inserted: list[str] = []
 
-    async def execute(self, _statement: object, rows: list[dict[str, Any]]) -> None:
-        self.inserted += [row["id"] for row in rows]
+    async def execute(self, _statement: object, columns: dict[str, list[Any]]) -> None:
+        self.inserted += columns["id"]
 
 
 @dataclass
