@@ -6,7 +6,7 @@ It needs no broker. The publishing half is `eventbus.relay`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, FromClause, exists, func, select, update
+from sqlalchemy import ColumnElement, Table, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from eventbus.bulk_insert import insert_rows
@@ -65,12 +65,15 @@ class Backlog:
     parked: int
 
 
-def blocked_by_parked(parked: FromClause, waiting: FromClause) -> ColumnElement[bool]:
-    """Whether a waiting event is parked itself, or shares its key with a parked event."""
-    blocked = (parked.c.position == waiting.c.position) | (
-        (parked.c.key == waiting.c.key) & (waiting.c.key != "")
-    )
-    return parked.c.parked_reason.is_not(None) & blocked
+def is_blocked(outbox: Table) -> ColumnElement[bool]:
+    """Whether an event is parked itself, or shares its key with a parked event.
+
+    The keys are collected once per statement: a comparison of each event with the parked ones would
+    read the whole backlog for each batch.
+    """
+    parked = outbox.alias("parked")
+    keys = select(parked.c.key).where(parked.c.parked_reason.is_not(None), parked.c.key != "")
+    return outbox.c.parked_reason.is_not(None) | outbox.c.key.in_(keys)
 
 
 async def retry_parked(connection: AsyncConnection, tables: BusTables) -> int:
@@ -88,9 +91,9 @@ async def retry_parked(connection: AsyncConnection, tables: BusTables) -> int:
 async def backlog(connection: AsyncConnection, tables: BusTables) -> Backlog:
     """Measures how far publishing is behind."""
     outbox = tables.outbox
-    parked = outbox.alias("parked")
-    blocked = exists().where(blocked_by_parked(parked, outbox))
     age = func.extract("epoch", func.clock_timestamp() - func.min(outbox.c.recorded_at))
-    statement = select(func.count(), func.coalesce(age, 0.0), func.count().filter(blocked))
+    statement = select(
+        func.count(), func.coalesce(age, 0.0), func.count().filter(is_blocked(outbox))
+    )
     count, seconds, stuck = (await connection.execute(statement.select_from(outbox))).one()
     return Backlog(int(count), float(seconds), int(stuck))
