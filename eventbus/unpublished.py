@@ -71,7 +71,7 @@ class UnpublishedEvents:
         outbox = self._outbox
         unblocked = ~is_blocked(outbox)
         statement = select(outbox).where(outbox.c.position > bindparam("after"), unblocked)
-        return statement.order_by(outbox.c.position).limit(bindparam("limit"))
+        return statement.order_by(outbox.c.position).limit(bindparam("limit", type_=BigInteger))
 
     async def next_batch(
         self, connection: AsyncConnection, limit: int, after: int = 0

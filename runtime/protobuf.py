@@ -1,9 +1,11 @@
 """Protobuf messages: conversion to and from bus events."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -28,20 +30,26 @@ def to_timestamp(moment: datetime) -> Timestamp:
 
 
 def to_datetime(timestamp: Timestamp) -> datetime:
-    """A protobuf Timestamp as a UTC-aware datetime."""
-    return timestamp.ToDatetime(tzinfo=UTC)
+    """A protobuf Timestamp as a UTC-aware datetime; raises ValueError beyond the year 9999."""
+    seconds, microseconds = timestamp.seconds, timestamp.nanos // 1000
+    try:
+        # A sixth of the time of `ToDatetime`.
+        return _EPOCH + timedelta(seconds=seconds, microseconds=microseconds)
+    except OverflowError:
+        return timestamp.ToDatetime(tzinfo=UTC)  # raises ValueError
 
 
-def _options(message_type: type[Message]) -> options_pb2.Event:
-    options = message_type.DESCRIPTOR.GetOptions()
+@lru_cache
+def _options(descriptor: Descriptor) -> options_pb2.Event:
+    options = descriptor.GetOptions()
     if not options.HasExtension(options_pb2.event):
-        raise NotAnEvent(message_type.DESCRIPTOR.full_name)
+        raise NotAnEvent(descriptor.full_name)
     return options.Extensions[options_pb2.event]
 
 
 def to_event(message: Message, source: str, occurred_at: datetime) -> Event:
     """A contract message as an event; its options name the key field."""
-    options = _options(type(message))
+    options = _options(message.DESCRIPTOR)
     return Event(
         id=new_id("evt"),
         type=message.DESCRIPTOR.full_name,
@@ -54,7 +62,7 @@ def to_event(message: Message, source: str, occurred_at: datetime) -> Event:
 
 def decoder(message_type: type[Message]) -> Callable[[Event], Payload]:
     """A decoder for one event type: parses the body, validates it, and compares its key."""
-    options = _options(message_type)
+    options = _options(message_type.DESCRIPTOR)
 
     def decode(event: Event) -> Payload:
         message = message_type()
@@ -63,16 +71,19 @@ def decoder(message_type: type[Message]) -> Callable[[Event], Payload]:
         except DecodeError as error:
             raise MalformedEnvelope(f"body is not a {event.type}: {error}") from None
         key = getattr(message, options.key_field) if options.key_field else ""
-        contradiction = f"the subject's key is {event.key!r}, the body's {key!r}"
         if key and key != event.key:
-            raise KeyContradiction(contradiction)
+            raise _contradiction(event, key)
         if broken := violations(message):
             raise MalformedEnvelope(sentences(broken))
         if key != event.key:
-            raise KeyContradiction(contradiction)
+            raise _contradiction(event, key)
         return Payload(message, options.aggregate, _version(message, options.version_field))
 
     return decode
+
+
+def _contradiction(event: Event, key: str) -> KeyContradiction:
+    return KeyContradiction(f"the subject's key is {event.key!r}, the body's {key!r}")
 
 
 def _version(message: Message, path: str) -> int:

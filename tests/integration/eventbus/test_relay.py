@@ -2,6 +2,7 @@
 
 import pytest
 from nats.js.api import StreamConfig
+from sqlalchemy import text
 
 from devstack.polling import wait_until
 from eventbus.broker import BrokerUnavailable
@@ -134,6 +135,21 @@ async def test_a_batch_with_a_published_event_falls_back_to_single_publishes(
     assert_each_once(await bus.stored_ids(), events)
     assert await bus.unpublished() == []
     assert await bus.published() == [event.id for event in events]
+
+
+async def test_a_batch_is_read_by_the_index_however_many_events_wait(bus: Bus) -> None:
+    """Also without statistics, which PostgreSQL has none of while the table is empty."""
+    await bus.commit(*bus.events(3_000, keys=1_000))
+    unpublished = bus.relay()._unpublished
+    dialect, literal = bus.engine.dialect, {"literal_binds": True}
+    query = unpublished._next.params(after=0, limit=5).compile(
+        dialect=dialect, compile_kwargs=literal
+    )
+    async with bus.engine.connect() as connection:
+        await connection.execute(unpublished._prepare)
+        plan = "\n".join((await connection.execute(text(f"EXPLAIN {query}"))).scalars())
+    assert "Index Scan using outbox_pkey" in plan
+    assert "Index Only Scan using outbox_parked_idx" in plan
 
 
 async def test_events_wait_for_a_broker_that_is_down_and_are_published_when_it_is_back(

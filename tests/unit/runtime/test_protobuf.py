@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from eventbus import Event, MalformedEnvelope
 from interview.v1 import events_pb2 as interview_events
@@ -167,6 +168,21 @@ def test_ids_sort_by_their_making() -> None:
     ids = [new_id("ord") for _ in range(20)]
     assert all(re.fullmatch(r"ord_[0-9A-HJKMNP-TV-Z]{26}", id_) for id_ in ids)
     assert sorted(id_[:14] for id_ in ids) == [id_[:14] for id_ in ids]
+
+
+@pytest.mark.parametrize("year", [1, 1969, 1970, 2026, 9999])
+def test_a_moment_is_converted_as_the_library_does_it(year: int) -> None:
+    moment = datetime(year, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    expected = Timestamp()
+    expected.FromDatetime(moment)
+    assert to_timestamp(moment) == expected
+    assert to_timestamp(moment.astimezone(timezone(timedelta(hours=-8)))) == expected
+    assert to_datetime(expected) == moment
+
+
+def test_a_time_beyond_the_calendar_is_an_error() -> None:
+    with pytest.raises(ValueError, match="not valid"):
+        to_datetime(Timestamp(seconds=253_402_300_800))
 
 
 def test_moments_come_back_from_their_messages_in_utc() -> None:
