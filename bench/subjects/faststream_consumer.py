@@ -9,7 +9,7 @@ import time
 import asyncpg
 import uvloop
 from faststream import FastStream
-from faststream.nats import NatsBroker, NatsMessage, PullSub
+from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from nats.js.api import ConsumerConfig
 
 from bench.subjects.session_inserts import database_url, insert
@@ -33,7 +33,8 @@ async def _handle(count: int) -> float:
 
     subscriber = broker.subscriber(
         "payment.v1.PaymentCompleted.*",
-        stream="PAYMENT",
+        # Not declared: that would reset the stream's settings, atomic batches among them.
+        stream=JStream("PAYMENT", declare=False),
         durable="faststream",
         pull_sub=PullSub(batch_size=200),
         config=ConsumerConfig(ack_wait=60, max_ack_pending=2000),
