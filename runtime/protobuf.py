@@ -15,6 +15,8 @@ from runtime.ids import new_id
 from runtime.violations import sentences, violations
 
 _EPOCH, _SECONDS_PER_DAY = datetime(1970, 1, 1, tzinfo=UTC), 86_400
+# Of the years 1 and 9999.
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 
 class NotAnEvent(TypeError):
@@ -30,13 +32,12 @@ def to_timestamp(moment: datetime) -> Timestamp:
 
 
 def to_datetime(timestamp: Timestamp) -> datetime:
-    """A protobuf Timestamp as a UTC-aware datetime; raises ValueError beyond the year 9999."""
-    seconds, microseconds = timestamp.seconds, timestamp.nanos // 1000
-    try:
+    """A protobuf Timestamp as a UTC-aware datetime; raises ValueError if it is no valid time."""
+    seconds, nanos = timestamp.seconds, timestamp.nanos
+    if _FIRST_SECOND <= seconds <= _LAST_SECOND and 0 <= nanos < 10**9:
         # A sixth of the time of `ToDatetime`.
-        return _EPOCH + timedelta(seconds=seconds, microseconds=microseconds)
-    except OverflowError:
-        return timestamp.ToDatetime(tzinfo=UTC)  # raises ValueError
+        return _EPOCH + timedelta(seconds=seconds, microseconds=nanos // 1000)
+    return timestamp.ToDatetime(tzinfo=UTC)  # raises
 
 
 @lru_cache

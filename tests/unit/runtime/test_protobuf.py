@@ -180,9 +180,13 @@ def test_a_moment_is_converted_as_the_library_does_it(year: int) -> None:
     assert to_datetime(expected) == moment
 
 
-def test_a_time_beyond_the_calendar_is_an_error() -> None:
+@pytest.mark.parametrize(
+    "timestamp",
+    [Timestamp(seconds=253_402_300_800), Timestamp(seconds=-(2**62)), Timestamp(nanos=-5)],
+)
+def test_a_time_that_is_none_is_an_error(timestamp: Timestamp) -> None:
     with pytest.raises(ValueError, match="not valid"):
-        to_datetime(Timestamp(seconds=253_402_300_800))
+        to_datetime(timestamp)
 
 
 def test_moments_come_back_from_their_messages_in_utc() -> None:
