@@ -133,6 +133,7 @@ def test_lines_that_nobody_reads_fail_no_caller_and_are_counted(pipe: Pipe) -> N
     os.close(end)
     write(pipe, [b"four\n"])
     assert pipe.read(b"four\n") == [b"four\n"]
+    pipe.writer.flush()  # waits for the thread that has just written
     write(pipe, [b"five\n"])
     assert pipe.read(b"five\n") == [b"dropped 3\n", b"five\n"]
 
