@@ -24,7 +24,7 @@ class InterviewSettings(ServiceSettings):
         5, ge=1, description="failed validation queries in a row that open the circuit breaker"
     )
     breaker_open_seconds: float = Field(
-        5.0, gt=0, description="time until an open circuit breaker admits a probe, in seconds"
+        1.0, gt=0, description="time until an open circuit breaker admits a probe, in seconds"
     )
     cache_max_staleness_seconds: float = Field(
         3600.0,
