@@ -3,7 +3,7 @@
 `eventbus.conformance` tests an implementation.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -38,6 +38,19 @@ class Publisher(Protocol):
         Raises BrokerUnavailable, BatchRefused or EventRefused. A batch with an id that is stored
         already is refused.
         """
+
+
+class RelaySignal(Protocol):
+    """Tells the relays of the same service in other processes that the outbox has events.
+
+    A signal may get lost: it only spares them the rest of a pause.
+    """
+
+    async def send(self) -> None:
+        """Sends a signal; does nothing while the broker is unavailable."""
+
+    def on_receive(self, receive: Callable[[], None]) -> None:
+        """Calls `receive` for each signal, also for those that this process sends."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 Guarantee: an event leaves `outbox` only after the broker has confirmed it. After a crash between
 the two, the event is published again under the same id, and the inbox ignores the duplicate. One
 relay per service works at a time, by a lease; a relay that lost it cannot mark events as published.
-Waking the relay after a commit only reduces latency: it polls, so that nothing depends on it.
+Waking the relay after a commit only reduces latency, also that of another process by a signal: it
+polls, so that nothing depends on it.
 
 Batches are published one after the other, in order. While one is published, the one before it is
 marked and the next one is read.
@@ -11,6 +12,7 @@ marked and the next one is read.
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,7 +20,13 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus.batch_log import log_events
-from eventbus.broker import BatchRefused, BrokerUnavailable, EventRefused, Publisher
+from eventbus.broker import (
+    BatchRefused,
+    BrokerUnavailable,
+    EventRefused,
+    Publisher,
+    RelaySignal,
+)
 from eventbus.errors import describe_error
 from eventbus.lease import RelayLease
 from eventbus.tables import BusTables
@@ -52,8 +60,12 @@ class Relay:
         publisher: Publisher,
         settings: RelaySettings,
         watermark: BuildWatermark | None = None,
+        signal: RelaySignal | None = None,
     ) -> None:
-        """`watermark` builds the event that states up to when the stream is complete, if given."""
+        """`watermark` builds the event that states up to when the stream is complete, if given.
+
+        With `signal`, waking a relay that lacks the lease wakes the one that has it.
+        """
         self.current_error = ""
         self._engine, self._publisher, self._settings = engine, publisher, settings
         self._lease = RelayLease(tables, settings.lease_seconds)
@@ -63,11 +75,18 @@ class Relay:
         )
         self._lease_due_at = 0.0
         self._woken = asyncio.Event()
-        self._stopped = False
+        self._has_lease = self._stopped = False
+        self._signal = signal
+        if signal:
+            signal.on_receive(self._on_signal)
 
     def wake(self) -> None:
         """Ends the current pause between passes; call it after a commit."""
         self._woken.set()
+
+    def _on_signal(self) -> None:
+        if self._has_lease:
+            self._woken.set()
 
     def stop(self) -> None:
         """Ends `run` after a final pass."""
@@ -94,10 +113,13 @@ class Relay:
 
     async def _pause(self, consecutive_failures: int) -> None:
         seconds = self._settings.poll_seconds * 2.0 ** min(consecutive_failures, 5)
-        try:
-            await asyncio.wait_for(self._woken.wait(), min(_MAX_PAUSE_SECONDS, seconds))
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(_MAX_PAUSE_SECONDS, seconds)):
+                await self._woken.wait()
+                while self._signal and not (self._has_lease or self._stopped):
+                    self._woken.clear()
+                    await self._signal.send()
+                    await self._woken.wait()
 
     async def _finish(self) -> None:
         try:
@@ -141,6 +163,7 @@ class Relay:
         async with self._engine.begin() as connection:
             held = await self._lease.acquire(connection)
         self._lease_due_at = now + self._settings.lease_seconds / 2 if held else 0.0
+        self._has_lease = held
         return held
 
     def _is_lease_due(self) -> bool:

@@ -6,6 +6,7 @@ from eventbus.event import Event
 from eventbus.jetstream.connection import Connection
 from eventbus.jetstream.publisher import JetStreamPublisher
 from eventbus.jetstream.pull_consumer import JetStreamPullConsumer
+from eventbus.jetstream.relay_signal import JetStreamRelaySignal
 from eventbus.jetstream.stream_reader import JetStreamStreamReader
 
 
@@ -23,6 +24,10 @@ class JetStream(Connection):
     def pull_consumer(self, stream: str, durable: str) -> JetStreamPullConsumer:
         """A durable consumer of a stream; an administrator has created it."""
         return JetStreamPullConsumer(self, stream, durable)
+
+    def relay_signal(self, name: str) -> JetStreamRelaySignal:
+        """Signals between the relays of the service `name`; to be asked for before `open`."""
+        return JetStreamRelaySignal(self, name)
 
     def stream_reader(self, stream: str) -> JetStreamStreamReader:
         """A reader of a stream."""

@@ -1,11 +1,12 @@
 """The connection to the NATS server: opened in the background, reconnected without limit."""
 
 import asyncio
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import structlog
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
@@ -31,6 +32,7 @@ class Connection:
         self._problem = ""
         self._client = ReconnectingClient()
         self._connecting: asyncio.Task[None] | None = None
+        self._subscriptions: list[tuple[str, Callable[[Msg], Awaitable[None]]]] = []
         self.request_seconds = 5.0
         # Subjects of the calls under way, and the future that fails a call if one is denied.
         self._calls: set[tuple[frozenset[str], asyncio.Future[str]]] = set()
@@ -44,6 +46,10 @@ class Connection:
     def inbox_prefix(self) -> str:
         """The prefix of reply subjects; the user's permissions name the same."""
         return self._inbox_prefix
+
+    def subscribe(self, subject: str, receive: Callable[[Msg], Awaitable[None]]) -> None:
+        """Receives the messages of a subject that nothing stores; to be called before `open`."""
+        self._subscriptions.append((subject, receive))
 
     def open(self) -> None:
         """Starts to connect and returns; until it is connected, calls raise BrokerUnavailable."""
@@ -93,6 +99,8 @@ class Connection:
             reconnected_cb=self._on_reconnect,
         )
         self._problem = ""
+        for subject, receive in self._subscriptions:
+            await self._client.subscribe(subject, cb=receive)
         _log.info("broker connected", url=self._address)
 
     def _log_connect_failure(self, connecting: asyncio.Task[None]) -> None:

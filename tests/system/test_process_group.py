@@ -101,6 +101,7 @@ async def test_processes_share_the_work_and_end_together(
         assert await asyncio.wait_for(group.process.wait(), 60) == 0
         assert not any(map(is_alive, pids))
         assert group.count("stopped") == PROCESSES
+        assert group.count("broker permission denied") == 0
 
 
 async def test_a_killed_process_is_replaced(

@@ -1,11 +1,16 @@
 """Committed events reach the stream in order, at least once."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 from nats.js.api import StreamConfig
 from sqlalchemy import text
 
 from devstack.polling import wait_until
+from eventbus import Relay, RelaySettings
 from eventbus.broker import BrokerUnavailable
+from eventbus.jetstream import JetStream
 from tests.fakes.broker import Crash, InterruptedPublisher, RecordingPublisher
 from tests.integration.drivers.bus import Bus, OpenBus, assert_each_once
 from tests.integration.drivers.worker_runner import running
@@ -227,6 +232,45 @@ async def test_a_woken_relay_publishes_without_waiting_for_its_next_poll(bus: Bu
             return not await bus.unpublished()
 
         await wait_until(all_published, "the outbox is empty")
+
+
+@asynccontextmanager
+async def process(bus: Bus) -> AsyncIterator[Relay]:
+    """The relay of one process of a service; it polls so rarely that only signals wake it."""
+    broker = JetStream(bus.stack.nats_login("admin"), bus.domain)
+    settings = RelaySettings(poll_seconds=3600, lease_seconds=3600)
+    signal = broker.relay_signal(bus.domain)
+    relay = Relay(bus.engine, bus.tables, broker, settings, signal=signal)
+    broker.open()
+    try:
+        await broker.wait_connected(10)
+        async with running(relay):
+            yield relay
+    finally:
+        await broker.close()
+
+
+async def test_waking_a_relay_without_the_lease_wakes_the_one_that_has_it(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service's calls are spread over its processes, of which one publishes."""
+    monkeypatch.setattr("eventbus.relay._MAX_PAUSE_SECONDS", 3600)
+    async with process(bus) as first:
+
+        async def first_has_the_lease() -> bool:
+            return bool(await bus.rows(bus.tables.relay_lease))
+
+        await wait_until(first_has_the_lease, "the first relay has the lease")
+        async with process(bus) as second:
+            for number in range(3):
+                await bus.commit(bus.event("a", number))
+
+                async def all_published() -> bool:
+                    second.wake()
+                    return not await bus.unpublished()
+
+                await wait_until(all_published, "the outbox is empty")
+        assert first.current_error == ""
 
 
 async def test_a_relay_that_is_never_woken_publishes_by_polling(bus: Bus) -> None:
