@@ -72,6 +72,7 @@ class Addresses:
     def write_addresses(self) -> None:
         """Writes addresses.json for opsctl; its NATS user is `trace`, which publishes no events."""
         addresses = {name: self.address(name) for name in SERVICES}
+        addresses["payment"] = self.address(PAYMENT_INTERNAL)
         addresses["nats"] = self.nats_login("trace").url
         write_private(self.directory / "addresses.json", json.dumps(addresses, indent=2))
 

@@ -46,10 +46,10 @@ class LogWriter:
         threading.Thread(target=self._write_later, name="log writer", daemon=True).start()
 
     def write(self, line: bytes, *, at_once: bool = False) -> None:
-        """Takes a line, which ends with a line break."""
+        """Takes a line, or several, which ends with a line break."""
         with self._lock:
             if self._size + len(line) > self._max_waiting_bytes:
-                self._dropped += 1
+                self._dropped += line.count(b"\n")
             else:
                 self._append_dropped_line()
                 self._append(line)

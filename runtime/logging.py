@@ -59,17 +59,19 @@ def _error_of(exc_info: Any) -> BaseException | None:
             return None
 
 
-def configure(service: str, level: str, style: str) -> None:
+def configure(service: str, level: str, style: str, process: int | None = None) -> None:
     """Writes all logs of the process to standard error in one format.
 
-    Those of libraries too, warnings, and the traceback of an error that ends the process or a
-    thread. What waits to be written is written when the process ends by itself.
+    `process` is its id if lines of several processes are read together. Logs of libraries are
+    written too, warnings, and the traceback of an error that ends the process or a thread. What
+    waits to be written is written when the process ends by itself.
     """
+    origin = {"service": service} | ({"process": process} if process else {})
     render = _render_json if style == "json" else _ConsoleRenderer()
     processors: list[Processor] = [
         _complete,
         _describe_error,
-        _Masking(service),
+        _Masking(origin),
         render,
     ]
     handler = _StandardHandler(processors)
@@ -83,11 +85,24 @@ def configure(service: str, level: str, style: str) -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
     # The library logs each retry as an error; the bus logs outages itself.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_about_no_client)
     # What Python itself would write to standard error.
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
     sys.unraisablehook = _log_unraisable
+
+
+def write_lines(lines: bytes) -> None:
+    """Writes lines of another process between those of this one; `configure` comes before."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _StandardHandler):
+            handler.write(lines)
+
+
+def _is_about_no_client(record: logging.LogRecord) -> bool:
+    """False for the library's error about a call that its client has given up meanwhile."""
+    return not record.getMessage().startswith("ExecuteBatchError raised in core")
 
 
 def _complete(
@@ -99,15 +114,15 @@ def _complete(
 
 
 class _Masking:
-    """Masks an entry; then adds the service and the time, which hold no secret."""
+    """Masks an entry; then adds its origin and the time, which hold no secret."""
 
-    def __init__(self, service: str) -> None:
-        self._service = service
+    def __init__(self, origin: dict[str, Any]) -> None:
+        self._origin = origin
         self._date_and_time = (0, "")  # of one second
 
     def __call__(self, _logger: Any, _method: str, event: Any) -> dict[str, Any]:
         entry = mask_entry(event)
-        entry["service"] = self._service
+        entry.update(self._origin)
         entry["timestamp"] = self._timestamp()
         return entry
 
@@ -181,6 +196,10 @@ class _StandardHandler(logging.Handler):
             entry["stack"] = record.stack_info
         line = self._rendered(record, record.levelname.lower(), entry)
         self._writer.write(line, at_once=record.levelno >= logging.WARNING)
+
+    def write(self, lines: bytes) -> None:
+        """Writes lines that are rendered and masked."""
+        self._writer.write(lines)
 
     def flush(self) -> None:
         """Writes what waits."""

@@ -7,6 +7,7 @@ nothing: what was committed is published at the next start.
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -127,7 +128,8 @@ def run(
     """
     config = read(settings)
     redaction.add_rule(mask_secrets)
-    logging.configure(str(name), config.log_level, config.log_format)
+    process = os.getpid() if config.reuse_port or config.processes > 1 else None
+    logging.configure(str(name), config.log_level, config.log_format, process)
     warn_of_unknown_variables(settings)
     if config.processes > 1:
         group = ProcessGroup(name, config)

@@ -40,6 +40,8 @@ _IDENTIFIER = re.compile(
     "|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 )
 _MIN_IDENTIFIER_LENGTH, _MAX_IDENTIFIER_LENGTH, _MAX_CACHED_LENGTH = 26, 41, 128
+# Longer texts of log entries are cut: to search them takes seconds.
+_MAX_LENGTH = 65_536
 _MAX_DEPTH = 16
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1  # what JSON encoders and readers agree on
 # A value may hold line breaks: the detail ends where the error text or the traceback continues.
@@ -115,7 +117,7 @@ def mask_values(value: Any, depth: int = 0) -> Any:
     """
     kind = type(value)
     if kind is str:
-        return mask(value)
+        return _mask_logged(value)
     if value is None or kind is bool:
         return value
     if kind is int and _MIN_INTEGER <= value <= _MAX_INTEGER:
@@ -133,7 +135,7 @@ def mask_entry(entry: dict[Any, Any], depth: int = 0) -> dict[str, Any]:
         if hide:
             masked[name] = hide(value)
         else:  # most values are texts: spares them a call
-            masked[name] = mask(value) if type(value) is str else mask_values(value, depth)
+            masked[name] = _mask_logged(value) if type(value) is str else mask_values(value, depth)
     return masked
 
 
@@ -143,7 +145,14 @@ def _field(name: str) -> tuple[str, Callable[[Any], str | None] | None]:
     lower = name.lower()
     if lower in _SECRET_LOG_FIELDS:
         return mask(name), _mask_secret
-    return mask(name), _hide if lower in _HIDDEN_LOG_FIELDS else None
+    is_hidden = lower in _HIDDEN_LOG_FIELDS or lower.endswith(("_password", "_secret", "_token"))
+    return mask(name), _hide if is_hidden else None
+
+
+def _mask_logged(text: str) -> str:
+    if (more := len(text) - _MAX_LENGTH) > 0:
+        text = f"{text[:_MAX_LENGTH]}… ({more} more characters)"
+    return mask(text)
 
 
 def _mask_secret(value: Any) -> str | None:

@@ -108,7 +108,7 @@ class CallLayer:
         add_log_fields(caller=caller.scope)
         _check(request)
         seconds_left = context.time_remaining()
-        with self._limiter.slot(method, caller.scope, seconds_left):
+        with self._limiter.slot(caller.scope, seconds_left):
             async with deadline(seconds_left, self._limit_seconds):
                 return await call(request, context)
 

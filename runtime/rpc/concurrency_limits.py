@@ -8,7 +8,7 @@ their number is limited, in total and per peer network, and so is their duration
 public methods are not counted.
 """
 
-import time
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -22,10 +22,11 @@ from runtime.rpc.deadlines import DeadlineExceeded, deadline
 from runtime.rpc.errors import DeadlineTooClose, ErrorMapper, TooManyCalls, TooManyStreams
 from runtime.rpc.peers import peer_network
 
-# With so few calls in progress, none waits for long behind others: each is tried.
-_FEW_CALLS = 16
-# The weight of one call in the moving average of a method's duration.
-_WEIGHT = 0.05
+# The least number of turns of the event loop that answer a call that reads from the database.
+_TURNS = 4
+_SAMPLE_SECONDS = 0.02
+# Of one sample in the moving average: half of it comes from the last 60 ms.
+_WEIGHT = 0.2
 _Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # not subscriptable when it runs
 Streaming = Callable[[Any, _Context], "Awaitable[None] | AsyncIterator[Any]"]
@@ -36,39 +37,55 @@ class CallLimiter:
 
     - A caller may have as many calls in progress as are free (dynamic thresholds, Choudhury and
       Hahne): one alone gets half of the limit, and always leaves room for others.
-    - Beyond a few calls, one is refused if the time to its deadline is shorter than the time that
-      calls of its method take now: to work on it would delay those that can be answered.
+    - A call is refused if its deadline is closer than the event loop needs for a few turns now: to
+      work on it would delay those that can be answered. What a call waits for elsewhere, such as
+      a slow provider, does not count.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, loop_delay: Callable[[], float] = lambda: 0.0) -> None:
+        """`loop_delay` is how late the event loop runs what is due, in seconds."""
         self._limit, self._in_progress = limit, 0
         self._by_caller: Counter[str] = Counter()
-        self._usual_seconds: dict[str, float] = {}
+        self._loop_delay = loop_delay
 
     @contextmanager
-    def slot(self, method: str, caller: str, seconds_left: float | None) -> Iterator[None]:
+    def slot(self, caller: str, seconds_left: float | None) -> Iterator[None]:
         """One call, during the block; `seconds_left` is the time to the caller's deadline.
 
         Raises TooManyCalls, DeadlineTooClose.
         """
         if self._by_caller[caller] >= self._limit - self._in_progress:
             raise TooManyCalls
-        usual = self._usual_seconds.get(method, 0.0) if self._in_progress >= _FEW_CALLS else 0.0
-        if seconds_left is not None and seconds_left < usual:
+        if seconds_left is not None and seconds_left < _TURNS * self._loop_delay():
             raise DeadlineTooClose
         self._in_progress += 1
         self._by_caller[caller] += 1
-        started = time.perf_counter()
         try:
             yield
         finally:
-            taken = time.perf_counter() - started
-            usual = self._usual_seconds.get(method, taken)
-            self._usual_seconds[method] = usual + _WEIGHT * (taken - usual)
             self._in_progress -= 1
             self._by_caller[caller] -= 1
             if not self._by_caller[caller]:
                 del self._by_caller[caller]
+
+
+class LoopDelay:
+    """Measures how late the event loop runs what is due: the delay of a busy process.
+
+    It is measured whether there are calls or not, so that it falls as soon as the process is idle.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    async def measure(self) -> None:
+        """Measures until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due_at = loop.time() + _SAMPLE_SECONDS
+            await asyncio.sleep(_SAMPLE_SECONDS)
+            late = loop.time() - due_at
+            self.seconds += _WEIGHT * (max(0.0, late) - self.seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class TooManyCalls(Exception):
 
 
 class DeadlineTooClose(Exception):
-    """Calls of this method take longer now than the time to the deadline of this one."""
+    """The process is so busy that the call would not be answered before its deadline."""
 
 
 class TooManyStreams(Exception):

@@ -12,7 +12,7 @@ from runtime.auth.authentication import TokenVerifier
 from runtime.auth.authorization import CallAuthorizer
 from runtime.auth.identity_providers import TrustedIssuers
 from runtime.rpc.call_layer import CallLayer
-from runtime.rpc.concurrency_limits import CallLimiter
+from runtime.rpc.concurrency_limits import CallLimiter, LoopDelay
 from runtime.rpc.errors import ErrorMapper
 from runtime.rpc.handler_table import HandlerTable
 from runtime.rpc.health import HealthMonitor
@@ -42,8 +42,8 @@ _OPTIONS = (
     ("grpc.max_connection_age_ms", 30 * 60 * 1000),
     # Calls that wait to be accepted: beyond the first number they are refused with a probability
     # that grows to 1 at the second. A longer queue would hold calls that are answered too late.
-    ("grpc.server.max_pending_requests", 64),
-    ("grpc.server.max_pending_requests_hard_limit", 96),
+    ("grpc.server.max_pending_requests", 128),
+    ("grpc.server.max_pending_requests_hard_limit", 160),
 )
 
 
@@ -77,15 +77,16 @@ def create_server(
     logged_fields: Sequence[str] = (),
     *,
     reuse_port: bool = False,
+    loop_delay: Callable[[], float] = lambda: 0.0,
 ) -> grpc.aio.Server:
     """A server of these services, of health and of reflection, that does not listen yet.
 
-    `logged_fields` as in CallLayer; with `reuse_port`, other processes may listen on its address
-    too. Raises MethodWithoutPolicy.
+    `logged_fields` as in CallLayer, `loop_delay` as in CallLimiter; with `reuse_port`, other
+    processes may listen on its address too. Raises MethodWithoutPolicy.
     """
     names = [registration.name for registration in registrations]
     authorizer = CallAuthorizer(verifier, names)
-    limiter = CallLimiter(limits.concurrent)
+    limiter = CallLimiter(limits.concurrent, loop_delay)
     layer = CallLayer(authorizer, errors, limits.seconds, limiter, logged_fields)
     handlers = HandlerTable(layer.wrap)
     for registration in registrations:
@@ -147,6 +148,7 @@ class GrpcServer:
         """
         self._config, self._health = config, health
         self._background: list[asyncio.Task[None]] = []
+        self._loop_delay = LoopDelay()
         self._keys = TrustedIssuers(config.auth_keys, config.auth_issuers)
         self._services = [registration.name for registration in registrations]
         verifier = TokenVerifier(self._keys, audience, config.max_token_lifetime())
@@ -162,6 +164,7 @@ class GrpcServer:
                     limits,
                     logged_fields,
                     reuse_port=config.reuse_port,
+                    loop_delay=lambda: self._loop_delay.seconds,
                 ),
             )
             for address in (config.listen, config.internal_listen)
@@ -177,7 +180,11 @@ class GrpcServer:
         self._health.start(self._services)
         for _, server in self._servers:
             await server.start()
-        background = self._health.run(self._services), self._keys.run()
+        background = (
+            self._health.run(self._services),
+            self._keys.run(),
+            self._loop_delay.measure(),
+        )
         self._background = [asyncio.create_task(work) for work in background]
         return ports
 

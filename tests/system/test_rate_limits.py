@@ -79,10 +79,13 @@ async def test_concurrent_failed_validations_are_limited_exactly(
     limited_stack: RunningStack,
 ) -> None:
     """As many as the limit fail; all others are refused."""
+    # No more than the server lets wait to be accepted.
+    concurrent = asyncio.Semaphore(100)
 
     async def validate(clients: Clients) -> str:
         try:
-            reply = await validate_access_code(clients, generate(secrets.randbelow))
+            async with concurrent:
+                reply = await validate_access_code(clients, generate(secrets.randbelow))
         except grpc.aio.AioRpcError as error:
             return reason_of(error)
         return access_code_service_pb2.ValidationReason.Name(reply.reason)

@@ -285,3 +285,18 @@ def test_fields_of_the_context_are_logged_until_its_end(entries: Entries) -> Non
     assert (inside["trace_id"], inside["caller"]) == ("t1", "storefront")
     assert (foreign["trace_id"], foreign["caller"]) == ("t1", "")
     assert "trace_id" not in after
+
+
+def test_a_long_text_is_cut(entries: Entries) -> None:
+    """To search megabytes for secrets would stop the process for seconds."""
+    log.info("work", text="x" * 1_000_000)
+    [entry] = entries()
+    assert entry["text"].startswith("x" * 60_000)
+    assert entry["text"].endswith("… (934464 more characters)")
+
+
+def test_errors_about_calls_that_clients_gave_up_are_not_logged(entries: Entries) -> None:
+    grpc_log = logging.getLogger("grpc._cython.cygrpc")
+    grpc_log.error("ExecuteBatchError raised in core by servicer method [/a.B/C]")
+    grpc_log.error("another error")
+    assert [entry["event"] for entry in entries()] == ["another error"]
