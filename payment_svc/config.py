@@ -8,7 +8,8 @@ from pydantic_settings import SettingsConfigDict
 
 from runtime.addresses import CallTarget, HttpProxy
 from runtime.rpc.client import Peer
-from runtime.settings import OptionalFile, RequiredSecret, ServiceSettings
+from runtime.setting_values import OptionalFile, RequiredSecret
+from runtime.settings import ServiceSettings
 
 
 class PaymentSettings(ServiceSettings):

@@ -7,7 +7,8 @@ from pydantic_settings import SettingsConfigDict
 
 from runtime.addresses import CallTarget
 from runtime.rpc.client import Peer
-from runtime.settings import CallSettings, RequiredSecret
+from runtime.setting_values import RequiredSecret
+from runtime.settings import CallSettings
 
 
 class ProviderSettings(CallSettings):

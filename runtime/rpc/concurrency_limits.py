@@ -25,6 +25,8 @@ from runtime.rpc.peers import peer_network
 # The least number of turns of the event loop that answer a call that reads from the database.
 _TURNS = 4
 _SAMPLE_SECONDS = 0.02
+# A longer delay is that of a process that was suspended: it says nothing about the next calls.
+_MAX_SAMPLE_SECONDS = 0.1
 # Of one sample in the moving average: half of it comes from the last 60 ms.
 _WEIGHT = 0.2
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -85,7 +87,7 @@ class LoopDelay:
             due_at = loop.time() + _SAMPLE_SECONDS
             await asyncio.sleep(_SAMPLE_SECONDS)
             late = loop.time() - due_at
-            self.seconds += _WEIGHT * (max(0.0, late) - self.seconds)
+            self.seconds += _WEIGHT * (min(max(0.0, late), _MAX_SAMPLE_SECONDS) - self.seconds)
 
 
 @dataclass(frozen=True, slots=True)

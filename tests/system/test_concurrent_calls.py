@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from clients import reason_of
+from devstack.addresses import PAYMENT_INTERNAL
 from devstack.polling import wait_until
 from interview.v1 import interview_service_pb2
 from payment.v1 import payment_service_pb2
@@ -99,7 +100,7 @@ async def test_a_repeated_start_whose_code_is_redeemed_meanwhile_gets_the_first_
         repeat = asyncio.create_task(journey.start(code))
 
         async def repeat_waits_for_payment() -> bool:
-            return _unread_bytes(disruptable_stack.devstack.port("payment")) > 0
+            return _unread_bytes(disruptable_stack.devstack.port(PAYMENT_INTERNAL)) > 0
 
         await wait_until(repeat_waits_for_payment, "the repeat's call to payment")
     session = await first

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from clients import Service
+from devstack.addresses import PAYMENT_INTERNAL
 from devstack.polling import wait_until
 from tests.system.drivers.effects import PAID
 from tests.system.drivers.opsctl import Result, opsctl, run
@@ -147,8 +148,8 @@ async def test_services_that_hang_are_named_after_one_common_timeout(
     # One timeout of five seconds instead of two; the rest is the start of the program.
     assert loop.time() - began < usual_seconds + 9
     assert table.status == 1
-    for name in hanging:
-        address = disruptable_stack.devstack.address(name)
+    for name, port in zip(hanging, (PAYMENT_INTERNAL, "interview"), strict=True):
+        address = disruptable_stack.devstack.address(port)
         assert f"! {name} at {address} did not answer within 5 s" in table.out
     assert "INTERVIEW → notification" in table.out
 
