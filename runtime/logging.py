@@ -121,8 +121,7 @@ class _Masking:
         self._date_and_time = (0, "")  # of one second
 
     def __call__(self, _logger: Any, _method: str, event: Any) -> dict[str, Any]:
-        entry = mask_entry(event)
-        entry.update(self._origin)
+        entry = mask_entry(event) | self._origin
         entry["timestamp"] = self._timestamp()
         return entry
 

@@ -135,7 +135,8 @@ def mask_entry(entry: dict[Any, Any], depth: int = 0) -> dict[str, Any]:
         if hide:
             masked[name] = hide(value)
         else:  # most values are texts: spares them a call
-            masked[name] = _mask_logged(value) if type(value) is str else mask_values(value, depth)
+            is_text = type(value) is str and len(value) <= _MAX_LENGTH
+            masked[name] = mask(value) if is_text else mask_values(value, depth)
     return masked
 
 

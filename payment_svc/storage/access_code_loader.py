@@ -1,7 +1,8 @@
 """Loads access codes by one statement at a time, over a connection of its own.
 
 Guarantee: a caller gets what was committed when it called, or later; nothing is cached. While a
-statement runs, calls collect for the next one: however many callers there are, they share it.
+statement runs, and a few milliseconds longer under load, calls collect for the next one: however
+many callers there are, they share it.
 """
 
 import asyncio
@@ -20,6 +21,9 @@ from payment_svc.storage.tables import access_codes as table
 _COLUMNS = ", ".join(column.name for column in table.columns)
 _QUERY = f"SELECT {_COLUMNS} FROM {table.fullname} WHERE code = ANY($1)"  # noqa: S608  constants
 _QUERY_SECONDS = 5.0
+# Under load, statements begin at least so far apart: they are shared by more callers, and a call
+# costs a third less. One caller after the other does not wait.
+_INTERVAL_SECONDS = 0.004
 # Settings that the server reports whenever they change, and that a primary has not.
 _READ_ONLY = "in_hot_standby", "default_transaction_read_only"
 _Callers = list[asyncio.Future[AccessCode | None]]
@@ -53,11 +57,16 @@ class AccessCodeLoader:
 
     async def run(self) -> None:
         """Answers until stopped."""
+        loop = asyncio.get_running_loop()
+        begun_at, shared = 0.0, False
         try:
             while not self._is_stopping:
                 await self._wake.wait()
+                if shared and (pause := begun_at + _INTERVAL_SECONDS - loop.time()) > 0:
+                    await asyncio.sleep(pause)
                 self._wake.clear()
                 waiting, self._waiting = self._waiting, {}
+                begun_at, shared = loop.time(), len(waiting) > 1
                 if waiting:
                     await self._answer(waiting)
         finally:

@@ -1,9 +1,10 @@
 """Access codes are read by shared statements; every caller gets the present state."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from asyncpg import InsufficientPrivilegeError
@@ -11,6 +12,7 @@ from asyncpg import InsufficientPrivilegeError
 from devstack.polling import wait_until
 from devstack.stack import Stack
 from payment_svc.domain.access_code_status import AccessCodeStatus
+from payment_svc.storage import access_code_loader
 from payment_svc.storage.access_code_loader import AccessCodeLoader
 from payment_svc.storage.unit_of_work import UnitOfWork
 from runtime.database.transactions import Transactions
@@ -74,6 +76,44 @@ async def test_concurrent_callers_share_one_connection(schema: ServiceDatabase) 
         for _ in range(3):
             await asyncio.gather(*(loader.load(f"code-{number}") for number in range(100)))
         assert len(await sessions(schema)) == 1
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of codes that each statement reads."""
+    sizes: list[int] = []
+    fetch = AccessCodeLoader._fetch
+
+    async def counted(connection: Any, codes: Sequence[str]) -> Any:
+        sizes.append(len(codes))
+        return await fetch(connection, codes)
+
+    monkeypatch.setattr(AccessCodeLoader, "_fetch", staticmethod(counted))
+    return sizes
+
+
+async def test_callers_that_come_one_after_the_other_share_a_statement_under_load(
+    schema: ServiceDatabase, statements: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_code_loader, "_INTERVAL_SECONDS", 1.0)
+    async with running(schema) as loader:
+        await asyncio.gather(loader.load("first"), loader.load("second"))
+        calls = []
+        for number in range(50):
+            calls.append(asyncio.create_task(loader.load(f"code-{number}")))
+            await asyncio.sleep(0)
+        await asyncio.gather(*calls)
+    assert statements == [2, 50]
+
+
+async def test_a_caller_alone_does_not_wait_for_others(
+    schema: ServiceDatabase, statements: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_code_loader, "_INTERVAL_SECONDS", 3600)
+    async with running(schema) as loader:
+        for number in range(5):
+            await loader.load(f"code-{number}")
+    assert statements == [1] * 5
 
 
 async def test_a_caller_gets_what_was_committed_before(schema: ServiceDatabase) -> None:
