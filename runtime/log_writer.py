@@ -109,7 +109,7 @@ class LogWriter:
             written = os.write(self._descriptor, self._chunk[:_CHUNK_BYTES])
         except BlockingIOError:  # another process has filled the pipe since
             return False
-        except OSError:  # nobody reads, or the disk is full: a later write may succeed
+        except OSError:  # no reader, or the disk is full: a later write may succeed
             with self._lock:
                 self._dropped += self._chunk.count(b"\n")
             self._chunk, self._failing = b"", True

@@ -58,14 +58,14 @@ class ProcessGroup:
         while not stop.is_set():
             started_at = loop.time()
             process = await self._start(number)
-            _log.info("process started", number=number, process=process.pid)
+            _log.info("process started", number=number, pid=process.pid)
             status = await self._wait(process, stop)
             has_served = has_served or loop.time() - started_at > self._serving_seconds
             if stop.is_set():
                 if status not in (0, -signal.SIGTERM):
                     self.exit_status = self.exit_status or 1
                 return
-            _log.error("process ended", number=number, process=process.pid, status=status)
+            _log.error("process ended", number=number, pid=process.pid, status=status)
             if status >= 0 and not has_served:  # not killed: it would end again
                 self.exit_status = status or 1
                 stop.set()
@@ -94,7 +94,7 @@ class ProcessGroup:
             process.send_signal(signal.SIGTERM)
             await asyncio.wait({ended}, timeout=self._stop_seconds)
         if not ended.done():
-            _log.error("process killed: it did not stop in time", process=process.pid)
+            _log.error("process killed", pid=process.pid)
             process.kill()
         return await ended
 

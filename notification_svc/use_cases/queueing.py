@@ -122,7 +122,7 @@ async def resend_notification(
     """The new notification. Raises NotificationNotFound, NotificationNotEnded.
 
     It is SUPPRESSED at once if its address is suppressed or its code has expired, so that the
-    caller is told. Whether its code is outdated is decided when it is claimed.
+    reply says so. Whether its code is outdated is decided when it is claimed.
     """
     original = await uow.notifications.get(command.notification_id)
     newest = await uow.code_versions.newest([original.order_id])

@@ -1,1 +1,1 @@
-"""The gRPC server and client: interceptors, errors, deadlines, limits, TLS, health."""
+"""The gRPC server and client: call layer, errors, deadlines, limits, TLS, health."""

@@ -104,7 +104,7 @@ async def test_an_order_with_a_change_is_compared_in_the_next_round(
 async def test_a_change_that_leaves_no_trace_is_found_once_a_day(
     payment: ServiceDatabase, replica: Replica
 ) -> None:
-    """Then it is reported until it is mended, also by rounds that compare only changes."""
+    """Then it is reported until it is repaired, also by rounds that compare only changes."""
     await given_order(payment, "a")
     assert await replica.found() == 0
     await make_full_due(payment)
@@ -141,7 +141,7 @@ async def test_another_replica_goes_on_with_what_was_found(
 async def test_a_list_that_is_cut_off_is_found_again_in_the_next_round(
     payment: ServiceDatabase, replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No finding beyond the limit is forgotten when those before it are mended."""
+    """No finding beyond the limit is forgotten when those before it are repaired."""
     monkeypatch.setattr(ledger_check, "MAX_IMBALANCES", 1)
     monkeypatch.setattr(ledger, "MAX_IMBALANCES", 1)
     for name in ("a", "b"):

@@ -107,7 +107,7 @@ async def mend(databases: Databases, name: str) -> None:
 async def test_a_change_that_leaves_no_trace_is_found_once_a_day(
     databases: Databases, replica: Replica
 ) -> None:
-    """Then it is reported until it is mended, also by rounds that compare only changes."""
+    """Then it is reported until it is repaired, also by rounds that compare only changes."""
     await given_codes(databases, "REDEEMED", ["0a"], in_payment="REVOKED")
     assert await replica.found() == 0
     await make_full_due(databases["interview"])
