@@ -1,6 +1,7 @@
 """Several processes of a service share its address, and are supervised."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -35,6 +36,11 @@ class Group:
 
     def __init__(self, stack: RunningStack, process: asyncio.subprocess.Process, log: Path) -> None:
         self._stack, self.process, self._log = stack, process, log
+
+    def started(self) -> set[int]:
+        """The process ids that the supervisor has logged."""
+        entries = map(json.loads, self._log.read_text("utf-8").splitlines())
+        return {entry["pid"] for entry in entries if entry["event"] == "process started"}
 
     def count(self, event: str) -> int:
         return self._log.read_text("utf-8").count(f'"event":"{event}"')
@@ -94,6 +100,7 @@ async def test_processes_share_the_work_and_end_together(
     async with notification_group(disruptable_stack, tmp_path) as group:
         pids = children(group.process.pid)
         assert len(pids) == PROCESSES
+        assert group.started() == pids
         await asyncio.gather(*(group.call() for _ in range(4 * PROCESSES)))
         _, order_id, _ = await disruptable_stack.prepare_session()
         await disruptable_stack.wait_for_effects(order_id, PAID)
