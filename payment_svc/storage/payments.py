@@ -1,10 +1,10 @@
 """The repository of payments, and the queue of those whose outcome has to be queried."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, literal_column, select, update
+from sqlalchemy import bindparam, func, literal_column, select, union, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,6 +31,14 @@ _FIND_BY_REQUEST = FixedStatement(
         table.c.caller == bindparam("caller"), table.c.request_id == bindparam("request_id")
     )
 )
+_FIND_EXISTING = FixedStatement(
+    union(
+        select(table).where(
+            table.c.caller == bindparam("caller"), table.c.request_id == bindparam("request_id")
+        ),
+        select(table).where(table.c.order_id == bindparam("order_id"), _OPEN),
+    )
+)
 _FIND_OPEN = FixedStatement(
     select(table).where(table.c.order_id == bindparam("order_id"), _OPEN).limit(1)
 )
@@ -43,6 +51,19 @@ _ADD = FixedStatement(
     _COLUMNS,
 )
 _UPSERT = upsert(table, _COLUMNS)
+_UPDATE_IF_UNCHANGED = FixedStatement(
+    update(table)
+    .where(
+        table.c.payment_id == bindparam("of_payment_id"),
+        table.c.status == bindparam("status_read"),
+        table.c.updated_at == bindparam("updated_at_read"),
+    )
+    .values(
+        status=bindparam("new_status", type_=table.c.status.type),
+        updated_at=bindparam("new_updated_at", type_=table.c.updated_at.type),
+    )
+    .returning(table.c.payment_id)
+)
 
 
 class SqlPayments:
@@ -71,9 +92,19 @@ class SqlPayments:
         """Returns a payment without a lock."""
         return await self._first(_FIND, {"payment_id": payment_id})
 
-    async def find_by_request(self, caller: str, request_id: str) -> Payment | None:
-        """Returns the payment that a request created, with any hash, without a lock."""
-        return await self._first(_FIND_BY_REQUEST, {"caller": caller, "request_id": request_id})
+    async def find_existing(
+        self, order_id: str, caller: str, request_id: str
+    ) -> tuple[Payment | None, Payment | None]:
+        """The payment that a request created, with any hash, and an open payment of the order.
+
+        Without locks.
+        """
+        values = {"order_id": order_id, "caller": caller, "request_id": request_id}
+        found = [_payment(row) for row in await _FIND_EXISTING.fetch(self._connection, values)]
+        request = caller, request_id
+        of_request = (p for p in found if (p.caller, p.request_id) == request)
+        open_of_order = (p for p in found if p.order_id == order_id and not p.final)
+        return next(of_request, None), next(open_of_order, None)
 
     async def find_open(self, order_id: str) -> Payment | None:
         """Returns a payment of the order without a final outcome."""
@@ -138,6 +169,19 @@ class SqlPayments:
         """Inserts or updates."""
         await _UPSERT.execute(self._connection, _values(payment))
         self._collect_events([payment])
+
+    async def save_if_unchanged(
+        self, payment: Payment, status: PaymentStatus, updated_at: datetime
+    ) -> bool:
+        """Updates the status if the row still has this one and time of change; False otherwise."""
+        values = {
+            "of_payment_id": payment.payment_id,
+            "status_read": status,
+            "updated_at_read": updated_at,
+            "new_status": payment.status,
+            "new_updated_at": payment.updated_at,
+        }
+        return await _UPDATE_IF_UNCHANGED.first(self._connection, values) is not None
 
     async def _first(self, statement: FixedStatement, values: Mapping[str, str]) -> Payment | None:
         row = await statement.first(self._connection, values)

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.money import Money
+from payment_svc.domain.order_errors import OrderNotFound
 from payment_svc.domain.orders import Order, OrderStatus
-from payment_svc.domain.payment_errors import PaymentInProgress
+from payment_svc.domain.payment_errors import PaymentInProgress, PaymentNotFound
 from payment_svc.domain.payments import Outcome, Payment, PaymentStatus
 from payment_svc.domain.refunds import Refund
 from payment_svc.use_cases.ports import AccessCodeFactory, Clock, UnitOfWork
@@ -49,17 +50,19 @@ async def create_payment(command: CreatePayment, uow: UnitOfWork, *, clock: Cloc
 
     Raises OrderNotFound, OrderNotPayable, AmountMismatch, PaymentInProgress.
     """
-    request = command.caller, command.request_id
-    if existing := await uow.payments.find_by_request(*request):
+    order = (await uow.orders.get_many([command.order_id])).get(command.order_id)
+    # After the order is locked: an equal request may have been committed meanwhile.
+    existing, other = await uow.payments.find_existing(
+        command.order_id, command.caller, command.request_id
+    )
+    if existing:
         return existing
-    order = await uow.orders.get(command.order_id)
-    # An equal request may have been committed while this one waited for the order.
-    if existing := await uow.payments.find_by_request(*request):
-        return existing
+    if order is None:
+        raise OrderNotFound(f"no order {command.order_id}")
     order.check_visible(command.customer_id)
     now = clock()
     order.check_payable(command.amount, now)
-    if other := await uow.payments.find_open(order.order_id):
+    if other:
         raise PaymentInProgress(order.order_id, other.payment_id, other.status, "paid again")
     payment = Payment(
         payment_id=command.payment_id,
@@ -76,13 +79,20 @@ async def create_payment(command: CreatePayment, uow: UnitOfWork, *, clock: Cloc
     return await uow.payments.add(payment)
 
 
-async def submit_payment(payment_id: str, uow: UnitOfWork, *, clock: Clock) -> Payment:
-    """Sets PROCESSING before a request to the provider. Raises PaymentNotFound, PaymentFinal."""
-    payment = await uow.payments.get(payment_id)
-    now = clock()
-    payment.submit(now)
-    await uow.payments.save(payment)
-    return payment
+async def submit_payment(payment: Payment, uow: UnitOfWork, *, clock: Clock) -> Payment:
+    """Sets PROCESSING before a request to the provider. Raises PaymentNotFound, PaymentFinal.
+
+    It locks nothing and changes one row, so it needs no transaction: a payment that has changed
+    since it was read is not saved, but read again.
+    """
+    current: Payment | None = payment
+    while current:
+        read = current.status, current.updated_at
+        current.submit(clock())
+        if await uow.payments.save_if_unchanged(current, *read):
+            return current
+        current = await uow.payments.find_unlocked(payment.payment_id)
+    raise PaymentNotFound(f"no payment {payment.payment_id}")
 
 
 async def settle_payment(

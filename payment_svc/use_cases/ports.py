@@ -12,14 +12,14 @@ from typing import Protocol
 from payment_svc.domain.access_codes import AccessCode
 from payment_svc.domain.idempotency_key import IdempotencyKey
 from payment_svc.domain.orders import Order
-from payment_svc.domain.payments import Payment
+from payment_svc.domain.payments import Payment, PaymentStatus
 from payment_svc.domain.products import Catalogue
 from payment_svc.domain.provider_notifications import ProviderNotification
 from payment_svc.domain.refunds import Refund
 
 Clock = Callable[[], datetime]
-"""Returns the present time, UTC-aware. A use case reads it after it has locked its rows: so the
-times of an object's changes are in the order of the changes."""
+"""Returns the present time, UTC-aware. A use case reads it after it has locked its rows, or saves
+what has not changed since: so the times of an object's changes are in the order of the changes."""
 
 
 class Orders(Protocol):
@@ -44,8 +44,13 @@ class Payments(Protocol):
     async def find_unlocked(self, payment_id: str) -> Payment | None:
         """Returns a payment without a lock."""
 
-    async def find_by_request(self, caller: str, request_id: str) -> Payment | None:
-        """Returns the payment that a request created, with any hash, without a lock."""
+    async def find_existing(
+        self, order_id: str, caller: str, request_id: str
+    ) -> tuple[Payment | None, Payment | None]:
+        """The payment that a request created, with any hash, and an open payment of the order.
+
+        Without locks.
+        """
 
     async def find_open(self, order_id: str) -> Payment | None:
         """Returns a payment of the order without a final outcome."""
@@ -55,6 +60,11 @@ class Payments(Protocol):
 
     async def save(self, payment: Payment) -> None:
         """Inserts or updates."""
+
+    async def save_if_unchanged(
+        self, payment: Payment, status: PaymentStatus, updated_at: datetime
+    ) -> bool:
+        """Updates it if its row still has this status and time of change; False otherwise."""
 
 
 class Refunds(Protocol):

@@ -123,8 +123,8 @@ class PaymentWorkflow:
             return await self._reload(payment)
 
     async def _submit(self, payment: Payment) -> Payment:
-        async with self._database.transaction() as uow:
-            return await submit_payment(payment.payment_id, uow, clock=utc_now)
+        async with self._database.single_statements() as uow:
+            return await submit_payment(payment, uow, clock=utc_now)
 
     async def _reload(self, payment: Payment) -> Payment:
         async with self._database.read_only() as uow:

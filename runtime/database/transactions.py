@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -76,8 +76,11 @@ class Transactions(Generic[Work]):
                 return connection
 
     @asynccontextmanager
-    async def read_only(self) -> AsyncIterator[Work]:
-        """For queries; commits nothing and publishes nothing."""
+    async def single_statements(self) -> AsyncIterator[Work]:
+        """For queries, and for changes of one statement each without events.
+
+        Each statement takes effect by itself; events are not published.
+        """
         connection = await self._queries.connect()
         try:
             yield self._unit_of_work(connection)
@@ -85,6 +88,10 @@ class Transactions(Generic[Work]):
             await _close(connection)
             raise
         await connection.close()
+
+    def read_only(self) -> AbstractAsyncContextManager[Work]:
+        """For queries; commits nothing and publishes nothing."""
+        return self.single_statements()
 
 
 async def _close(connection: AsyncConnection) -> None:

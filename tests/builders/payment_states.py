@@ -1,5 +1,6 @@
 """Given states for the tests of payment's use cases: each runs use cases over a unit of work."""
 
+from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
@@ -60,7 +61,7 @@ async def given_outcome(
 ) -> SettledPayment:
     payment = uow.payments.saved.get(f"pay_{number}")
     if payment and payment.status is PaymentStatus.PENDING:
-        await submit_payment(payment.payment_id, uow, clock=at(NOW))
+        await submit_payment(deepcopy(payment), uow, clock=at(NOW))
     command = SettlePayment(f"pay_{number}", "ord_1", outcome, f"ref_{len(uow.refunds.saved)}")
     return await settle_payment(command, uow, codes=ACCESS_CODE_FACTORY, clock=at(NOW))
 
@@ -68,8 +69,7 @@ async def given_outcome(
 async def given_submitted_payment(uow: InMemoryUnitOfWork) -> None:
     """Creates the order `ord_1` and submits its payment `pay_1`."""
     await given_order(uow)
-    await given_payment(uow)
-    await submit_payment("pay_1", uow, clock=at(NOW))
+    await submit_payment(await given_payment(uow), uow, clock=at(NOW))
 
 
 async def given_paid_order(uow: InMemoryUnitOfWork, number: int = 1) -> None:
@@ -77,8 +77,8 @@ async def given_paid_order(uow: InMemoryUnitOfWork, number: int = 1) -> None:
     order_id = f"ord_{number}"
     await given_order(uow, order_id)
     command = CreatePayment(f"pay_{number}", order_id, None, "card", None, "me", order_id, b"")
-    await create_payment(command, uow, clock=at(NOW))
-    await submit_payment(f"pay_{number}", uow, clock=at(NOW))
+    payment = await create_payment(command, uow, clock=at(NOW))
+    await submit_payment(payment, uow, clock=at(NOW))
     codes = AccessCodeFactory(lambda: f"acc_{number}", lambda: f"code {number}")
     settle = SettlePayment(f"pay_{number}", order_id, Captured(PRICE), "ref_surplus")
     await settle_payment(settle, uow, codes=codes, clock=at(NOW))

@@ -20,3 +20,4 @@ class InMemoryDatabase:
             self.open -= 1
 
     read_only = transaction
+    single_statements = transaction

@@ -17,7 +17,7 @@ from payment_svc.domain.idempotency_key import IdempotencyKey
 from payment_svc.domain.order_errors import OrderNotFound
 from payment_svc.domain.orders import Order
 from payment_svc.domain.payment_errors import PaymentNotFound
-from payment_svc.domain.payments import Payment
+from payment_svc.domain.payments import Payment, PaymentStatus
 from payment_svc.domain.products import Catalogue
 from payment_svc.domain.provider_notifications import ProviderNotification
 from payment_svc.domain.refund_errors import RefundNotFound
@@ -58,7 +58,12 @@ class InMemoryPayments:
     async def find_unlocked(self, payment_id: str) -> Payment | None:
         return deepcopy(self.saved.get(payment_id))
 
-    async def find_by_request(self, caller: str, request_id: str) -> Payment | None:
+    async def find_existing(
+        self, order_id: str, caller: str, request_id: str
+    ) -> tuple[Payment | None, Payment | None]:
+        return self._find_by_request(caller, request_id), await self.find_open(order_id)
+
+    def _find_by_request(self, caller: str, request_id: str) -> Payment | None:
         key = (caller, request_id)
         matches = (p for p in self.saved.values() if (p.caller, p.request_id) == key)
         return deepcopy(next(matches, None))
@@ -75,7 +80,7 @@ class InMemoryPayments:
         return deepcopy(due)
 
     async def add(self, payment: Payment) -> Payment:
-        existing = await self.find_by_request(payment.caller, payment.request_id)
+        existing = self._find_by_request(payment.caller, payment.request_id)
         if existing is None:
             await self.save(payment)
         return existing or payment
@@ -84,6 +89,15 @@ class InMemoryPayments:
         self._events += payment.events
         payment.events.clear()
         self.saved[payment.payment_id] = deepcopy(payment)
+
+    async def save_if_unchanged(
+        self, payment: Payment, status: PaymentStatus, updated_at: datetime
+    ) -> bool:
+        saved = self.saved.get(payment.payment_id)
+        if saved is None or (saved.status, saved.updated_at) != (status, updated_at):
+            return False
+        await self.save(payment)
+        return True
 
 
 class InMemoryRefunds:

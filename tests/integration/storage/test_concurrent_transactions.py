@@ -25,8 +25,8 @@ from interview_svc.use_cases.code_updates import (
 from interview_svc.use_cases.sessions import StartSession, start_session
 from payment_svc.domain.access_code_errors import AccessCodeNotRevocable, AccessCodeUsed
 from payment_svc.domain.orders import OrderStatus
-from payment_svc.domain.payment_errors import PaymentInProgress
-from payment_svc.domain.payments import Payment
+from payment_svc.domain.payment_errors import PaymentFinal, PaymentInProgress
+from payment_svc.domain.payments import Captured, Payment, PaymentStatus
 from payment_svc.use_cases.access_codes import (
     ChangeAccessCode,
     expire_access_codes,
@@ -34,14 +34,23 @@ from payment_svc.use_cases.access_codes import (
     revoke_access_code,
     suspend_access_code,
 )
-from payment_svc.use_cases.payments import CreatePayment, create_payment
+from payment_svc.use_cases.payments import (
+    CreatePayment,
+    SettlePayment,
+    create_payment,
+    settle_payment,
+    submit_payment,
+)
 from payment_svc.use_cases.refunds import CreateRefund, create_refund
 from runtime.clock import utc_now
 from tests.builders import interview as interviews
 from tests.builders.payment import (
+    ACCESS_CODE_FACTORY,
     CODE_EXPIRE_AT,
+    LATER,
     NOW,
     OPERATOR,
+    PRICE,
     make_access_code,
     make_order,
     make_paid_order,
@@ -217,6 +226,44 @@ async def test_two_concurrent_requests_pay_an_order_once(two_orders: ServiceData
     other = replace(PAY, payment_id="pay_2", request_id="req_2")
     with pytest.raises(PaymentInProgress):
         await run_concurrently(two_orders, pay(PAY), pay(other))
+
+
+async def settle(uow: Any) -> object:
+    settle = SettlePayment("pay_1", "ord_1", Captured(PRICE), "ref_1")
+    return await settle_payment(settle, uow, codes=ACCESS_CODE_FACTORY, clock=at(LATER))
+
+
+async def test_a_payment_that_is_settled_meanwhile_is_not_submitted_again(
+    two_orders: ServiceDatabase,
+) -> None:
+    """The second process read it before; without its outcome, the order would be charged twice."""
+    read = make_payment(PaymentStatus.PROCESSING)
+    async with two_orders.transactions.transaction() as uow:
+        await uow.payments.save(read)
+
+    async def submit(uow: Any) -> object:
+        return await submit_payment(replace(read), uow, clock=at(LATER))
+
+    with pytest.raises(PaymentFinal):
+        await run_concurrently(two_orders, settle, submit)
+    assert await status_of(two_orders, "payments") == "SUCCEEDED"
+
+
+async def test_a_payment_that_is_submitted_meanwhile_is_read_again(
+    two_orders: ServiceDatabase,
+) -> None:
+    read = make_payment()
+    async with two_orders.transactions.transaction() as uow:
+        await uow.payments.save(read)
+
+    def submit(seconds: int) -> UseCase:
+        moment = LATER + timedelta(seconds=seconds)
+        return lambda uow: submit_payment(replace(read), uow, clock=at(moment))
+
+    submitted = await run_concurrently(two_orders, submit(0), submit(1))
+    assert isinstance(submitted, Payment)
+    assert submitted.updated_at == LATER + timedelta(seconds=1)
+    assert await status_of(two_orders, "payments") == "PROCESSING"
 
 
 async def test_a_payment_waits_for_no_lock_that_another_role_can_take(

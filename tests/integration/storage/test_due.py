@@ -77,7 +77,7 @@ async def test_a_repeated_request_does_not_postpone_its_payment(payment: Service
     await given_payments(payment, a=PaymentStatus.UNKNOWN)
     now = datetime.now(UTC)
     async with payment.transactions.transaction() as uow:
-        await submit_payment("pay_a", uow, clock=at(now))
+        await submit_payment(await uow.payments.get("pay_a"), uow, clock=at(now))
     assert await payment.value("SELECT updated_at FROM payment.payments") == now
     assert await take_payments(payment) == {"pay_a"}
 
@@ -90,7 +90,8 @@ async def test_a_changed_payment_is_closed_with_its_expired_order_too(
     await given_payments(payment, changed=PaymentStatus.PROCESSING, **others)
     for _ in range(1_000):
         async with payment.transactions.transaction() as uow:
-            await submit_payment("pay_changed", uow, clock=at(datetime.now(UTC)))
+            changed = await uow.payments.get("pay_changed")
+            await submit_payment(changed, uow, clock=at(datetime.now(UTC)))
         async with payment.transactions.read_only() as uow:
             [first] = await uow.payments.open_of_expiring_orders(1)
         if first.payment_id == "pay_changed":

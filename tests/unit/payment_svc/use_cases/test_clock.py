@@ -22,7 +22,6 @@ from payment_svc.use_cases.payments import (
     SettlePayment,
     create_payment,
     settle_payment,
-    submit_payment,
 )
 from payment_svc.use_cases.ports import Clock
 from payment_svc.use_cases.provider_notifications import ApplyNotification, apply_notification
@@ -87,10 +86,6 @@ CASES: dict[str, tuple[Given, UseCase]] = {
     "create a payment": (
         given_order,
         lambda uow, clock: create_payment(payment_command(), uow, clock=clock),
-    ),
-    "submit a payment": (
-        given_submitted_payment,
-        lambda uow, clock: submit_payment("pay_1", uow, clock=clock),
     ),
     "settle a payment": (
         given_submitted_payment,

@@ -258,8 +258,8 @@ class MoneyStateMachine(RuleBasedStateMachine):
     def create_payment(self, payment: str) -> None:
         """A repeat finds the payment that it created."""
         command = CreatePayment(payment, "ord_1", PRICE, "card", "cus_1", "me", payment, b"")
-        if self._run(lambda uow: create_payment(command, uow, clock=at(self.now))):
-            self._run(lambda uow: submit_payment(payment, uow, clock=at(self.now)))
+        if created := self._run(lambda uow: create_payment(command, uow, clock=at(self.now))):
+            self._run(lambda uow: submit_payment(created, uow, clock=at(self.now)))
 
     @rule(payment=payments, outcome=payment_outcomes)
     def settle_payment(self, payment: str, outcome: Outcome) -> None:

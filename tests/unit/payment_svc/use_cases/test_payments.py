@@ -20,8 +20,8 @@ from payment_svc.domain.payments import (
     PaymentStatus,
 )
 from payment_svc.domain.refunds import RefundStatus
-from payment_svc.use_cases.payments import CreatePayment, create_payment
-from tests.builders.payment import NOW, PRICE
+from payment_svc.use_cases.payments import CreatePayment, create_payment, submit_payment
+from tests.builders.payment import LATER, NOW, PRICE
 from tests.builders.payment_states import (
     given_order,
     given_outcome,
@@ -90,6 +90,30 @@ async def test_an_order_has_one_open_payment_at_a_time(
     with pytest.raises(PaymentInProgress, match=refusal):
         await given_payment(uow, 2)
     assert list(uow.payments.saved) == ["pay_1"]
+
+
+async def test_a_submitted_payment_keeps_what_was_recorded_since_it_was_read(
+    uow: InMemoryUnitOfWork,
+) -> None:
+    """It is read again: so an outcome is not replaced, and a change of its time is not undone."""
+    await given_order(uow)
+    read = await given_payment(uow)
+    await submit_payment(deepcopy(read), uow, clock=at(LATER))
+    submitted = await submit_payment(deepcopy(read), uow, clock=at(LATER + timedelta(seconds=1)))
+    assert submitted == uow.payments.saved["pay_1"]
+    assert submitted.updated_at == LATER + timedelta(seconds=1)
+    await given_outcome(uow, Captured(PRICE))
+    with pytest.raises(PaymentFinal):
+        await submit_payment(deepcopy(read), uow, clock=at(LATER))
+    assert uow.payments.saved["pay_1"].status is PaymentStatus.SUCCEEDED
+
+
+async def test_a_payment_that_is_not_stored_cannot_be_submitted(uow: InMemoryUnitOfWork) -> None:
+    await given_order(uow)
+    payment = await given_payment(uow)
+    uow.payments.saved.clear()
+    with pytest.raises(PaymentNotFound, match="pay_1"):
+        await submit_payment(payment, uow, clock=at(LATER))
 
 
 async def test_another_payment_can_be_created_after_a_declined_one(uow: InMemoryUnitOfWork) -> None:
