@@ -98,6 +98,13 @@ class ServiceSettings(CallSettings, BusSettings):
         ge=1,
         description="calls in progress at most; one caller may have as many as are free",
     )
+    max_connection_age_seconds: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="age at which the server closes a connection, after its calls: new replicas get"
+        " calls of old clients then",
+    )
     failed_validations_per_caller: int = Field(
         20, ge=1, description="failed code validations per minute of one customer"
     )

@@ -38,8 +38,6 @@ _OPTIONS = (
     # without a call ends the connection.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    # Connections are closed regularly, with grace, so that clients find new replicas.
-    ("grpc.max_connection_age_ms", 30 * 60 * 1000),
     # Calls that wait to be accepted: beyond the first number they are refused with a probability
     # that grows to 1 at the second. A longer queue would hold calls that are answered too late.
     ("grpc.server.max_pending_requests", 128),
@@ -62,10 +60,11 @@ class ServiceRegistration:
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """Limits of calls: the duration of each, and the number in progress."""
+    """Limits of calls: the duration of each, the number in progress, the age of a connection."""
 
     seconds: float
     concurrent: int = 1000
+    connection_seconds: float = 300.0
 
 
 def create_server(
@@ -105,7 +104,9 @@ def server_options(limits: CallLimits, *, reuse_port: bool = False) -> list[tupl
         *_OPTIONS,
         # By default two processes can listen on one port and share its calls unnoticed.
         ("grpc.so_reuseport", int(reuse_port)),
-        # A connection that is closed because of its age finishes its calls.
+        # Connections are closed regularly, a tenth earlier or later, so that clients find new
+        # replicas. Their calls finish.
+        ("grpc.max_connection_age_ms", round(limits.connection_seconds * 1000)),
         ("grpc.max_connection_age_grace_ms", round((limits.seconds + _AGE_GRACE_SECONDS) * 1000)),
         # Bounds the replies that are kept for a client that does not read them.
         ("grpc.max_concurrent_streams", limits.concurrent + _MAX_PUBLIC_STREAMS),
@@ -152,7 +153,11 @@ class GrpcServer:
         self._keys = TrustedIssuers(config.auth_keys, config.auth_issuers)
         self._services = [registration.name for registration in registrations]
         verifier = TokenVerifier(self._keys, audience, config.max_token_lifetime())
-        limits = CallLimits(config.max_call_seconds, config.max_concurrent_calls)
+        limits = CallLimits(
+            config.max_call_seconds,
+            config.max_concurrent_calls,
+            config.max_connection_age_seconds,
+        )
         self._servers = [
             (
                 address,

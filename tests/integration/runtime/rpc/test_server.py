@@ -386,11 +386,10 @@ async def test_a_call_may_carry_a_large_token(tmp_path: Path) -> None:
 
 
 async def test_an_old_connection_finishes_its_calls_and_new_calls_get_a_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """So clients find new replicas, and no call is lost by it."""
-    change_option(monkeypatch, "grpc.max_connection_age_ms", 200)
-    async with listening(tmp_path) as here:
+    async with listening(tmp_path, max_connection_age_seconds=1) as here:
         channel = here.channel()
         pending = asyncio.ensure_future(_reply(here.products(channel)))
         await here.until_waiting(1)
