@@ -25,6 +25,7 @@ from eventbus.backoff import Backoff
 from eventbus.batch import Batch, Delivery, InProgress, decode
 from eventbus.batch_log import log_handled
 from eventbus.broker import BrokerUnavailable, Message, PullConsumer
+from eventbus.counts import ConsumerCounts
 from eventbus.dead_letters.replay import AfterCommit, DeadLetterReplay
 from eventbus.dead_letters.store import DeadLetter, DeadLetterStore
 from eventbus.durable_check import DurableCheck
@@ -72,6 +73,7 @@ class Consumer:
         self.pull_consumer = pull_consumer
         self.name = name or pull_consumer.durable
         self.current_error = ""
+        self.counts = ConsumerCounts()
         self.dead_letters = DeadLetterReplay(tables, self.name, handler_registry, after_commit)
         self._last_failure = ""
         self._engine, self._handlers, self._settings = engine, handler_registry, settings
@@ -154,6 +156,7 @@ class Consumer:
 
     async def _handle(self, batch: Batch) -> bool:
         healthy = True
+        self.counts.redeliveries += len(batch.redelivered)
         try:
             for message, decision in batch.unreadable:
                 healthy &= await self._dead_letter(message, decision, attempts=1)
@@ -199,8 +202,15 @@ class Consumer:
         self._last_failure = ""
         self._after_commit(events)
         await self.pull_consumer.ack(*(message for message, _ in batch))
-        log_handled(_log, self.name, events, new)
+        self._record_handled(events, new)
         return True
+
+    def _record_handled(
+        self, delivered: Sequence[IncomingEvent], handled: Sequence[IncomingEvent]
+    ) -> None:
+        self.counts.handled += len(handled)
+        self.counts.duplicates += len(delivered) - len(handled)
+        log_handled(_log, self.name, delivered, handled)
 
     async def _apply_batch(
         self, connection: AsyncConnection, batch: Sequence[IncomingEvent]
@@ -227,7 +237,7 @@ class Consumer:
                 attempt = await self._inbox.begin_attempt(connection, event_id, self._worker_id)
             if attempt is None:
                 await self.pull_consumer.ack(message)
-                log_handled(_log, self.name, [incoming], [])
+                self._record_handled([incoming], [])
                 return True
             if attempt.failures >= self._settings.max_attempts:
                 exhausted = attempts_exhausted(attempt.failures, attempt.last_error)
@@ -243,13 +253,14 @@ class Consumer:
             return await self._handle_failure(message, incoming, error)
         self._after_commit([incoming])
         await self.pull_consumer.ack(message)
-        log_handled(_log, self.name, [incoming], new)
+        self._record_handled([incoming], new)
         return True
 
     async def _handle_failure(
         self, message: Message, incoming: IncomingEvent, error: Exception
     ) -> bool:
         transient = is_transient(error)
+        self.counts.failures += 1
         failures = await self._record_failure(incoming.event.id, error, counted=not transient)
         self._last_failure = describe_error(error)
         decision = decide(
@@ -295,6 +306,7 @@ class Consumer:
             await self.pull_consumer.nak(message, 1.0)
             return self._unhealthy(error)
         if added:
+            self.counts.dead_letters_stored += 1
             _log.error("dead letter stored", **dead_letter.log_fields())
         await self.pull_consumer.term(message, reason)
         return True

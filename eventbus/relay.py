@@ -27,6 +27,7 @@ from eventbus.broker import (
     Publisher,
     RelaySignal,
 )
+from eventbus.counts import RelayCounts
 from eventbus.errors import describe_error
 from eventbus.lease import RelayLease
 from eventbus.tables import BusTables
@@ -67,6 +68,7 @@ class Relay:
         With `signal`, waking a relay that lacks the lease wakes the one that has it.
         """
         self.current_error = ""
+        self.counts = RelayCounts()
         self._engine, self._publisher, self._settings = engine, publisher, settings
         self._lease = RelayLease(tables, settings.lease_seconds)
         self._unpublished = UnpublishedEvents(tables, self._lease)
@@ -148,6 +150,7 @@ class Relay:
                 self._publish(batch), self._mark_and_read(previous, batch)
             )
             published += len(confirmed)
+            self.counts.published += len(confirmed)
             self._log_published(confirmed, batch)
             if len(confirmed) < len(batch.entries) or self._is_lease_due():
                 break

@@ -42,7 +42,7 @@ async def serve(config: InterviewSettings, stop: asyncio.Event) -> None:
     timeout = config.validation_timeout_seconds
     codes = PaymentAccessCodes(channel, timeout, breaker, service.metrics)
     max_staleness = timedelta(seconds=config.cache_max_staleness_seconds)
-    validation = CodeValidation(database, codes, previews, max_staleness)
+    validation = CodeValidation(database, codes, previews, max_staleness, service.metrics)
     reconciliation = CodeReconciliation(database, codes, tracker.update, factory)
     fallback = FallbackMonitor(database, service.metrics, max_staleness)
     add_workers(service, config, tracker, reconciliation, fallback)

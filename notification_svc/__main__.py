@@ -14,7 +14,7 @@ from notification_svc.use_cases.ports import IdFactory
 from notification_svc.workers.mail_metrics import MailMetrics
 from notification_svc.workers.mail_sender import MailSender
 from runtime.ids import new_id
-from runtime.ops.metrics import METRICS_SECONDS
+from runtime.metrics.registry import METRICS_SECONDS
 from runtime.process import run
 from runtime.service import Api, Service, ServiceSchema
 from runtime.service_name import ServiceName
@@ -38,7 +38,7 @@ async def serve(config: NotificationSettings, stop: asyncio.Event) -> None:
     # Its own name: sequences and dead letters of two streams are not comparable.
     service.add_consumer("INTERVIEW", interview_events(ids), after_commit, "notification-interview")
     service.add_worker(sender)
-    mail_metrics = MailMetrics(service.database, service.metrics)
+    mail_metrics = MailMetrics(service.database, service.metrics, sender)
     service.every(METRICS_SECONDS, "mail metrics", mail_metrics.update)
     dependencies = Dependencies(
         database=service.database,

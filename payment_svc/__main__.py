@@ -32,7 +32,9 @@ async def serve(config: PaymentSettings, stop: asyncio.Event) -> None:
         config, ServiceSchema(NAME, bus, request_replies, check_progress, UnitOfWork), watermark
     )
     provider = service.open_channel(config.provider())
-    gateway = SandboxGateway(provider, config.provider_secrets(), config.provider_timeout_seconds)
+    gateway = SandboxGateway(
+        provider, config.provider_secrets(), config.provider_timeout_seconds, service.metrics
+    )
     codes = AccessCodeFactory(lambda: new_id("acc"), lambda: generate(secrets.randbelow))
     payments = PaymentWorkflow(service.database, gateway, codes)
     workers = add_triggered_workers(service, config, gateway, payments, codes)

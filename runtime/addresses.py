@@ -21,6 +21,10 @@ _HTTP_PROXY = re.compile(r"http://(?:[^\s/@]*@)?([^\s/@]+)/?")
 _MAX_PORT = 65535
 
 
+class PortTaken(OSError):
+    """A server cannot listen on its address."""
+
+
 def check_target(target: str) -> str:
     """Returns the target; raises ValueError if no channel can lead there."""
     if _UNIX.fullmatch(target) or _is_target(target):

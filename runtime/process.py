@@ -17,11 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus.jetstream import JetStream
 from runtime import logging, redaction
+from runtime.addresses import PortTaken
 from runtime.auth.keys import KeysUnreadable
 from runtime.database.engine import DatabaseNotReady, UnsafeRole, wait_until_ready
-from runtime.ops.metrics import Metrics
+from runtime.metrics.http_server import MetricsServer
 from runtime.process_group import ProcessGroup
-from runtime.rpc.server import GrpcServer, PortTaken
+from runtime.rpc.server import GrpcServer
 from runtime.rpc.tls import CertificateUnreadable
 from runtime.service_name import ServiceName
 from runtime.settings import ServiceSettings, read, warn_of_unknown_variables
@@ -48,11 +49,11 @@ class Process:
         server: GrpcServer,
         workers: Sequence[Worker],
         relay: Worker,
-        metrics: Metrics,
+        http: MetricsServer,
     ) -> None:
         """The relay stops after the other workers, so that their last events are published."""
         self._config, self._name, self._engine, self._broker = config, name, engine, broker
-        self._server, self._workers, self._metrics = server, workers, metrics
+        self._server, self._workers, self._http = server, workers, http
         self._relay = relay
         self._tasks: dict[Worker, asyncio.Task[None]] = {}
 
@@ -65,7 +66,7 @@ class Process:
             self._tasks = {
                 one: asyncio.create_task(one.run()) for one in [*self._workers, self._relay]
             }
-            self._metrics.listen(self._config.metrics_listen)
+            self._http.listen(self._config.metrics_listen)
             ports = await self._server.start()
             _log.info("serving", ports=ports)
             stopped = asyncio.create_task(stop.wait())
@@ -77,7 +78,7 @@ class Process:
             await self._server.stop(self._config.shutdown_grace_seconds)
         finally:
             await self._stop_workers()
-            self._metrics.close()
+            self._http.close()
             await self._broker.close()
             await self._engine.dispose()
             _log.info("stopped")

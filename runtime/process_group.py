@@ -20,7 +20,7 @@ from contextlib import ExitStack, suppress
 import structlog
 
 from runtime import logging
-from runtime.rpc.server import PortTaken
+from runtime.addresses import PortTaken
 from runtime.service_name import ServiceName
 from runtime.settings import ServiceSettings
 

@@ -21,10 +21,14 @@ from ops.v1 import ops_service_pb2_grpc
 from runtime.database.engine import create_engine
 from runtime.database.idempotency import IdempotencyStore
 from runtime.database.transactions import Transactions, Work
+from runtime.metrics.bus import BusMetrics
+from runtime.metrics.calls import CallMetrics
+from runtime.metrics.http_server import MetricsServer
+from runtime.metrics.process import add_pool_metrics, add_process_metrics
+from runtime.metrics.registry import METRICS_SECONDS, Metrics
 from runtime.ops import bus_reconciliation
 from runtime.ops.bus_reconciliation import ScheduledBusReconciliation
 from runtime.ops.errors import ERRORS as OPS_ERRORS
-from runtime.ops.metrics import METRICS_SECONDS, BusMetrics, Metrics
 from runtime.ops.scheduled_check import Check, ScheduledCheck
 from runtime.ops.servicer import OpsServicer
 from runtime.process import Process
@@ -83,6 +87,8 @@ class Service(Generic[Work]):
         self.idempotency = IdempotencyStore(schema.request_replies, self.engine)
         self.failed_attempts = FailedAttemptLimiter(*config.failed_validation_limits())
         self.metrics = Metrics()
+        add_process_metrics(self.metrics, str(self.name))
+        add_pool_metrics(self.metrics, self.engine)
         self._consumers: list[Consumer] = []
         self._channels: list[grpc.aio.Channel] = []
         self._workers: list[Worker] = []
@@ -162,18 +168,28 @@ class Service(Generic[Work]):
             self.idempotency,
             reconciliation,
         )
+        health = HealthMonitor(self.engine, self.broker, [self.relay, *self._consumers])
+        http = MetricsServer(
+            self.metrics.registry, {"/livez": health.is_live, "/readyz": health.is_ready}
+        )
+        self.metrics.gauge_of(
+            "broker_connected",
+            "1 while the process is connected to the broker, else 0.",
+            lambda: float(self.broker.connected),
+        )
         register: Any = ops_service_pb2_grpc.add_OpsServiceServicer_to_server
         server = GrpcServer(
             config,
             str(self.name),
             [*api.registrations, ServiceRegistration("ops.v1.OpsService", register, ops)],
             ErrorMapper({**api.errors, **OPS_ERRORS}),
-            HealthMonitor(self.engine, self.broker, [self.relay, *self._consumers]),
+            health,
+            CallMetrics(self.metrics),
             api.logged_fields,
         )
         workers = [*self._consumers, *self._workers, *self._housekeeping(reconciliation)]
         process = Process(
-            config, self.name, self.engine, self.broker, server, workers, self.relay, self.metrics
+            config, self.name, self.engine, self.broker, server, workers, self.relay, http
         )
         try:
             await process.run(stop)
@@ -183,7 +199,7 @@ class Service(Generic[Work]):
 
     def _housekeeping(self, reconciliation: BusReconciliation) -> list[Worker]:
         config, tables = self._config, self._schema.bus
-        numbers = BusMetrics(self.metrics, self.engine, tables, self._consumers)
+        numbers = BusMetrics(self.metrics, self.engine, tables, self.relay, self._consumers)
         interval = config.bus_reconciliation_interval_seconds
         scheduled = ScheduledBusReconciliation(
             self.engine,

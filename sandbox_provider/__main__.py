@@ -6,9 +6,9 @@ import contextlib
 import structlog
 
 from runtime import logging, redaction
+from runtime.addresses import PortTaken
 from runtime.auth.keys import KeysUnreadable
 from runtime.rpc.client import open_channel
-from runtime.rpc.server import PortTaken
 from runtime.rpc.tls import CertificateUnreadable
 from runtime.settings import read, warn_of_unknown_variables
 from runtime.signals import run_until_signal

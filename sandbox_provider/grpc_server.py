@@ -10,6 +10,8 @@ import grpc
 from runtime.auth.authentication import TokenVerifier
 from runtime.auth.keys import KeySet
 from runtime.ids import new_id
+from runtime.metrics.calls import CallMetrics
+from runtime.metrics.registry import Metrics
 from runtime.rpc.call_layer import Context
 from runtime.rpc.errors import ErrorMapper, ErrorSpec, ErrorTable, FieldSpec
 from runtime.rpc.health_servicer import LIVENESS, HealthServicer
@@ -168,6 +170,7 @@ class ProviderServer:
             [ServiceRegistration(SERVICE, register, servicer)],
             ErrorMapper(ERRORS),
             self._health,
+            CallMetrics(Metrics()),  # which nothing exposes: it is a program for development
             CallLimits(_MAX_CALL_SECONDS),
         )
 

@@ -35,6 +35,11 @@ class CircuitBreaker:
         self._opened_at: float | None = None  # None while the circuit is closed
         self._probing = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are not made, or only probes."""
+        return self._opened_at is not None
+
     async def call(self, operation: Callable[[], Awaitable[T]], failure: type[Exception]) -> T:
         """Runs the operation. Every outcome but an error of type `failure` is a success.
 

@@ -14,7 +14,7 @@ from interview_svc.use_cases.code_validation import (
     Validation,
 )
 from payment.v1 import access_code_service_pb2, access_code_service_pb2_grpc
-from runtime.ops.metrics import Metrics
+from runtime.metrics.registry import Metrics
 from runtime.rpc.deadlines import DeadlineExceeded, seconds_left
 
 _log = structlog.get_logger(__name__)
@@ -59,7 +59,12 @@ class PaymentAccessCodes:
         self._service = access_code_service_pb2_grpc.AccessCodeServiceStub(channel)
         self._validation_timeout, self._breaker = validation_timeout_seconds, breaker
         self._identity_refused = metrics.gauge(
-            "payment_identity_refused", "1 while payment refuses the identity of interview, else 0"
+            "payment_identity_refused", "1 while payment refuses the identity of interview, else 0."
+        )
+        metrics.gauge_of(
+            "payment_circuit_open",
+            "1 while interview asks payment only by probes, else 0.",
+            lambda: float(breaker.is_open),
         )
 
     async def validate(self, code: str) -> Validation:

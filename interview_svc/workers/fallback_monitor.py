@@ -4,15 +4,16 @@ After a start it is unavailable until payment's next Watermark is handled. That 
 lasts longer than a start takes.
 """
 
+import math
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
-from interview_svc.domain.fallback import FallbackStatus
+from interview_svc.domain.fallback import CacheFacts, FallbackStatus
 from interview_svc.storage.unit_of_work import Database
-from runtime.ops.metrics import Metrics
+from runtime.metrics.registry import Metrics
 
 _log = structlog.get_logger(__name__)
 _START_SECONDS = 30.0
@@ -31,26 +32,37 @@ class FallbackMonitor:
         self._database, self._max_staleness = database, max_staleness
         self._clock, self._started_at = clock, clock()
         self._available = metrics.gauge(
-            "fallback_available", "1 while the local cache can accept codes, else 0"
+            "fallback_available", "1 while the local cache can accept codes, else 0."
         )
         self._since = metrics.gauge(
             "fallback_unavailable_since_seconds",
-            "Unix time since which it cannot; 0 while it can, or if it never could",
+            "Unix time since which the local cache cannot accept codes; 0 while it can, and if it"
+            " never could.",
         )
         self._stale_orders = metrics.gauge(
-            "fallback_stale_orders", "orders whose cached code is stale by a dead letter of theirs"
+            "fallback_stale_orders", "Orders whose cached code is stale by a dead letter of theirs."
+        )
+        self._watermark_age = metrics.gauge(
+            "fallback_watermark_age_seconds",
+            "Age of the time up to which all events of payment are handled; NaN if none is known.",
         )
         self._was_available, self._is_reported = False, False
 
     async def status(self) -> FallbackStatus:
         """The status now."""
+        return FallbackStatus.of(*await self._read())
+
+    async def _read(self) -> tuple[CacheFacts, timedelta, datetime]:
         async with self._database.read_only() as uow:
             facts, now = await uow.freshness.read()
-        return FallbackStatus.of(facts, self._max_staleness, now)
+        return facts, self._max_staleness, now
 
     async def update(self) -> None:
         """Updates the metrics and logs a change; raises the database's errors."""
-        status = await self.status()
+        facts, max_staleness, now = await self._read()
+        status = FallbackStatus.of(facts, max_staleness, now)
+        covered = facts.covered_as_of
+        self._watermark_age.set((now - covered).total_seconds() if covered else math.nan)
         since = status.unavailable_since
         self._available.set(status.available)
         self._since.set(since.timestamp() if since else 0)

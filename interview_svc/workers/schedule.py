@@ -8,7 +8,7 @@ from interview_svc.workers.scheduled_reconciliation import ScheduledReconciliati
 from interview_svc.workers.session_expiry import SessionExpiry
 from interview_svc.workers.watermark_tracker import WatermarkTracker
 from interview_svc.workflows.reconciliation import CodeReconciliation
-from runtime.ops.metrics import METRICS_SECONDS
+from runtime.metrics.registry import METRICS_SECONDS
 from runtime.service import Service
 
 _WATERMARK_INTERVAL_SECONDS = 2.0

@@ -8,8 +8,8 @@ from datetime import datetime
 from interview_svc.domain.drifts import Drift, DriftKind, DriftScope
 from interview_svc.storage.unit_of_work import Database
 from interview_svc.workflows.reconciliation import MAX_DRIFTS, CodeReconciliation, Report
+from runtime.metrics.registry import Metrics
 from runtime.ops.check_progress import CheckProgress
-from runtime.ops.metrics import Metrics
 
 NAME = "reconciliation"
 # Live codes compared in one round, so that a round's work does not grow with their number.
@@ -57,7 +57,7 @@ class ScheduledReconciliation:
         """`full_hour` is the hour of the day (UTC) after which everything is compared."""
         self._database, self._reconciliation = database, reconciliation
         self._full_hour, self._repair = full_hour, repair
-        description = f"drifts found by the last reconciliation (capped at {MAX_DRIFTS})"
+        description = f"Drifts found by the last reconciliation (capped at {MAX_DRIFTS})."
         self._drifts = metrics.gauge("reconciliation_drifts", description, "kind")
         self.stand_by()
 

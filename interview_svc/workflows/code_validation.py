@@ -16,6 +16,7 @@ import structlog
 from cachetools import TTLCache
 
 from interview_svc.domain.cached_code import ValidationReason
+from interview_svc.domain.errors import CodeNotFound
 from interview_svc.domain.events import ValidationSource
 from interview_svc.storage.unit_of_work import Database
 from interview_svc.use_cases.code_validation import (
@@ -25,6 +26,7 @@ from interview_svc.use_cases.code_validation import (
     Validation,
 )
 from runtime.clock import utc_now
+from runtime.metrics.registry import Metrics
 
 _log = structlog.get_logger(__name__)
 _MAX_PREVIEWS = 10_000
@@ -83,10 +85,18 @@ class CodeValidation:
         codes: AccessCodes,
         previews: PreviewCache,
         max_staleness: timedelta,
+        metrics: Metrics,
     ) -> None:
         """The local cache accepts codes while its staleness is at most `max_staleness`."""
         self._database, self._codes, self._previews = database, codes, previews
         self._max_staleness = max_staleness
+        self._validations = metrics.counter(
+            "code_validations",
+            "Validations of access codes, by who decided (PAYMENT or LOCAL_CACHE) and the result:"
+            " VALID, why it is not, or UNAVAILABLE if nobody could decide.",
+            "source",
+            "result",
+        )
 
     async def preview(self, code: str) -> Validation:
         """Validates a code; the result can be some seconds old.
@@ -103,10 +113,21 @@ class CodeValidation:
 
     async def validate(self, code: str) -> Validation:
         """Validates a code now; raises CodeNotFound, PaymentUnavailable."""
+        source, result = ValidationSource.PAYMENT, "UNAVAILABLE"
         try:
-            return await self._codes.validate(code)
-        except PaymentUnreachable as outage:
-            return await self._validate_from_cache(code, outage)
+            try:
+                validation = await self._codes.validate(code)
+            except PaymentUnreachable as outage:
+                source = ValidationSource.LOCAL_CACHE
+                validation = await self._validate_from_cache(code, outage)
+        except CodeNotFound:
+            result = "NOT_FOUND"
+            raise
+        else:
+            result = validation.reason
+            return validation
+        finally:
+            self._validations.labels(source, result).inc()
 
     async def _validate_from_cache(self, code: str, outage: PaymentUnreachable) -> Validation:
         async with self._database.read_only() as uow:

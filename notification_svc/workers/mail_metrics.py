@@ -1,22 +1,34 @@
-"""Exports the numbers of mails that wait and that failed."""
+"""Exports the numbers of mails that wait and that failed, and the attempts to send."""
 
 from notification_svc.storage.unit_of_work import Database
-from runtime.ops.metrics import Metrics
+from notification_svc.workers.mail_sender import MailSender
+from runtime.metrics.registry import Metrics
 
 
 class MailMetrics:
     """The metrics of mails. Failed mails that were sent again do not count."""
 
-    def __init__(self, database: Database, metrics: Metrics) -> None:
+    def __init__(self, database: Database, metrics: Metrics, sender: MailSender) -> None:
         self._database = database
-        self._waiting = metrics.gauge("mails_waiting", "mails that are queued or being sent")
-        self._deferred = metrics.gauge("mails_deferred", "mails that wait for another attempt")
+        metrics.counter_of(
+            "mail_attempts",
+            "Attempts of this process to send a mail: ACCEPTED, DEFERRED or REFUSED by the server.",
+            ["outcome"],
+            lambda: [((outcome,), count) for outcome, count in sorted(sender.attempts.items())],
+        )
+        metrics.gauge_of(
+            "mail_server_failing",
+            "1 while the mail server accepts no mail at all from this process, else 0.",
+            lambda: float(bool(sender.current_error)),
+        )
+        self._waiting = metrics.gauge("mails_waiting", "Mails that are queued or being sent.")
+        self._deferred = metrics.gauge("mails_deferred", "Mails that wait for another attempt.")
         self._failed = metrics.gauge(
             "mails_failed",
-            "mails that failed or whose address is suppressed, and that wait for an operator",
+            "Mails that failed or whose address is suppressed, and that wait for an operator.",
         )
         self._age = metrics.gauge(
-            "mails_oldest_age_seconds", "age of the oldest mail that waits or is deferred"
+            "mails_oldest_age_seconds", "Age of the oldest mail that waits or is deferred."
         )
 
     async def update(self) -> None:

@@ -10,6 +10,7 @@ reduces latency: the worker polls.
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -70,6 +71,8 @@ class MailSender:
         self._claim_holder = ClaimHolder(engine, database, self.wake)
         # Why the mail server accepts no mail at all; "" after it has replied to one.
         self.current_error = ""
+        # Attempts since the process started, by the name of their outcome.
+        self.attempts = Counter[str]()
         self._woken = asyncio.Event()
         self._stopped = False
         self._running: set[asyncio.Task[None]] = set()
@@ -148,6 +151,7 @@ class MailSender:
             _log.exception("mail not sent", notification_id=notification.notification_id)
             outcome = Deferred(describe_error(error))
         self._observe(outcome)
+        self.attempts[type(outcome).__name__.upper()] += 1
         await self._record(notification, outcome)
 
     def _observe(self, outcome: Outcome) -> None:

@@ -1,5 +1,6 @@
 """The gateway to the sandbox provider, over gRPC."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -28,8 +29,10 @@ from payment_svc.domain.refunds import (
 )
 from payment_svc.gateways import webhooks
 from payment_svc.gateways.port import WebhookPayload
+from runtime.metrics.registry import Metrics
 from sandbox.v1 import provider_service_pb2, provider_service_pb2_grpc
 
+_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _METHODS = frozenset(
     {
         "sandbox_approve",
@@ -49,13 +52,29 @@ class SandboxGateway:
     """A `PaymentGateway`. Each of the `secrets` is valid for signatures of notifications."""
 
     def __init__(
-        self, channel: grpc.aio.Channel, secrets: Sequence[str], timeout_seconds: float
+        self,
+        channel: grpc.aio.Channel,
+        secrets: Sequence[str],
+        timeout_seconds: float,
+        metrics: Metrics,
     ) -> None:
         self._provider = provider_service_pb2_grpc.ProviderServiceStub(channel)
         # With an empty secret anybody could sign.
         self._secrets = [secret.encode() for secret in secrets if secret]
         self._timeout = timeout_seconds
         self.current_error = ""
+        self._seconds = metrics.histogram(
+            "payment_provider_request_duration_seconds",
+            "How long requests to the payment provider took, by their status code.",
+            _BUCKETS,
+            "method",
+            "code",
+        )
+        metrics.gauge_of(
+            "payment_provider_failing",
+            "1 while the payment provider did not reply to the last request, else 0.",
+            lambda: float(bool(self.current_error)),
+        )
 
     def supports(self, payment_method: str) -> bool:
         return payment_method in _METHODS
@@ -69,7 +88,7 @@ class SandboxGateway:
             payment_method=payment.payment_method,
         )
         try:
-            reply = await self._call(self._provider.CreateCharge, request)
+            reply = await self._call("CreateCharge", request)
         except grpc.aio.AioRpcError as error:
             return OutcomeUnknown(_describe(error))
         return _outcome(reply.charge)
@@ -77,7 +96,7 @@ class SandboxGateway:
     async def get_charge(self, payment_id: str) -> Outcome | ChargeNotFound:
         request = provider_service_pb2.GetChargeRequest(idempotency_key=payment_id)
         try:
-            reply = await self._call(self._provider.GetCharge, request)
+            reply = await self._call("GetCharge", request)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return ChargeNotFound()
@@ -87,7 +106,7 @@ class SandboxGateway:
     async def cancel_charge(self, payment_id: str) -> Outcome:
         request = provider_service_pb2.CancelChargeRequest(idempotency_key=payment_id)
         try:
-            reply = await self._call(self._provider.CancelCharge, request)
+            reply = await self._call("CancelCharge", request)
         except grpc.aio.AioRpcError as error:
             return OutcomeUnknown(_describe(error))
         return _outcome(reply.charge)
@@ -99,21 +118,27 @@ class SandboxGateway:
             amount_minor=refund.amount.amount_minor,
         )
         try:
-            reply = await self._call(self._provider.CreateRefund, request)
+            reply = await self._call("CreateRefund", request)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return RefundRefused("CHARGE_NOT_FOUND")
             return RefundOutcomeUnknown(_describe(error))
         return _refund_outcome(reply.refund)
 
-    async def _call(self, method: Callable[..., Awaitable[Any]], request: Message) -> Any:
+    async def _call(self, name: str, request: Message) -> Any:
         """Calls a method of the provider; raises its error and remembers it."""
+        method: Callable[..., Awaitable[Any]] = getattr(self._provider, name)
+        started, code = time.perf_counter(), "CANCELLED"
         try:
             reply = await method(request, timeout=self._timeout)
+            code = "OK"
         except grpc.aio.AioRpcError as error:
+            code = error.code().name
             replied = error.code() is grpc.StatusCode.NOT_FOUND
             self.current_error = "" if replied else _describe(error)
             raise
+        finally:
+            self._seconds.labels(name, code).observe(time.perf_counter() - started)
         self.current_error = ""
         return reply
 

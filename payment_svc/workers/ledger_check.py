@@ -6,8 +6,8 @@ import structlog
 
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.ledger import MAX_IMBALANCES, LedgerEntry
+from runtime.metrics.registry import Metrics
 from runtime.ops.check_progress import CheckProgress
-from runtime.ops.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 NAME = "ledger check"

@@ -9,7 +9,7 @@ from payment_svc.domain.refunds import Refund
 from payment_svc.storage.unit_of_work import Database
 from payment_svc.use_cases.refunds import RepeatRefundRequest, repeat_refund_request
 from runtime.clock import utc_now
-from runtime.ops.metrics import Metrics
+from runtime.metrics.registry import Metrics
 
 _log = structlog.get_logger(__name__)
 _LIMIT = 100

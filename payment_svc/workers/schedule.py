@@ -16,7 +16,7 @@ from payment_svc.workers.settlement_metrics import SettlementMetrics
 from payment_svc.workers.webhook_processing import WebhookProcessing
 from payment_svc.workflows.payments import PaymentWorkflow
 from payment_svc.workflows.refunds import RefundWorkflow
-from runtime.ops.metrics import METRICS_SECONDS
+from runtime.metrics.registry import METRICS_SECONDS
 from runtime.service import Service
 from runtime.workers import PollingWorker
 

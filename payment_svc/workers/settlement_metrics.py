@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from payment_svc.storage.unit_of_work import Database
-from runtime.ops.metrics import Metrics
+from runtime.metrics.registry import Metrics
 
 
 class SettlementMetrics:
@@ -11,23 +11,26 @@ class SettlementMetrics:
 
     def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
-        self._payments = metrics.gauge("payments_unsettled", "payments without final outcome")
+        self._payments = metrics.gauge("payments_unsettled", "Payments without final outcome.")
         self._payments_unknown = metrics.gauge(
-            "payments_unknown", "payments whose provider's reply was lost"
+            "payments_unknown", "Payments whose provider's reply was lost."
         )
         self._payments_age = metrics.gauge(
-            "payments_unknown_oldest_age_seconds", "age of the oldest of them"
+            "payments_unknown_oldest_age_seconds",
+            "Age of the oldest payment whose provider's reply was lost.",
         )
-        self._refunds = metrics.gauge("refunds_unsettled", "refunds without final outcome")
+        self._refunds = metrics.gauge("refunds_unsettled", "Refunds without final outcome.")
         self._refunds_age = metrics.gauge(
-            "refunds_unsettled_oldest_age_seconds", "age of the oldest of them"
+            "refunds_unsettled_oldest_age_seconds",
+            "Age of the oldest refund without final outcome.",
         )
         self._notifications = metrics.gauge(
             "payment_notifications_quarantined",
-            "quarantined notifications of the provider that were not dismissed",
+            "Quarantined notifications of the provider that were not dismissed.",
         )
         self._notifications_age = metrics.gauge(
-            "payment_notifications_quarantined_oldest_age_seconds", "age of the oldest of them"
+            "payment_notifications_quarantined_oldest_age_seconds",
+            "Age of the oldest quarantined notification that was not dismissed.",
         )
 
     async def update(self) -> None:

@@ -8,8 +8,8 @@ from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from eventbus.reconciliation import BusReconciliation, Findings, MissingEvent
+from runtime.metrics.registry import Metrics
 from runtime.ops.check_progress import CheckProgress, CheckProgressStore
-from runtime.ops.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 NAME = "bus reconciliation"
@@ -41,7 +41,7 @@ class ScheduledBusReconciliation:
         self._engine, self._progress = engine, progress
         self._reconciliation, self._full_hour, self._repair = reconciliation, full_hour, repair
         self._lookback = timedelta(seconds=interval_seconds * _LOOKBACK_ROUNDS)
-        description = f"events found missing in the last {_LOOKBACK_ROUNDS} rounds"
+        description = f"Events found missing in the last {_LOOKBACK_ROUNDS} rounds."
         self._missing = metrics.gauge("bus_missing_events", description, "kind")
         self.stand_by()
 

@@ -1,7 +1,7 @@
 """The layer around every unary call.
 
 It authorizes the caller, checks the request's constraints, limits concurrency and time, maps
-errors, continues the trace and logs the call.
+errors, continues the trace, counts and logs the call.
 """
 
 import time
@@ -16,6 +16,7 @@ from eventbus.trace_context import enter_trace
 from runtime.auth.authentication import set_caller
 from runtime.auth.authorization import PUBLIC_PREFIX, CallAuthorizer
 from runtime.log_context import add_log_fields
+from runtime.metrics.calls import CallMetrics
 from runtime.rpc.concurrency_limits import CallLimiter, limit_public_stream
 from runtime.rpc.deadlines import deadline
 from runtime.rpc.errors import ErrorMapper, InvalidRequest
@@ -43,6 +44,7 @@ class CallLayer:
         errors: ErrorMapper,
         limit_seconds: float,
         limiter: CallLimiter,
+        metrics: CallMetrics,
         logged_fields: Sequence[str] = (),
     ) -> None:
         """`limit_seconds` bounds every call, also one without a deadline.
@@ -51,7 +53,7 @@ class CallLayer:
         """
         self._authorizer, self._errors = authorizer, errors
         self._limit_seconds = limit_seconds
-        self._limiter = limiter
+        self._limiter, self._metrics = limiter, metrics
         self._logged_fields = logged_fields
 
     def wrap(self, method: str, handler: Handler) -> Handler:
@@ -66,30 +68,34 @@ class CallLayer:
 
     def _wrap(self, method: str, call: Method) -> Method:
         package = _package(method)
+        metrics = self._metrics.of_method(method)
 
         async def wrapped(request: Any, context: Context) -> Any:
             started = time.perf_counter()
+            metrics.begin()
             metadata = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
             # gRPC runs each call in a task of its own, whose context ends with it.
             traceparent = enter_trace(metadata.get("traceparent", ""))
             add_log_fields(trace_id=traceparent[3:35], caller="", **self._fields(request))
-            outcome = "CANCELLED"
+            outcome, reason = "CANCELLED", ""
             try:
                 reply = await self._run(method, call, request, context, metadata)
                 outcome = "OK"
             except Exception as error:  # noqa: BLE001  every error is mapped to a status here
-                status = self._errors.status(error, package, metadata.get("accept-language", ""))
+                language = metadata.get("accept-language", "")
+                status, reason = self._errors.report(error, package, language)
                 outcome = status.code.name
                 await context.abort_with_status(status)
             else:
                 return reply
             finally:
-                duration = round((time.perf_counter() - started) * 1000, 2)
+                seconds = time.perf_counter() - started
+                metrics.end(outcome, reason, seconds)
                 _log.info(
                     "call",
                     method=method,
                     status=outcome,
-                    duration_ms=duration,
+                    duration_ms=round(seconds * 1000, 2),
                     peer=context.peer(),
                 )
 

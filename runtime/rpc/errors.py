@@ -183,12 +183,18 @@ class ErrorMapper:
 
         `domain` is the package of the called method.
         """
+        return self.report(error, domain, accept_language)[0]
+
+    def report(
+        self, error: Exception, domain: str, accept_language: str = ""
+    ) -> tuple[grpc.Status, str]:
+        """As `status`, with the reason in its details."""
         status = self._status_of(error, chinese=_prefers_chinese(accept_language))
         info = error_details_pb2.ErrorInfo()
         status.details[0].Unpack(info)
         info.domain = domain
         status.details[0].Pack(info)
-        return rpc_status.to_status(status)
+        return rpc_status.to_status(status), info.reason
 
     def _status_of(self, error: Exception, *, chinese: bool) -> status_pb2.Status:
         if isinstance(error, InvalidRequest):

@@ -4,9 +4,12 @@
   broker outage does not take a process out of rotation: calls work, events wait in the outbox.
 - "liveness" is SERVING as long as the process answers: a restart would not mend the database.
 - "bus" reports relay and consumers.
+
+The HTTP server's `/readyz` is the first, its `/livez` the second one.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -20,6 +23,8 @@ from runtime.rpc.health_servicer import LIVENESS, HealthServicer
 
 _log = structlog.get_logger(__name__)
 _INTERVAL_SECONDS = 1.0
+# A check takes at most 5 seconds.
+_STALLED_SECONDS = 30.0
 
 
 class HealthMonitor:
@@ -31,10 +36,20 @@ class HealthMonitor:
         self.servicer = HealthServicer()
         self._engine, self._broker, self._bus = engine, broker, bus
         self._reported: dict[str, bool] = {}
+        self._checked_at = time.monotonic()
+
+    def is_ready(self) -> bool:
+        """Whether calls can be answered: the health of the name ""; for other threads."""
+        return self.servicer.is_serving("")
+
+    def is_live(self) -> bool:
+        """Whether the event loop runs, told by when it last checked; for other threads."""
+        return time.monotonic() - self._checked_at < _STALLED_SECONDS
 
     async def run(self, services: Sequence[str]) -> None:
         """Checks every second until cancelled."""
         while True:
+            self._checked_at = time.monotonic()
             self._report(["bus"], self._bus_is_healthy())
             self._report(["", *services], await self._database_is_healthy())
             await asyncio.sleep(_INTERVAL_SECONDS)

@@ -31,6 +31,10 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
             self._serving[name] = serving
             self._wake()
 
+    def is_serving(self, name: str) -> bool:
+        """The health of a name; False if it was never set."""
+        return self._serving.get(name, False)
+
     def shut_down(self) -> None:
         """Sets every name but LIVENESS to NOT_SERVING permanently, and ends all watches.
 

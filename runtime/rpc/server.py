@@ -8,9 +8,11 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from runtime.addresses import PortTaken
 from runtime.auth.authentication import TokenVerifier
 from runtime.auth.authorization import CallAuthorizer
 from runtime.auth.identity_providers import TrustedIssuers
+from runtime.metrics.calls import CallMetrics
 from runtime.rpc.call_layer import CallLayer
 from runtime.rpc.concurrency_limits import CallLimiter, LoopDelay
 from runtime.rpc.errors import ErrorMapper
@@ -45,10 +47,6 @@ _OPTIONS = (
 )
 
 
-class PortTaken(OSError):
-    """The server cannot listen on its address."""
-
-
 @dataclass(frozen=True, slots=True)
 class ServiceRegistration:
     """A gRPC service: its full name, its generated registration function, its servicer."""
@@ -72,6 +70,7 @@ def create_server(
     registrations: Sequence[ServiceRegistration],
     errors: ErrorMapper,
     health: HealthServicer,
+    metrics: CallMetrics,
     limits: CallLimits,
     logged_fields: Sequence[str] = (),
     *,
@@ -86,7 +85,7 @@ def create_server(
     names = [registration.name for registration in registrations]
     authorizer = CallAuthorizer(verifier, names)
     limiter = CallLimiter(limits.concurrent, loop_delay)
-    layer = CallLayer(authorizer, errors, limits.seconds, limiter, logged_fields)
+    layer = CallLayer(authorizer, errors, limits.seconds, limiter, metrics, logged_fields)
     handlers = HandlerTable(layer.wrap)
     for registration in registrations:
         registration.register(registration.servicer, handlers)
@@ -141,6 +140,7 @@ class GrpcServer:
         registrations: Sequence[ServiceRegistration],
         errors: ErrorMapper,
         health: HealthMonitor,
+        metrics: CallMetrics,
         logged_fields: Sequence[str] = (),
     ) -> None:
         """Raises KeysUnreadable, MethodWithoutPolicy.
@@ -166,6 +166,7 @@ class GrpcServer:
                     registrations,
                     errors,
                     health.servicer,
+                    metrics,
                     limits,
                     logged_fields,
                     reuse_port=config.reuse_port,

@@ -17,7 +17,6 @@ from tests.system.drivers.stacks import started_stack
 
 FREQUENT_CHECKS = {
     "payment": {
-        "PAYMENT_METRICS_LISTEN": "127.0.0.1:0",
         "PAYMENT_BUS_RECONCILIATION_INTERVAL_SECONDS": "1",
         "PAYMENT_BUS_RECONCILIATION_REPAIR": "false",
         "PAYMENT_REFUND_REQUEST_REPEAT_SECONDS": "1",
@@ -30,7 +29,6 @@ FREQUENT_CHECKS = {
         "INTERVIEW_BUS_RECONCILIATION_REPAIR": "false",
     },
     "notification": {
-        "NOTIFICATION_METRICS_LISTEN": "127.0.0.1:0",
         "NOTIFICATION_BUS_RECONCILIATION_INTERVAL_SECONDS": "1",
         "NOTIFICATION_BUS_RECONCILIATION_REPAIR": "false",
     },

@@ -16,6 +16,7 @@ from devstack.supervision.probes import grpc_is_serving
 from payment_svc.config import PaymentSettings
 from payment_svc.domain.payments import ChargeNotFound, OutcomeUnknown
 from payment_svc.gateways import SandboxGateway
+from runtime.metrics.registry import Metrics
 from runtime.rpc.client import open_channel
 from sandbox_provider.config import ProviderSettings
 from sandbox_provider.grpc_server import ProviderServer, ProviderServicer
@@ -61,7 +62,9 @@ async def outcome_of_unused_key(keys: Keys, target: str, **tls: Path) -> Any:
         **tls,
     )
     async with open_channel(config.auth_signing_key, config.provider()) as channel:
-        return await SandboxGateway(channel, config.provider_secrets(), 10).get_charge(UNUSED)
+        return await SandboxGateway(channel, config.provider_secrets(), 10, Metrics()).get_charge(
+            UNUSED
+        )
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from payment_svc.use_cases import ledger
 from payment_svc.workers import ledger_check
 from payment_svc.workers.ledger_check import LedgerCheck
 from runtime.clock import utc_now
-from runtime.ops.metrics import Metrics
+from runtime.metrics.registry import Metrics
 from tests.builders.payment import PRICE, make_order, make_payment
 from tests.integration.drivers.databases import ServiceDatabase
 

@@ -7,7 +7,7 @@ import pytest
 from payment_svc.domain.payments import Captured
 from payment_svc.domain.provider_notifications import Dismissal, ProviderNotification
 from payment_svc.workers.settlement_metrics import SettlementMetrics
-from runtime.ops.metrics import Metrics
+from runtime.metrics.registry import Metrics
 from tests.builders.payment import NOW, PRICE, make_notification
 from tests.integration.drivers.databases import ServiceDatabase
 

@@ -13,7 +13,7 @@ from interview_svc.workers import scheduled_reconciliation
 from interview_svc.workers.scheduled_reconciliation import ScheduledReconciliation
 from interview_svc.workflows import reconciliation
 from interview_svc.workflows.reconciliation import CodeReconciliation
-from runtime.ops.metrics import Metrics
+from runtime.metrics.registry import Metrics
 from tests.integration.drivers.databases import Databases, ServiceDatabase
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from devstack.polling import wait_until
 from runtime import logging, process_group
+from runtime.addresses import PortTaken
 from runtime.process_group import ProcessGroup
-from runtime.rpc.server import PortTaken
 from runtime.service_name import ServiceName
 
 NAME = ServiceName("payment")

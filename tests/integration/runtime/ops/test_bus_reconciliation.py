@@ -8,9 +8,9 @@ from sqlalchemy import Table, func, update
 
 from eventbus.broker import BrokerUnavailable
 from eventbus.reconciliation import Findings, MissingEvent
+from runtime.metrics.registry import Metrics
 from runtime.ops.bus_reconciliation import ScheduledBusReconciliation
 from runtime.ops.check_progress import define_table
-from runtime.ops.metrics import Metrics
 from tests.integration.drivers.bus import ROLE, Bus
 
 INTERVAL = 300.0

@@ -23,6 +23,8 @@ from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
 from runtime.auth.authentication import Role
 from runtime.database.engine import create_engine
+from runtime.metrics.calls import CallMetrics
+from runtime.metrics.registry import Metrics
 from runtime.rpc import concurrency_limits
 from runtime.rpc import server as rpc_server
 from runtime.rpc.errors import ErrorMapper
@@ -74,6 +76,7 @@ class Listening:
     shop: Shop
     keys: Keys
     token: str
+    metrics: Metrics
     channels: list[grpc.aio.Channel] = field(default_factory=list)
 
     @property
@@ -119,8 +122,11 @@ async def listening(directory: Path, **settings: Any) -> AsyncIterator[Listening
     health = HealthMonitor(engine, config.create_broker("payment"), [])
     register: Any = payment_service_pb2_grpc.add_PaymentServiceServicer_to_server
     servicer = ServiceRegistration("payment.v1.PaymentService", register, shop)
-    server = GrpcServer(config, "payment", [servicer], ErrorMapper({}), health)
-    here = Listening(await server.start(), health, shop, keys, keys.token("shop", Role.STOREFRONT))
+    metrics = Metrics()
+    calls = CallMetrics(metrics)
+    server = GrpcServer(config, "payment", [servicer], ErrorMapper({}), health, calls)
+    token = keys.token("shop", Role.STOREFRONT)
+    here = Listening(await server.start(), health, shop, keys, token, metrics)
     try:
         yield here
     finally:
@@ -410,6 +416,53 @@ async def test_an_old_connection_finishes_its_calls_and_new_calls_get_a_new_one(
 def test_an_old_connection_is_kept_as_long_as_a_call_may_take() -> None:
     options = dict(server_options(CallLimits(seconds=600)))
     assert options["grpc.max_connection_age_grace_ms"] > 600_000
+
+
+async def test_calls_are_counted_by_method_code_and_reason(tmp_path: Path) -> None:
+    method = "payment.v1.PaymentService/ListProducts"
+
+    def count(code: str, reason: str) -> float:
+        labels = {"method": method, "code": code, "reason": reason}
+        return here.metrics.registry.get_sample_value("mockinterview_calls_total", labels) or 0
+
+    def value(name: str, **labels: str) -> float | None:
+        return here.metrics.registry.get_sample_value(f"mockinterview_{name}", labels)
+
+    async with listening(tmp_path) as here:
+        channel = here.channel()
+        pending = asyncio.ensure_future(_reply(here.products(channel)))
+        await here.until_waiting(1)
+        assert value("calls_in_progress") == 1
+        here.shop.open.set()
+        await pending
+        assert count("OK", "") == 1
+        here.token = "none"
+        with pytest.raises(grpc.aio.AioRpcError):
+            await here.products(channel)
+        assert count("UNAUTHENTICATED", "TOKEN_INVALID") == 1
+        await health_pb2_grpc.HealthStub(channel).Check(CHECK, timeout=10)
+        assert value("calls_in_progress") == 0
+        assert value("call_duration_seconds_count", method=method) == 2
+
+
+async def test_a_cancelled_call_is_counted_too(tmp_path: Path) -> None:
+    async with listening(tmp_path) as here:
+        call = here.products(here.channel())
+        await here.until_waiting(1)
+        call.cancel()
+        await here.until_waiting(0)
+
+        async def counted() -> bool:
+            labels = {
+                "method": "payment.v1.PaymentService/ListProducts",
+                "code": "CANCELLED",
+                "reason": "",
+            }
+            found = here.metrics.registry.get_sample_value("mockinterview_calls_total", labels)
+            return found == 1
+
+        await wait_until(counted, "the count of the call")
+        assert here.metrics.registry.get_sample_value("mockinterview_calls_in_progress") == 0
 
 
 async def test_reflection_answers_under_both_of_its_names(tmp_path: Path) -> None:

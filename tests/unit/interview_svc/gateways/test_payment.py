@@ -1,6 +1,7 @@
 """Which errors of payment are an outage, in which the local cache decides."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +24,7 @@ from interview_svc.use_cases.code_validation import (
 )
 from interview_svc.workflows.code_validation import CodeValidation, PreviewCache
 from payment.v1 import access_code_service_pb2
-from runtime.ops.metrics import Metrics
+from runtime.metrics.registry import Metrics
 from tests.builders.interview import HOLDER, code_record
 from tests.fakes.database import InMemoryDatabase
 from tests.fakes.interview import InMemoryUnitOfWork
@@ -69,13 +70,46 @@ def gateway(payment: FakePayment, metrics: Metrics, failures: int = 1000) -> Pay
     return PaymentAccessCodes(channel, 1.0, CircuitBreaker(failures, 60.0), metrics)
 
 
-async def code_validation(codes: PaymentAccessCodes) -> CodeValidation:
+async def code_validation(
+    codes: PaymentAccessCodes, metrics: Metrics | None = None
+) -> CodeValidation:
     """With one ACTIVE code in a fresh local cache."""
     uow: Any = InMemoryUnitOfWork()
     uow.freshness = AlwaysFresh()
     await uow.cached_codes.add_many([CachedCode(RECORD, HOLDER)])
     database: Any = InMemoryDatabase(uow)
-    return CodeValidation(database, codes, PreviewCache(5.0), timedelta(hours=1))
+    previews = PreviewCache(5.0)
+    return CodeValidation(database, codes, previews, timedelta(hours=1), metrics or Metrics())
+
+
+@pytest.mark.parametrize(
+    ("status", "source", "result"),
+    [
+        (_Code.OK, "PAYMENT", "NOT_FOUND"),
+        (_Code.UNAVAILABLE, "LOCAL_CACHE", "VALID"),
+        (_Code.INTERNAL, "PAYMENT", "UNAVAILABLE"),
+    ],
+)
+async def test_validations_are_counted_by_who_decided(
+    status: grpc.StatusCode, source: str, result: str
+) -> None:
+    metrics = Metrics()
+    validation = await code_validation(gateway(FakePayment(status), metrics), metrics)
+    with suppress(CodeNotFound, PaymentUnavailable):
+        await validation.validate(RECORD.code)
+    labels = {"source": source, "result": result}
+    name = "mockinterview_code_validations_total"
+    assert metrics.registry.get_sample_value(name, labels) == 1
+
+
+async def test_an_open_circuit_is_exported() -> None:
+    metrics = Metrics()
+    codes = gateway(FakePayment(_Code.UNAVAILABLE), metrics, failures=1)
+    name = "mockinterview_payment_circuit_open"
+    assert metrics.registry.get_sample_value(name) == 0
+    with pytest.raises(PaymentUnreachable):
+        await codes.validate(RECORD.code)
+    assert metrics.registry.get_sample_value(name) == 1
 
 
 @pytest.mark.parametrize("status", ERRORS)

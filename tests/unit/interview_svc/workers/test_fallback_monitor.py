@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from interview_svc.domain.fallback import CacheFacts
 from interview_svc.workers.fallback_monitor import FallbackMonitor
-from runtime.ops.metrics import Metrics
+from runtime.metrics.registry import Metrics
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -16,6 +16,7 @@ from interview_svc.use_cases.code_validation import (
     Validation,
 )
 from interview_svc.workflows.code_validation import CodeValidation, PreviewCache
+from runtime.metrics.registry import Metrics
 from tests.builders.interview import code_record
 from tests.fakes.clock import FakeClock
 
@@ -80,7 +81,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def codes(local: LocalCache, payment: Payment, clock: FakeClock) -> CodeValidation:
-    return CodeValidation(local, payment, PreviewCache(5, clock), MAX_STALENESS)  # type: ignore[arg-type]
+    return CodeValidation(local, payment, PreviewCache(5, clock), MAX_STALENESS, Metrics())  # type: ignore[arg-type]
 
 
 def valid() -> Validation:

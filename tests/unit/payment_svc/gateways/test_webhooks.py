@@ -19,6 +19,7 @@ from payment_svc.gateways import (
     WebhookMalformed,
     WebhookPayload,
 )
+from runtime.metrics.registry import Metrics
 from sandbox_provider.methods import PAYMENT_METHODS
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -37,7 +38,7 @@ BODY = json.dumps({"charge": CHARGE}).encode()
 @pytest.fixture
 async def gateway() -> AsyncIterator[SandboxGateway]:
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
-        yield SandboxGateway(channel, [SECRET, OLD_SECRET, ""], 1.0)
+        yield SandboxGateway(channel, [SECRET, OLD_SECRET, ""], 1.0, Metrics())
 
 
 def signature(timestamp: str, body: bytes = BODY, secret: str = SECRET) -> str:

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from payment_svc.domain.refunds import Refund
 from payment_svc.workers.refund_followup import RefundFollowup
-from runtime.ops.metrics import Metrics
+from runtime.metrics.registry import Metrics
 from tests.builders.payment_states import given_refunds
 from tests.fakes.database import InMemoryDatabase
 from tests.fakes.payment import InMemoryUnitOfWork
