@@ -141,8 +141,9 @@ audit: $(RUNTIME) ## Check the installed packages for known vulnerabilities (nee
 requirements: ## Pin all requirements again, with hashes (needs uv)
 	@command -v uv >/dev/null || { echo "make: uv is needed for this: pip install uv" >&2; exit 1; }
 	$(UV_COMPILE) --upgrade pyproject.toml -o requirements.txt
-	$(UV_COMPILE) --upgrade pyproject.toml --group dev -o requirements-dev.txt
-	$(UV_COMPILE) --upgrade pyproject.toml --group bench -o requirements-bench.txt
+	$(UV_COMPILE) --upgrade pyproject.toml --extra devstack -o requirements-devstack.txt
+	$(UV_COMPILE) --upgrade pyproject.toml --extra devstack --group dev -o requirements-dev.txt
+	$(UV_COMPILE) --upgrade pyproject.toml --extra devstack --group bench -o requirements-bench.txt
 
 # The folder build/protos is written with it.
 $(CONTRACTS): $(CONTRACT_SOURCES) $(DEVELOPMENT)
@@ -158,9 +159,9 @@ $(VENV)/.python-stamp:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(RUNTIME): requirements.txt pyproject.toml | $(VENV)/.python-stamp
+$(RUNTIME): requirements-devstack.txt pyproject.toml | $(VENV)/.python-stamp
 	@echo "installing the requirements of the stack"
-	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --require-hashes -r requirements-devstack.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .
 # Makes new packages and the generated ones importable without another installation.
 	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' | { \

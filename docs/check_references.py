@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from eventbus.variable_files import SUFFIX
 from runtime.metrics.registry import PREFIX
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +76,7 @@ def unknown_settings(text: str) -> Iterator[str]:
     known = set(_CODE.findall(SETTINGS.read_text("utf-8")))
     for code in _CODE.findall(text):
         if (match := _SETTING.fullmatch(code)) and match[1] not in known:
-            name = match[1]
+            name = match[1].removesuffix(SUFFIX)
             if _PREFIX.sub("", name) not in known:
                 yield f"setting {name}"
 

@@ -22,6 +22,7 @@ from interview_svc.config import InterviewSettings
 from notification_svc.config import NotificationSettings
 from opsctl.command_line import app as opsctl
 from payment_svc.config import PaymentSettings
+from runtime.database.roles import URL_OF_ROLE
 from runtime.settings import ServiceSettings
 from sandbox_provider.config import ProviderSettings
 
@@ -52,6 +53,10 @@ Every setting is an environment variable: the prefix of the process followed by 
 Durations are in seconds unless the name says otherwise. A process with a missing or invalid
 setting exits with status 2 and prints one line per fault.
 
+With `_FILE` appended to its name, a variable names a file that has the value, such as
+`PAYMENT_DATABASE_URL_FILE=/run/secrets/payment_database_url`; the last newline is left out. This
+holds for services, jobs and the sandbox provider, and for `NATS_…` of `python -m eventbus apply`.
+
 Every program sets `GRPC_VERBOSITY`, a variable of gRPC, to `NONE` unless it is set; `ERROR`, `INFO`
 or `DEBUG` shows what gRPC's core writes to standard error, which is no JSON. No program uses the
 proxy that `GRPC_ADDRESS_HTTP_PROXY` names."""
@@ -60,6 +65,11 @@ _MIGRATION = """\
 `python -m runtime.database.migrate payment_svc` (or `interview_svc`, `notification_svc`)
 upgrades a schema. It connects as the owner role of the schema; services never use that role.
 The forms of the URL are in [operations.md](operations.md#database-urls)."""
+
+_ROLES = """\
+`python -m runtime.database.roles` creates or corrects the services' roles and schemas, as a
+superuser or a role with CREATEROLE that owns the database, and sets the passwords that the URLs of
+the services and of the owners contain."""
 
 _ADMINISTRATION = """\
 `python -m eventbus apply deploy/nats/topology.toml` declares streams and consumers. It connects
@@ -90,6 +100,12 @@ def document() -> str:
         (f"`{_prefix(settings)}OWNER_DATABASE_URL`", "required", f"owner role of schema `{name}`")
         for name, settings in _SERVICES
     ]
+    urls = [
+        (f"`{variable}`", "empty", f"URL with the password of `{role}`")
+        for role, variable in URL_OF_ROLE.items()
+    ]
+    admin_url = ("`ADMIN_DATABASE_URL`", "required", "URL of the administrator")
+    parts += ["## Roles command", _ROLES, _table(_COMMAND_HEAD, [admin_url, *urls])]
     parts += ["## Migration command", _MIGRATION, _table(_COMMAND_HEAD, owners)]
     admin = [
         ("`NATS_URL`", "required", "`nats://host:port`, several separated by commas"),

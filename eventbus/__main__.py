@@ -11,12 +11,14 @@ from eventbus.jetstream import BrokerLogin, InvalidBrokerLogin, apply, connect
 from eventbus.jetstream.login import VARIABLES
 from eventbus.topology import Topology, load
 from eventbus.unknown_variables import unknown_variables, warning_about
+from eventbus.variable_files import SUFFIX
 
 _USAGE = """Usage: python -m eventbus apply FILE
 
 Creates or updates streams and consumers, as the administrator. Address and login are read from
 NATS_URL, NATS_USER and NATS_PASSWORD, or NATS_CREDENTIALS, and from NATS_TLS_ROOTS,
-NATS_TLS_CERTIFICATE and NATS_TLS_KEY.
+NATS_TLS_CERTIFICATE and NATS_TLS_KEY. A name with _FILE appended, such as NATS_PASSWORD_FILE, names
+a file with the value.
 """
 
 
@@ -32,7 +34,8 @@ def main() -> None:
     """Runs the command; exit status 2 for wrong usage or settings, 1 for any other error."""
     match sys.argv[1:]:
         case ["apply", path]:
-            for found in unknown_variables("NATS_", VARIABLES, os.environ):
+            known = [f"{name}{suffix}" for suffix in ("", SUFFIX) for name in VARIABLES]
+            for found in unknown_variables("NATS_", known, os.environ):
                 sys.stderr.write(f"eventbus: {warning_about(*found)}\n")
             try:
                 login = BrokerLogin.from_environment(os.environ)

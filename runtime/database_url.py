@@ -98,6 +98,16 @@ class DatabaseUrl:
         _check_tls_files(parameters)
         return cls(login, hosts, database, parameters, connect_seconds)
 
+    @property
+    def user(self) -> str:
+        """The role that logs in, "" for the driver's default."""
+        return unquote(self.login.partition(":")[0])
+
+    @property
+    def password(self) -> str:
+        """The password, "" if the URL has none."""
+        return unquote(self.login.partition(":")[2])
+
     def __str__(self) -> str:
         """The URL, with password, as asyncpg and libpq read it."""
         return self._url(self.parameters)

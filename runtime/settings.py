@@ -15,20 +15,34 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from eventbus.unknown_variables import unknown_variables
+from eventbus.variable_files import SUFFIX, VariableFilesUnreadable
 from runtime.addresses import ListenAddress, MetricsAddress, OptionalListenAddress
 from runtime.bus_settings import BusSettings
 from runtime.database_url import DatabaseUrl
 from runtime.setting_faults import describe
+from runtime.setting_files import SettingFiles
 from runtime.setting_values import JsonProviders, OptionalFile
 
 _log = structlog.get_logger(__name__)
 
 
 class CallSettings(BaseSettings):
-    """Settings of every process that accepts and makes calls."""
+    """Settings of every process that accepts and makes calls; each may be given by a file."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, variables, and files that variables name."""
+        return init_settings, env_settings, SettingFiles(settings_cls)
 
     auth_keys: Path = Field(
         description="key ring: JWK set of trusted issuers; reloaded when it changes"
@@ -175,15 +189,17 @@ def read(settings: type[Settings]) -> Settings:
     try:
         return settings()
     except ValidationError as error:
-        lines = [f"setting {describe(settings, fault)}\n" for fault in error.errors()]
-        sys.stderr.write("".join(lines))
-        raise SystemExit(2) from None
+        problems = [describe(settings, fault) for fault in error.errors()]
+    except VariableFilesUnreadable as error:
+        problems = [str(fault) for fault in error.faults]
+    sys.stderr.write("".join(f"setting {problem}\n" for problem in problems))
+    raise SystemExit(2)
 
 
 def warn_of_unknown_variables(settings: type[BaseSettings]) -> None:
     """Logs a warning for each environment variable that begins like a setting and is none."""
     prefix = str(settings.model_config.get("env_prefix", ""))
     names = (*(field.upper() for field in settings.model_fields), *_OF_COMMANDS)
-    known = [f"{prefix}{name}" for name in names]
+    known = [f"{prefix}{name}{suffix}" for suffix in ("", SUFFIX) for name in names]
     for name, suggestion in unknown_variables(prefix, known, os.environ):
         _log.warning("unknown setting", variable=name, did_you_mean=suggestion or None)

@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import asyncpg
 
 from devstack.errors import DevstackError
 from eventbus.errors import describe_error
+from runtime.database import roles
 from runtime.database_url import DatabaseUrl
 
 SUPERUSER = "postgres"
 DATABASE = "mock_interview"
-SERVICES = ("payment", "interview", "notification")
-ROLES = tuple(f"{service}_{kind}" for service in SERVICES for kind in ("owner", "runtime"))
-ROLES_SQL = Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql"
+SERVICES = roles.SERVICES
+ROLES = tuple(roles.URL_OF_ROLE)
 
 
 class PostgresUnreachable(DevstackError):
@@ -67,13 +66,6 @@ async def provision(server: Server, passwords: Mapping[str, str]) -> None:
         await connection.close()
     connection = await server.connect(DATABASE)
     try:
-        await connection.execute(ROLES_SQL.read_text("utf-8"))
-        for role in ROLES:
-            statement = await connection.fetchval(
-                "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)",
-                role,
-                passwords[role],
-            )
-            await connection.execute(statement)
+        await roles.apply(connection, {role: passwords[role] for role in ROLES})
     finally:
         await connection.close()

@@ -16,6 +16,8 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from eventbus.variable_files import VariableFilesUnreadable, with_files
+
 _DEFAULT_PORT = 4222
 _TLS_SCHEME = "tls"
 _SCHEMES = frozenset({"nats", _TLS_SCHEME})
@@ -88,7 +90,13 @@ class BrokerLogin:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """Reads the variables VARIABLES; raises KeyError without NATS_URL."""
+        """Reads VARIABLES, or files that `NATS_…_FILE` name; raises KeyError without NATS_URL."""
+        try:
+            environ = with_files(VARIABLES, environ)
+        except VariableFilesUnreadable as error:
+            fault = error.faults[0]
+            name = fault.variable.removeprefix("NATS_").lower()
+            raise InvalidBrokerLogin(fault.problem, name) from None
         given = {name: Path(path) for name in _FILES if (path := _variable(environ, name))}
         user, password = _variable(environ, "user"), _variable(environ, "password")
         return cls.parse(environ["NATS_URL"], user, password, **given)

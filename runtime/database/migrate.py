@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from eventbus.variable_files import VariableFilesUnreadable, with_files
 from runtime.database.revisions import SchemaNotServing
 from runtime.database.served_code import InvalidMigration, config_of, is_newer, lock, record
 from runtime.database_url import DatabaseUrl, InvalidDatabaseUrl
@@ -27,7 +28,7 @@ from runtime.service_name import ServiceName
 _USAGE = """Usage: python -m runtime.database.migrate <package of a service, such as payment_svc>
 
 Upgrades the service's schema, as its owner. The owner's URL is read from
-<SERVICE>_OWNER_DATABASE_URL.
+<SERVICE>_OWNER_DATABASE_URL, or from the file that <SERVICE>_OWNER_DATABASE_URL_FILE names.
 """
 
 
@@ -80,7 +81,9 @@ def main() -> None:
     package = sys.argv[1]
     variable = f"{ServiceName.of_package(package).settings_prefix}OWNER_DATABASE_URL"
     try:
-        url = DatabaseUrl.parse(os.environ[variable])
+        url = DatabaseUrl.parse(with_files([variable], os.environ)[variable])
+    except VariableFilesUnreadable as error:
+        _refuse(f"environment variable {error}")
     except KeyError:
         _refuse(f"environment variable {variable} is not set")
     except InvalidDatabaseUrl as error:

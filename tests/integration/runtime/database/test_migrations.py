@@ -18,11 +18,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from devstack.commands import PROJECT
-from devstack.servers.postgres import DATABASE, ROLES_SQL
+from devstack.servers.postgres import DATABASE
 from devstack.stack import Stack
 from runtime.database.engine import DatabaseNotReady, wait_until_ready
 from runtime.database.migrate import upgrade
 from runtime.database.revisions import head_revision
+from runtime.database.roles import ROLES_SQL
 from runtime.database.served_code import served_code
 from runtime.database_url import DatabaseUrl
 from runtime.service_name import ServiceName

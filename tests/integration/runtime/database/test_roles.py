@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import asyncpg
 import pytest
 
-from devstack.servers.postgres import ROLES_SQL
 from devstack.stack import Stack
+from runtime.database.roles import ROLES_SQL
 
 ADMIN, DATABASE, OTHER = "managed_admin", "managed", "managed_other"
 PASSWORD = "password"
