@@ -146,6 +146,8 @@ _ASYNCPG_ERRORS = (
     asyncpg_errors.InterfaceError,
     asyncpg_errors.InternalClientError,
 )
+DRIVER_ERRORS = (*_ASYNCPG_ERRORS, OSError)
+"""What connecting and statements raise without SQLAlchemy."""
 # InterfaceErrors that asyncpg raises for a wrong number of arguments.
 _STATEMENT_TEXTS = ("query arguments", "the server expects")
 # The pool gave up after the connections that it opened were closed at once.

@@ -125,6 +125,10 @@ class DatabaseUrl:
         """Another database of the same server."""
         return replace(self, database=quote(name, safe=""))
 
+    def single_hosts(self) -> list["DatabaseUrl"]:
+        """A URL for each host, in their order."""
+        return [replace(self, hosts=host) for host in self.hosts.split(",")]
+
     def connect_args(self, application_name: str = "") -> dict[str, Any]:
         """Arguments of `asyncpg.connect`; the name is used if the URL does not have one."""
         parameters = {"application_name": application_name, **self.parameters}

@@ -9,6 +9,7 @@ nothing: what was committed is published at the next start.
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -19,7 +20,13 @@ from eventbus.jetstream import JetStream
 from runtime import logging, redaction
 from runtime.addresses import PortTaken
 from runtime.auth.keys import KeysUnreadable
-from runtime.database.engine import DatabaseNotReady, UnsafeRole, wait_until_ready
+from runtime.database.engine import (
+    DatabaseNotReady,
+    UnsafeRole,
+    UnsuitablePooler,
+    check_pooler,
+    wait_until_ready,
+)
 from runtime.metrics.http_server import MetricsServer
 from runtime.process_group import ProcessGroup
 from runtime.rpc.server import GrpcServer
@@ -32,7 +39,14 @@ from runtime.workers import Worker
 _log = structlog.get_logger(__name__)
 # With the default grace period this stays within the 30 s that platforms wait before a kill.
 _WORKER_SECONDS, _RELAY_SECONDS = 15.0, 5.0
-_CANNOT_START = CertificateUnreadable, DatabaseNotReady, KeysUnreadable, PortTaken, UnsafeRole
+_CANNOT_START = (
+    CertificateUnreadable,
+    DatabaseNotReady,
+    KeysUnreadable,
+    PortTaken,
+    UnsafeRole,
+    UnsuitablePooler,
+)
 Settings = TypeVar("Settings", bound=ServiceSettings)
 Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
@@ -86,7 +100,8 @@ class Process:
     async def _database_ready(self, stop: asyncio.Event) -> bool:
         """Waits for the database; False if stopped meanwhile."""
         seconds = self._config.startup_timeout_seconds
-        ready = asyncio.create_task(wait_until_ready(self._engine, self._name, seconds))
+        check = partial(check_pooler, self._config, self._name)
+        ready = asyncio.create_task(wait_until_ready(self._engine, self._name, seconds, check))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

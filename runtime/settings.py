@@ -100,8 +100,13 @@ class ServiceSettings(CallSettings, BusSettings):
         False, description="whether other processes may listen on the same address"
     )
     database_url: SecretStr = Field(
-        description="postgresql://user:password@host/name with the runtime role; sslmode and other"
-        " parameters of libpq are understood"
+        description="postgresql://user:password@host/name with the runtime role; several hosts are"
+        " separated by commas; sslmode and other parameters of libpq are understood"
+    )
+    database_pooled: bool = Field(
+        False,
+        description="whether the URL is that of a connection pooler in transaction mode: then no"
+        " statement stays prepared",
     )
     database_pool_size: int = Field(10, ge=2, le=100, description="maximum of open connections")
     max_call_seconds: float = Field(

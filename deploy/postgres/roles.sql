@@ -77,6 +77,9 @@ BEGIN
     -- of the pool. Migrations have no such limits.
     EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''30s''', runtime);
     EXECUTE format('ALTER ROLE %I SET statement_timeout = ''30s''', runtime);
+    -- JIT costs more than it gains for statements of milliseconds. The driver switches it off to look
+    -- up a type; behind a connection pooler that would stay in the session of other clients.
+    EXECUTE format('ALTER ROLE %I SET jit = off', runtime);
 
     -- The owner gives the rights in its schema. Who created a role may become a member of it, and
     -- is none when this ends, unless it was before.

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import asyncpg
 
 from devstack.errors import DevstackError
+from eventbus.database_errors import DRIVER_ERRORS
 from eventbus.errors import describe_error
 from runtime.database import roles
+from runtime.database.connections import connect
 from runtime.database_url import DatabaseUrl
 
 SUPERUSER = "postgres"
@@ -27,7 +29,7 @@ class Server:
     url: DatabaseUrl
 
     async def connect(self, database: str) -> "asyncpg.Connection[asyncpg.Record]":
-        return await asyncpg.connect(**self.url.with_database(database).connect_args())
+        return await connect(self.url.with_database(database), "devstack")
 
     async def is_ready(self) -> bool:
         """True if a connection succeeds; raises DevstackError if the password is rejected."""
@@ -46,7 +48,7 @@ class Server:
                 f"PostgreSQL on {self.url.hosts} rejects the password: {error}. "
                 "If secrets.json in the data directory was lost, `make clean` removes all data."
             ) from error
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DRIVER_ERRORS as error:
             raise PostgresUnreachable(
                 f"cannot connect to PostgreSQL on {self.url.hosts}: {describe_error(error)}"
             ) from error

@@ -1,6 +1,7 @@
 """The connection pool of a service, and the checks at its start."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 from sqlalchemy import MetaData, text
@@ -8,11 +9,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from eventbus.database_errors import (
+    DRIVER_ERRORS,
     discard_failed_connections,
     name_connection_errors,
     replace_closed_connections,
 )
 from eventbus.errors import describe_error
+from runtime.database.connections import UNNAMED_STATEMENTS, connect_args
+from runtime.database.pooler import keeps_prepared_statements
 from runtime.database.revisions import SchemaNotServing, check_schema
 from runtime.database_url import DatabaseUrl
 from runtime.service_name import ServiceName
@@ -34,6 +38,10 @@ class DatabaseNotReady(Exception):
     """The database cannot be reached, or its schema does not serve this code."""
 
 
+class UnsuitablePooler(Exception):
+    """The connection pooler before the database cannot be used with these settings."""
+
+
 class UnsafeRole(Exception):
     """The database role has privileges that a running service must not have."""
 
@@ -45,15 +53,15 @@ def metadata(schema: str) -> MetaData:
 
 def create_engine(config: ServiceSettings, name: str) -> AsyncEngine:
     """The engine of a service."""
-    return open_pool(config.database_url.get_secret_value(), config.database_pool_size, name)
+    url = config.database_url.get_secret_value()
+    return open_pool(url, config.database_pool_size, name, behind_pooler=config.database_pooled)
 
 
-def open_pool(url: str, size: int, name: str) -> AsyncEngine:
+def open_pool(url: str, size: int, name: str, *, behind_pooler: bool = False) -> AsyncEngine:
     """An engine whose pool replaces connections that a restart or a failover made useless.
 
-    Raises InvalidDatabaseUrl.
+    `behind_pooler` leaves no state in a session. Raises InvalidDatabaseUrl.
     """
-    parsed = DatabaseUrl.parse(url)
     engine = create_async_engine(
         "postgresql+asyncpg://",
         pool_size=size,
@@ -62,14 +70,14 @@ def open_pool(url: str, size: int, name: str) -> AsyncEngine:
         pool_recycle=1800,
         # Errors are logged; parameters contain customers' data.
         hide_parameters=True,
-        connect_args={
-            # Of several hosts the primary. A standby would refuse writes and answer with old data.
-            "target_session_attrs": parsed.parameters.get("target_session_attrs", "read-write"),
-            **parsed.connect_args(name),
+        connect_args=connect_args(
+            DatabaseUrl.parse(url),
+            name,
             # Statements and connecting have time-outs: no call hangs on the database.
-            "command_timeout": 20,
-            "server_settings": {"timezone": "UTC"},
-        },
+            command_timeout=20,
+            server_settings={"timezone": "UTC"},
+            **(UNNAMED_STATEMENTS if behind_pooler else {}),
+        ),
     )
     name_connection_errors(engine)
     discard_failed_connections(engine)
@@ -77,20 +85,42 @@ def open_pool(url: str, size: int, name: str) -> AsyncEngine:
     return engine
 
 
-async def wait_until_ready(engine: AsyncEngine, name: ServiceName, seconds: float) -> None:
+async def check_pooler(config: ServiceSettings, name: ServiceName) -> None:
+    """Raises UnsuitablePooler if the database's address demands DATABASE_POOLED."""
+    url = DatabaseUrl.parse(config.database_url.get_secret_value())
+    if config.database_pooled or await keeps_prepared_statements(url, str(name)):
+        return
+    raise UnsuitablePooler(
+        f"{name.settings_prefix}DATABASE_URL leads to a connection pooler in transaction mode that"
+        f" keeps no prepared statements: set {name.settings_prefix}DATABASE_POOLED=true"
+    )
+
+
+async def _no_check() -> None:
+    pass
+
+
+async def wait_until_ready(
+    engine: AsyncEngine,
+    name: ServiceName,
+    seconds: float,
+    check: Callable[[], Awaitable[None]] = _no_check,
+) -> None:
     """Waits until the database is reachable and its schema serves this code.
 
-    Raises DatabaseNotReady, UnsafeRole.
+    `check` runs first, when the database is reachable. Raises DatabaseNotReady, UnsafeRole, and
+    what the check raises.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         try:
+            await check()
             async with engine.connect() as connection:
                 await check_schema(connection, name)
             await _refuse_unsafe_role(engine, name)
         except SchemaNotServing as error:
             problem = str(error)
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, *DRIVER_ERRORS) as error:
             problem = describe_error(error)
         else:
             return

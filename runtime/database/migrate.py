@@ -19,7 +19,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from eventbus.database_errors import DRIVER_ERRORS
 from eventbus.variable_files import VariableFilesUnreadable, with_files
+from runtime.database.connections import UNNAMED_STATEMENTS, connect_args
 from runtime.database.revisions import SchemaNotServing
 from runtime.database.served_code import InvalidMigration, config_of, is_newer, lock, record
 from runtime.database_url import DatabaseUrl, InvalidDatabaseUrl
@@ -62,9 +64,10 @@ async def upgrade(package: str, url: DatabaseUrl) -> bool:
         record(connection, name)
         return True
 
-    arguments = url.connect_args(f"migrate {package}")
     engine = create_async_engine(
-        "postgresql+asyncpg://", poolclass=NullPool, connect_args=arguments
+        "postgresql+asyncpg://",
+        poolclass=NullPool,
+        connect_args=connect_args(url, f"migrate {package}", **UNNAMED_STATEMENTS),
     )
     try:
         async with engine.begin() as connection:
@@ -90,7 +93,7 @@ def main() -> None:
         _refuse(f"environment variable {variable}: {error}")
     try:
         upgraded = asyncio.run(upgrade(package, url))
-    except (DBAPIError, OSError, CommandError, InvalidMigration, SchemaNotServing) as error:
+    except (DBAPIError, *DRIVER_ERRORS, CommandError, InvalidMigration, SchemaNotServing) as error:
         cause = getattr(error, "orig", None) or error
         problem = " ".join(str(cause).split()) or type(cause).__name__
         raise SystemExit(f"migrate {package}: {problem}") from error

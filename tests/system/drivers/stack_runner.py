@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,6 +21,20 @@ async def running(directory: Path, settings: Settings) -> AsyncIterator[Stack]:
         async with Stack(directory, settings) as stack:
             yield stack
     finally:
+        Installation(directory).remove()
+
+
+@asynccontextmanager
+async def running_parts(
+    directory: Path, settings: Settings, components: Iterable[str]
+) -> AsyncIterator[Stack]:
+    """Runs only some components of a stack, as `running` does; a test may start others."""
+    stack = Stack(directory, settings)
+    try:
+        await stack.start_only(components)
+        yield stack
+    finally:
+        await stack.stop()
         Installation(directory).remove()
 
 
