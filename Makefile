@@ -101,7 +101,7 @@ test-unit: $(RUNTIME) $(DEVELOPMENT) ## Run the tests that need no server
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
 .PHONY: check
-check: check-style check-types check-imports check-contracts check-docs ## Run all static checks
+check: check-style check-types check-imports check-contracts check-docs check-migrations ## Run all static checks
 
 .PHONY: check-style
 check-style: $(DEVELOPMENT)
@@ -125,6 +125,10 @@ check-contracts: $(CONTRACTS)
 check-docs: $(RUNTIME)
 	@$(BIN)/python docs/generate_settings.py --check
 	@$(BIN)/python docs/check_references.py
+
+.PHONY: check-migrations
+check-migrations: $(RUNTIME) $(DEVELOPMENT)
+	@$(BIN)/python deploy/postgres/lint_migrations.py
 
 .PHONY: format
 format: $(DEVELOPMENT) ## Format the code and fix what ruff can fix

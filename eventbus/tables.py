@@ -218,7 +218,7 @@ def create(connection: Connection, schema: str, runtime_role: str) -> None:
         ),
     ]
     for statement in statements:
-        connection.exec_driver_sql(statement)
+        connection.execute(text(statement))
 
 
 def upgrade_indexes(connection: Connection, schema: str) -> None:
@@ -228,9 +228,7 @@ def upgrade_indexes(connection: Connection, schema: str) -> None:
     """
     metadata = MetaData(schema=schema)
     BusTables.define(metadata)
-    connection.exec_driver_sql(
-        f"ALTER INDEX {schema}.inbox_received_at_idx SET (autosummarize = on)"
-    )
+    connection.execute(text(f"ALTER INDEX {schema}.inbox_received_at_idx SET (autosummarize = on)"))
     for table in metadata.sorted_tables:
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             index.create(connection, checkfirst=True)

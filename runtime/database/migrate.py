@@ -1,16 +1,23 @@
 """Migrations: `python -m runtime.database.migrate payment_svc` upgrades a schema, as its owner.
 
-A service's revisions are in its
-`migrations/versions`; the Alembic environment that they share is here. A migration lock serializes
-concurrent deployments. Which code may run on which schema: `runtime/database/served_code.py`.
+A service's revisions are in its `migrations/versions`; the Alembic environment that they share is
+here. A migration lock serializes concurrent deployments. Which code may run on which schema:
+`runtime/database/served_code.py`.
+
+While a migration waits for a table, everybody else waits behind it. So it waits for a short time
+only, undoes all that it did, lets the others through, and tries again.
 """
 
+import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from alembic import command, context
 from alembic.util import CommandError
@@ -27,61 +34,105 @@ from runtime.database.served_code import InvalidMigration, config_of, is_newer, 
 from runtime.database_url import DatabaseUrl, InvalidDatabaseUrl
 from runtime.service_name import ServiceName
 
-_USAGE = """Usage: python -m runtime.database.migrate <package of a service, such as payment_svc>
+# The SQLSTATEs of a lock that another session has: not in time, and not without a deadlock.
+_LOCKED = frozenset({"55P03", "40P01"})
+_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 1.0, 10.0
 
-Upgrades the service's schema, as its owner. The owner's URL is read from
-<SERVICE>_OWNER_DATABASE_URL, or from the file that <SERVICE>_OWNER_DATABASE_URL_FILE names.
-"""
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a migration waits for a lock, how long a statement takes, and how often it tries."""
+
+    lock_seconds: float = 3.0
+    statement_seconds: float = 600.0
+    attempts: int = 10
+
+
+DEFAULT_LIMITS = Limits()
 
 
 def run_environment(metadata: MetaData) -> None:
     """Runs a service's migrations; called by its `migrations/env.py`."""
-    connection: Connection = context.config.attributes["connection"]
-    context.configure(
-        connection=connection,
-        target_metadata=metadata,
-        version_table_schema=metadata.schema,
-        include_schemas=True,
-    )
+    options: Any = {
+        "target_metadata": metadata,
+        "version_table_schema": metadata.schema,
+        "include_schemas": True,
+    }
+    if context.is_offline_mode():
+        context.configure(dialect_name="postgresql", literal_binds=True, **options)
+    else:
+        context.configure(connection=context.config.attributes["connection"], **options)
+    limits: Limits = context.config.attributes.get("limits", DEFAULT_LIMITS)
     with context.begin_transaction():
+        context.execute(f"SET LOCAL lock_timeout = '{limits.lock_seconds * 1000:.0f}ms'")
+        context.execute(f"SET LOCAL statement_timeout = '{limits.statement_seconds * 1000:.0f}ms'")
         context.run_migrations()
 
 
-async def upgrade(package: str, url: DatabaseUrl) -> bool:
+def render(package: str, revisions: str) -> str:
+    """The SQL of migrations, such as those of `0001:0002`, without a database."""
+    config, output = config_of(package), StringIO()
+    config.output_buffer = output
+    command.upgrade(config, revisions, sql=True)
+    return output.getvalue()
+
+
+async def upgrade(
+    package: str,
+    url: DatabaseUrl,
+    limits: Limits = DEFAULT_LIMITS,
+    report: Callable[[str], None] = lambda _: None,
+) -> bool:
     """Upgrades a service's schema to its latest revision; idempotent.
 
-    False if there is nothing to do, since newer code has upgraded the schema further and it still
-    serves this code. Raises SchemaNotServing if it does not, InvalidMigration.
+    It tries again if a table is locked. False if there is nothing to do, since newer code has
+    upgraded the schema further and it still serves this code. Raises SchemaNotServing if it does
+    not, InvalidMigration, DBAPIError.
     """
-    name, config = ServiceName.of_package(package), config_of(package)
-
-    def run(connection: Connection) -> bool:
-        lock(connection, name)
-        if is_newer(connection, name):
-            return False
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        record(connection, name)
-        return True
-
     engine = create_async_engine(
         "postgresql+asyncpg://",
         poolclass=NullPool,
         connect_args=connect_args(url, f"migrate {package}", **UNNAMED_STATEMENTS),
     )
     try:
-        async with engine.begin() as connection:
-            return await connection.run_sync(run)
+        attempt = 1
+        while True:
+            try:
+                async with engine.begin() as connection:
+                    return await connection.run_sync(_upgrade, package, limits)
+            except DBAPIError as error:
+                if _sqlstate(error) not in _LOCKED or attempt == limits.attempts:
+                    raise
+            pause = min(_MAX_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+            report(f"a table is locked by another session; trying again in {pause:g} s")
+            await asyncio.sleep(pause)
+            attempt += 1
     finally:
         await engine.dispose()
 
 
+def _upgrade(connection: Connection, package: str, limits: Limits) -> bool:
+    name, config = ServiceName.of_package(package), config_of(package)
+    lock(connection, name)
+    if is_newer(connection, name):
+        return False
+    config.attributes |= {"connection": connection, "limits": limits}
+    command.upgrade(config, "head")
+    record(connection, name)
+    return True
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", ""))
+
+
 def main() -> None:
     """Runs the command; exit status 2 for a wrong call or URL, 1 if it cannot be done."""
-    if len(sys.argv) != 2 or not _has_migrations(sys.argv[1]):  # noqa: PLR2004
-        sys.stderr.write(_USAGE)
-        raise SystemExit(2)
-    package = sys.argv[1]
+    options = _options()
+    package = options.package
+    if options.sql:
+        sys.stdout.write(render(package, "head"))
+        return
     variable = f"{ServiceName.of_package(package).settings_prefix}OWNER_DATABASE_URL"
     try:
         url = DatabaseUrl.parse(with_files([variable], os.environ)[variable])
@@ -91,14 +142,48 @@ def main() -> None:
         _refuse(f"environment variable {variable} is not set")
     except InvalidDatabaseUrl as error:
         _refuse(f"environment variable {variable}: {error}")
+
+    def report(line: str) -> None:
+        sys.stdout.write(f"migrate {package}: {line}\n")
+
+    limits = Limits(options.lock_seconds, options.statement_seconds)
     try:
-        upgraded = asyncio.run(upgrade(package, url))
+        upgraded = asyncio.run(upgrade(package, url, limits, report))
     except (DBAPIError, *DRIVER_ERRORS, CommandError, InvalidMigration, SchemaNotServing) as error:
         cause = getattr(error, "orig", None) or error
         problem = " ".join(str(cause).split()) or type(cause).__name__
         raise SystemExit(f"migrate {package}: {problem}") from error
     if not upgraded:
-        sys.stdout.write(f"migrate {package}: the schema is newer and serves this code\n")
+        report("the schema is newer and serves this code")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m runtime.database.migrate",
+        description="Upgrades the service's schema, as its owner. The owner's URL is read from"
+        " <SERVICE>_OWNER_DATABASE_URL, or from the file that <SERVICE>_OWNER_DATABASE_URL_FILE names.",
+    )
+    parser.add_argument("package", help="package of a service, such as payment_svc")
+    parser.add_argument(
+        "--lock-seconds",
+        type=float,
+        default=DEFAULT_LIMITS.lock_seconds,
+        help="how long it waits for a table, before it lets others through and tries again"
+        " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--statement-seconds",
+        type=float,
+        default=DEFAULT_LIMITS.statement_seconds,
+        help="how long a statement may take (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sql", action="store_true", help="print the SQL of all migrations instead"
+    )
+    options = parser.parse_args()
+    if not _has_migrations(options.package):
+        parser.error(f"{options.package} is no package of a service")
+    return options
 
 
 def _refuse(problem: str) -> NoReturn:

@@ -15,6 +15,9 @@ from runtime.ops import check_progress
 revision = "0002"
 down_revision = "0001"
 oldest_served_code = "0001"
+accepted_locks = {
+    "require-concurrent-index-creation": "may be created CONCURRENTLY before: docs/operations.md",
+}
 
 SCHEMA = "interview"
 LIVE = "status IN ('ACTIVE', 'SUSPENDED')"

@@ -15,6 +15,10 @@ from runtime.ops import check_progress
 revision = "0002"
 down_revision = "0001"
 oldest_served_code = "0001"
+accepted_locks = {
+    "require-concurrent-index-creation": "may be created CONCURRENTLY before: docs/operations.md",
+    "require-concurrent-index-deletion": "takes a moment; nothing uses the index any more",
+}
 
 SCHEMA = "notification"
 UNRESOLVED = (

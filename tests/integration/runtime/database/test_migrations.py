@@ -8,20 +8,23 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 import pytest
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from devstack.commands import PROJECT
+from devstack.polling import wait_until
 from devstack.servers.postgres import DATABASE
 from devstack.stack import Stack
 from runtime.database.engine import DatabaseNotReady, wait_until_ready
-from runtime.database.migrate import upgrade
+from runtime.database.migrate import Limits, upgrade
 from runtime.database.revisions import head_revision
 from runtime.database.roles import ROLES_SQL
 from runtime.database.served_code import served_code
@@ -59,11 +62,11 @@ class Release:
     def url(self, role: str) -> str:
         return f"{self.stack.database_url(role).removesuffix(DATABASE)}{self.database}"
 
-    async def migrate(self, *first: Path) -> tuple[int | None, str]:
+    async def migrate(self, *first: Path, options: Sequence[str] = ()) -> tuple[int | None, str]:
         """Runs the migration command with the code in the given directory, by default the older."""
         paths = [*first, PROJECT, PROJECT / "gen"]
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "runtime.database.migrate", NAME.package),
+            *(sys.executable, "-P", "-m", "runtime.database.migrate", NAME.package, *options),
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": os.pathsep.join(map(str, paths)),
@@ -220,3 +223,67 @@ async def test_a_migration_whose_file_is_not_named_after_its_revision_is_refused
     status, output = await release.migrate(release.newer)
     assert status == 1
     assert "begin with the number" in output
+
+
+@asynccontextmanager
+async def locked_table(release: Release) -> AsyncIterator[asyncpg.Connection]:
+    """A connection whose transaction has read a table, until it ends the transaction."""
+    url = release.url("notification_runtime").replace("+asyncpg", "")
+    reader = await asyncpg.connect(url)
+    await reader.execute("BEGIN; SELECT FROM notification.notifications")
+    try:
+        yield reader
+    finally:
+        await reader.close()
+
+
+async def test_a_migration_lets_others_through_while_a_table_is_locked(release: Release) -> None:
+    """It gives up its place in the queue after a short time, and tries again."""
+    release.add_migration(EXPANDS)
+    admin = await release.stack.postgres_server.connect(release.database)
+    waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+
+    async def waits() -> bool:
+        return bool(await admin.fetchval(waiting))
+
+    async def waits_no_longer() -> bool:
+        return not await waits()
+
+    async with locked_table(release) as reader:
+        options = ["--lock-seconds", "0.3"]
+        migrating = asyncio.create_task(release.migrate(release.newer, options=options))
+        await wait_until(waits, "the migration waits for the table")
+        await wait_until(waits_no_longer, "it has given up")
+        await reader.execute("ROLLBACK")
+        status, output = await migrating
+    await admin.close()
+    assert status == 0
+    assert "a table is locked by another session; trying again in 1 s" in output
+    await release.start()
+
+
+async def test_a_migration_that_never_gets_its_lock_changes_nothing(release: Release) -> None:
+    limits = Limits(lock_seconds=0.1, attempts=2)
+    reports: list[str] = []
+    owner = DatabaseUrl.parse(release.url("notification_owner"))
+    url = release.url("notification_owner").replace("+asyncpg", "")
+    connection = await asyncpg.connect(url)
+    await connection.execute("DROP TABLE notification.check_progress")
+    await connection.execute("UPDATE notification.alembic_version SET version_num = '0001'")
+    async with locked_table(release):
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            await upgrade(NAME.package, owner, limits, reports.append)
+    assert len(reports) == 1
+    version = "SELECT version_num FROM notification.alembic_version"
+    assert await connection.fetchval(version) == "0001"
+    assert await connection.fetchval("SELECT to_regclass('notification.check_progress')") is None
+    await connection.close()
+
+
+async def test_a_statement_of_a_migration_has_a_time_limit(release: Release) -> None:
+    """And is not repeated."""
+    release.add_migration(EXPANDS.replace("ALTER TABLE", "SELECT pg_sleep(60) -- ALTER TABLE"))
+    status, output = await release.migrate(release.newer, options=["--statement-seconds", "0.5"])
+    assert status == 1
+    assert "canceling statement due to statement timeout" in output
+    assert "trying again" not in output
