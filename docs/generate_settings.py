@@ -73,7 +73,8 @@ the services and of the owners contain."""
 
 _ADMINISTRATION = """\
 `python -m eventbus apply deploy/nats/topology.toml` declares streams and consumers. It connects
-as the broker's administrator."""
+as the broker's administrator. `NATS_REPLICAS`, or `--replicas`, counts instead of the file's
+`replicas`."""
 
 _DEVSTACK = """\
 Read by `make up`, `make demo` and the tests. A port that is taken is replaced by a free one.

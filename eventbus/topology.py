@@ -4,13 +4,18 @@ Services bind to them; they have no right to create or change any.
 """
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """A stream: the events of one publisher. `max_age_hours` 0 keeps messages indefinitely."""
+    """A stream: the events of one publisher. `max_age_hours` 0 keeps messages indefinitely.
+
+    `replicas` is on how many servers it is stored, with the state of its consumers: 1, or in a
+    cluster 3 or 5.
+    """
 
     name: str
     subjects: list[str]
@@ -23,7 +28,10 @@ class StreamSpec:
 
 @dataclass(frozen=True)
 class ConsumerSpec:
-    """A durable pull consumer. No `filter_subjects` means all subjects of the stream."""
+    """A durable pull consumer, with the replicas of its stream.
+
+    No `filter_subjects` means all subjects of the stream.
+    """
 
     name: str
     stream: str
@@ -38,6 +46,10 @@ class Topology:
 
     streams: list[StreamSpec]
     consumers: list[ConsumerSpec]
+
+    def with_replicas(self, count: int) -> Self:
+        """The same with so many replicas of every stream."""
+        return replace(self, streams=[replace(spec, replicas=count) for spec in self.streams])
 
 
 def load(path: Path) -> Topology:

@@ -23,7 +23,9 @@ class BusSettings(BaseSettings):
         description="nats://host:port, or tls://host:port; several are separated by commas"
     )
     nats_credentials: OptionalFile = Field(
-        None, description="file with a NATS user's token and key, instead of user and password"
+        None,
+        description="file with the key of a NATS user, and the user's token if the servers know"
+        " users by tokens; instead of user and password",
     )
     nats_user: str = Field(
         "",

@@ -13,9 +13,10 @@ from devstack.supervision.processes import Program
 from eventbus.broker import BrokerUnavailable
 from eventbus.jetstream import BrokerLogin, check_jetstream, connect
 
-USERS = ("admin", "payment", "interview", "notification", "trace")
+USERS = ("admin", "payment", "interview", "notification", "trace", "system")
 CONFIGURATION = Path(__file__).parents[2] / "deploy" / "nats" / "nats-server.conf"
 
+_STORE_LIMIT = "8GB"
 _CONNECT_SECONDS = 2.0
 
 
@@ -27,6 +28,7 @@ def program(port: int, store: Path, passwords: Mapping[str, str]) -> Program:
         "NATS_MONITOR_PORT": "0",
         # The server parses the value as configuration text; quotes allow blanks in the path.
         "NATS_STORE_DIR": json.dumps(str(store)),
+        "NATS_STORE_LIMIT": _STORE_LIMIT,
         **{f"{user.upper()}_NATS_PASSWORD": passwords[user] for user in USERS},
     }
     command = [str(_executable()), "--config", str(CONFIGURATION)]

@@ -1,6 +1,7 @@
 """Administration: creates streams and durable consumers, and observes subjects."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from nats.aio.client import Client
@@ -9,6 +10,7 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
+    ClusterInfo,
     ConsumerConfig,
     DeliverPolicy,
     DiscardPolicy,
@@ -16,7 +18,7 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import NotFoundError
+from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from eventbus.broker import BrokerUnavailable
 from eventbus.jetstream.client import ReconnectingClient, describe
@@ -24,6 +26,7 @@ from eventbus.jetstream.login import BrokerLogin
 from eventbus.topology import ConsumerSpec, StreamSpec, Topology
 
 _RETRY_SECONDS = 0.1
+_REPLICATION_SECONDS = 60.0
 
 
 async def connect(login: BrokerLogin, name: str, seconds: float) -> Client:
@@ -41,7 +44,7 @@ async def connect(login: BrokerLogin, name: str, seconds: float) -> Client:
                 name=name,
                 # Without it, the library gives up when the first server refuses the log-in.
                 allow_reconnect=len(login.servers) > 1,
-                reconnect_time_wait=_RETRY_SECONDS,  # type: ignore[arg-type]
+                reconnect_time_wait=_RETRY_SECONDS,
                 error_cb=_ignore,
             )
     except (NatsError, OSError, TimeoutError) as error:
@@ -75,7 +78,10 @@ async def subscribe(client: Client, subject: str, on_message: Callable[[Msg], No
 
 
 async def apply(client: Client, topology: Topology) -> None:
-    """Creates or updates streams and durable consumers; idempotent; raises BrokerUnavailable."""
+    """Creates or updates streams and durable consumers, and waits for their replicas; idempotent.
+
+    Raises BrokerUnavailable.
+    """
     jetstream = client.jetstream()
     name = ""
     try:
@@ -85,9 +91,10 @@ async def apply(client: Client, topology: Topology) -> None:
         for consumer in topology.consumers:
             name = f"consumer {consumer.name} of stream {consumer.stream}"
             await jetstream.add_consumer(consumer.stream, _consumer_config(consumer))
+        name = "the replicas"
+        await _wait_for_replicas(jetstream, topology)
     except NatsError as error:
-        reason = str(error) or type(error).__name__
-        raise BrokerUnavailable(f"{name} cannot be applied: {reason}") from error
+        raise BrokerUnavailable(f"{name} cannot be applied: {_reason(error)}") from error
 
 
 async def _apply_stream(jetstream: JetStreamContext, config: StreamConfig) -> None:
@@ -96,6 +103,47 @@ async def _apply_stream(jetstream: JetStreamContext, config: StreamConfig) -> No
         await jetstream.update_stream(config)
     except NotFoundError:
         await jetstream.add_stream(config)
+
+
+async def _wait_for_replicas(jetstream: JetStreamContext, topology: Topology) -> None:
+    """Waits until each replica has what is stored now; raises BrokerUnavailable."""
+    deadline = time.monotonic() + _REPLICATION_SECONDS
+    while late := await _late_replicas(jetstream, topology):
+        if time.monotonic() > deadline:
+            raise BrokerUnavailable(f"replicas are not current: {', '.join(late)}")
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _late_replicas(jetstream: JetStreamContext, topology: Topology) -> list[str]:
+    """The streams and consumers of which a replica is missing or not current."""
+    wanted = {spec.name: spec.replicas for spec in topology.streams}
+    clusters = {
+        f"stream {n}": ((await jetstream.stream_info(n)).cluster, wanted[n]) for n in wanted
+    }
+    for spec in topology.consumers:
+        if spec.stream in wanted:
+            info = await jetstream.consumer_info(spec.stream, spec.name)
+            name = f"consumer {spec.name} of stream {spec.stream}"
+            clusters[name] = info.cluster, wanted[spec.stream]
+    return [name for name, (found, count) in clusters.items() if not _has_current(found, count)]
+
+
+def _has_current(cluster: ClusterInfo | None, replicas: int) -> bool:
+    """Whether there are so many replicas, and each has what the leader has; None is one server."""
+    followers = (cluster.replicas or []) if cluster else []
+    return len(followers) == replicas - 1 and all(peer.current for peer in followers)
+
+
+def _reason(error: NatsError) -> str:
+    """Why JetStream refused a request, for an operator."""
+    match getattr(error, "err_code", None):
+        case 10074:
+            return "the broker is no cluster: it stores one replica only"
+        case 10005:
+            return f"the cluster has too few servers for the replicas: {error}"
+    if isinstance(error, TimeoutError | ServiceUnavailableError):
+        return "the cluster has no leader, since fewer than half of its servers are up: no reply"
+    return str(error) or type(error).__name__
 
 
 def _stream_config(stream: StreamSpec) -> StreamConfig:
@@ -127,4 +175,6 @@ def _consumer_config(consumer: ConsumerSpec) -> ConsumerConfig:
         ack_wait=consumer.ack_wait_seconds,
         max_ack_pending=consumer.max_ack_pending,
         filter_subjects=consumer.filter_subjects,
+        # A consumer without a number of its own gets more or fewer replicas with its stream.
+        num_replicas=0,
     )

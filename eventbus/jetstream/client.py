@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import ParseResult
 
@@ -51,6 +51,14 @@ class ReconnectingClient(Client):
         super().__init__()
         # Why each server could not be connected to at the last attempt, by host and port.
         self._problems: dict[str, str] = {}
+        self._user_key: Callable[[], str] | None = None
+
+    async def connect(
+        self, *arguments: Any, user_key: Callable[[], str] | None = None, **options: Any
+    ) -> None:
+        """Connects; `user_key` gives the public key of a user who has no token."""
+        self._user_key = user_key
+        await super().connect(*arguments, **options)
 
     @property
     def problems(self) -> str:
@@ -97,6 +105,7 @@ class ReconnectingClient(Client):
 
     async def _process_connect_init(self) -> None:
         try:
+            self._public_nkey = self._user_key() if self._user_key else None
             await super()._process_connect_init()
             self._problems.clear()
         except Exception as error:

@@ -5,7 +5,6 @@ The address is `nats://host:port`, several separated by commas; it may contain u
 """
 
 import base64
-import binascii
 import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -16,17 +15,15 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from eventbus.jetstream.nkeys import find_key, public_key
 from eventbus.variable_files import VariableFilesUnreadable, with_files
 
 _DEFAULT_PORT = 4222
 _TLS_SCHEME = "tls"
 _SCHEMES = frozenset({"nats", _TLS_SCHEME})
-# A credentials file has a token of a user, and the seed of the user's key, each between two lines.
+# A credentials file has the seed of the user's key, and a token of the user before it where the
+# servers learn of users by tokens.
 _TOKEN = re.compile(r"BEGIN NATS USER JWT-+\s+(\S+)\s+-+END")
-_SEED = re.compile(r"BEGIN USER NKEY SEED-+\s+(\S+)\s+-+END")
-# Base32 of two bytes that tell the kind, the seed, and a checksum.
-_SEED_BYTES = slice(2, 34)
-
 
 _FILES = ("credentials", "tls_roots", "tls_certificate", "tls_key")
 VARIABLES = tuple(f"NATS_{name.upper()}" for name in ("url", "user", "password", *_FILES))
@@ -71,13 +68,12 @@ class BrokerLogin:
         """Reads an address; a given user or password counts instead of that in the address.
 
         A user in the address without password, also none given, is a token. `credentials` is a file
-        with a token and a key, which replaces user and password. Raises InvalidBrokerLogin, also
-        for files that cannot be used.
+        with a key, and a token or none, which replaces user and password. Raises
+        InvalidBrokerLogin, also for files that cannot be used.
         """
         parts = _split_servers(url)
         tls = any(part.scheme == _TLS_SCHEME for part in parts) or tls_roots or tls_certificate
-        if not credentials:
-            user, password = _user_and_password(parts, user, password)
+        user, password = ("", "") if credentials else _user_and_password(parts, user, password)
         servers = tuple(_server(part, _TLS_SCHEME if tls else part.scheme) for part in parts)
         login = cls(servers, user, password, credentials, tls_roots, tls_certificate, tls_key)
         login.connect_options()  # reads all files
@@ -117,7 +113,10 @@ class BrokerLogin:
         return ",".join(server.replace("://", f"://{login}@", 1) for server in self.servers)
 
     def connect_options(self) -> dict[str, Any]:
-        """Options of the library's `connect`; raises InvalidBrokerLogin if a file is unusable."""
+        """Options of `ReconnectingClient.connect`.
+
+        Raises InvalidBrokerLogin if a file is unusable.
+        """
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise InvalidBrokerLogin(
                 "a client certificate and its key must be given together",
@@ -125,11 +124,12 @@ class BrokerLogin:
             )
         options: dict[str, Any] = {"servers": list(self.servers)}
         if self.credentials:
-            _read_credentials(self.credentials)
-            options |= {
-                "user_jwt_cb": _token_reader(self.credentials),
-                "signature_cb": _signer(self.credentials),
-            }
+            token, _ = _read_credentials(self.credentials)
+            options["signature_cb"] = _signer(self.credentials)
+            if token:
+                options["user_jwt_cb"] = _token_reader(self.credentials)
+            else:
+                options["user_key"] = _key_reader(self.credentials)
         elif self.user and not self.password:
             options["token"] = self.user  # as in nats://token@host
         else:
@@ -196,21 +196,20 @@ def _server(parts: SplitResult, scheme: str) -> str:
 
 
 def _read_credentials(file: Path) -> tuple[str, Ed25519PrivateKey]:
-    """Token and key of a credentials file; raises InvalidBrokerLogin."""
+    """Token, or "", and key of a credentials file; raises InvalidBrokerLogin."""
     try:
         text = file.read_text("ascii")
     except (OSError, ValueError) as error:
         raise InvalidBrokerLogin(f"{file} cannot be read: {error}", "credentials") from None
-    token, seed = _TOKEN.search(text), _SEED.search(text)
-    if token is None or seed is None:
-        problem = f"{file} does not contain a user's token and the seed of a key"
-        raise InvalidBrokerLogin(problem, "credentials")
-    padded = seed[1] + "=" * (-len(seed[1]) % 8)
     try:
-        key = Ed25519PrivateKey.from_private_bytes(base64.b32decode(padded)[_SEED_BYTES])
-    except (binascii.Error, ValueError):
+        key = find_key(text)
+    except ValueError:
         raise InvalidBrokerLogin(f"the seed in {file} is not one of a key", "credentials") from None
-    return token[1], key
+    if key is None:
+        problem = f"{file} does not contain the seed of a user's key"
+        raise InvalidBrokerLogin(problem, "credentials")
+    token = _TOKEN.search(text)
+    return token[1] if token else "", key
 
 
 def _token_reader(file: Path) -> Callable[[], bytes]:
@@ -220,6 +219,11 @@ def _token_reader(file: Path) -> Callable[[], bytes]:
         return _read_credentials(file)[0].encode()
 
     return read_token
+
+
+def _key_reader(file: Path) -> Callable[[], str]:
+    """Reads the file at each connect, as the signer does: keys are replaced in it."""
+    return lambda: public_key(_read_credentials(file)[1])
 
 
 def _signer(file: Path) -> Callable[[str], bytes]:

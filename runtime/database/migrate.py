@@ -161,7 +161,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m runtime.database.migrate",
         description="Upgrades the service's schema, as its owner. The owner's URL is read from"
-        " <SERVICE>_OWNER_DATABASE_URL, or from the file that <SERVICE>_OWNER_DATABASE_URL_FILE names.",
+        " <SERVICE>_OWNER_DATABASE_URL, or from the file that <SERVICE>_OWNER_DATABASE_URL_FILE"
+        " names.",
     )
     parser.add_argument("package", help="package of a service, such as payment_svc")
     parser.add_argument(

@@ -1,6 +1,5 @@
 """PostgreSQL with a synchronous standby: the primary is lost, comes back, and is switched over."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,7 +10,7 @@ import pytest
 from devstack.servers.postgres import SERVICES
 from tests.deploy.servers.drivers.replicated_postgres import ReplicatedPostgres, replicated_postgres
 from tests.system.drivers.grpc_calls import retry
-from tests.system.drivers.load import Load, check_consistency
+from tests.system.drivers.load import check_consistency, under_load
 from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stack_runner import running
 from tests.system.drivers.stack_settings import settings
@@ -35,20 +34,6 @@ async def stack_on(servers: ReplicatedPostgres, directory: Path) -> AsyncIterato
     stack_settings = replace(settings(directory), postgres_url=servers.url)
     async with running(directory, stack_settings) as devstack, devstack.connect() as clients:
         yield RunningStack(devstack, clients)
-
-
-@asynccontextmanager
-async def under_load(stack: RunningStack) -> AsyncIterator[Load]:
-    """Customers come and go during the block; at its end every order has all its effects."""
-    load = Load(stack)
-    customers = asyncio.create_task(load.run())
-    try:
-        await load.wait_for_steps(12)
-        yield load
-    finally:
-        load.stopping = True
-        await customers
-    await load.check_effects()
 
 
 @pytest.mark.timeout(300)

@@ -15,7 +15,7 @@ from devstack.servers.postgres import SERVICES
 from runtime.database.pooler import keeps_prepared_statements
 from runtime.database_url import DatabaseUrl
 from tests.deploy.servers.drivers.pgbouncer import Mode, PgBouncer, running_pgbouncer
-from tests.system.drivers.load import Load, check_consistency
+from tests.system.drivers.load import check_consistency, under_load
 from tests.system.drivers.running_stack import RunningStack
 from tests.system.drivers.stack_runner import run_to_end, running_parts
 from tests.system.drivers.stack_settings import settings
@@ -95,15 +95,9 @@ async def test_journeys_through_a_pooler(stack: RunningStack, tmp_path: Path, mo
     pool_size = POOL_SIZES[mode]
     async with running_pgbouncer(stack.devstack, tmp_path / "p", mode, pool_size) as bouncer:
         async with services_behind(bouncer, pooled=mode == "transaction"):
-            load = Load(stack)
-
-            async def stop() -> None:
+            async with under_load(stack) as load:
                 await load.wait_for_journeys(JOURNEYS, 240)
-                load.stopping = True
-
-            await asyncio.gather(load.run(), stop())
             assert len(load.orders) >= JOURNEYS
-            await load.check_effects()
             await check_consistency(stack)
             for service in SERVICES:
                 assert stack.log_entries(service, event="unexpected error") == []

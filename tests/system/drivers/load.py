@@ -1,6 +1,8 @@
 """Concurrent customers while a test disturbs the stack, and the check that no effect is lost."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from devstack.demo.journey import Journey
@@ -77,6 +79,20 @@ class Load:
     async def _different(self) -> dict[str, Effects]:
         effects = {order_id: await self.stack.effects(order_id) for order_id in self.orders}
         return {order_id: found for order_id, found in effects.items() if found != STARTED}
+
+
+@asynccontextmanager
+async def under_load(stack: RunningStack) -> AsyncIterator[Load]:
+    """Customers come and go during the block; at its end every order has all its effects, once."""
+    load = Load(stack)
+    customers = asyncio.create_task(load.run())
+    try:
+        await load.wait_for_journeys(2)
+        yield load
+    finally:
+        load.stopping = True
+        await customers
+    await load.check_effects()
 
 
 async def check_consistency(stack: RunningStack) -> None:

@@ -169,9 +169,7 @@ class RunningStack:
         """A connection as a NATS user."""
         login = self.devstack.nats_login(user)
         client = await nats.connect(
-            login.address,
-            user=login.user,
-            password=login.password,
+            **login.connect_options(),
             inbox_prefix=f"_INBOX_{user}" if user in SERVICES else "_INBOX",
             allow_reconnect=False,
         )

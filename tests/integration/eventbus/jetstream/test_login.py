@@ -5,6 +5,7 @@ import base64
 import json
 import logging
 import secrets
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -216,4 +217,40 @@ async def test_a_credentials_file_logs_in_without_a_password(tmp_path: Path) -> 
         await broker.close()
         with pytest.raises(BrokerUnavailable, match="Authorization Violation"):
             await connect(stranger, "stranger", 5)
+    port.close()
+
+
+async def test_a_key_without_a_token_logs_in_and_may_be_replaced(tmp_path: Path) -> None:
+    """The server has public keys only; the file is read again at each connect."""
+    users = [Identity("user") for _ in range(2)]
+    credentials = tmp_path / "user.nk"
+    credentials.write_text(f"{users[0].seed}\n")
+    port = Port.claim(0)
+    configuration = tmp_path / "server.conf"
+
+    def accept(user: Identity) -> None:
+        configuration.write_text(
+            f'listen: "{port.address}"\nauthorization: {{ users: [{{ nkey: {user.name} }}] }}\n'
+        )
+
+    accept(users[0])
+    login = BrokerLogin.parse(f"nats://{port.address}", credentials=credentials)
+    async with running_server(configuration, login, with_jetstream=False) as server:
+        broker = JetStream(login, "key")
+        broker.open()
+        await broker.wait_connected(10)
+        accept(users[1])
+        server.signal(signal.SIGHUP)
+
+        async def disconnected() -> bool:
+            return not broker.connected
+
+        await wait_until(disconnected, "the old key is refused")
+        credentials.write_text(f"{users[1].seed}\n")
+
+        async def connected() -> bool:
+            return broker.connected
+
+        await wait_until(connected, "the new key is used")
+        await broker.close()
     port.close()

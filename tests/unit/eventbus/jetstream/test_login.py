@@ -4,9 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from eventbus import __main__ as command
 from eventbus.jetstream import BrokerLogin, InvalidBrokerLogin
+from eventbus.jetstream.nkeys import seed
 from tests.builders.certificates import write_certificate
 
 
@@ -108,7 +110,7 @@ def test_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         ({"tls_key": key, "tls_roots": certificate}, "must be given together"),
         ({"tls_key": key}, "must be given together"),
         ({"credentials": none}, "none.pem cannot be read"),
-        ({"credentials": damaged}, "does not contain a user's token"),
+        ({"credentials": damaged}, "does not contain the seed"),
     ):
         with pytest.raises(InvalidBrokerLogin, match=problem):
             BrokerLogin.parse("nats://a.example", **files)
@@ -150,3 +152,12 @@ def test_the_topology_command_names_a_misspelt_variable(
         "eventbus: environment variable NATS_PASWORD is not a setting and has no effect;"
         " did you mean NATS_PASSWORD?\n"
     ) in capsys.readouterr().err
+
+
+def test_a_key_replaces_user_and_password(tmp_path: Path) -> None:
+    """Also for the inbox, whose name is that of the service then."""
+    credentials = tmp_path / "user.nk"
+    credentials.write_text(f"{seed(Ed25519PrivateKey.generate())}\n")
+    login = BrokerLogin.parse("nats://other:secret@localhost", "me", "secret", credentials)
+    assert (login.user, login.password) == ("", "")
+    assert "user" not in login.connect_options()
