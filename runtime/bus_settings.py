@@ -63,10 +63,10 @@ class BusSettings(BaseSettings):
         description="lease of a relay; after a crash another takes over then",
     )
     bus_published_retention_days: int = Field(
-        7, ge=1, description="how many days published events are kept for requeueing"
+        7, ge=1, le=3650, description="how many days published events are kept for requeueing"
     )
     bus_inbox_retention_days: int = Field(
-        30, ge=2, description="how many days inbox marks are kept"
+        30, ge=2, le=3650, description="how many days inbox marks are kept"
     )
     bus_reconciliation_interval_seconds: float = Field(
         300.0, gt=0, description="interval of the comparison of outbox, streams and inboxes"

@@ -14,7 +14,14 @@ def _not_blank(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _not_empty(path: object) -> object:
+    if path == "":  # a path would be the working directory
+        raise ValueError("it must not be empty")
+    return path
+
+
 RequiredSecret = Annotated[SecretStr, AfterValidator(_not_blank)]
+RequiredFile = Annotated[Path, BeforeValidator(_not_empty)]
 # An empty variable is the same as none.
 OptionalFile = Annotated[Path | None, BeforeValidator(lambda path: path or None)]
 JsonProviders = Annotated[

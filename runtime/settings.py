@@ -3,7 +3,6 @@
 import os
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 import structlog
@@ -24,9 +23,10 @@ from runtime.bus_settings import BusSettings
 from runtime.database_url import DatabaseUrl
 from runtime.setting_faults import describe
 from runtime.setting_files import SettingFiles
-from runtime.setting_values import JsonProviders, OptionalFile
+from runtime.setting_values import JsonProviders, OptionalFile, RequiredFile
 
 _log = structlog.get_logger(__name__)
+MAX_NUMBER = 1_000_000_000  # of seconds, 31 years
 
 
 class CallSettings(BaseSettings):
@@ -44,10 +44,10 @@ class CallSettings(BaseSettings):
         """Arguments, variables, and files that variables name."""
         return init_settings, env_settings, SettingFiles(settings_cls)
 
-    auth_keys: Path = Field(
+    auth_keys: RequiredFile = Field(
         description="key ring: JWK set of trusted issuers; reloaded when it changes"
     )
-    auth_signing_key: Path = Field(description="JWK: the private key of this process")
+    auth_signing_key: RequiredFile = Field(description="JWK: the private key of this process")
     listen: ListenAddress = Field(
         description="host:port of the gRPC server; port 0 takes a free one"
     )
@@ -60,6 +60,14 @@ class CallSettings(BaseSettings):
         description="PEM file of the roots to trust in calls to services of the platform; none:"
         " without TLS",
     )
+
+    @field_validator("*")
+    @classmethod
+    def _check_number(cls, value: object) -> object:
+        # Larger ones, and infinity, overflow where times are computed: some only after the start.
+        if isinstance(value, int | float) and not value <= MAX_NUMBER:
+            raise ValueError(f"it must be at most {MAX_NUMBER}")
+        return value
 
     @model_validator(mode="after")
     def _check_tls(self) -> Self:

@@ -1,13 +1,11 @@
 """Settings of the sandbox payment provider."""
 
-from pathlib import Path
-
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from runtime.addresses import CallTarget
 from runtime.rpc.client import Peer
-from runtime.setting_values import RequiredSecret
+from runtime.setting_values import RequiredFile, RequiredSecret
 from runtime.settings import CallSettings
 
 
@@ -16,7 +14,7 @@ class ProviderSettings(CallSettings):
 
     model_config = SettingsConfigDict(env_prefix="PROVIDER_", extra="ignore")
 
-    database: Path = Field(description="SQLite file of the ledger; created if missing")
+    database: RequiredFile = Field(description="SQLite file of the ledger; created if missing")
     webhook_target: CallTarget = Field(
         description="host:port of payment, which receives the webhooks"
     )

@@ -27,12 +27,17 @@ from sandbox_provider.config import ProviderSettings
         (ProviderSettings, "PROVIDER_WEBHOOK_SECRET", ""),
         (ProviderSettings, "PROVIDER_WEBHOOK_SECRET", " "),
         (ProviderSettings, "PROVIDER_LISTEN", "127.0.0.1:99999"),
+        (ProviderSettings, "PROVIDER_DATABASE", ""),
+        (ProviderSettings, "PROVIDER_AUTH_KEYS", ""),
         (PaymentSettings, "PAYMENT_PROVIDER_SECRET", " "),
         (PaymentSettings, "PAYMENT_LISTEN", "127.0.0.1:99999"),
         (PaymentSettings, "PAYMENT_LISTEN", "foo"),
         (PaymentSettings, "PAYMENT_LISTEN", "http://127.0.0.1:1"),
         (PaymentSettings, "PAYMENT_METRICS_LISTEN", "127.0.0.1:99999"),
         (PaymentSettings, "PAYMENT_INTERNAL_LISTEN", ":50061"),
+        (PaymentSettings, "PAYMENT_AUTH_KEYS", ""),
+        (PaymentSettings, "PAYMENT_AUTH_SIGNING_KEY", ""),
+        (PaymentSettings, "PAYMENT_BUS_INBOX_RETENTION_DAYS", "1000000"),
         (PaymentSettings, "PAYMENT_PROCESSES", "0"),
         (PaymentSettings, "PAYMENT_PROCESSES", "2"),
         (PaymentSettings, "PAYMENT_PROVIDER_HTTP_PROXY", "http://127.0.0.1:99999"),
@@ -58,3 +63,29 @@ def test_a_value_that_cannot_work_is_named_once_and_not_repeated(
     assert "secret@" not in errors
     assert "Value" not in errors
     assert "Field required" not in next(line for line in errors.splitlines() if variable in line)
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "1e300", "10000000000"])
+@pytest.mark.parametrize(
+    "settings", [PaymentSettings, InterviewSettings, NotificationSettings, ProviderSettings]
+)
+def test_no_number_is_so_large_that_times_overflow(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: type[BaseSettings],
+    value: str,
+) -> None:
+    """Some of them would be used only after the start, such as in each attempt to send a mail."""
+    prefix = str(settings.model_config.get("env_prefix"))
+    numbers = [
+        f"{prefix}{name.upper()}"
+        for name, field in settings.model_fields.items()
+        if field.annotation in {int, float}
+    ]
+    assert numbers
+    for variable in numbers:
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit):
+        read(settings)
+    errors = capsys.readouterr().err
+    assert [variable for variable in numbers if f"setting {variable}: " not in errors] == []
