@@ -1,8 +1,6 @@
 """Two use cases about one order at the same time: the second one acts on what the first one did.
 
-The first one has run and not committed when the second one starts. The second one has to wait
-until the first one commits, and then sees its changes. Without row locks it would decide by what it
-read before.
+Without row locks it would decide by what it read before the first one committed.
 """
 
 import asyncio
@@ -14,15 +12,20 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from devstack.polling import wait_until
-from interview_svc.domain.errors import CodeNotStartable
+from interview_svc.domain.errors import CodeNotStartable, SessionNotInProgress
 from interview_svc.domain.events import ValidationSource
 from interview_svc.use_cases.code_updates import (
     RefundRequest,
     answer_refund_requests,
     apply_code_updates,
 )
-from interview_svc.use_cases.sessions import StartSession, start_session
+from interview_svc.use_cases.sessions import (
+    SessionRef,
+    StartSession,
+    cancel_session,
+    complete_session,
+    start_session,
+)
 from payment_svc.domain.access_code_errors import AccessCodeNotRevocable, AccessCodeUsed
 from payment_svc.domain.orders import OrderStatus
 from payment_svc.domain.payment_errors import PaymentFinal, PaymentInProgress
@@ -58,35 +61,16 @@ from tests.builders.payment import (
 )
 from tests.builders.payment_states import start_command
 from tests.fakes.clock import at
+from tests.integration.drivers.concurrency import (
+    UseCase,
+    in_transaction,
+    run_concurrently,
+    wait_until_ended_or_waiting,
+)
 from tests.integration.drivers.databases import ServiceDatabase
 
-UseCase = Callable[[Any], Awaitable[object]]
 CHANGE = ChangeAccessCode("acc_1", OPERATOR)
-
-
-async def run_concurrently(database: ServiceDatabase, first: UseCase, second: UseCase) -> object:
-    """Runs `first`, then `second` until it ends or waits for a lock; then commits both in order.
-
-    Returns the result of `second`, and raises its error.
-    """
-    async with database.transactions.transaction() as uow:
-        await first(uow)
-        ended = asyncio.create_task(_in_transaction(database, second))
-        await wait_until(lambda: _ended_or_waits(database, ended), "the second transaction", 30)
-    return await ended
-
-
-async def _in_transaction(database: ServiceDatabase, use_case: UseCase) -> object:
-    async with database.transactions.transaction() as uow:
-        return await use_case(uow)
-
-
-async def _ended_or_waits(database: ServiceDatabase, task: "asyncio.Task[object]") -> bool:
-    waiting = await database.value(
-        "SELECT count(*) FROM pg_stat_activity WHERE usename = :role AND wait_event_type = 'Lock'",
-        role=f"{database.service}_runtime",
-    )
-    return task.done() or bool(waiting)
+EndSession = Callable[..., Awaitable[object]]
 
 
 # payment
@@ -170,9 +154,9 @@ async def test_the_audit_entries_of_concurrent_changes_are_in_the_order_of_their
     async with paid_order.transactions.transaction() as first:
         await first.orders.get("ord_1")
         second = asyncio.create_task(
-            _in_transaction(paid_order, lambda uow: revoke_access_code(CHANGE, uow, clock=utc_now))
+            in_transaction(paid_order, lambda uow: revoke_access_code(CHANGE, uow, clock=utc_now))
         )
-        await wait_until(lambda: _ended_or_waits(paid_order, second), "the revocation", 30)
+        await wait_until_ended_or_waiting(paid_order, second)
         await suspend_access_code(CHANGE, first, clock=utc_now)
     await second
     assert await paid_order.value(
@@ -346,3 +330,32 @@ async def test_a_refund_request_beside_a_start_is_answered_with_the_start(
 async def test_the_newer_of_two_concurrent_records_wins(prepared_session: ServiceDatabase) -> None:
     await run_concurrently(prepared_session, updates(3, "ACTIVE"), updates(2, "SUSPENDED"))
     assert await prepared_session.value("SELECT version FROM interview.cached_codes") == 3
+
+
+async def end(interview: ServiceDatabase, use_case: EndSession) -> UseCase:
+    """Completes or cancels the only session."""
+    session_id = await interview.value("SELECT session_id FROM interview.sessions")
+    command = SessionRef(session_id, None)
+
+    async def run(uow: Any) -> object:
+        return await use_case(command, uow, clock=at(interviews.LATER))
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [
+        (complete_session, cancel_session, "COMPLETED"),
+        (cancel_session, complete_session, "CANCELLED"),
+    ],
+)
+async def test_a_session_ends_once(
+    prepared_session: ServiceDatabase, first: EndSession, second: EndSession, status: str
+) -> None:
+    """A feedback is for a completed one, and a refund may follow a cancelled one."""
+    await in_transaction(prepared_session, start)
+    use_cases = [await end(prepared_session, use_case) for use_case in (first, second)]
+    with pytest.raises(SessionNotInProgress):
+        await run_concurrently(prepared_session, *use_cases)
+    assert await prepared_session.value("SELECT status FROM interview.sessions") == status
