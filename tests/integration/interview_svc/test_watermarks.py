@@ -68,3 +68,23 @@ async def test_a_watermark_of_the_future_is_replaced_by_one_of_a_recreated_strea
     await add(schema, 5000, now + timedelta(days=1))
     await add(schema, 1, now)
     assert await stored(schema) == (now, 1, None)
+
+
+async def test_a_watermark_of_the_future_covers_nothing_beyond_now(schema: ServiceDatabase) -> None:
+    """Otherwise the cache would count as fresh until that time, whatever happens meanwhile."""
+    before = datetime.now(UTC)
+    await add(schema, 7, before + timedelta(days=1))
+    await cover(schema, 7)
+    _, _, covered = await stored(schema)
+    assert covered is not None
+    assert covered <= await schema.value("SELECT clock_timestamp()")
+
+
+async def test_covering_an_older_watermark_loses_no_freshness(schema: ServiceDatabase) -> None:
+    """Events that were handled stay handled, though the broker delivers old ones again."""
+    await add(schema, 8, NEW)
+    await cover(schema, 8)
+    await add(schema, 9, OLD)
+    await cover(schema, 9)
+    _, _, covered = await stored(schema)
+    assert covered == NEW
