@@ -4,14 +4,25 @@ Only processing an entry postpones it: no repeated request or delivery of an out
 """
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from payment_svc.domain.orders import OrderStatus
 from payment_svc.domain.payments import Captured, PaymentStatus
 from payment_svc.domain.provider_notifications import ProviderNotificationStatus
 from payment_svc.domain.refunds import Refund, RefundStatus
 from payment_svc.use_cases.payments import submit_payment
-from tests.builders.payment import PRICE, make_notification, make_order, make_payment
+from tests.builders.payment import (
+    INSTANT,
+    NOW,
+    PRICE,
+    make_access_code,
+    make_notification,
+    make_order,
+    make_paid_order,
+    make_payment,
+)
 from tests.fakes.clock import at
 from tests.integration.drivers.databases import ServiceDatabase
 
@@ -99,6 +110,18 @@ async def test_a_changed_payment_is_closed_with_its_expired_order_too(
     pytest.fail("the payment was never the first to be closed")
 
 
+@pytest.mark.parametrize("status", PaymentStatus)
+async def test_an_unpaid_order_expires_once_none_of_its_payments_is_open(
+    payment: ServiceDatabase, status: PaymentStatus
+) -> None:
+    """Before that its open payment is closed; one with an outcome is not looked up again."""
+    await given_payments(payment, a=status)
+    async with payment.transactions.read_only() as uow:
+        to_close = [found.payment_id for found in await uow.payments.open_of_expiring_orders(10)]
+        to_expire = await uow.orders.ids_due_to_expire(10)
+    assert (to_close, to_expire) == ((["pay_a"], []) if status in OPEN else ([], ["ord_a"]))
+
+
 # Refunds
 
 
@@ -139,6 +162,27 @@ async def test_a_changed_refund_keeps_its_due_time(payment: ServiceDatabase) -> 
         refund.updated_at = datetime.now(UTC)
         await uow.refunds.save(refund)
     assert await take_refunds(payment) == {"ref_a"}
+
+
+async def test_a_refund_is_unanswered_and_overdue_only_after_the_time_for_that(
+    payment: ServiceDatabase,
+) -> None:
+    async with payment.transactions.transaction() as uow:
+        await uow.orders.save(make_paid_order(OrderStatus.REFUND_PENDING))
+        await uow.payments.save(make_payment(PaymentStatus.SUCCEEDED))
+        refund = Refund.of_order("ref_1", make_paid_order(), None, "", NOW)
+        refund.request_answer(make_access_code(), NOW)
+        await uow.refunds.save(refund)
+    async with payment.transactions.read_only() as uow:
+        before = [await find(NOW - INSTANT, 10) for find in _waiting(uow)]
+        since = [await find(NOW, 10) for find in _waiting(uow)]
+    assert before == [[], []]
+    assert [[refund.refund_id for refund in found] for found in since] == [["ref_1"], ["ref_1"]]
+
+
+def _waiting(uow: Any) -> list[Any]:
+    """The searches for refunds that wait for interview, or for an outcome, since a moment."""
+    return [uow.refunds.find_unanswered, uow.refunds.find_open]
 
 
 # Provider notifications
