@@ -25,6 +25,7 @@ from interview_svc.use_cases.code_validation import (
 from interview_svc.workflows.code_validation import CodeValidation, PreviewCache
 from payment.v1 import access_code_service_pb2
 from runtime.metrics.registry import Metrics
+from runtime.rpc.deadlines import DeadlineExceeded, deadline
 from tests.builders.interview import HOLDER, code_record
 from tests.fakes.database import InMemoryDatabase
 from tests.fakes.interview import InMemoryUnitOfWork
@@ -147,6 +148,17 @@ async def test_an_error_says_whether_payment_is_out_or_refuses_interview(
         with pytest.raises(PaymentUnavailable) as queried:
             await codes.get_update(order_id="ord_1")
         assert type(queried.value) is expected
+
+
+async def test_the_end_of_the_callers_own_deadline_is_no_outage_of_payment() -> None:
+    """Otherwise callers with short deadlines would open the circuit for all others."""
+    payment = FakePayment(_Code.DEADLINE_EXCEEDED)
+    codes = gateway(payment, Metrics(), failures=1)
+    for calls in (1, 2):
+        with pytest.raises(DeadlineExceeded):
+            async with deadline(0.0, 30.0):
+                await codes.validate(RECORD.code)
+        assert payment.calls == calls
 
 
 @pytest.mark.parametrize("status", OUTAGE + IDENTITY_REFUSED)

@@ -130,8 +130,9 @@ def test_a_provider_without_roles_in_its_tokens_can_have_default_ones(
     trusted = verifier(keys, file, roles=["operator", "customer"], default_roles=["customer"])
     assert trusted.verify(issuer.bearer(roles=None)).roles == {Role.CUSTOMER}
     assert trusted.verify(issuer.bearer()).roles == OPERATOR
-    with pytest.raises(TokenInvalid):
-        trusted.verify(issuer.bearer(roles=[]))
+    for roles in ([], "operator", {"operator": True}):
+        with pytest.raises(TokenInvalid):
+            trusted.verify(issuer.bearer(roles=roles))
     with pytest.raises(TokenInvalid):
         verifier(keys, file).verify(issuer.bearer(roles=None))
 
