@@ -2,15 +2,24 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from devstack.stack import Stack
-from notification_svc.use_cases.sending import ClaimNotifications, claim_notifications
+from notification_svc.domain.notifications import ClaimLost, NotificationStatus
+from notification_svc.domain.outcomes import Refused
+from notification_svc.use_cases.sending import (
+    ClaimNotifications,
+    RecordOutcome,
+    claim_notifications,
+    record_outcome,
+)
 from notification_svc.workers.claim_holder import ClaimHolder
 from tests.integration.drivers.bus import engine_for
+from tests.integration.drivers.concurrency import run_concurrently
 from tests.integration.notification_svc.mailing import HOUR, IDS, Mailing
 
 
@@ -167,3 +176,37 @@ async def test_a_session_of_another_role_does_not_show_that_a_process_runs(
         with pytest.raises(DBAPIError, match="permission denied"):
             await connection.execute(text("SELECT FROM notification.claim_holders"))
     await other.dispose()
+
+
+async def test_with_a_process_that_is_gone_no_claims_of_others_are_released(
+    mailing: Mailing,
+) -> None:
+    async with holder(mailing) as observer, holder(mailing) as running:
+        await claim(mailing, running)
+        async with holder(mailing) as gone:
+            assert gone.holder_id is not None
+        await observer._run_round()
+        assert not await is_due(mailing)
+
+
+async def test_an_outcome_that_arrives_during_a_takeover_is_not_that_of_the_new_attempt(
+    mailing: Mailing,
+) -> None:
+    async with holder(mailing) as slow:
+        await claim(mailing, slow)
+    await mailing.schema.execute("UPDATE notification.notifications SET due_at = now()")
+    [mail] = await mailing.mails("ord_1")
+
+    async def take_over(uow: Any) -> object:
+        command = ClaimNotifications(1, HOUR)
+        return await claim_notifications(command, uow, ids=IDS, now=await uow.clock())
+
+    async def record(uow: Any) -> object:
+        command = RecordOutcome(mail.notification_id, 1, Refused("554 spam"))
+        now = await uow.clock()
+        return await record_outcome(command, uow, delay=lambda _: HOUR, ids=IDS, now=now)
+
+    with pytest.raises(ClaimLost):
+        await run_concurrently(mailing.schema, take_over, record)
+    [mail] = await mailing.mails("ord_1")
+    assert (mail.status, mail.attempts) == (NotificationStatus.SENDING, 2)
