@@ -10,8 +10,9 @@ from notification_svc.domain.contents import (
     RefundContent,
     RefundScope,
 )
-from notification_svc.domain.notifications import NotificationStatus
+from notification_svc.domain.notifications import NotificationStatus, SuppressionReason
 from notification_svc.domain.outcomes import Deferred, Refused
+from notification_svc.storage.tables import notifications
 from tests.integration.drivers.worker_runner import crashing, running
 from tests.integration.notification_svc.mailing import FakeTransport, Mailing, wait_for
 
@@ -93,6 +94,41 @@ async def test_a_mail_whose_code_changed_before_the_takeover_may_have_been_deliv
         "the access code has changed since; an earlier attempt may have been delivered"
     )
     assert not another.attempts
+
+
+async def test_the_outcome_of_a_mail_is_recorded_however_often_the_database_fails(
+    mailing: Mailing,
+) -> None:
+    """Given up, the mail would be sent again when its claim expires."""
+    transport = FakeTransport()
+    transport.hold("ord_1")
+    await mailing.queue("ord_1")
+    with capture_logs() as logs:
+        async with running(mailing.sender(transport)):
+            await wait_for(lambda: transport.attempts["ord_1"] == 1, "an attempt")
+            async with mailing.schema.refusing_commit(notifications):
+                transport.release("ord_1")
+                await wait_for(
+                    lambda: (
+                        [entry["event"] for entry in logs].count("mail outcome not recorded") > 1
+                    ),
+                    "two failures to record the outcome",
+                )
+            [mail] = await mailing.wait_for("ord_1", S.SENT)
+    assert (mail.attempts, transport.attempts["ord_1"]) == (1, 1)
+
+
+async def test_a_late_event_does_not_make_an_older_version_of_the_code_the_newest(
+    mailing: Mailing,
+) -> None:
+    """The mail of the event of the payment, which comes after the suspension, is not sent."""
+    await mailing.change_code("ord_1", version=2)
+    await mailing.queue("ord_1", version=1)
+    transport = FakeTransport()
+    async with running(mailing.sender(transport)):
+        [mail] = await mailing.wait_for("ord_1", S.SUPPRESSED)
+    assert mail.suppression_reason is SuppressionReason.CODE_OUTDATED
+    assert not transport.attempts
 
 
 async def test_an_outage_of_the_mail_server_is_logged_and_remembered_until_it_replies(
