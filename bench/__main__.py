@@ -25,6 +25,7 @@ PARTS: Mapping[str, Part] = {
     "logging": logging.run,
     "growth": growth.run,
 }
+app = typer.Typer(add_completion=False)
 _QUICK = Options(rounds=1, seconds=1.0, scale=0.05)
 
 
@@ -59,4 +60,5 @@ async def _run(names: Sequence[str], options: Options) -> dict[str, Sequence[Com
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app.command(help="Measure the parts, print the report, and write it to a file if given.")(main)
+    app()
