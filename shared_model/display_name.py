@@ -9,7 +9,12 @@ _VISIBLE_CATEGORIES = frozenset("LNPS")
 
 def normalise_display_name(text: str) -> str:
     """The name without white space around it; "" if nothing of it is visible."""
-    return text.strip() if any(map(_is_visible, text)) else ""
+    return "" if is_blank(text) else text.strip()
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text is visible."""
+    return not any(map(_is_visible, text))
 
 
 def _is_visible(character: str) -> bool:

@@ -8,7 +8,12 @@ from payment_svc.use_cases.provider_notifications import DismissNotification, di
 from runtime.auth.authentication import current_caller
 from runtime.clock import utc_now
 from runtime.rpc.call_layer import Context
+from runtime.rpc.errors import InvalidRequest
 from runtime.rpc.pagination import Page
+from runtime.violations import Violation
+from shared_model.display_name import is_blank
+
+_NO_REASON = Violation("reason", "is required", "为必填项")
 
 
 class PaymentNotificationServicer(PaymentServicerBase):
@@ -44,6 +49,8 @@ class PaymentNotificationServicer(PaymentServicerBase):
     async def DismissPaymentNotification(  # noqa: N802
         self, request: payment_service_pb2.DismissPaymentNotificationRequest, _context: Context
     ) -> payment_service_pb2.DismissPaymentNotificationResponse:
+        if is_blank(request.reason):
+            raise InvalidRequest([_NO_REASON])
         command = DismissNotification(
             request.payment_notification_id, current_caller().scope, request.reason
         )

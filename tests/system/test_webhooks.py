@@ -361,6 +361,8 @@ async def test_a_chargeback_is_dismissed_with_a_reason(shared_stack: RunningStac
     assert "! payment: quarantined notifications of the provider: " in status.out
     assert id_ in (await opsctl(shared_stack, "payment-notifications", "--quarantined")).out
     command = ("payment-notifications", "dismiss", id_, "--reason")
+    blank = await opsctl(shared_stack, *command, " \u200d ")
+    assert (blank.status, "reason is required" in blank.out) == (1, True), blank
     for reason in ("won the dispute", "again"):
         result = await opsctl(shared_stack, *command, reason)
         assert (result.status, f"dismissed {id_}" in result.out) == (0, True), result

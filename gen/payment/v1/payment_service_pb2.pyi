@@ -1138,7 +1138,9 @@ class DismissPaymentNotificationRequest(_message.Message):
     payment_notification_id: _builtins.str
     """Identity of the notification."""
     reason: _builtins.str
-    """How the case was closed, kept with the record. One line of text, not empty."""
+    """How the case was closed, kept with the record. One line of text, not empty
+    and not blank.
+    """
     def __init__(
         self,
         *,
