@@ -49,6 +49,20 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+_MAX_SECONDS = 86400.0
+_USAGE = f"""Usage: python -m runtime.database.migrate PACKAGE [--lock-seconds N]
+                                          [--statement-seconds N] [--sql]
+
+Upgrades a service's schema, as its owner; PACKAGE is the service's, such as payment_svc. The
+owner's URL is read from <SERVICE>_OWNER_DATABASE_URL, or from the file that
+<SERVICE>_OWNER_DATABASE_URL_FILE names.
+
+--lock-seconds N       how long it waits for a table, before it undoes everything, lets others
+                       through and tries again; {DEFAULT_LIMITS.lock_seconds:g} by default
+--statement-seconds N  how long a statement may take, by default
+                       {DEFAULT_LIMITS.statement_seconds:g}
+--sql                  prints the SQL of all migrations instead
+"""
 
 
 def run_environment(metadata: MetaData) -> None:
@@ -157,34 +171,35 @@ def main() -> None:
         report("the schema is newer and serves this code")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Prints the usage in the form of the other commands."""
+
+    def format_usage(self) -> str:
+        return _USAGE
+
+    def format_help(self) -> str:
+        return _USAGE
+
+
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m runtime.database.migrate",
-        description="Upgrades the service's schema, as its owner. The owner's URL is read from"
-        " <SERVICE>_OWNER_DATABASE_URL, or from the file that <SERVICE>_OWNER_DATABASE_URL_FILE"
-        " names.",
-    )
-    parser.add_argument("package", help="package of a service, such as payment_svc")
-    parser.add_argument(
-        "--lock-seconds",
-        type=float,
-        default=DEFAULT_LIMITS.lock_seconds,
-        help="how long it waits for a table, before it lets others through and tries again"
-        " (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--statement-seconds",
-        type=float,
-        default=DEFAULT_LIMITS.statement_seconds,
-        help="how long a statement may take (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--sql", action="store_true", help="print the SQL of all migrations instead"
-    )
+    parser = _Parser(prog="migrate")
+    parser.add_argument("package")
+    parser.add_argument("--lock-seconds", type=_seconds, default=DEFAULT_LIMITS.lock_seconds)
+    seconds = DEFAULT_LIMITS.statement_seconds
+    parser.add_argument("--statement-seconds", type=_seconds, default=seconds)
+    parser.add_argument("--sql", action="store_true")
     options = parser.parse_args()
     if not _has_migrations(options.package):
         parser.error(f"{options.package} is no package of a service")
     return options
+
+
+def _seconds(text: str) -> float:
+    """A time limit; 0 would be none for PostgreSQL. Raises ValueError."""
+    seconds = float(text)
+    if not 0.001 <= seconds <= _MAX_SECONDS:  # noqa: PLR2004  PostgreSQL counts milliseconds
+        raise ValueError(text)
+    return seconds
 
 
 def _refuse(problem: str) -> NoReturn:

@@ -16,7 +16,9 @@ from typing import NoReturn
 
 import asyncpg
 
+from eventbus.database_errors import DRIVER_ERRORS
 from eventbus.variable_files import VariableFilesUnreadable, with_files
+from runtime.database.connections import connect
 from runtime.database_url import DatabaseUrl, InvalidDatabaseUrl
 
 ROLES_SQL = Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql"
@@ -90,8 +92,8 @@ async def _connect(url: DatabaseUrl) -> "asyncpg.Connection[asyncpg.Record]":
     deadline = asyncio.get_running_loop().time() + _WAIT_SECONDS
     while True:
         try:
-            return await asyncpg.connect(**url.connect_args("roles"))
-        except (OSError, asyncpg.CannotConnectNowError):
+            return await connect(url, "roles", statement_cache_size=0)
+        except (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched):
             if asyncio.get_running_loop().time() > deadline:
                 raise
             await asyncio.sleep(_RETRY_SECONDS)
@@ -116,7 +118,7 @@ def main() -> None:
     }
     try:
         asyncio.run(_run(admin, passwords))
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except DRIVER_ERRORS as error:
         raise SystemExit(f"roles: {' '.join(str(error).split())}") from error
     without = ", ".join(role for role in URL_OF_ROLE if role not in passwords)
     sys.stdout.write("roles and schemas are up to date\n")

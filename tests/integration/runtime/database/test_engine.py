@@ -11,8 +11,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from eventbus import database_errors
+from eventbus.bulk_insert import insert_rows
 from eventbus.database_errors import Fault, fault_of
 from eventbus.errors import is_transient
+from eventbus.fixed_statement import FixedStatement
 from runtime.database.engine import open_pool
 from runtime.database.transactions import Transactions
 from runtime.rpc.health import HealthMonitor
@@ -219,3 +221,25 @@ async def test_a_missing_socket_of_a_local_server_is_an_error_of_the_connection(
             pass
     assert fault_of(failure.value) is Fault.CONNECTION
     await engine.dispose()
+
+
+@pytest.mark.parametrize("behind_pooler", [True, False])
+async def test_behind_a_pooler_nothing_stays_in_the_session(bus: Bus, behind_pooler: bool) -> None:
+    """The next transaction may be of another client: neither statements nor settings remain."""
+    engine = open_pool(bus.stack.database_url(ROLE), 1, "test", behind_pooler=behind_pooler)
+    row = {"event_id": "e", "key": "", "version": 1}
+    rows = [{**row, "event_id": f"e{number}"} for number in range(3)]
+    fixed = FixedStatement(insert(bus.effects), row)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(insert(bus.effects).values(row))
+            await connection.execute(insert(bus.effects), rows)
+            await fixed.execute(connection, row)
+            await fixed.execute_many(connection, rows)
+            await insert_rows(connection, bus.effects, rows)
+        async with engine.connect() as connection:
+            left = await connection.scalar(text("SELECT count(*) FROM pg_prepared_statements"))
+        assert len(await bus.rows(bus.effects)) == 11
+    finally:
+        await engine.dispose()
+    assert (left == 0) is behind_pooler

@@ -44,3 +44,25 @@ def test_a_package_without_migrations_is_a_wrong_call(
     with pytest.raises(SystemExit) as ended:
         migrate.main()
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "soon", "1e9"])
+def test_a_limit_that_is_none_is_a_wrong_call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seconds: str
+) -> None:
+    """PostgreSQL takes 0 for no limit."""
+    monkeypatch.setattr(sys, "argv", ["migrate", "payment_svc", f"--lock-seconds={seconds}"])
+    with pytest.raises(SystemExit) as ended:
+        migrate.main()
+    assert ended.value.code == 2
+    assert "--lock-seconds: invalid" in capsys.readouterr().err
+
+
+def test_the_sql_is_printed_without_a_database(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it runs, with its time limits."""
+    monkeypatch.setattr(sys, "argv", ["migrate", "payment_svc", "--sql"])
+    migrate.main()
+    printed = capsys.readouterr().out
+    assert printed.index("SET LOCAL lock_timeout") < printed.index("CREATE TABLE payment.orders")
