@@ -154,8 +154,12 @@ async def test_without_a_quorum_events_wait(cluster: NatsCluster, stack: Running
     status, output = await apply(stack, replicas=3)
     assert status == 0, output
     lost = NODES[1:]
+    retrying = {"payment": "relay retrying", "notification": "consumer retrying"}
+    counts = {name: len(stack.log_entries(name, event=text)) for name, text in retrying.items()}
     await cluster.kill(*lost)
     order_id = await stack.journey().paid_order()
+    for name, text in retrying.items():
+        await stack.wait_for_log_entries(name, counts[name] + 1, event=text)
     for service in SERVICES:
         await wait_for_health(stack, service, "bus", "NOT_SERVING")
         assert await health_status(stack, service, "") == "SERVING"
