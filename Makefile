@@ -75,6 +75,51 @@ bench: $(RUNTIME) $(BENCH) ## Measure against limits and peers: all, or PART=rel
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m bench $(addprefix --part ,$(PART)) \
 		$(if $(QUICK),--quick,$(if $(PART),,--output bench/RESULTS.md)) $(ARGS)
 
+# Deployment
+
+# The minor version of Python in the base image, the base image, and the program that builds:
+# podman, docker or buildah.
+IMAGE_PYTHON ?= 3.13
+IMAGE_BASE ?= docker.io/library/python:$(IMAGE_PYTHON)-slim
+IMAGE_BUILDER ?= $(firstword $(foreach tool,podman docker buildah,$(shell command -v $(tool))))
+IMAGE_BUILD_OPTIONS ?=
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE := mock-interview:$(VERSION)
+IMAGE_CONTEXT := build/image
+IMAGE_CONTENT := eventbus runtime shared_model payment_svc interview_svc notification_svc opsctl \
+	clients sandbox_provider gen deploy/nats deploy/postgres LICENSE
+
+.PHONY: image
+image: $(IMAGE_CONTEXT)/wheels.stamp $(IMAGE_CONTEXT)/sbom.cdx.json ## Build the container image, and list its packages (SBOM)
+	@test -n "$(IMAGE_BUILDER)" || { echo "make: podman, docker or buildah is needed" >&2; exit 1; }
+	@rm -rf $(IMAGE_CONTEXT)/app && mkdir -p $(IMAGE_CONTEXT)/app
+	@tar --exclude __pycache__ -cf - $(IMAGE_CONTENT) | tar -xf - -C $(IMAGE_CONTEXT)/app
+	@cp requirements.txt $(IMAGE_CONTEXT)/
+	@$(IMAGE_BUILDER) build $(IMAGE_BUILD_OPTIONS) --file deploy/Containerfile --tag $(IMAGE) \
+		--build-arg BASE=$(IMAGE_BASE) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown) $(IMAGE_CONTEXT)
+	@$(IMAGE_BUILDER) images $(IMAGE)
+
+.PHONY: compose-secrets
+compose-secrets: $(RUNTIME) ## Create the secrets of deploy/compose.yaml, or new tokens
+	@$(BIN)/python deploy/create_secrets.py deploy/secrets
+	@echo "deploy/secrets: passwords and keys; operator.token and storefront.token are valid for a day"
+
+# Wheels for the image's Python, whatever Python runs this.
+$(IMAGE_CONTEXT)/wheels.stamp: requirements.txt Makefile | $(VENV)/.python-stamp
+	@echo "downloading the wheels of the image"
+	@rm -rf $(IMAGE_CONTEXT)/wheels
+	@$(PIP) download --require-hashes --no-deps --only-binary :all: --implementation cp \
+		--python-version $(IMAGE_PYTHON) --dest $(IMAGE_CONTEXT)/wheels -r requirements.txt \
+		$(foreach glibc,17 28,--platform manylinux_2_$(glibc)_$(shell uname -m)) \
+		--platform manylinux2014_$(shell uname -m)
+	@touch $@
+
+$(IMAGE_CONTEXT)/sbom.cdx.json: requirements.txt pyproject.toml $(DEVELOPMENT)
+	@mkdir -p $(IMAGE_CONTEXT)
+	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file $@ requirements.txt
+
 # The size and the seed of the sample of mutants.
 MUTANTS ?= 60
 SEED ?= $(shell date +%s)
@@ -90,6 +135,10 @@ publish-contracts: gen ## Record the contracts as published; fails on breaking c
 .PHONY: test
 test: $(RUNTIME) $(DEVELOPMENT) ## Run all tests
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+.PHONY: test-deploy
+test-deploy: $(RUNTIME) $(DEVELOPMENT) ## Run the tests of the deployment: containers, Kubernetes, clusters, upgrades
+	@$(BIN)/python -m pytest tests/deploy -rs --timeout 900 $(ARGS)
 
 .PHONY: acceptance
 acceptance: $(RUNTIME) $(DEVELOPMENT) ## Run the acceptance tests and print the table of the mission's elements
