@@ -62,6 +62,12 @@ contracts: $(CONTRACTS) ## Write what other languages need of the contracts
 docs: $(RUNTIME) ## Generate docs/settings.md from the settings classes
 	@$(BIN)/python docs/generate_settings.py
 
+.PHONY: manifests
+manifests: ## Render deploy/kubernetes/ from the Helm chart (needs helm)
+	@command -v $${HELM:-helm} >/dev/null || { \
+		echo "make: helm is needed for this: put it on the PATH, or name it by HELM" >&2; exit 1; }
+	@$(PYTHON) deploy/kubernetes/render.py
+
 .PHONY: fuzz
 fuzz: $(RUNTIME) $(DEVELOPMENT) ## Send many more random requests than the tests do
 	@FUZZ_EXAMPLES=1000 $(BIN)/python -m pytest tests/system/test_fuzzing.py --timeout 7200 $(ARGS)
