@@ -49,7 +49,7 @@ def test_every_pod_is_admitted_to_a_restricted_namespace(
 
 
 def _misspell_the_probe(manifests: Sequence[Manifest]) -> Manifest:
-    deployment = named(manifests, "Deployment", "payment")
+    deployment = named(manifests, "Deployment", "notification")
     [container] = pod_template(deployment)["spec"]["containers"]
     container["livenessProbe"]["grcp"] = container["livenessProbe"].pop("grpc")
     return deployment

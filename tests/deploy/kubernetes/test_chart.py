@@ -36,7 +36,8 @@ _SETTINGS: dict[str, type[ServiceSettings]] = {
 # have a port each, and a pod has one.
 _OF_THE_CHART = frozenset(
     {
-        *("LISTEN", "INTERNAL_LISTEN", "METRICS_LISTEN", "PROCESSES", "REUSE_PORT"),
+        *("LISTEN", "INTERNAL_LISTEN", "METRICS_LISTEN"),
+        *("PROCESSES", "REUSE_PORT"),
         *("DATABASE_URL", "NATS_URL", "NATS_USER", "NATS_PASSWORD", "NATS_CREDENTIALS"),
         *("AUTH_KEYS", "AUTH_SIGNING_KEY", "AUTH_ISSUERS", "TLS_CERTIFICATE", "TLS_KEY"),
         *("PROVIDER_TARGET", "PROVIDER_SECRET", "PROVIDER_SECRET_OLD", "PAYMENT_TARGET"),
@@ -104,7 +105,7 @@ def test_a_pod_may_take_longer_to_stop_than_its_service_takes(grace: str) -> Non
         pod = pod_template(named(manifests, "Deployment", service))["spec"]
         sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
         reserve = pod["terminationGracePeriodSeconds"] - (sleep + float(grace) + workers)
-        assert 5 <= reserve <= 15
+        assert 10 <= reserve < 11
 
 
 @pytest.mark.parametrize("timeout", ["60", "600"])
@@ -118,6 +119,22 @@ def test_a_service_may_wait_for_its_database_at_the_start(timeout: str) -> None:
         assert probe["grpc"] == {"port": 50055, "service": "liveness"}
         assert container["livenessProbe"]["grpc"] == {"port": 50055, "service": "liveness"}
         assert container["readinessProbe"]["grpc"] == {"port": 50055, "service": ""}
+
+
+def test_probes_of_a_service_with_tls_use_none() -> None:
+    options = ["--set", "payment.tlsSecret=tls"]
+    manifests = render(options=[*options, "--set", "settings.TLS_ROOTS=/run/trust/ca.crt"])
+
+    [container] = pod_template(named(manifests, "Deployment", "payment"))["spec"]["containers"]
+    probes = [container[f"{kind}Probe"] for kind in ("startup", "liveness", "readiness")]
+    paths = [probe.pop("httpGet")["path"] for probe in probes]
+    assert paths == ["/livez", "/livez", "/readyz"]
+    assert not any("grpc" in probe for probe in probes)
+
+
+def test_interview_has_to_know_by_which_roots_it_trusts_payment() -> None:
+    with pytest.raises(Refused, match=r"settings\.TLS_ROOTS"):
+        render(options=["--set", "payment.tlsSecret=tls"])
 
 
 def test_a_change_of_settings_replaces_the_pods_of_that_service_only() -> None:

@@ -51,6 +51,21 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
+{{/* What a probe asks, of liveness or of readiness: gRPC at the port that no flood of calls reaches;
+     beside the metrics for a service with a certificate, since Kubernetes' grpc probes know no TLS.
+     Argument: (list $ service name path). */}}
+{{- define "mock-interview.probe" -}}
+{{- if (index (index . 0).Values (index . 1)).tlsSecret -}}
+httpGet:
+  port: metrics
+  path: {{ index . 3 }}
+{{- else -}}
+grpc:
+  port: 50055
+  service: {{ index . 2 | quote }}
+{{- end }}
+{{- end }}
+
 {{/* The settings of a service that values give: those of every service, then its own.
      Argument: (list $ service). */}}
 {{- define "mock-interview.givenSettings" -}}

@@ -10,6 +10,10 @@
 {{ $prefix }}_LISTEN: {{ printf "%s:50051" $root.Values.listenHost | quote }}
 {{ $prefix }}_INTERNAL_LISTEN: {{ printf "%s:50055" $root.Values.listenHost | quote }}
 {{ $prefix }}_METRICS_LISTEN: {{ printf "%s:9464" $root.Values.listenHost | quote }}
+{{- if (index $root.Values $service).tlsSecret }}
+{{ $prefix }}_TLS_CERTIFICATE: /run/tls/tls.crt
+{{ $prefix }}_TLS_KEY: /run/tls/tls.key
+{{- end }}
 {{ $prefix }}_NATS_URL: {{ $root.Values.nats.url | quote }}
 {{- if not $root.Values.nats.credentials }}
 {{ $prefix }}_NATS_USER: {{ $service }}
@@ -25,6 +29,9 @@
 {{- if eq $service "payment" }}
 PAYMENT_PROVIDER_TARGET: {{ include "mock-interview.providerTarget" $root | quote }}
 {{- else if eq $service "interview" }}
+{{- if and $root.Values.payment.tlsSecret (not (include "mock-interview.tlsRoots" $root)) }}
+{{- fail "payment.tlsSecret needs settings.TLS_ROOTS, by which interview trusts payment" }}
+{{- end }}
 # All pods of payment: the client balances its calls between them (round_robin).
 INTERVIEW_PAYMENT_TARGET: dns:///{{ include "mock-interview.host" (list $root "payment-pods") }}:50055
 {{- else }}
@@ -36,6 +43,11 @@ NOTIFICATION_SMTP_USER: {{ . | quote }}
 {{- end }}
 NOTIFICATION_MAIL_FROM: {{ required "notification.mailFrom is required" $root.Values.notification.mailFrom | quote }}
 {{- end }}
+{{- end }}
+
+{{/* The file of the roots by which payment is trusted. */}}
+{{- define "mock-interview.tlsRoots" -}}
+{{- get (include "mock-interview.givenSettings" (list . "interview") | fromYaml) "TLS_ROOTS" -}}
 {{- end }}
 
 {{- define "mock-interview.providerTarget" -}}
