@@ -59,8 +59,9 @@ contracts: $(CONTRACTS) ## Write what other languages need of the contracts
 	@echo "$(CONTRACTS): the descriptor set of all contracts and imports"
 
 .PHONY: docs
-docs: $(RUNTIME) ## Generate docs/settings.md from the settings classes
+docs: $(RUNTIME) ## Generate docs/settings.md and the chart's list of settings from the settings classes
 	@$(BIN)/python docs/generate_settings.py
+	@$(BIN)/python deploy/helm/write_setting_names.py
 
 .PHONY: manifests
 manifests: ## Render deploy/kubernetes/ from the Helm chart (needs helm)
@@ -179,6 +180,7 @@ check-contracts: $(CONTRACTS)
 .PHONY: check-docs
 check-docs: $(RUNTIME)
 	@$(BIN)/python docs/generate_settings.py --check
+	@$(BIN)/python deploy/helm/write_setting_names.py --check
 	@$(BIN)/python docs/check_references.py
 
 .PHONY: check-migrations

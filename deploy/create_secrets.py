@@ -1,7 +1,7 @@
 """Creates the secrets of a new installation as files: `python deploy/create_secrets.py DIRECTORY`.
 
-For the compose file, and for other installations to copy from. A file that exists is kept, so that it
-can be run again; `operator.token` and `storefront.token` are valid for a day and made anew each time.
+For the compose file, and for other installations to copy from. A file that exists is kept, so that
+it can be run again; `operator.token` and `storefront.token` are valid for a day, and made anew.
 
 The files are readable by everybody, and the directory by its owner only: a container's user has
 another number than the owner, and gets each file by itself.

@@ -21,7 +21,7 @@ from tests.deploy.kubernetes.chart import (
 )
 
 # The start, with a cold cache of the disk.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

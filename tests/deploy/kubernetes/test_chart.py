@@ -32,18 +32,6 @@ _SETTINGS: dict[str, type[ServiceSettings]] = {
     "interview": InterviewSettings,
     "notification": NotificationSettings,
 }
-# What the chart sets by values of its own, or must not be set: the metrics of several processes
-# have a port each, and a pod has one.
-_OF_THE_CHART = frozenset(
-    {
-        *("LISTEN", "INTERNAL_LISTEN", "METRICS_LISTEN"),
-        *("PROCESSES", "REUSE_PORT"),
-        *("DATABASE_URL", "NATS_URL", "NATS_USER", "NATS_PASSWORD", "NATS_CREDENTIALS"),
-        *("AUTH_KEYS", "AUTH_SIGNING_KEY", "AUTH_ISSUERS", "TLS_CERTIFICATE", "TLS_KEY"),
-        *("PROVIDER_TARGET", "PROVIDER_SECRET", "PROVIDER_SECRET_OLD", "PAYMENT_TARGET"),
-        *("SMTP_HOST", "SMTP_PORT", "SMTP_USER", "SMTP_PASSWORD", "SMTP_TLS", "MAIL_FROM"),
-    }
-)
 _SCHEMA = json.loads((CHART / "values.schema.json").read_text("utf-8"))
 _ALL_VALUES = [REQUIRED_VALUES, ALL_OPTIONS]
 
@@ -87,13 +75,36 @@ def test_a_wrong_value_is_refused_by_its_name(option: str, named_in_the_error: s
         render(options=["--set-string" if "settings" in option else "--set", option])
 
 
+@pytest.mark.parametrize("values", _ALL_VALUES, ids=["defaults", "all options"])
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_other_setting_of_a_service_may_be_given(service: str) -> None:
-    accepted = _SCHEMA["properties"][service]["properties"]["settings"]["propertyNames"]["enum"]
+def test_every_variable_of_a_service_is_a_setting_of_it(service: str, values: Path) -> None:
+    environment = named(render(values), "ConfigMap", service)["data"]
 
-    assert set(accepted) == _names(_SETTINGS[service]) - _OF_THE_CHART
-    common = _SCHEMA["properties"]["settings"]["propertyNames"]["enum"]
-    assert set(common) == _names(ServiceSettings) - _OF_THE_CHART
+    known = {f"{service}_{name}".upper() for name in _SETTINGS[service].model_fields}
+    assert {variable.removesuffix("_FILE") for variable in environment} <= known
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_accepts_its_settings_with_its_secrets_as_files(
+    service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"postgresql://{service}_runtime:secret@postgres/app"
+    manifests = render()
+    [volume] = [
+        volume
+        for volume in pod_template(named(manifests, "Deployment", service))["spec"]["volumes"]
+        if volume["name"] == "secrets"
+    ]
+    for item in volume["secret"]["items"]:
+        (tmp_path / item["path"]).write_text(url if "url" in item["key"] else "secret", "utf-8")
+    for variable, value in named(manifests, "ConfigMap", service)["data"].items():
+        monkeypatch.setenv(variable, value.replace("/run/secrets", str(tmp_path)))
+
+    settings = _SETTINGS[service]()
+
+    assert settings.database_url.get_secret_value() == url
+    assert settings.nats_password.get_secret_value() == "secret"
+    assert settings.auth_signing_key.read_text("utf-8") == "secret"
 
 
 @pytest.mark.parametrize("grace", ["10", "0", "60.5"])
@@ -175,7 +186,3 @@ def test_the_plain_manifests_are_what_the_chart_makes() -> None:
 
     assert len(files) == 7
     assert render_script["outdated"](files) == []
-
-
-def _names(settings: type[ServiceSettings]) -> set[str]:
-    return {name.upper() for name in settings.model_fields}

@@ -9,7 +9,7 @@ from tests.deploy.kubernetes.api_server import ApiServer, Rejected
 from tests.deploy.kubernetes.chart import ALL_OPTIONS, CHART, RELEASE, helm
 from tests.deploy.kubernetes.job_controller import JobController
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 NAMESPACE = "installed"  # nothing else is stored there
 _DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{RELEASE}-interview"
 _BEFORE = ["roles", "migrate-payment", "migrate-interview", "migrate-notification"]
