@@ -29,6 +29,7 @@ _ROW = re.compile(r"^\| `([^`]+)` \|")
 _TEMPLATE = re.compile(r'f"(\w{5,})\{\w+\}"')
 # Folders that are not part of the repository.
 _PRODUCED = {"build", "mutants", "node_modules"}
+_PRODUCED_PATHS = ("deploy/secrets/",)
 _LOG_TABLE, _METRIC_TABLE = "| Log event |", "| Metric |"
 
 
@@ -43,7 +44,9 @@ def broken_paths(text: str, top_level: set[str]) -> Iterator[str]:
     """Yields the paths in backticks that begin with a top-level folder and do not exist."""
     for match in _CODE.finditer(text):
         name = match[1]
-        if not _PATH.fullmatch(name) or name.split("/")[0] not in top_level:
+        if name.startswith(_PRODUCED_PATHS) or not _PATH.fullmatch(name):
+            continue
+        if name.split("/")[0] not in top_level:
             continue
         if not any(_exists(pattern) for pattern in _expanded(name)):
             yield f"path {name}"
@@ -73,12 +76,18 @@ def broken_targets(text: str) -> Iterator[str]:
 
 def unknown_settings(text: str) -> Iterator[str]:
     """Yields the names in backticks that look like a setting and are none."""
-    known = set(_CODE.findall(SETTINGS.read_text("utf-8")))
+    known = set(_CODE.findall(SETTINGS.read_text("utf-8"))) | set(_variables())
     for code in _CODE.findall(text):
         if (match := _SETTING.fullmatch(code)) and match[1] not in known:
             name = match[1].removesuffix(SUFFIX)
-            if _PREFIX.sub("", name) not in known:
+            if name not in known and _PREFIX.sub("", name) not in known:
                 yield f"setting {name}"
+
+
+def _variables() -> Iterator[str]:
+    """Yields the variables of the Makefile and of the compose file, which are no settings."""
+    yield from re.findall(r"^(\w+) \?=", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    yield from re.findall(r"\$\{(\w+)", (ROOT / "deploy" / "compose.yaml").read_text("utf-8"))
 
 
 def unknown_names(text: str) -> Iterator[str]:

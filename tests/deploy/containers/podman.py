@@ -25,6 +25,12 @@ _CONFIGURATION = """
     cgroup_manager = "cgroupfs"
     events_logger = "file"
 """
+_STORAGE = """
+    [storage]
+    driver = "overlay"
+    graphroot = "{directory}/store"
+    runroot = "{directory}/run"
+"""
 BUILD_OPTIONS = ("--isolation", "chroot", "--network", "host", "--pull-never")
 _SECONDS = 600
 
@@ -40,24 +46,27 @@ class Podman:
             if not shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin"):
                 pytest.skip(f"{program} is missing: it is in the Debian package {package}")
         self.directory = directory
-        configuration = directory / "containers.conf"
+        configuration, storage = directory / "containers.conf", directory / "storage.conf"
         configuration.write_text(dedent(_CONFIGURATION))
+        storage.write_text(dedent(_STORAGE).format(directory=directory))
         self.environment: Mapping[str, str] = {
             **os.environ,
             "CONTAINERS_CONF": str(configuration),
+            "CONTAINERS_STORAGE_CONF": str(storage),
         }
-        store = ["--root", str(directory / "store"), "--runroot", str(directory / "run")]
-        self.command = ["podman", *store]
-        self.builder = ["buildah", *store]
 
     def run(self, *arguments: str, check: bool = True, seconds: float = _SECONDS) -> str:
         """Runs podman; returns what it prints. Its errors are part of a failure's message."""
-        return self._output([*self.command, *arguments], check=check, seconds=seconds)
+        return self._output(["podman", *arguments], check=check, seconds=seconds)
 
     def build(self, context: Path, tag: str, *arguments: str) -> None:
         """Builds an image from a context with a Containerfile; nothing is downloaded."""
-        command = [*self.builder, "build", *BUILD_OPTIONS, *arguments, "--tag", tag, str(context)]
+        command = ["buildah", "build", *BUILD_OPTIONS, *arguments, "--tag", tag, str(context)]
         self._output(command, check=True, seconds=_SECONDS)
+
+    def logs(self, container: str) -> str:
+        """The last lines of a container."""
+        return self._output(["podman", "logs", "--tail", "20", container], errors_too=True)
 
     def remove_everything(self) -> None:
         """Removes containers, networks, volumes and images, also after a failure."""
@@ -69,7 +78,14 @@ class Podman:
         ):
             self.run(*arguments, check=False)
 
-    def _output(self, command: list[str], *, check: bool, seconds: float) -> str:
+    def _output(
+        self,
+        command: list[str],
+        *,
+        check: bool = False,
+        seconds: float = _SECONDS,
+        errors_too: bool = False,
+    ) -> str:
         ended = subprocess.run(  # noqa: S603  our own arguments
             command,
             env=self.environment,
@@ -81,4 +97,4 @@ class Podman:
         if check and ended.returncode:
             output = ended.stdout[-2000:] + ended.stderr[-4000:]
             raise AssertionError(f"{' '.join(command)}\n{output}")
-        return ended.stdout
+        return ended.stdout + ended.stderr if errors_too else ended.stdout
