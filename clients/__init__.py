@@ -4,9 +4,10 @@
     async with connect(addresses, token=token) as services:
         products = await services.payments.ListProducts(ListProductsRequest())
 
-Every unary call carries the token and has a deadline. It is retried while the service is
-UNAVAILABLE, which is safe: reads change nothing, and mutations are idempotent by `request_id`. A
-call that fails raises CallFailed, which is a `grpc.aio.AioRpcError` with the service's reason.
+Every unary call carries the token and has a deadline. It is retried while the service refuses it:
+UNAVAILABLE, RESOURCE_EXHAUSTED, CANCELLED. That is safe: reads change nothing, and mutations are
+idempotent by `request_id`. A call that fails raises CallFailed, which is a `grpc.aio.AioRpcError`
+with the service's reason.
 """
 
 from clients.channel import open_channel

@@ -1,7 +1,6 @@
 """Channels: bearer token, default deadline, retry, TLS and reconnection in one place."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,21 @@ from clients.errors import CallFailed
 from runtime.rpc.channel import create_channel
 
 DEFAULT_TIMEOUT = 10.0
-_RETRY = {
-    "methodConfig": [
-        {
-            "name": [{}],  # every method
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ]
-}
+# docs/operations.md gives it to clients in other languages.
+SERVICE_CONFIG = """{
+  "loadBalancingConfig": [{"round_robin": {}}],
+  "methodConfig": [{
+    "name": [{}],
+    "retryPolicy": {
+      "maxAttempts": 5,
+      "initialBackoff": "0.1s",
+      "maxBackoff": "1s",
+      "backoffMultiplier": 2,
+      "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"]
+    }
+  }]
+}"""
+_WITHOUT_RETRY = """{"loadBalancingConfig": [{"round_robin": {}}]}"""
 
 
 class _CallInterceptor(grpc.aio.UnaryUnaryClientInterceptor):
@@ -70,14 +70,16 @@ def open_channel(
     timeout: float = DEFAULT_TIMEOUT,
     retry: bool = True,
 ) -> grpc.aio.Channel:
-    """A channel to `host:port`, with TLS if `tls_roots` names the roots to trust.
+    """A channel to a gRPC target, with TLS if `tls_roots` names the roots to trust.
 
+    The target is `host:port`, or several replicas between which the calls are balanced:
+    `ipv4:10.0.0.1:50051,10.0.0.2:50051`, or `dns:///name:50051` for all addresses of a name.
     `name` is the server's name in error texts. `timeout` is the deadline in seconds, retries
     included, of each unary call that sets none. Raises CertificateUnreadable.
     """
     return create_channel(
         address,
         tls_roots=tls_roots,
-        service_config=json.dumps(_RETRY if retry else {}),
+        service_config=SERVICE_CONFIG if retry else _WITHOUT_RETRY,
         interceptors=[_CallInterceptor(name, address, token, timeout)],
     )

@@ -23,10 +23,12 @@ import (
 
 //go:generate buf generate
 
-// Repeating a call is safe: reads change nothing, and mutations carry a request id.
-const retryWhileUnavailable = `{"methodConfig": [{"name": [{}], "timeout": "10s", "retryPolicy": {
-	"maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
-	"retryableStatusCodes": ["UNAVAILABLE"]}}]}`
+// Repeating a call is safe: reads change nothing, and mutations carry a request id. See "Clients" in
+// docs/operations.md.
+const serviceConfig = `{"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [{
+	"name": [{}], "timeout": "10s", "retryPolicy": {
+	"maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
+	"retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"]}}]}`
 
 func main() {
 	if len(os.Args) != 5 {
@@ -129,7 +131,7 @@ func dial(address, token string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithUnaryInterceptor(authorize),
-		grpc.WithDefaultServiceConfig(retryWhileUnavailable),
+		grpc.WithDefaultServiceConfig(serviceConfig),
 	)
 }
 

@@ -16,18 +16,20 @@ import type { ProtoGrpcType as AccessCodeContract } from "./gen/access_code_serv
 import type { ProtoGrpcType as InterviewContract } from "./gen/interview_service.js";
 import type { ProtoGrpcType as PaymentContract } from "./gen/payment_service.js";
 
-// Repeating a call is safe: reads change nothing, and mutations carry a request id.
-const RETRY_WHILE_UNAVAILABLE = {
-  maxAttempts: 4,
+// Repeating a call is safe: reads change nothing, and mutations carry a request id. See "Clients" in
+// docs/operations.md.
+const RETRY_POLICY = {
+  maxAttempts: 5,
   initialBackoff: "0.1s",
   maxBackoff: "1s",
   backoffMultiplier: 2,
-  retryableStatusCodes: ["UNAVAILABLE"],
+  retryableStatusCodes: ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"],
 };
 const OPTIONS = {
   "grpc.enable_http_proxy": 0, // as the other clients: the services are reached directly
   "grpc.service_config": JSON.stringify({
-    methodConfig: [{ name: [{}], timeout: "10s", retryPolicy: RETRY_WHILE_UNAVAILABLE }],
+    loadBalancingConfig: [{ round_robin: {} }],
+    methodConfig: [{ name: [{}], timeout: "10s", retryPolicy: RETRY_POLICY }],
   }),
 };
 

@@ -21,6 +21,9 @@ _RECONNECT_OPTIONS = (
     # to two minutes. The option min_reconnect_backoff_ms would also limit each connection attempt.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
+    # A name is resolved again when a connection ends, but not more often than this. By default that
+    # is 30 seconds: calls fail if all replicas are replaced, at other addresses, in less time.
+    ("grpc.dns_min_time_between_resolutions_ms", 500),
 )
 
 
@@ -32,7 +35,7 @@ def create_channel(
     service_config: str = "{}",
     interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
 ) -> grpc.aio.Channel:
-    """A channel to `host:port`, with TLS if `tls_roots` names the roots to trust.
+    """A channel to a gRPC target, such as `host:port`; with TLS if `tls_roots` names the roots.
 
     `http_proxy` is `http://host:port` of a proxy that supports CONNECT; proxies and
     exceptions that the environment names are not used. Raises CertificateUnreadable.

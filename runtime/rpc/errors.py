@@ -11,7 +11,6 @@ import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from eventbus.errors import describe_error, is_transient
 from runtime.auth.authentication import (
@@ -23,6 +22,7 @@ from runtime.auth.authentication import (
 from runtime.auth.authorization import CallNotAllowed
 from runtime.redaction import mask
 from runtime.rpc.deadlines import DeadlineExceeded
+from runtime.rpc.retry_pushback import to_grpc_status
 from runtime.violations import Violation, sentences
 
 _log = structlog.get_logger(__name__)
@@ -194,7 +194,7 @@ class ErrorMapper:
         status.details[0].Unpack(info)
         info.domain = domain
         status.details[0].Pack(info)
-        return rpc_status.to_status(status), info.reason
+        return to_grpc_status(status), info.reason
 
     def _status_of(self, error: Exception, *, chinese: bool) -> status_pb2.Status:
         if isinstance(error, InvalidRequest):

@@ -4,22 +4,29 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import grpc
 import pytest
 
 from clients import CallFailed, Clients, Service, connect, open_channel, serving_status
+from clients.channel import SERVICE_CONFIG
+from devstack.commands import PROJECT
+from devstack.polling import wait_until
 from payment.v1 import payment_service_pb2, payment_service_pb2_grpc
+from runtime.rpc.errors import ErrorMapper, TooManyCalls
+from runtime.rpc.failed_attempt_limit import TOO_MANY_FAILED_ATTEMPTS, TooManyFailedAttempts
 
 PRODUCTS = payment_service_pb2.ListProductsRequest()
+ERRORS = ErrorMapper({TooManyFailedAttempts: TOO_MANY_FAILED_ATTEMPTS})
 
 
 @dataclass
 class Payments(payment_service_pb2_grpc.PaymentServiceServicer):
-    """Fails with each of these codes, one per call, then answers; records the calls."""
+    """Fails with each of these codes or errors, one per call, then answers; records the calls."""
 
-    failures: Sequence[grpc.StatusCode] = ()
+    failures: Sequence[grpc.StatusCode | Exception] = ()
     calls: list[dict[str, Any]] = field(default_factory=list)
 
     async def ListProducts(  # noqa: N802
@@ -29,7 +36,10 @@ class Payments(payment_service_pb2_grpc.PaymentServiceServicer):
         metadata = dict(context.invocation_metadata())
         self.calls.append({"seconds": context.time_remaining(), **metadata})
         if number < len(self.failures):
-            await context.abort(self.failures[number], "as asked")
+            failure = self.failures[number]
+            if isinstance(failure, Exception):
+                await context.abort_with_status(ERRORS.status(failure, "payment.v1"))
+            await context.abort(failure, "as asked")
         return payment_service_pb2.ListProductsResponse()
 
 
@@ -81,29 +91,32 @@ async def test_without_a_token_no_authorization_is_sent() -> None:
     assert "authorization" not in payments.calls[0]
 
 
-async def test_a_call_is_retried_while_the_service_is_unavailable() -> None:
-    payments = Payments([grpc.StatusCode.UNAVAILABLE] * 3)
+RETRIED = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.CANCELLED,
+)
+
+
+async def test_a_call_is_retried_while_the_service_refuses_it() -> None:
+    payments = Payments([*RETRIED, grpc.StatusCode.UNAVAILABLE])
     async with serving(payments) as address, payment_at(address) as clients:
         await clients.payments.ListProducts(PRODUCTS)
-    assert len(payments.calls) == 4
+    assert len(payments.calls) == 5
 
 
-async def test_retries_end_after_four_attempts() -> None:
+async def test_retries_end_after_five_attempts() -> None:
     payments = Payments([grpc.StatusCode.UNAVAILABLE] * 9)
     async with serving(payments) as address, payment_at(address) as clients:
         with pytest.raises(CallFailed) as failed:
             await clients.payments.ListProducts(PRODUCTS)
     assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert len(payments.calls) == 4
+    assert len(payments.calls) == 5
 
 
 @pytest.mark.parametrize(
     "code",
-    [
-        code
-        for code in grpc.StatusCode
-        if code not in (grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE)
-    ],
+    [code for code in grpc.StatusCode if code not in (grpc.StatusCode.OK, *RETRIED)],
     ids=lambda code: code.name,
 )
 async def test_no_other_status_is_retried(code: grpc.StatusCode) -> None:
@@ -112,6 +125,46 @@ async def test_no_other_status_is_retried(code: grpc.StatusCode) -> None:
         with pytest.raises(CallFailed) as failed:
             await clients.payments.ListProducts(PRODUCTS)
     assert (failed.value.code(), len(payments.calls)) == (code, 1)
+
+
+async def test_a_refusal_for_a_minute_reaches_the_caller_at_once() -> None:
+    payments = Payments([TooManyFailedAttempts()])
+    async with serving(payments) as address, payment_at(address) as clients:
+        with pytest.raises(CallFailed) as failed:
+            await clients.payments.ListProducts(PRODUCTS)
+    assert len(payments.calls) == 1
+    assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert failed.value.retry_delay == timedelta(minutes=1)
+
+
+async def test_a_call_refused_for_overload_is_not_retried_before_the_delay_of_the_service() -> None:
+    """A second at least: here, the deadline comes first."""
+    payments = Payments([TooManyCalls()])
+    async with serving(payments) as address, payment_at(address) as clients:
+        with pytest.raises(CallFailed) as failed:
+            await clients.payments.ListProducts(PRODUCTS, timeout=0.9)
+    assert len(payments.calls) == 1
+    assert failed.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_calls_are_balanced_between_the_addresses_of_a_target() -> None:
+    first, second = Payments(), Payments()
+    async with (
+        serving(first) as one,
+        serving(second) as two,
+        payment_at(f"ipv4:{one},{two}") as clients,
+    ):
+
+        async def both_are_called() -> bool:
+            await clients.payments.ListProducts(PRODUCTS)
+            return bool(first.calls and second.calls)
+
+        await wait_until(both_are_called, "calls of both replicas")
+
+
+async def test_the_documentation_gives_other_clients_the_same_service_config() -> None:
+    documented = (PROJECT / "docs" / "operations.md").read_text("utf-8")
+    assert f"```json\n{SERVICE_CONFIG}\n```" in documented
 
 
 async def test_retries_can_be_switched_off() -> None:

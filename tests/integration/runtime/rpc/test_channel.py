@@ -16,6 +16,7 @@ from devstack.supervision.probes import grpc_is_serving
 from interview_svc.gateways.payment import SERVICE_CONFIG
 from runtime.rpc import channel as rpc_channel
 from runtime.rpc.channel import create_channel
+from tests.fakes.dns_server import dns_server
 
 CHECK = health_pb2.HealthCheckRequest()
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "grpc_proxy")
@@ -35,14 +36,16 @@ class CountingHealth(health_pb2_grpc.HealthServicer):
 
 
 @asynccontextmanager
-async def serving(servicer: CountingHealth | None = None) -> AsyncIterator[str]:
+async def serving(
+    servicer: CountingHealth | None = None, listen: str = "127.0.0.1:0"
+) -> AsyncIterator[str]:
     """The address of a server."""
     server = grpc.aio.server()
     health_pb2_grpc.add_HealthServicer_to_server(servicer or CountingHealth(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(listen)
     await server.start()
     try:
-        yield f"127.0.0.1:{port}"
+        yield f"{listen.rpartition(':')[0]}:{port}"
     finally:
         await server.stop(0)
 
@@ -186,6 +189,29 @@ async def test_interview_uses_every_replica_of_payment() -> None:
         for _ in range(9):
             await check(channel)
         assert first.calls == calls + 9
+        await channel.close()
+
+
+async def test_replicas_that_were_replaced_at_other_addresses_are_found_by_their_name() -> None:
+    """Long before 30 seconds have passed, gRPC's default between two resolutions of a name."""
+    async with dns_server("127.0.0.1") as dns:
+        async with serving() as old:
+            port = old.rpartition(":")[2]
+            channel = create_channel(f"dns://127.0.0.1:{dns.port}/payment.test:{port}")
+            await check(channel)
+        new = CountingHealth()
+        async with serving(new, f"127.0.0.2:{port}"):
+            dns.answer = "127.0.0.2"
+
+            async def is_answered() -> bool:
+                try:
+                    await check(channel)
+                except grpc.aio.AioRpcError:
+                    return False
+                return True
+
+            await wait_until(is_answered, "a call at the new address", 15)
+        assert new.calls == 1
         await channel.close()
 
 
