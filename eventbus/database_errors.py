@@ -169,10 +169,11 @@ def fault_of(error: BaseException) -> Fault:
 
 
 def name_connection_errors(engine: AsyncEngine) -> None:
-    """Lets every OSError of connecting be one of the connection.
+    """Lets every error of connecting be one of the connection.
 
-    Without this, the missing socket file of a stopped local server is an error like that of a file
-    which a handler does not find.
+    No statement is to blame for it. Without this, the missing socket file of a stopped local server
+    is an error like that of a file which a handler does not find, and a right to connect that was
+    taken away is one like a missing privilege on a table.
     """
 
     @event.listens_for(engine.sync_engine, "do_connect")
@@ -181,9 +182,10 @@ def name_connection_errors(engine: AsyncEngine) -> None:
     ) -> Any:
         try:
             return dialect.connect(*arguments, **parameters)
-        except OSError as error:
-            if _fault_of(error) is Fault.STATEMENT:
-                raise ConnectionError(str(error)) from error
+        except (OSError, dialect.dbapi.Error) as error:
+            cause = driver_error(error)
+            if _fault_of(cause) is Fault.STATEMENT:
+                raise ConnectionError(str(cause)) from error
             raise
 
 

@@ -243,3 +243,24 @@ async def test_behind_a_pooler_nothing_stays_in_the_session(bus: Bus, behind_poo
     finally:
         await engine.dispose()
     assert (left == 0) is behind_pooler
+
+
+@pytest.mark.parametrize(
+    ("database", "problem"),
+    [
+        ("postgres", "permission denied"),  # SQLSTATE 42501
+        ("template0", "not currently accepting connections"),  # 55000
+        ("mock_interview?options=-c statement_timeout=none", "invalid value"),  # 22023
+    ],
+)
+async def test_a_refused_connection_is_not_the_fault_of_a_statement(
+    bus: Bus, database: str, problem: str
+) -> None:
+    """Also if a statement would be to blame for its SQLSTATE."""
+    server = bus.stack.database_url(ROLE).rpartition("/")[0]
+    engine = open_pool(f"{server}/{database}", 1, "test")
+    with pytest.raises(ConnectionError, match=problem) as failure:
+        async with engine.connect():
+            pass
+    assert fault_of(failure.value) is Fault.CONNECTION
+    await engine.dispose()
