@@ -18,7 +18,7 @@ _DNS = re.compile(r"dns:(?://[^\s/]*/)?([^\s/]+)")
 _ADDRESSES = re.compile(r"(ipv4|ipv6):(?:///)?([^\s/]+)")
 _UNIX = re.compile(r"(unix|unix-abstract):\S+")
 _HTTP_PROXY = re.compile(r"http://(?:[^\s/@]*@)?([^\s/@]+)/?")
-_MAX_PORT = 65535
+MAX_PORT = 65535
 
 
 class PortTaken(OSError):
@@ -41,7 +41,16 @@ def check_listen_address(address: str, *, host_required: bool = True) -> str:
     """
     if _is_host_and_port(address, lowest=0, host_required=host_required):
         return address
-    raise ValueError(f"it is not of the form host:port, with a port from 0 to {_MAX_PORT}")
+    raise ValueError(f"it is not of the form host:port, with a port from 0 to {MAX_PORT}")
+
+
+def metrics_port(address: str, number: int) -> int:
+    """The port of a process, by its number from 0 on: those of a group follow each other.
+
+    If the port of the address is 0, each process takes a free one.
+    """
+    port = int(address.rpartition(":")[2])
+    return port and port + number
 
 
 def check_http_proxy(url: str) -> str:
@@ -49,7 +58,7 @@ def check_http_proxy(url: str) -> str:
     match = _HTTP_PROXY.fullmatch(url)
     if not url or (match and _is_host_and_port(match[1])):
         return url
-    raise ValueError(f"it is not of the form http://host:port, with a port from 1 to {_MAX_PORT}")
+    raise ValueError(f"it is not of the form http://host:port, with a port from 1 to {MAX_PORT}")
 
 
 def _is_target(target: str) -> bool:
@@ -63,7 +72,7 @@ def _is_target(target: str) -> bool:
 
 def _is_host_and_port(text: str, *, lowest: int = 1, host_required: bool = True) -> bool:
     match = _HOST_AND_PORT.fullmatch(text)
-    if not match or not lowest <= int(match[2]) <= _MAX_PORT:
+    if not match or not lowest <= int(match[2]) <= MAX_PORT:
         return False
     return _is_host(match[1]) if match[1] else not host_required
 

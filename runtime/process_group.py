@@ -20,7 +20,7 @@ from contextlib import ExitStack, suppress
 import structlog
 
 from runtime import logging
-from runtime.addresses import PortTaken
+from runtime.addresses import PortTaken, metrics_port
 from runtime.service_name import ServiceName
 from runtime.settings import ServiceSettings
 
@@ -105,8 +105,8 @@ class ProcessGroup:
             f"{self._prefix}REUSE_PORT": "true",
         }
         if address := self._config.metrics_listen:
-            host, _, port = address.rpartition(":")
-            environment[f"{self._prefix}METRICS_LISTEN"] = f"{host}:{int(port) + number}"
+            host, port = address.rpartition(":")[0], metrics_port(address, number)
+            environment[f"{self._prefix}METRICS_LISTEN"] = f"{host}:{port}"
         return environment
 
 

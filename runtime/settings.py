@@ -18,7 +18,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from eventbus.unknown_variables import unknown_variables
 from eventbus.variable_files import SUFFIX, VariableFilesUnreadable
-from runtime.addresses import ListenAddress, MetricsAddress, OptionalListenAddress
+from runtime.addresses import (
+    MAX_PORT,
+    ListenAddress,
+    MetricsAddress,
+    OptionalListenAddress,
+    metrics_port,
+)
 from runtime.bus_settings import BusSettings
 from runtime.database_url import DatabaseUrl
 from runtime.setting_faults import describe
@@ -143,8 +149,8 @@ class ServiceSettings(CallSettings, BusSettings):
     )
     metrics_listen: MetricsAddress = Field(
         "",
-        description="host:port for Prometheus; of several processes, each has the next port; empty:"
-        " no metrics",
+        description="host:port for Prometheus; of several processes, each has the next port, or"
+        " any free one if it is 0; empty: no metrics",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="lowest level that is logged"
@@ -184,6 +190,19 @@ class ServiceSettings(CallSettings, BusSettings):
         if processes > 1 and any(address.endswith(":0") for address in addresses):
             raise ValueError("several processes cannot share an address with port 0")
         return processes
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _check_metrics_ports(cls, address: str, info: ValidationInfo) -> str:
+        """Each process of a group has a port of its own."""
+        processes = int(info.data.get("processes", 1))
+        last_port = metrics_port(address, processes - 1) if address else 0
+        if last_port > MAX_PORT:
+            raise ValueError(
+                f"{processes} processes have as many ports from this one on, and the last would be"
+                f" {last_port}: more than {MAX_PORT}"
+            )
+        return address
 
     @field_validator("database_url")
     @classmethod

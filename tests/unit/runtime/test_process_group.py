@@ -43,12 +43,14 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return written
 
 
-def settings(processes: int = 2, listen: str = "127.0.0.1:1") -> Any:
+def settings(
+    processes: int = 2, listen: str = "127.0.0.1:1", metrics_listen: str = "127.0.0.1:9100"
+) -> Any:
     return SimpleNamespace(
         processes=processes,
         listen=listen,
         internal_listen="",
-        metrics_listen="127.0.0.1:9100",
+        metrics_listen=metrics_listen,
         startup_timeout_seconds=60.0,
         shutdown_grace_seconds=0.0,
     )
@@ -78,16 +80,25 @@ async def test_processes_are_stopped_together(
     assert group.group.exit_status == 0
 
 
+@pytest.mark.parametrize(
+    ("metrics_listen", "share"),
+    [
+        ("127.0.0.1:9100", ["127.0.0.1:9100", "127.0.0.1:9101"]),
+        ("[::1]:9100", ["[::1]:9100", "[::1]:9101"]),
+        (":0", [":0", ":0"]),  # each takes a free one
+    ],
+)
 async def test_each_process_knows_its_share_of_the_settings(
-    monkeypatch: pytest.MonkeyPatch, lines: list[str]
+    monkeypatch: pytest.MonkeyPatch, lines: list[str], metrics_listen: str, share: list[str]
 ) -> None:
     show = "names = 'PROCESSES REUSE_PORT METRICS_LISTEN'.split();"
     show += (
         "print(*[os.environ['PAYMENT_' + name] for name in names], file=sys.stderr, flush=True);"
     )
-    async with running(monkeypatch, lines, show + "time.sleep(60)") as (group, _):
-        for port in (9100, 9101):
-            await group.until_logged(f"1 true 127.0.0.1:{port}", 1)
+    program = show + "time.sleep(60)"
+    async with running(monkeypatch, lines, program, metrics_listen=metrics_listen) as (group, _):
+        for address in share:
+            await group.until_logged(f"1 true {address}", share.count(address))
 
 
 async def test_a_process_that_does_not_stop_is_killed(

@@ -127,6 +127,23 @@ def test_a_setting_of_a_wrong_form_is_explained_in_words(
     assert capsys.readouterr().err == f"setting SOME_METRICS_LISTEN: {form}\n"
 
 
+@pytest.mark.parametrize(("port", "processes"), [(65535, 2), (65500, 64)])
+def test_ports_for_the_metrics_of_all_processes_are_in_range(
+    given: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], port: int, processes: int
+) -> None:
+    given.setenv("SOME_LISTEN", "127.0.0.1:50051")
+    given.setenv("SOME_PROCESSES", str(processes))
+    given.setenv("SOME_METRICS_LISTEN", f"127.0.0.1:{65536 - processes}")
+    assert read(SomeSettings).processes == processes
+    given.setenv("SOME_METRICS_LISTEN", f"127.0.0.1:{port}")
+    with pytest.raises(SystemExit):
+        read(SomeSettings)
+    assert capsys.readouterr().err == (
+        f"setting SOME_METRICS_LISTEN: {processes} processes have as many ports from this one on,"
+        f" and the last would be {port + processes - 1}: more than 65535\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("variables", "line"),
     [
