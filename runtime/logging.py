@@ -71,6 +71,7 @@ def configure(service: str, level: str, style: str, process: int | None = None) 
     processors: list[Processor] = [
         _complete,
         _describe_error,
+        structlog.processors.StackInfoRenderer(),
         _Masking(origin),
         render,
     ]

@@ -273,6 +273,16 @@ def test_an_error_logged_outside_its_handler_loses_no_line(entries: Entries) -> 
     assert [entry["event"] for entry in entries()] == ["work failed", "work failed"]
 
 
+@pytest.mark.parametrize("logger", [log, library], ids=["product", "library"])
+def test_the_stack_of_a_call_is_logged_if_it_asks_for_it(logger: Any, entries: Entries) -> None:
+    logger.info("work done", stack_info=True)
+    logger.info("work done", stack_info=False)
+    [with_stack, without_stack] = entries()
+    assert "test_the_stack_of_a_call" in with_stack["stack"].splitlines()[-2]
+    assert "stack_info" not in with_stack
+    assert not {"stack", "stack_info"} & without_stack.keys()
+
+
 def test_fields_of_the_context_are_logged_until_its_end(entries: Entries) -> None:
     def work() -> None:
         add_log_fields(trace_id="t1", caller="")
