@@ -23,6 +23,12 @@ from google.protobuf.message import Message
 _LOCAL = r"""[^\s"()<>\[\],;@＠]"""  # noqa: RUF001  full-width forms are typed, too
 _OPENING = "[`'‘“«‹（【「『《〈{]{0,3}"  # noqa: RUF001  a quote or bracket before an address stays
 _MAIL_ADDRESS = re.compile(rf"(?<!{_LOCAL})({_OPENING}){_LOCAL}++(?=[@＠]\S)")  # noqa: RUF001
+# In a URL, with its `@` encoded, once or twice. The part between two of them is a local part, too.
+_ENCODED_LOCAL = _LOCAL.replace("@", "%@")
+_ENCODED_MAIL_ADDRESS = re.compile(
+    rf"(?:(?<!{_LOCAL})({_OPENING})|(?<=%40)|(?<=%2540))"
+    rf"(?:{_ENCODED_LOCAL}|%(?!(?:25)?40))++(?=%(?:25)?40\S)"
+)
 _QUOTED_MAIL_ADDRESS = re.compile(r'"(?:[^"\\\n]|\\.){1,256}"(?=@\S)')
 _DOMAIN = re.compile(r"""[^\s"'()<>\[\],:;@]{1,255}""")
 # A text whose secret a rule has masked: only the end of the secret is left.
@@ -33,6 +39,16 @@ _HIDDEN_LOG_FIELDS = frozenset(
 )
 # A JSON Web Token, such as the bearer token of a call: its first part holds the encoded `{"`.
 _SIGNED_TOKEN = re.compile(r"(?<![\w-])(?=[\w-]*eyJ)[\w-]++\.[\w-]++\.[\w-]*+")
+# The value after such a name in a text: `password=…` of a URL or of libpq, and `"password": …`.
+_NAMES = (
+    *("password", "passwd", "secret", "token", "authorization", "signature"),
+    *("cvc", "card_number", "card-number"),
+)
+_NAMED_SECRET = re.compile(
+    rf"((?i:{'|'.join(f'(?<={name})' for name in _NAMES)})"
+    r"""(?:["']?\s{0,3}=\s{0,3}|["']\s{0,3}:\s{0,3})(?i:(?:bearer|basic)\s{1,3})?)"""
+    r"""(?:(["'])(?:\\.|(?!\2)[^\n\\])*+\2?|[^\s"'&;,()\[\]{}=]+)"""
+)
 # Ids with a prefix and a ULID or a UUID, trace ids, span ids of a traceparent. No rule may mask
 # one: a test gives such texts to all rules.
 _IDENTIFIER = re.compile(
@@ -80,11 +96,23 @@ def _mask_text(text: str) -> str:
         text = _PARAMETER.sub(r"\1 ***", text)
     if "eyJ" in text:
         text = _SIGNED_TOKEN.sub("***", text)
+    if _has_name_of_secret(text):
+        text = _NAMED_SECRET.sub(r"\1\2***\2", text)
     text = _mask_by_rules(text)
+    if "40" in text:
+        text = _ENCODED_MAIL_ADDRESS.sub(r"\1***", text)
     if "@" in text or "＠" in text:  # noqa: RUF001
         text = _QUOTED_MAIL_ADDRESS.sub('"***"', text)
         text = _MAIL_ADDRESS.sub(r"\1***", text)
     return text
+
+
+def _has_name_of_secret(text: str) -> bool:
+    """Spares most texts the search for a value, which takes longer."""
+    if "=" not in text and ":" not in text:
+        return False
+    lower = text.lower()
+    return any(name in lower for name in _NAMES)
 
 
 _mask_short = lru_cache(maxsize=4096)(_mask_text)

@@ -210,6 +210,10 @@ def test_a_long_text_is_masked_in_linear_time() -> None:
         '"' * 100_000,
         "'" * 100_000,
         '\\"' * 50_000,
+        "%40" * 100_000,
+        "a40%" * 100_000,
+        "password" * 50_000 + ":",
+        "=" * 100_000 + "password",
     ):
         assert len(mask(text)) == len(text)
 
@@ -305,9 +309,40 @@ def test_a_signed_token_is_masked(text: str, masked: str) -> None:
         ("ada＠example.com", "***＠example.com"),  # noqa: RUF001
         ("a@b@example.com", "***@***@example.com"),
         ("meet @ noon", "meet @ noon"),
+        ("ada%40example.org", "***%40example.org"),
+        ("GET /v1?to=ada%40example.org&x=1 HTTP/1.1", "GET ***%40example.org&x=1 HTTP/1.1"),
+        ("ada%2540example.org", "***%2540example.org"),
+        ("a%40b@example.org", "***@example.org"),
+        ("a%2Bx%40b.cn&c%40d.cn", "***%40***%40d.cn"),
+        ("to <ada%40mail>, bob%40mail", "to <***%40mail>, ***%40mail"),
+        ("100%40 of it", "100%40 of it"),
     ],
 )
 def test_a_mail_address_keeps_its_domain_only(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("host=db password=hunter2 user=me", "host=db password=*** user=me"),
+        (
+            "postgresql://db/x?password=hunter2&sslmode=require",
+            "postgresql://db/x?password=***&sslmode=require",
+        ),
+        ("sslpassword = 'hunter 2' x", "sslpassword = '***' x"),
+        ("NATS_PASSWORD=hunter2", "NATS_PASSWORD=***"),
+        ("{'client_secret': 'hunter2', 'a': 1}", "{'client_secret': '***', 'a': 1}"),
+        ('{"Token":"hunter2"}', '{"Token":"***"}'),
+        ("authorization=Bearer hunter2, x", "authorization=Bearer ***, x"),
+        ("connect(user='me', password='hunter2')", "connect(user='me', password='***')"),
+        (r'{"token": "hun\"ter2", "a": 1}', '{"token": "***", "a": 1}'),
+        ('{"token": "hunter2', '{"token": "***"'),
+        ("the token expires: renew it", "the token expires: renew it"),
+        ("setting PASSWORD: it is required", "setting PASSWORD: it is required"),
+    ],
+)
+def test_a_value_after_the_name_of_a_secret_is_masked(text: str, masked: str) -> None:
     assert mask(text) == masked
 
 
