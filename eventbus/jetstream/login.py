@@ -179,7 +179,8 @@ def _split(server: str, url: str, number: int) -> SplitResult:
     try:
         parts = urlsplit(server if "://" in server else f"nats://{server}")
         host, port = parts.hostname, parts.port
-    except ValueError:
+        _check_host(host or "")
+    except ValueError:  # also UnicodeError
         raise InvalidBrokerLogin(f"{name} has an invalid host or port") from None
     if parts.scheme not in _SCHEMES:
         raise InvalidBrokerLogin(f"{name} does not begin with nats:// or tls://")
@@ -188,6 +189,13 @@ def _split(server: str, url: str, number: int) -> SplitResult:
     if parts.password is not None and not parts.username:
         raise InvalidBrokerLogin(f"{name} has a password without a user")
     return parts
+
+
+def _check_host(host: str) -> None:
+    """Raises ValueError for a name that cannot be looked up: connecting would be tried for ever."""
+    if not host.isprintable() or " " in host:
+        raise ValueError("it has a blank or control character")
+    host.encode("idna")  # as Python does when it looks the name up
 
 
 def _server(parts: SplitResult, scheme: str) -> str:

@@ -121,6 +121,9 @@ def test_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     [
         (None, "eventbus: environment variable 'NATS_URL' is not set\n"),
         ("nats://me:secret@a:b", "eventbus: setting NATS_URL: it has an invalid host or port\n"),
+        ("foo bar", "eventbus: setting NATS_URL: it has an invalid host or port\n"),
+        ("nats://a..example", "eventbus: setting NATS_URL: it has an invalid host or port\n"),
+        (f"nats://{'a' * 64}.example", "setting NATS_URL: it has an invalid host or port\n"),
         ("nats://a,nats://b:c", "setting NATS_URL: address 2 has an invalid host or port\n"),
     ],
 )
