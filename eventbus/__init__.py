@@ -12,13 +12,17 @@ The bus depends on no service and no contract: it carries bytes under a type and
 `eventbus.jetstream` uses NATS. See README.md for an example, the guarantees and the limits.
 """
 
-from eventbus.consumer import Consumer, ConsumerSettings
-from eventbus.errors import PermanentError
-from eventbus.event import Event, KeyContradiction, MalformedEnvelope
-from eventbus.handlers import HandlerRegistry, IncomingEvent, Payload
-from eventbus.outbox import EventTooLarge, Outbox
-from eventbus.relay import Relay, RelaySettings
-from eventbus.tables import BusTables
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eventbus.consumer import Consumer, ConsumerSettings
+    from eventbus.errors import PermanentError
+    from eventbus.event import Event, KeyContradiction, MalformedEnvelope
+    from eventbus.handlers import HandlerRegistry, IncomingEvent, Payload
+    from eventbus.outbox import EventTooLarge, Outbox
+    from eventbus.relay import Relay, RelaySettings
+    from eventbus.tables import BusTables
 
 __all__ = [
     "BusTables",
@@ -36,3 +40,28 @@ __all__ = [
     "Relay",
     "RelaySettings",
 ]
+
+# Imported on first use: a program that reads events, such as opsctl, starts without SQLAlchemy.
+_MODULES = {
+    "BusTables": "tables",
+    "Consumer": "consumer",
+    "ConsumerSettings": "consumer",
+    "Event": "event",
+    "EventTooLarge": "outbox",
+    "HandlerRegistry": "handlers",
+    "IncomingEvent": "handlers",
+    "KeyContradiction": "event",
+    "MalformedEnvelope": "event",
+    "Outbox": "outbox",
+    "Payload": "handlers",
+    "PermanentError": "errors",
+    "Relay": "relay",
+    "RelaySettings": "relay",
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
