@@ -16,8 +16,7 @@ async def run(options: Options) -> list[Comparison]:
     """Each round handles as many events, into empty tables."""
     count = options.count(_EVENTS)
     async with bench_stack(["postgres", "nats"]) as stack:
-        await stack.migrate("payment")
-        await stack.migrate("interview")
+        await stack.migrate("payment", "interview")
         subjects = {
             "consumer": _subject(stack, "consumer", count),
             _BARE: _subject(stack, "batch_consumer", count),

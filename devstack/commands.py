@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from devstack.addresses import PAYMENT_INTERNAL, Addresses
@@ -53,12 +53,13 @@ def topology(stack: Addresses) -> Program:
     return _python(stack, "topology", ["eventbus", "apply", str(file)], environment)
 
 
-def migration(stack: Addresses, name: str) -> Program:
-    """One-time step: migrates a service's schema, as its owner role."""
-    environment = {f"{name.upper()}_OWNER_DATABASE_URL": stack.database_url(f"{name}_owner")}
-    return _python(
-        stack, f"migrate-{name}", ["runtime.database.migrate", f"{name}_svc"], environment
-    )
+def migrations(stack: Addresses, names: Sequence[str]) -> Program:
+    """One-time step: migrates the services' schemas, each as its owner role, in this order."""
+    environment = {
+        f"{name.upper()}_OWNER_DATABASE_URL": stack.database_url(f"{name}_owner") for name in names
+    }
+    packages = [f"{name}_svc" for name in names]
+    return _python(stack, "migrate", ["runtime.database.migrate", *packages], environment)
 
 
 def service_environment(stack: Addresses, name: str) -> dict[str, str]:

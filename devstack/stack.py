@@ -79,9 +79,9 @@ class Stack(Components):
             for name in reversed(COMPONENTS):
                 await self._terminate_if_running(name)
 
-    async def migrate(self, service: str) -> None:
-        """Migrates a service's schema to the current version."""
-        await self._supervisor.run(commands.migration(self, service), _STEP_SECONDS)
+    async def migrate(self, *services: str) -> None:
+        """Migrates services' schemas to the current version, in this order."""
+        await self._supervisor.run(commands.migrations(self, services), _STEP_SECONDS)
 
     async def clean(self) -> None:
         """Terminates the processes that a killed stack left running, and removes all data.
@@ -130,8 +130,8 @@ class Stack(Components):
             await self._supervisor.run(commands.topology(self), _STEP_SECONDS)
             self._report(f"NATS on {self.nats_url.removeprefix('nats://')}")
         services = [name for name in SERVICES if name in components]
-        for name in services:  # payment first: its migrations grant the other roles their rights
-            await self.migrate(name)
+        if services:  # payment first: its migrations grant the other roles their rights
+            await self.migrate(*services)
         for name in ("mailbox", "provider"):
             if name in components:
                 await self._start_component(name)

@@ -50,11 +50,11 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 _MAX_SECONDS = 86400.0
-_USAGE = f"""Usage: python -m runtime.database.migrate PACKAGE [--lock-seconds N]
+_USAGE = f"""Usage: python -m runtime.database.migrate PACKAGE... [--lock-seconds N]
                                           [--statement-seconds N] [--sql]
 
-Upgrades a service's schema, as its owner; PACKAGE is the service's, such as payment_svc. The
-owner's URL is read from <SERVICE>_OWNER_DATABASE_URL, or from the file that
+Upgrades the schemas of services in this order, as their owners; a PACKAGE is a service's, such as
+payment_svc. An owner's URL is read from <SERVICE>_OWNER_DATABASE_URL, or from the file that
 <SERVICE>_OWNER_DATABASE_URL_FILE names.
 
 --lock-seconds N       how long it waits for a table, before it undoes everything, lets others
@@ -143,10 +143,14 @@ def _sqlstate(error: DBAPIError) -> str:
 def main() -> None:
     """Runs the command; exit status 2 for a wrong call or URL, 1 if it cannot be done."""
     options = _options()
-    package = options.package
-    if options.sql:
-        sys.stdout.write(render(package, "head"))
-        return
+    for package in options.packages:
+        if options.sql:
+            sys.stdout.write(render(package, "head"))
+        else:
+            _migrate(package, Limits(options.lock_seconds, options.statement_seconds))
+
+
+def _migrate(package: str, limits: Limits) -> None:
     variable = f"{ServiceName.of_package(package).settings_prefix}OWNER_DATABASE_URL"
     try:
         url = DatabaseUrl.parse(with_files([variable], os.environ)[variable])
@@ -160,7 +164,6 @@ def main() -> None:
     def report(line: str) -> None:
         sys.stdout.write(f"migrate {package}: {line}\n")
 
-    limits = Limits(options.lock_seconds, options.statement_seconds)
     try:
         upgraded = asyncio.run(upgrade(package, url, limits, report))
     except (DBAPIError, *DRIVER_ERRORS, CommandError, InvalidMigration, SchemaNotServing) as error:
@@ -183,14 +186,15 @@ class _Parser(argparse.ArgumentParser):
 
 def _options() -> argparse.Namespace:
     parser = _Parser(prog="migrate")
-    parser.add_argument("package")
+    parser.add_argument("packages", nargs="+")
     parser.add_argument("--lock-seconds", type=_seconds, default=DEFAULT_LIMITS.lock_seconds)
     seconds = DEFAULT_LIMITS.statement_seconds
     parser.add_argument("--statement-seconds", type=_seconds, default=seconds)
     parser.add_argument("--sql", action="store_true")
     options = parser.parse_args()
-    if not _has_migrations(options.package):
-        parser.error(f"{options.package} is no package of a service")
+    for package in options.packages:
+        if not _has_migrations(package):
+            parser.error(f"{package} is no package of a service")
     return options
 
 

@@ -34,8 +34,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def migrated_stack(stack: Stack) -> Stack:
     """The same servers with the schemas of all services; payment's grants come first."""
-    for service in SERVICES:
-        asyncio.run(stack.migrate(service))
+    asyncio.run(stack.migrate(*SERVICES))
     return stack
 
 

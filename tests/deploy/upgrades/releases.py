@@ -38,7 +38,7 @@ class Release:
 
     def migration(self, stack: Stack, service: str) -> Program:
         """Migrates a service's schema to the revision of this release, if it is not newer."""
-        return self.runs(commands.migration(stack, service), f"migrate-{service}-{self.name}")
+        return self.runs(commands.migrations(stack, [service]), f"migrate-{service}-{self.name}")
 
     def topology(self, stack: Stack) -> Program:
         """Declares streams and consumers as this release does."""

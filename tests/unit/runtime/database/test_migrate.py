@@ -37,10 +37,13 @@ def test_an_unusable_url_is_one_line_and_status_2(
 
 
 @pytest.mark.parametrize("package", ["none_svc", "runtime", "a.b", "../payment_svc"])
+@pytest.mark.parametrize("before", [(), ("payment_svc",)])
 def test_a_package_without_migrations_is_a_wrong_call(
-    monkeypatch: pytest.MonkeyPatch, package: str
+    monkeypatch: pytest.MonkeyPatch, before: tuple[str, ...], package: str
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["migrate", package])
+    """Nothing is migrated, also not the packages before it."""
+    monkeypatch.setattr(migrate, "_migrate", pytest.fail)
+    monkeypatch.setattr(sys, "argv", ["migrate", *before, package])
     with pytest.raises(SystemExit) as ended:
         migrate.main()
     assert ended.value.code == 2
