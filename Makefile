@@ -15,6 +15,9 @@ CONTRACT_SOURCES := $(wildcard protos/*.py protos/*/*/*.proto)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header -q
 
+# Where it is set, every process would compile again what it imports, and pytest rewrite all tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
