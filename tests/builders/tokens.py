@@ -13,7 +13,7 @@ ISSUER = "https://idp.example/"
 class ForeignIssuer:
     """Signs with its newest key. Its JWK set names neither issuer nor roles."""
 
-    def __init__(self, algorithm: str = Algorithm.RS256, issuer: str = ISSUER) -> None:
+    def __init__(self, algorithm: str = Algorithm.ES256, issuer: str = ISSUER) -> None:
         self.issuer, self._algorithm = issuer, Algorithm(algorithm)
         self._keys: list[dict[str, Any]] = []
         self.rotate()

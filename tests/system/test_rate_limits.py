@@ -19,7 +19,8 @@ from shared_model.access_code import generate
 from tests.system.drivers.access_codes import validate_access_code
 from tests.system.drivers.payments import list_payments
 from tests.system.drivers.running_stack import RunningStack
-from tests.system.drivers.stacks import started_stack
+from tests.system.drivers.stack_settings import restore, suspend
+from tests.system.drivers.stacks import changed_settings
 
 UNKNOWN_CODE = "0000-0000-0000-0000"
 FAILURES_PER_CALLER = 5
@@ -33,10 +34,12 @@ LIMITS = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def limited_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
+async def limited_stack(_disruptable_stack: RunningStack) -> AsyncIterator[RunningStack]:
     """A stack that allows few failed validations."""
-    async with started_stack(tmp_path_factory.mktemp("limited_stack"), LIMITS) as stack:
-        yield stack
+    await restore(_disruptable_stack)
+    async with changed_settings(_disruptable_stack, LIMITS):
+        yield _disruptable_stack
+    suspend(_disruptable_stack)
 
 
 async def start_with_unknown_code(clients: Clients, number: int) -> grpc.StatusCode:

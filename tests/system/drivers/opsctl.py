@@ -1,14 +1,19 @@
-"""The installed `opsctl`, run as a process."""
+"""`opsctl`, run as the installed program, or in a fork of a process that has imported it."""
 
 import asyncio
+import atexit
 import json
 import os
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import IO, Any
 
+from devstack.commands import PROJECT
 from tests.system.drivers.running_stack import RunningStack
 
 PROGRAM = Path(sys.executable).parent / "opsctl"
@@ -45,15 +50,12 @@ class Result:
 async def start(
     *arguments: str, directory: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> asyncio.subprocess.Process:
-    """Starts a command, without the OPSCTL_ variables of this process."""
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith("OPSCTL_")
-    }
+    """Starts the installed program, without the OPSCTL_ variables of this process."""
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _WITH_DEFAULT_SIGINT, str(PROGRAM)),
         *arguments,
         cwd=directory,
-        env={**inherited, "COLUMNS": "200", **(environment or {})},
+        env={**_environment(), **(environment or {})},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -67,16 +69,55 @@ async def finish(process: asyncio.subprocess.Process, stdin: str = "") -> Result
     except BaseException:
         process.kill()
         raise
-    result = Result(process.returncode or 0, out.decode(), err.decode())
-    assert "Traceback" not in result.out + result.err, result
-    return result
+    return _checked(Result(process.returncode or 0, out.decode(), err.decode()))
 
 
 async def run(*arguments: str, stdin: str = "", **settings: Any) -> Result:
-    """Runs a command to its end."""
+    """Runs the installed program to its end."""
     return await finish(await start(*arguments, **settings), stdin)
 
 
 async def opsctl(stack: RunningStack, *arguments: str, stdin: str = "") -> Result:
-    """Runs a command on a stack's data directory."""
-    return await run("--data-dir", str(stack.devstack.directory), *arguments, stdin=stdin)
+    """Runs a command on a stack's data directory, in a fork: it starts in a tenth of the time."""
+    arguments = ("--data-dir", str(stack.devstack.directory), *arguments)
+    return _checked(await asyncio.to_thread(_run_in_fork, arguments, stdin))
+
+
+_one_request = Lock()
+
+
+def _run_in_fork(arguments: Sequence[str], stdin: str) -> Result:
+    requests, replies = _forks()
+    with _one_request:
+        requests.write(json.dumps({"arguments": arguments, "stdin": stdin}) + "\n")
+        requests.flush()
+        return Result(*json.loads(replies.readline()))
+
+
+@cache
+def _forks() -> tuple[IO[str], IO[str]]:
+    """The standard input and output of `opsctl_forks`, which ends with its standard input."""
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-P", Path(__file__).with_name("opsctl_forks.py")],
+        env={**_environment(), "PYTHONPATH": os.pathsep.join(map(str, (PROJECT, PROJECT / "gen")))},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    atexit.register(process.communicate)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    return process.stdin, process.stdout
+
+
+def _environment() -> dict[str, str]:
+    """The variables of this process without those of `opsctl`, for a wide terminal."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("OPSCTL_")
+    }
+    return {**inherited, "COLUMNS": "200"}
+
+
+def _checked(result: Result) -> Result:
+    assert "Traceback" not in result.out + result.err, result
+    return result

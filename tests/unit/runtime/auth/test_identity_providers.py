@@ -148,7 +148,7 @@ def test_an_issuer_cannot_sign_for_another(keys: Keys, file: Path) -> None:
 
 
 def test_keys_for_other_purposes_are_left_out(keys: Keys, file: Path) -> None:
-    issuer = ForeignIssuer()
+    issuer = ForeignIssuer("RS256")
     encryption = issuer.jwks()["keys"][0] | {"kid": "e", "use": "enc", "alg": "RSA-OAEP"}
     file.write_text(json.dumps({"keys": [encryption, *issuer.jwks()["keys"]]}))
     assert verifier(keys, file).verify(issuer.bearer())
