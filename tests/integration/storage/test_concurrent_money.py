@@ -11,11 +11,10 @@ import pytest
 from payment_svc.domain.money import Money
 from payment_svc.domain.order_errors import RefundInProgress
 from payment_svc.domain.orders import OrderStatus
-from payment_svc.domain.payment_errors import PaymentFinal
 from payment_svc.domain.payments import Captured, PaymentStatus
 from payment_svc.domain.refunds import RefundSucceeded
 from payment_svc.use_cases.access_codes import ChangeAccessCode, reissue_access_code
-from payment_svc.use_cases.payments import SettlePayment, settle_payment, submit_payment
+from payment_svc.use_cases.payments import SettlePayment, settle_payment
 from payment_svc.use_cases.ports import AccessCodeFactory
 from payment_svc.use_cases.refunds import CreateRefund, SettleRefund, create_refund, settle_refund
 from runtime.ids import new_id
@@ -69,10 +68,6 @@ def capture(payment_id: str, amount: Money = PRICE) -> UseCase:
     return settle
 
 
-async def submit(uow: Any) -> object:
-    return await submit_payment("pay_1", uow, clock=at(NOW))
-
-
 def refund(refund_id: str) -> UseCase:
     """Requests the refund of a part."""
 
@@ -112,15 +107,6 @@ async def test_a_capture_reported_twice_at_once_pays_once(unpaid_order: ServiceD
     await run_concurrently(unpaid_order, capture("pay_1"), capture("pay_1"))
     assert await column(unpaid_order, "SELECT count(*) FROM payment.access_codes") == ["1"]
     assert await column(unpaid_order, "SELECT refund_id FROM payment.refunds") == []
-
-
-async def test_a_payment_that_is_being_settled_is_not_submitted_again(
-    unpaid_order: ServiceDatabase,
-) -> None:
-    with pytest.raises(PaymentFinal):
-        await run_concurrently(unpaid_order, capture("pay_1"), submit)
-    status = "SELECT status FROM payment.payments WHERE payment_id = 'pay_1'"
-    assert await column(unpaid_order, status) == ["SUCCEEDED"]
 
 
 async def test_of_two_refunds_requested_at_once_the_second_is_refused(
