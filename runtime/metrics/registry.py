@@ -16,7 +16,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-# A series per counter with the time of its creation: nobody asks for it.
+# Otherwise each counter has a second series, with the time of its creation.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 PREFIX = "mockinterview"
 # The interval at which gauges are updated.

@@ -43,7 +43,7 @@ class HealthMonitor:
         return self.servicer.is_serving("")
 
     def is_live(self) -> bool:
-        """Whether the event loop runs, told by when it last checked; for other threads."""
+        """Whether the event loop runs: whether it has checked lately. For other threads."""
         return time.monotonic() - self._checked_at < _STALLED_SECONDS
 
     async def run(self, services: Sequence[str]) -> None:

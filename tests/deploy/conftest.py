@@ -10,7 +10,7 @@ from tests.deploy.containers.podman import Podman
 
 @pytest.fixture(scope="session")
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    """Podman with an empty store; all containers, networks and images are removed at the end."""
+    """Podman with an empty store; all containers and images are removed at the end."""
     podman = Podman(tmp_path_factory.mktemp("podman"))
     yield podman
     podman.remove_everything()

@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def _installed(requirements: str) -> set[str]:
-    """The distributions that a requirements file pins for this platform, in small letters."""
+    """The distributions that a requirements file pins for this platform, in lower case."""
     lines = (PROJECT / requirements).read_text("utf-8").splitlines()
     pinned = [Requirement(line.rstrip(" \\")) for line in lines if re.match(r"[\w.-]+==", line)]
     return {one.name.lower() for one in pinned if one.marker is None or one.marker.evaluate()}

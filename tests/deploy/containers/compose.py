@@ -77,7 +77,7 @@ class Installation:
         self._compose("down", "--volumes", "--timeout", "0")
 
     def kill(self, service: str) -> None:
-        """Kills a service's container; `restart` starts it again only if podman is told so."""
+        """Kills a service's container."""
         self.podman.run("kill", "--signal", "KILL", f"mock-interview_{service}_1")
 
     def start(self, service: str) -> None:
@@ -164,7 +164,7 @@ async def _answers(clients: Clients) -> bool:
 async def whole_journey(clients: Clients) -> str:
     """From the order to the redeemed code; returns the order's id.
 
-    While a service is away, a step is repeated with its `request_id`, as clients are told to do.
+    While a service is away, a step is repeated with its `request_id`: docs/operations.md, Clients.
     """
     journey = Journey(clients, Path("/nowhere"))
 

@@ -69,10 +69,12 @@ class Podman:
         return self._output(["podman", "logs", "--tail", "20", container], errors_too=True)
 
     def remove_everything(self) -> None:
-        """Removes containers, networks, volumes and images, also after a failure."""
+        """Removes the containers, volumes and images of this store, also after a failure.
+
+        Networks are no part of a store: who creates one removes it.
+        """
         for arguments in (
             ("rm", "--all", "--force", "--time", "0"),
-            ("network", "prune", "--force"),
             ("volume", "prune", "--force"),
             ("rmi", "--all", "--force"),
         ):
